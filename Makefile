@@ -1,0 +1,71 @@
+# make book | test | lint | clean | help. All they need is Python >= 3.11, make and a package index.
+
+EXPERIMENT ?= embedded
+PYTHON ?= python3
+CORES ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+# Changes of either file are what makes an installation stale.
+STAMP := $(VENV)/.installed
+
+# One thread a job, one job a core: two two-threaded jobs on two cores run six times slower.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+export TOKENIZERS_PARALLELISM := false
+export PYTHONHASHSEED := 0
+export PYDEVD_DISABLE_FILE_VALIDATION := 1
+# A notebook started by papermill must find this environment's kernel, whatever the shell has.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help install book scores test lint format lock check-book clean distclean
+
+help: ## Show this list
+	@echo "make <what> [EXPERIMENT=embedded|quick] [CORES=n] [PYTHON=python3.12]"
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
+
+install: $(STAMP) ## Make .venv with the exact versions of constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else \
+	  "Python %d.%d is too old: 3.11 or newer is needed. Try: make PYTHON=python3.12" % v[:2])'
+	@test -x $(BIN)/python || { echo "Making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@echo "Installing what constraints.txt names into $(VENV) (about 2.5 GB, a few minutes)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  -c constraints.txt -e '.[all]'
+	@touch $@
+
+book: $(STAMP) ## Run what is missing of EXPERIMENT, then its notebooks, then render the book
+	@$(BIN)/python workflow/make.py $(EXPERIMENT) book $(if $(CORES),--cores $(CORES))
+
+scores: $(STAMP) ## Only the scores and pairs tables of EXPERIMENT
+	@$(BIN)/python workflow/make.py $(EXPERIMENT) scores $(if $(CORES),--cores $(CORES))
+
+test: $(STAMP) ## The whole test suite, one worker a core
+	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+
+lint: $(STAMP) ## ruff on code and notebooks, no outputs in notebooks, types of xltlib
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(if $(wildcard notebooks/*.ipynb),$(BIN)/nbstripout --verify notebooks/*.ipynb)
+	$(BIN)/mypy
+
+format: $(STAMP) ## Let ruff and nbstripout put things right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(if $(wildcard notebooks/*.ipynb),$(BIN)/nbstripout notebooks/*.ipynb)
+
+check-book: $(STAMP) ## Open every built page in Chromium: requests, errors, accessibility
+	@$(BIN)/python workflow/browse.py build/$(EXPERIMENT)/html
+
+lock: $(STAMP) ## Write constraints.txt and environment.yml from what is installed
+	@$(BIN)/python workflow/lock.py
+
+clean: ## Remove everything generated (build/); keep .venv
+	rm -rf build .snakemake .pytest_cache .mypy_cache .ruff_cache
+	find xltlib workflow tests book -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## Remove .venv as well
+	rm -rf $(VENV) *.egg-info

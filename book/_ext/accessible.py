@@ -1,0 +1,103 @@
+"""Sphinx extension: what every reader should get, also without a script, a network or a screen.
+
+Formulas become MathML when the book is built: every current browser shows it itself and screen
+readers read it aloud, which neither a picture nor a script's output gives. The entries of the
+bibliography say that they are items of a list. The API pages show our code only, and read its
+docstrings as the plain text they are: `x_` and |A| are mathematics, `name` is code.
+"""
+
+from __future__ import annotations
+
+import re
+
+from docutils import nodes
+from latex2mathml.converter import convert
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.math import get_node_equation_number
+from sphinx.writers.html5 import HTML5Translator
+
+logger = logging.getLogger(__name__)
+
+
+def mathml(node: nodes.math | nodes.math_block, display: str) -> str:
+    """Return the MathML of a formula; a formula that cannot be read is a warning."""
+    latex = node.astext()
+    try:
+        return convert(latex, display=display)
+    except Exception as error:  # the converter raises many kinds; all mean "cannot be read"
+        logger.warning("formula %r cannot be converted: %s", latex, error, location=node)
+        return f"<code>{latex}</code>"
+
+
+def visit_inline(self: HTML5Translator, node: nodes.math) -> None:
+    """Write a formula within a line."""
+    self.body.append(mathml(node, "inline"))
+    raise nodes.SkipNode
+
+
+def visit_block(self: HTML5Translator, node: nodes.math_block) -> None:
+    """Write a formula on its own line, with its number if it has one."""
+    self.body.append(self.starttag(node, "div", CLASS="math-block"))
+    if node["number"]:
+        number = get_node_equation_number(self, node)
+        self.body.append(f'<span class="eqno">({number})')
+        self.add_permalink_ref(node, "Permalink to this equation")
+        self.body.append("</span>")
+    self.body.append(mathml(node, "block") + "</div>")
+    raise nodes.SkipNode
+
+
+def name_items(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
+    """Give bibliography entries the role that the list around them expects (WAI-ARIA 1.2, list)."""
+    if "citation-list" in context.get("body", ""):
+        context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
+
+
+CODE = re.compile(r"(``.+?``|:[\w:]+:`[^`]+`|`[^`]+`)")
+
+
+def plain(line: str) -> str:
+    """Return a line of a docstring with the markup that nobody meant taken out.
+
+    Single backticks become code; `|` and a trailing `_` outside of code stay what they look like.
+    """
+    parts = CODE.split(line)
+    for i, part in enumerate(parts):
+        if i % 2 == 0:
+            parts[i] = re.sub(r"(?<=\w)_(?!\w)", r"\\_", part.replace("|", r"\|"))
+        elif part.startswith("`") and not part.startswith("``"):
+            parts[i] = f"`{part}`"
+    return "".join(parts)
+
+
+def read_plainly(
+    app: Sphinx, what: str, name: str, obj: object, options: object, lines: list[str]
+) -> None:
+    """Apply `plain` to a docstring, code blocks left alone."""
+    block: int | None = None  # indentation of the line that opened a code block
+    for i, line in enumerate(lines):
+        indent = len(line) - len(line.lstrip())
+        if block is not None and line.strip() and indent <= block:
+            block = None
+        if block is None and not line.lstrip().startswith((">>>", "...", "+--", "|")):
+            lines[i] = plain(line)
+        if block is None and line.rstrip().endswith("::"):
+            block = indent
+
+
+def ours_only(
+    app: Sphinx, what: str, name: str, obj: object, skip: bool, options: object
+) -> bool | None:
+    """Leave out members that a base class of another library wrote into ours."""
+    module = getattr(obj, "__module__", None) or "xltlib"
+    return None if module.startswith("xltlib") else True
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Register the renderer and the corrections."""
+    app.connect("autodoc-skip-member", ours_only)
+    app.connect("autodoc-process-docstring", read_plainly, priority=400)  # before napoleon
+    app.connect("html-page-context", name_items)
+    app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

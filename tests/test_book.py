@@ -1,0 +1,175 @@
+"""The book's own pages: they build without a warning and work from disk for every reader.
+
+The notebooks are taken as templates, without outputs, so that this needs no run; `make check-book`
+looks at a book with its figures in the same way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+import sys
+from pathlib import Path
+
+import browse
+import pytest
+import render
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
+
+
+@pytest.fixture(scope="session")
+def site(shared_tmp: Path, repository: Path) -> Path:
+    """Return the built site; whichever worker comes first builds it."""
+    folder = shared_tmp / "book"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "said").exists():
+            render.make_stage(folder / "stage", repository / "notebooks", "Not built from a run.\n")
+            done = render.build_site(folder / "stage", folder / "out")
+            (folder / "said").write_text(f"{done.returncode}\n{done.stderr}")
+    status, said = (folder / "said").read_text().split("\n", 1)
+    assert status == "0", said
+    return folder / "out" / "_build" / "html"
+
+
+def chapters(repository: Path) -> list[str]:
+    toc = yaml.safe_load((repository / "book" / "_toc.yml").read_text("utf-8"))
+    return [toc["root"], *(c["file"] for part in toc["parts"] for c in part["chapters"])]
+
+
+def test_every_chapter_is_built_without_a_warning(site: Path, repository: Path) -> None:
+    for page in chapters(repository):
+        assert (site / f"{page}.html").exists(), page
+
+
+def test_every_page_and_notebook_is_in_the_table_of_contents(repository: Path) -> None:
+    written = [p.relative_to(repository) for p in (repository / "book").rglob("*.md")]
+    written += [p.relative_to(repository) for p in repository.glob("notebooks/*.ipynb")]
+    assert {str(p.with_suffix("")) for p in written} == set(chapters(repository))
+
+
+def test_every_public_module_has_a_place_in_the_reference(repository: Path) -> None:
+    modules = set()
+    for path in (repository / "xltlib").rglob("*.py"):
+        name = ".".join(path.relative_to(repository).with_suffix("").parts)
+        modules.add(name.removesuffix(".__init__"))
+    modules = {m for m in modules - {"xltlib"} if "._" not in m}
+    pages = (repository / "book" / "api").glob("*.md")
+    shown = {m for p in pages for m in re.findall(r"automodule:: (\S+)", p.read_text("utf-8"))}
+    assert shown == modules
+
+
+def test_nothing_points_outside_but_links(site: Path) -> None:
+    """Scripts, styles, pictures, fonts: whatever a page loads by itself lies beside it."""
+    loads = re.compile(r"""<(?:script|img|iframe|source)\b[^>]*\bsrc=["']?(?:https?:)?//""")
+    styles = re.compile(r"""<link\b[^>]*rel=["']?stylesheet["']?[^>]*href=["']?(?:https?:)?//""")
+    for page in browse.pages(site):
+        text = page.read_text("utf-8")
+        assert not loads.search(text) and not styles.search(text), page.name
+
+
+def test_formulas_need_no_script(site: Path) -> None:
+    text = (site / "book" / "glossary.html").read_text("utf-8")
+    assert "<math" in text and "mathjax" not in text.lower()
+
+
+def test_every_citation_is_in_the_bibliography_and_used(site: Path, repository: Path) -> None:
+    keys = re.findall(
+        r"^@\w+\{(.+),$", (repository / "book/references.bib").read_text("utf-8"), re.M
+    )
+    assert len(keys) == len(set(keys))
+    shown = re.findall(r'role="listitem"', (site / "book" / "references.html").read_text("utf-8"))
+    assert len(shown) == len(keys)
+
+
+def test_an_unreadable_formula_is_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    import accessible
+    from docutils import nodes
+
+    assert accessible.mathml(nodes.math("", r"\frac{a}{b}"), "inline").startswith("<math")
+    with caplog.at_level("WARNING"):
+        shown = accessible.mathml(nodes.math("", r"\left( a"), "inline")
+    assert shown.startswith("<code>") and "cannot be converted" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [
+        ("2 |A| / |B| over z_ and z_b", r"2 \|A\| / \|B\| over z\_ and z_b"),
+        ("see `SCHEMA` and ``a|b``", "see ``SCHEMA`` and ``a|b``"),
+        (":func:`f` of `x_`", ":func:`f` of ``x_``"),
+    ],
+)
+def test_docstrings_are_read_as_plain_text(written: str, read: str) -> None:
+    import accessible
+
+    assert accessible.plain(written) == read
+
+
+def test_code_blocks_in_docstrings_stay_as_they_are() -> None:
+    import accessible
+
+    lines = ["Use::", "", "    a | b_", "", "then |c|"]
+    accessible.read_plainly(None, "", "", None, None, lines)
+    assert lines == ["Use::", "", "    a | b_", "", r"then \|c\|"]
+
+
+def notebook(*cells: tuple[list[str], dict]) -> dict:
+    made = [
+        {"metadata": {"tags": tags}, "outputs": [{"data": data}] if data else []}
+        for tags, data in cells
+    ]
+    return {"cells": made}
+
+
+def test_the_first_page_takes_the_tagged_picture(tmp_path: Path) -> None:
+    svg, png = {"image/svg+xml": ["<svg/>"]}, {"image/png": "aGFsbG8="}
+    path = tmp_path / f"{render.PICTURE_FROM}.ipynb"
+    path.write_text(json.dumps(notebook(([], png), ([render.PICTURE_TAG], svg))))
+    assert "matrix.svg" in render.landing(tmp_path, tmp_path)
+    assert (tmp_path / "matrix.svg").read_text() == "<svg/>"
+    path.write_text(json.dumps(notebook(([], {}), ([], png))))
+    assert "matrix.png" in render.landing(tmp_path, tmp_path)
+    assert (tmp_path / "matrix.png").read_bytes() == b"hallo"
+    path.unlink()
+    assert "{figure}" not in render.landing(tmp_path, tmp_path)
+
+
+def test_pages_that_an_experiment_lacks_leave_the_contents(tmp_path: Path) -> None:
+    (tmp_path / "here.md").touch()
+    toc = {
+        "root": "here",
+        "parts": [
+            {"caption": "A", "chapters": [{"file": "here"}, {"file": "gone"}]},
+            {"caption": "B", "chapters": [{"file": "gone"}]},
+        ],
+    }
+    kept = render.only_present(toc, tmp_path)
+    assert kept["parts"] == [{"caption": "A", "chapters": [{"file": "here"}]}]
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(browse.chromium() is None, reason=browse.CURE)
+def test_the_browser_check_sees_what_it_should(tmp_path: Path) -> None:
+    (tmp_path / "bad.html").write_text(
+        "<!doctype html><html lang=en><title>x</title><body><main><h1>x</h1>"
+        "<script src='https://cdn.example.org/x.js'></script><button></button>"
+        "<script>document.documentElement.dataset.theme = localStorage.mode; nothing.here</script>"
+        "<div style='width: 3000px'>wide</div></main></body></html>"
+    )
+    kinds = {(f.theme, f.kind) for f in browse.check(tmp_path)}
+    for theme in browse.THEMES:
+        for kind in ("outside request", "script error", "axe", "scrolls sideways"):
+            assert (theme, kind) in kinds
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.skipif(browse.chromium() is None, reason=browse.CURE)
+@pytest.mark.parametrize("theme", browse.THEMES)
+def test_every_page_works_from_disk_for_every_reader(site: Path, theme: str) -> None:
+    assert [str(f) for f in browse.check(site, themes=[theme], whole=False)] == []

@@ -1,0 +1,174 @@
+"""Figures: each is drawn from a small table, says what it shows, and is the same every time."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+
+from xltlib import fewshot, figures
+
+CODES = ["eng", "deu", "rus", "srp", "hin", "arb"]
+PAIRS = list(itertools.permutations(CODES, 2))
+
+
+def scores() -> pd.DataFrame:
+    rng, rows = np.random.default_rng(0), []
+    for model, add in (("tiny", 0.2), ("tiny-scratch", 0.0)):
+        for source, target in itertools.product(CODES, CODES):
+            score = 0.9 if source == target else 0.3 + add + rng.uniform(0, 0.3)
+            rows.append((model, "kind", source, target, 0, 0, "accuracy", score, 400))
+        for (source, target), n in itertools.product(PAIRS[:5], (2, 8, 32, 128)):
+            score = 0.4 + add + 0.3 * (1 - n**-0.5)
+            rows.append((model, "kind", source, target, n, 0, "accuracy", score, 400))
+    names = "model task source target n_target seed metric score n_test".split()
+    return pd.DataFrame(rows, columns=names)
+
+
+def pairs() -> pd.DataFrame:
+    out = pd.DataFrame(PAIRS, columns=["source", "target"])
+    rng = np.random.default_rng(0)
+    return out.assign(word_order=rng.uniform(size=len(out)), script=0.0, coverage_word_order=1.0)
+
+
+def draw_few_shot() -> figures.Card:
+    points = fewshot.curves(scores(), "tiny")
+    control = fewshot.curves(scores(), "tiny-scratch")
+    return figures.few_shot(points, {"power": fewshot.fit(points)}, control)
+
+
+def spread(**columns: object) -> pd.DataFrame:
+    out = pd.DataFrame(columns)
+    value = out.select_dtypes("number").iloc[:, 0]
+    return out.assign(low=value - 0.05, high=value + 0.05)
+
+
+STEPS = spread(step=["lexical", "+ syntax"], partial_r2=[0.1, 0.2], task="kind")
+FIGURES: dict[str, tuple[Callable[[], figures.Card], str]] = {
+    "similarity_maps": (lambda: figures.similarity_maps(pairs()), "word order"),
+    "transfer_matrix": (lambda: figures.transfer_matrix(scores(), "kind", "tiny"), "German"),
+    "raw_and_gain": (
+        lambda: figures.raw_and_gain(scores(), "kind", "tiny", "tiny-scratch"),
+        "gain over tiny-scratch",
+    ),
+    "transfer_means": (
+        lambda: figures.transfer_means(
+            spread(task="kind", arm=["in-language", "zero-shot"], mean=[0.9, 0.4]), {"kind": 0.125}
+        ),
+        "chance",
+    ),
+    "coefficients": (
+        lambda: figures.coefficients(
+            spread(task=["kind", "spans"], feature="word_order", beta=[0.3, 0.1]).assign(
+                p_mrqap=[0.01, 0.4]
+            )
+        ),
+        "word order",
+    ),
+    "shares": (
+        lambda: figures.shares(spread(feature=["script", "lexical"], share=[0.4, 0.2])),
+        "script",
+    ),
+    "nested_bars": (
+        lambda: figures.nested_bars(
+            STEPS.assign(cv_r2=STEPS["partial_r2"], cv_low=-0.1, cv_high=0.3)
+        ),
+        "+ syntax",
+    ),
+    "choosing": (
+        lambda: figures.choosing(spread(method=["english", "xlt"], loss_pct=[6.0, 3.0])),
+        "English",
+    ),
+    "likeness_scatter": (
+        lambda: figures.likeness_scatter(
+            pairs().assign(y=np.linspace(0.2, 0.8, 30), task="kind"), ["word_order", "script"]
+        ),
+        "word order",
+    ),
+    "few_shot": (draw_few_shot, "English → German"),
+    "law_errors": (
+        lambda: figures.law_errors(spread(task="kind", law=["log", "power"], mae=[0.06, 0.05])),
+        "power",
+    ),
+    "learning_curve": (
+        lambda: figures.learning_curve(
+            pd.DataFrame({"step": [0, 10, 20], "loss": [3.0, 2.0, 1.0], "split": "training"})
+        ),
+        "training step",
+    ),
+    "confusion": (
+        lambda: figures.confusion(
+            pd.DataFrame({"truth": ["city", "city", "unit"], "answer": ["city", "unit", "other"]})
+        ),
+        "answer given",
+    ),
+}
+
+
+def texts(figure: figures.Card) -> set[str]:
+    return {t.get_text() for t in figure.findobj(mpl.text.Text)}
+
+
+def test_every_public_figure_is_tried() -> None:
+    others = {"COLOURS", "Card", "in_order", "use_style"}
+    assert set(FIGURES) == set(figures.__all__) - others
+
+
+@pytest.mark.parametrize("name", list(FIGURES))
+def test_figure(name: str) -> None:
+    draw, word = FIGURES[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a glyph that the font lacks, a layout that collapses
+        figure = draw()
+        svg = figure._repr_svg_()
+    assert word in texts(figure)
+    assert figure.get_size_inches()[0] == pytest.approx(7.5)
+    assert figure.get_facecolor() == (1.0, 1.0, 1.0, 1.0)  # a white card on any page
+    ET.fromstring(svg)
+    assert svg == draw()._repr_svg_()  # same table, same bytes
+
+
+def test_saving_is_whole_and_repeatable(tmp_path) -> None:
+    figure = FIGURES["law_errors"][0]()
+    figure.save(tmp_path / "figure.png")
+    assert (tmp_path / "figure.png").read_bytes()[:4] == b"\x89PNG"
+    figure.save(tmp_path / "figure.svg")
+    first = (tmp_path / "figure.svg").read_bytes()
+    figure.save(tmp_path / "figure.svg")
+    assert (tmp_path / "figure.svg").read_bytes() == first
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["figure.png", "figure.svg"]
+
+
+def test_drawing_leaves_the_callers_style_alone() -> None:
+    before = dict(mpl.rcParams)
+    FIGURES["transfer_matrix"][0]()
+    assert dict(mpl.rcParams) == before
+
+
+def test_in_language_scores_are_outside_the_colours() -> None:
+    figure = figures.transfer_matrix(scores(), "kind", "tiny")
+    image = figure.axes[0].images[0]
+    shown = np.ma.filled(np.ma.masked_invalid(image.get_array()), np.nan)
+    assert np.isnan(np.diag(shown)).all() and np.isfinite(shown).sum() == 30
+    assert np.nanmax(shown) < 85  # the 90 of the diagonal does not stretch the scale
+
+
+def test_languages_stand_by_script() -> None:
+    order = figures.in_order(["eng", "hin", "rus", "deu", "srp", "arb"])
+    assert abs(order.index("rus") - order.index("srp")) == 1
+    assert abs(order.index("eng") - order.index("deu")) == 1
+
+
+def test_colours_stay_apart_for_the_colour_blind() -> None:
+    """Any two of the first five differ under simulated deuteranopia (Machado 2009)."""
+    simulate = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])
+    colours = np.array([mpl.colors.to_rgb(c) for c in figures.CYCLE[:5]])
+    seen = np.clip(colours**2.2 @ simulate.T, 0, 1) ** (1 / 2.2)
+    gaps = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)]
+    assert min(gaps) > 0.15

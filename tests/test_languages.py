@@ -1,0 +1,216 @@
+"""Codes, names, scripts, families; references: ISO 639-3 tables, CLDR, lang2vec's own files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import iso639
+import pytest
+from babel import Locale
+from babel.core import get_global
+
+from xltlib import errors, uriel
+from xltlib.languages import (
+    MACROLANGUAGES,
+    has_features,
+    is_individual,
+    iso3,
+    language,
+    languages,
+    name,
+    shared_script,
+)
+
+# The locales of MASSIVE (Fitzgerald et al. 2023), a benchmark with one form for every language.
+MASSIVE = (
+    "af-ZA am-ET ar-SA az-AZ bn-BD ca-ES cy-GB da-DK de-DE el-GR en-US es-ES fa-IR fi-FI fr-FR "
+    "he-IL hi-IN hu-HU hy-AM id-ID is-IS it-IT ja-JP jv-ID ka-GE km-KH kn-IN ko-KR lv-LV ml-IN "
+    "mn-MN ms-MY my-MM nb-NO nl-NL pl-PL pt-PT ro-RO ru-RU sl-SL sq-AL sv-SE sw-KE ta-IN te-IN "
+    "th-TH tl-PH tr-TR ur-PK vi-VN zh-CN zh-TW"
+).split()
+
+
+@pytest.mark.parametrize(
+    ("given", "code", "script"),
+    [
+        ("de", "deu", "Latn"),
+        ("ger", "deu", "Latn"),
+        ("deu_Latn", "deu", "Latn"),
+        (" German ", "deu", "Latn"),
+        ("GERMAN", "deu", "Latn"),
+        ("sr", "srp", "Cyrl"),
+        ("sr-Latn", "srp", "Latn"),
+        ("sr-Latn-ME", "srp", "Latn"),
+        ("sh", "srp", "Latn"),
+        ("zh", "cmn", "Hans"),
+        ("zh-TW", "cmn", "Hant"),
+        ("zho_Hant", "cmn", "Hant"),
+        ("zh-yue", "yue", "Hant"),
+        ("pa-PK", "pan", "Arab"),
+        ("iw", "heb", "Hebr"),
+        ("pt_BR.UTF-8", "por", "Latn"),
+        ("eng-US", "eng", "Latn"),
+        ("Farsi", "pes", "Arab"),
+        ("Kiswahili", "swh", "Latn"),
+        ("Modern Greek (1453-)", "ell", "Grek"),
+        ("kzj", "dtp", "Latn"),  # retired 2016, merged into dtp
+        ("Oji-Cree", "ojs", "Cans"),  # a name in the shape of a tag
+    ],
+)
+def test_any_form(given: str, code: str, script: str) -> None:
+    assert (language(given).code, language(given).script) == (code, script)
+
+
+def test_macrolanguages_become_the_member_lang2vec_has() -> None:
+    wanted = (
+        "ar arb sw swh fa pes zh cmn et ekk lv lvs ms zsm ne npi ps pbt az azj mn khk uz uzn no nob"
+        " nb nob id ind sq als mg plt yi ydd ku kmr or ory gn gug qu quy"
+    ).split()
+    assert {a: iso3(a) for a in wanted[::2]} == dict(zip(wanted[::2], wanted[1::2], strict=True))
+
+
+def test_macrolanguage_table_against_iso_and_cldr() -> None:
+    macro_of = {e.part3: e.macrolanguage for e in iso639.ALL_LANGUAGES}
+    assert all(macro_of[member] == macro for macro, member in MACROLANGUAGES.items())
+    assert set(MACROLANGUAGES.values()) <= set(uriel.load().index)
+    aliases = get_global("language_aliases")
+    differ = set()
+    for macro, member in MACROLANGUAGES.items():
+        standing = {m for m, alias in aliases.items() if alias in _codes(macro) and macro_of.get(m)}
+        if member not in standing:
+            differ.add(member)
+    # the exceptions that the table's comment names, and no others
+    assert differ == {"aii", "crk", "fuv", "mww", "nob", "pbt", "quy", "srp", "taq"}
+
+
+def _codes(macro: str) -> set[str | None]:
+    entry = iso639.Language.from_part3(macro)
+    return {entry.part3, entry.part1}
+
+
+def test_every_current_lang2vec_language_resolves() -> None:
+    current = {e.part3 for e in iso639.ALL_LANGUAGES if e.status == "A" and e.type != "S"}
+    lost = []
+    for code in map(str, uriel.load().codes):
+        try:
+            assert iso3(iso3(code)) == iso3(code)
+        except ValueError:
+            lost.append(code)
+    assert not set(lost) & current
+    assert len(lost) < 30  # private codes (qbb), withdrawn ones without a successor, `und`
+
+
+@pytest.mark.parametrize("locale", MASSIVE)
+def test_benchmark_languages_have_all_that_is_needed(locale: str) -> None:
+    lang = language(locale)
+    assert has_features(lang.code)
+    assert lang.family
+    assert lang.locale is not None
+    parsed = Locale.parse(lang.locale)
+    assert parsed.script in (None, lang.script)
+    rtl = parsed.character_order == "right-to-left"
+    assert lang.direction == ("rtl" if rtl else "ltr")
+
+
+def test_names_lead_back() -> None:
+    """But for names that are also codes (`Ga`), which are read as codes."""
+    special = {"und", "mul", "zxx"}
+    codes = {iso3(c) for c in Locale("en").languages if len(c) < 4 and c not in special}
+    wrong = {c: name(c) for c in codes if len(name(c)) > 3 and iso3(name(c)) != c}
+    assert not wrong
+    assert len({name(c) for c in codes}) == len(codes)
+    assert [name(c) for c in ("pes", "cmn", "el", "nb")] == [
+        "Persian",
+        "Chinese",
+        "Greek",
+        "Norwegian Bokmål",
+    ]
+
+
+def test_embedded_languages() -> None:
+    found = languages("eng deu hrv tur srp rus kaz arb pes urd hin mar".split())
+    assert [x.script for x in found] == ["Latn"] * 4 + ["Cyrl"] * 3 + ["Arab"] * 3 + ["Deva"] * 2
+    assert all(x.key == x.code and x.locale for x in found)
+    assert [x.direction for x in found].count("rtl") == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "family"),
+    [
+        ("deu", "Indo-European"),
+        ("fi", "Uralic"),
+        ("et", "Uralic"),  # lang2vec has it under `est` only
+        ("lv", "Indo-European"),
+        ("no", "Indo-European"),
+        ("tr", "Turkic"),
+        ("sw", "Atlantic-Congo"),
+        ("ja", "Japonic"),
+        ("ka", "Kartvelian"),
+        ("eu", None),  # an isolate
+        ("eo", None),  # `Artificial Language` is a shelf, no family
+    ],
+)
+def test_family_is_glottologs(code: str, family: str | None) -> None:
+    assert language(code).family == family
+
+
+def test_languages_keep_order_and_drop_repeats() -> None:
+    assert [x.key for x in languages(["de", "German", "sr-Latn", "srp"])] == [
+        "deu",
+        "srp_Latn",
+        "srp",
+    ]
+    with pytest.raises(ValueError, match="list of codes"):
+        languages("deu")
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("Portugese", "Portuguese"),
+        ("Germn", "German"),
+        ("und", "unknown language 'und'"),
+        ("zxx", "unknown language"),
+        ("", "ISO 639"),
+        ("de_Latn_DE extra", "unknown language"),
+        ("deu_Lath", "unknown language"),
+    ],
+)
+def test_unknown_language_names_the_value_and_the_nearest(given: str, said: str) -> None:
+    with pytest.raises(ValueError, match="unknown language") as error:
+        language(given)
+    assert said in str(error.value)
+    assert len(str(error.value)) < 250
+
+
+def test_shared_script() -> None:
+    assert shared_script("Jpan", "Hans") and shared_script("Hans", "Hant")
+    assert not shared_script("Kore", "Hans")
+    assert shared_script(None, "Latn") is None
+
+
+def test_is_individual() -> None:
+    assert is_individual("arb")
+    assert not is_individual("ara") and not is_individual("kzj") and not is_individual("xx")
+
+
+def test_errors_unknown() -> None:
+    short = errors.unknown("task", "knd", ["find", "kind", "spans"], "Run `xlt tasks`.")
+    assert str(short) == (
+        "unknown task 'knd'. Did you mean 'kind'? Allowed: kind, find, spans. Run `xlt tasks`."
+    )
+    many = [f"name{i}" for i in range(50)]
+    assert "(50 in all)" in str(errors.unknown("name", "qqq", many))
+    assert str(errors.unknown("name", "a", [])) == "unknown name 'a'. Allowed: nothing."
+    assert errors.nearest("DEU", ["deu", "eng"]) == ["deu"]
+
+
+def test_import_is_light() -> None:
+    heavy = ("torch", "transformers", "lang2vec", "pkg_resources", "statsmodels", "scipy", "pandas")
+    script = (
+        "import sys, xltlib.similarity, xltlib.languages;"
+        f"print([m for m in {heavy!r} if m in sys.modules])"
+    )
+    out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"

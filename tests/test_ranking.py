@@ -1,0 +1,391 @@
+"""Source ranking: metrics against outside references, no leaks, calibrated intervals."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xltlib import gp, levels, matrix, ranking
+from xltlib.recommend import recommend
+
+CODES = "eng deu hrv tur srp rus kaz arb pes urd hin mar".split()
+FAST = ["xlt", "best_mean", "english", "random", "rank_fusion", "ridge", "nearest_script"]
+
+
+@pytest.fixture(scope="module")
+def pairs() -> pd.DataFrame:
+    from xltlib import similarity
+
+    return similarity.pairs([*CODES, "pol", "spa"])
+
+
+@pytest.fixture(scope="module")
+def scores(pairs: pd.DataFrame) -> pd.DataFrame:
+    """A 12 x 12 matrix that follows likeness, source quality, target level and noise."""
+    rng = np.random.default_rng(7)
+    quality = dict(zip(CODES, rng.normal(0, 0.04, 12), strict=True))
+    level = dict(zip(CODES, rng.normal(0.5, 0.1, 12), strict=True))
+    table = pairs[pairs["source"].isin(CODES) & pairs["target"].isin(CODES)]
+    like = table[["word_order", "genealogy", "script"]].mean(axis=1)
+    score = (
+        table["target"].map(level)
+        + table["source"].map(quality)
+        + 0.3 * (like - like.mean())
+        + rng.normal(0, 0.02, len(table))
+    )
+    return pd.DataFrame(
+        {"model": "m", "task": "t", "metric": "acc", "n_target": 0}
+        | {"source": table["source"], "target": table["target"], "score": score.clip(0.02, 0.98)}
+    ).reset_index(drop=True)
+
+
+@pytest.fixture(scope="module")
+def one(scores: pd.DataFrame, pairs: pd.DataFrame) -> matrix.Matrix:
+    ((_, built),) = matrix.matrices(scores, pairs)
+    return built
+
+
+def with_score(built: matrix.Matrix, score: np.ndarray) -> matrix.Matrix:
+    from dataclasses import replace
+
+    return replace(built, score=score, _cache={})
+
+
+# --- metrics against outside references
+
+
+def test_ndcg_is_sklearns_with_exponential_gain() -> None:
+    from sklearn.metrics import ndcg_score
+
+    rng = np.random.default_rng(0)
+    for n in (3, 8, 40):
+        score, standing = rng.random(n), rng.random(n)
+        rank = (-score).argsort().argsort() + 1
+        gain = 2.0 ** np.where(rank <= 10, 11 - rank, 0) - 1
+        expected = 100 * ndcg_score(gain[None], standing[None], k=3)
+        assert ranking.ndcg(score, standing) == pytest.approx(expected)
+
+
+def test_spearman_is_scipys() -> None:
+    from scipy.stats import spearmanr
+
+    rng = np.random.default_rng(0)
+    score, standing = rng.random(30), rng.integers(0, 5, 30).astype(float)
+    assert ranking.spearman(score, standing) == pytest.approx(spearmanr(score, standing)[0])
+
+
+def test_ties_get_their_exact_expectation() -> None:
+    score = np.array([0.9, 0.5, 0.7, 0.2, 0.6])
+    standing = np.array([1.0, 1.0, 0.0, 0.0, 0.0])
+    ways = []
+    for top in itertools.permutations([0, 1]):
+        for rest in itertools.permutations([2, 3, 4]):
+            order = np.empty(5)
+            order[[*top, *rest]] = np.arange(5)[::-1]
+            ways.append((ranking.loss_pct(score, order), ranking.ndcg(score, order)))
+    expected = np.mean(ways, axis=0)
+    assert ranking.loss_pct(score, standing) == pytest.approx(expected[0])
+    assert ranking.ndcg(score, standing) == pytest.approx(expected[1])
+
+
+def test_random_loses_what_the_mean_source_loses(one: matrix.Matrix) -> None:
+    table = ranking.choices(one, "cold", ["random"])
+    wide = pd.Series(one.score).groupby(one.target)
+    expected = (100 * (wide.max() - wide.mean()) / wide.max()).mean()
+    assert table["loss_pct"].mean() == pytest.approx(expected)
+
+
+# --- the process
+
+
+def test_leave_out_is_the_conditional_distribution(one: matrix.Matrix) -> None:
+    covariance = gp.kernel(one.cells())
+    z = np.random.default_rng(0).normal(size=len(one.score))
+    hidden = np.arange(5, 29)
+    seen = np.setdiff1d(np.arange(len(z)), hidden)
+    weight = np.linalg.solve(covariance[np.ix_(seen, seen)], covariance[np.ix_(seen, hidden)])
+    expected = weight.T @ z[seen]
+    spread = covariance[np.ix_(hidden, hidden)] - covariance[np.ix_(hidden, seen)] @ weight
+    mean, got = gp.leave_out(gp.inverse(covariance.copy()), z, hidden)
+    np.testing.assert_allclose(mean, expected, atol=1e-8)  # two ways through one 132 x 132 matrix
+    np.testing.assert_allclose(got, spread, atol=1e-8)
+
+
+def test_kernel_is_a_covariance(one: matrix.Matrix) -> None:
+    for reverse in (True, False):
+        covariance = gp.kernel(one.cells(), reverse=reverse)
+        np.testing.assert_allclose(covariance, covariance.T, atol=1e-12)
+        least = np.linalg.eigvalsh(covariance)[0]
+        assert least >= gp.PRESET.noise * 0.999  # the noise is all that bounds it below
+
+
+def test_kernel_agrees_with_the_formula(one: matrix.Matrix) -> None:
+    cells, p = one.cells(), gp.PRESET
+    i, j = 3, 77
+    k = cells.kinship
+    s, t = cells.source_language, cells.target_language
+    x = np.hstack([cells.features, cells.data]) / np.sqrt(cells.features.shape[1])
+    like_s, like_t = k[s[i], s[j]], k[t[i], t[j]]
+    expected = p.source * (s[i] == s[j]) + p.source_like * like_s
+    expected += (p.source_by_target * (s[i] == s[j]) + p.pair * like_s) * like_t
+    expected += p.pair * k[s[i], t[j]] * k[t[i], s[j]] + p.level * (t[i] == t[j])
+    expected += p.linear * x[i] @ x[j]
+    expected += p.smooth * np.exp(-((x[i] - x[j]) ** 2).sum() / (2 * p.smooth_reach**2))
+    assert gp.kernel(cells)[i, j] == pytest.approx(expected)
+
+
+def test_kinship_needs_no_value_to_be_known() -> None:
+    unknown = np.array([[1.0, np.nan], [np.nan, 1.0]])
+    assert gp.kinship({"script": unknown}).tolist() == [[1, 0], [0, 1]]
+    known = gp.kinship({"script": unknown, "genealogy": np.array([[1, 0.5], [0.5, 1]])})
+    gap = 0.5 / gp.UNIT["genealogy"]
+    assert known[0, 1] == pytest.approx(1 / (1 + gap / gp.PRESET.reach))
+
+
+# --- nothing leaks
+
+
+@pytest.mark.parametrize("protocol", ["cold", "warm", "norev"])
+def test_a_scrambled_column_does_not_move_its_own_ranking(
+    one: matrix.Matrix, protocol: matrix.Protocol
+) -> None:
+    rng = np.random.default_rng(1)
+    known = ranking.methods(one, FAST)
+    for fold in itertools.islice(matrix.folds(one, protocol), 0, None, 4):
+        score = one.score.copy()
+        score[fold.hidden] = rng.random(len(fold.hidden))
+        other = with_score(one, score)
+        for name, method in known.items():
+            before, after = method(one, fold, protocol), method(other, fold, protocol)
+            np.testing.assert_allclose(before, after, atol=1e-9, err_msg=name)
+
+
+def test_lambdamart_does_not_look_either(one: matrix.Matrix) -> None:
+    pytest.importorskip("lightgbm")
+    fold = next(matrix.folds(one, "cold"))
+    score = one.score.copy()
+    score[fold.hidden] = np.random.default_rng(1).random(len(fold.hidden))
+    before = ranking.lambdamart(one, fold, "cold")
+    np.testing.assert_array_equal(before, ranking.lambdamart(with_score(one, score), fold, "cold"))
+    assert np.ptp(before) > 0
+
+
+def test_predicted_scores_do_not_look_either(one: matrix.Matrix) -> None:
+    fold = next(matrix.folds(one, "cold"))
+    score = one.score.copy()
+    score[fold.hidden] = 0.99
+    before = levels.predicted(one, fold, "cold")
+    after = levels.predicted(with_score(one, score), fold, "cold")
+    np.testing.assert_allclose(before["predicted"], after["predicted"], atol=1e-9)
+    np.testing.assert_allclose(before["sd"], after["sd"], atol=1e-9)
+
+
+def test_only_warm_reads_the_languages_own_row(one: matrix.Matrix) -> None:
+    cold, warm = (next(matrix.folds(one, p)) for p in ("cold", "warm"))
+    row = np.setdiff1d(cold.hidden, cold.asked)
+    score = one.score.copy()
+    score[row] = score[row][::-1]
+    other = with_score(one, score)
+    same = ranking.xlt(one, cold, "cold") - ranking.xlt(other, cold, "cold")
+    moved = ranking.xlt(one, warm, "warm") - ranking.xlt(other, warm, "warm")
+    assert np.abs(same).max() < 1e-9 and np.abs(moved).max() > 1e-3
+
+
+def test_treebanks_of_a_language_are_hidden_together(
+    scores: pd.DataFrame, pairs: pd.DataFrame
+) -> None:
+    twin = scores[scores["target"] == "deu"].assign(target_set="b")
+    table = pd.concat([scores.assign(target_set="a"), twin], ignore_index=True)
+    ((_, built),) = matrix.matrices(table, pairs)
+    assert len(built.targets) == 13 and built.languages == sorted(CODES)
+    for fold in matrix.folds(built, "cold"):
+        languages = built.target_language[built.target[fold.asked]]
+        assert len(set(languages)) == 1
+        assert set(np.flatnonzero(built.target_language == languages[0])) == set(
+            built.target[fold.asked]
+        )
+
+
+def test_in_language_and_few_shot_rows_never_count(
+    scores: pd.DataFrame, pairs: pd.DataFrame
+) -> None:
+    own = pd.DataFrame({"source": CODES, "target": CODES, "score": 0.99})
+    shots = scores.assign(score=0.5, n_target=8)
+    more = pd.concat([scores, own.assign(model="m", task="t", metric="acc", n_target=0), shots])
+    names = ["xlt", "best_mean"]
+    pd.testing.assert_frame_equal(
+        ranking.league(scores, pairs, "cold", names), ranking.league(more, pairs, "cold", names)
+    )
+
+
+def test_order_of_rows_and_seeds_do_not_matter(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    twice = pd.concat(
+        [scores.assign(seed=0, score=scores["score"] - 0.01),
+         scores.assign(seed=1, score=scores["score"] + 0.01)]
+    ).sample(frac=1, random_state=0)  # fmt: skip
+    a = ranking.league(scores, pairs, "cold", ["xlt"])
+    b = ranking.league(twice, pairs, "cold", ["xlt"])
+    pd.testing.assert_frame_equal(a, b)  # default tolerance 1e-5: sums in another order
+
+
+# --- methods and league
+
+
+def test_best_mean_by_hand(one: matrix.Matrix, scores: pd.DataFrame) -> None:
+    wide = scores.pivot(index="source", columns="target", values="score")
+    rest = wide.drop(columns="deu", index="deu")  # cold: neither German column nor row
+    expected = (rest - rest.mean()).mean(axis=1).idxmax()
+    table = ranking.choices(one, "cold", ["best_mean"]).set_index("target")
+    assert table.loc["deu", "chosen"] == expected
+
+
+def test_english_is_silent_about_english(one: matrix.Matrix) -> None:
+    table = ranking.choices(one, "cold", ["english"])
+    assert set(table["chosen"]) == {"eng"} and "eng" not in set(table["target"])
+
+
+def test_xlt_beats_the_simple_rules_where_quality_and_likeness_add_up(
+    scores: pd.DataFrame, pairs: pd.DataFrame
+) -> None:
+    table = ranking.league(scores, pairs, "cold", FAST).set_index("method")
+    simple = ["best_mean", "english", "random", "rank_fusion", "nearest_script"]
+    assert (table.loc[simple, "loss_pct"] > table.loc["xlt", "loss_pct"]).all()
+    assert table.loc["xlt", "loss_pct_high"] < table.loc["random", "loss_pct_low"]
+    for metric in ranking.METRICS:
+        assert (table[f"{metric}_low"] <= table[metric]).all()
+        assert (table[metric] <= table[f"{metric}_high"]).all()
+
+
+def test_tasks_models_and_missing_cells(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    holes = scores.sample(frac=0.6, random_state=0)
+    table = pd.concat([holes, scores.assign(task="u"), scores.assign(model="n")])
+    result = ranking.league(table, pairs, "warm", ["xlt", "nearest_genealogy"])
+    assert len(result) == 6 and result[["loss_pct", "ndcg3"]].notna().all().all()
+
+
+def test_too_many_cells_are_reduced_aloud(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    with pytest.warns(UserWarning, match="reduced to 66"):
+        ((_, built),) = matrix.matrices(scores, pairs, most=70)
+    assert len(built.targets) == 6
+
+
+def test_errors_name_the_cure(
+    scores: pd.DataFrame, pairs: pd.DataFrame, one: matrix.Matrix
+) -> None:
+    with pytest.raises(ValueError, match="nearest_script"):
+        ranking.choices(one, "cold", ["nearest_scrip"])
+    with pytest.raises(ValueError, match="cold"):
+        list(matrix.folds(one, "cool"))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="score"):
+        ranking.league(scores.drop(columns="score"), pairs)
+    with pytest.raises(ValueError, match="n_target = 0"):
+        ranking.league(scores.assign(n_target=4), pairs)
+    with pytest.raises(ValueError, match="does not know deu"):
+        short = pairs[(pairs["source"] != "deu") & (pairs["target"] != "deu")]
+        ranking.league(scores, short)
+
+
+def test_lambdamart_says_what_it_needs(one: matrix.Matrix, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert "lambdamart" not in ranking.methods(one)
+    with pytest.raises(ValueError, match="pip install"):
+        ranking.methods(one, ["lambdamart"])
+
+
+# --- predicted scores
+
+
+def test_intervals_cover_what_they_promise(pairs: pd.DataFrame) -> None:
+    """90 % intervals of new languages, over repeated draws of a whole matrix."""
+    table = pairs[pairs["source"].isin(CODES) & pairs["target"].isin(CODES)]
+    like = table[["word_order", "genealogy"]].mean(axis=1)
+    covered = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        effect = dict(zip(CODES, rng.normal(0, 0.06, 12), strict=True))
+        score = 0.5 + table["target"].map(effect) + 0.3 * like + rng.normal(0, 0.03, len(table))
+        row = levels.levels(table[["source", "target"]].assign(score=score), pairs).iloc[0]
+        covered.append(row["coverage90"])
+        assert row["r2_known_level"] > 0.5
+    assert 0.85 <= np.mean(covered) <= 0.95
+
+
+def test_best_set_by_exhaustion(scores: pd.DataFrame) -> None:
+    wide = scores.pivot(index="source", columns="target", values="score")
+    table = ranking.best_set(scores, 2)
+    first = wide.fillna(wide.min()).mean(axis=1).idxmax()
+    assert table.loc[0, "source"] == first
+    rest = {s: np.fmax(wide.loc[first], wide.loc[s]).fillna(wide.min()).mean() for s in wide.index}
+    assert table.loc[1, "source"] == max(rest, key=rest.get)  # type: ignore[arg-type]
+    assert table["mean_best"].is_monotonic_increasing and table["loss_pct"].min() >= 0
+    with pytest.raises(ValueError, match="12 measured sources"):
+        ranking.best_set(scores, 13)
+
+
+def test_recommend_for_a_language_never_seen(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    answer = recommend("pl", scores, pairs)
+    table = answer.table
+    assert answer.target == "pol" and len(table) == 12 and not table["measured"].any()
+    assert table["rank"].tolist() == list(range(1, 13))
+    assert (table["low"] <= table["predicted"]).all() and (
+        table["predicted"] <= table["high"]
+    ).all()
+    assert table["p_best"].sum() == pytest.approx(1)
+    assert table["source"][0] in {"hrv", "srp", "rus", "deu", "eng"}  # near or strong sources
+    assert "132 measured pairs" in answer.rests_on
+    assert answer.best_set["expected_best"].is_monotonic_increasing
+
+
+def test_recommend_agrees_with_the_league(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    """Hiding a target and asking for it anew gives the order that the league judged."""
+    ((_, built),) = matrix.matrices(scores, pairs)
+    for fold in matrix.folds(built, "warm"):
+        if built.targets[built.target[fold.asked[0]]] == "deu":
+            standing = ranking.xlt(built, fold, "warm")
+            order = [built.sources[i] for i in built.source[fold.asked][np.argsort(-standing)]]
+    answer = recommend("deu", scores[scores["target"] != "deu"], pairs)
+    assert answer.table["source"].tolist() == order
+
+
+def test_recommend_keeps_what_was_measured(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    hole = scores[~((scores["target"] == "deu") & (scores["source"] == "eng"))]
+    table = recommend("German", hole, pairs).table.set_index("source")
+    assert table["measured"].sum() == 10 and not table.loc["eng", "measured"]
+    mine = scores[(scores["target"] == "deu") & (scores["source"] == "rus")]["score"].item()
+    assert table.loc["rus", "predicted"] == table.loc["rus", "low"] == pytest.approx(mine)
+    truth = scores[(scores["target"] == "deu") & (scores["source"] == "eng")]["score"].item()
+    assert table.loc["eng", "low"] <= truth <= table.loc["eng", "high"]
+
+
+def test_recommend_says_which_part_it_needs(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    both = pd.concat([scores, scores.assign(task="u")])
+    with pytest.raises(ValueError, match="task= one of t, u"):
+        recommend("pol", both, pairs)
+    assert recommend("pol", both, pairs, task="u").labels["task"] == "u"
+    with pytest.raises(ValueError, match="unknown task"):
+        recommend("pol", both, pairs, task="v")
+
+
+def test_small_matrices_run(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    few = scores[scores["source"].isin(CODES[:3]) & scores["target"].isin(CODES[2:5])]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = ranking.league(few, pairs, "cold", FAST)
+        level = levels.levels(few, pairs)
+    assert (table.loc[table["method"] == "xlt", "n_targets"] == 3).all()
+    assert np.isfinite(level["mae_loto"]).all()
+
+
+def test_analysis_needs_no_torch() -> None:
+    code = (
+        "import sys, xltlib.ranking, xltlib.recommend, xltlib.data.published as p; "
+        "heavy = {'torch', 'transformers', 'lang2vec', 'statsmodels', 'lightgbm'}; "
+        "assert not heavy & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

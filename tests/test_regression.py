@@ -1,0 +1,404 @@
+"""The regression against outside references: statsmodels, brute force, known matrices."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xltlib import inference as inf
+from xltlib import regression as rg
+
+CODES = ["eng", "deu", "hrv", "tur", "srp", "rus", "kaz", "arb", "pes", "urd", "hin", "mar"]
+FEATURES = ["lexical", "word_order", "morphology"]
+
+
+def made_pairs(rng: np.random.Generator, codes: list[str] = CODES) -> pd.DataFrame:
+    """Symmetric measures with the structure real ones have: languages in a space."""
+    n = len(codes)
+    s, t = np.nonzero(~np.eye(n, dtype=bool))
+    out = pd.DataFrame({"source": np.array(codes)[s], "target": np.array(codes)[t]})
+    for name in FEATURES:
+        where = rng.normal(size=(n, 3))
+        out[name] = np.exp(-np.linalg.norm(where[:, None] - where, axis=2))[s, t]
+    return out
+
+
+def made_scores(
+    pairs: pd.DataFrame,
+    rng: np.random.Generator,
+    betas: tuple[float, ...] = (0.1, 0.3, 0.0),
+    noise: float = 0.02,
+    **more: object,
+) -> pd.DataFrame:
+    codes = sorted(set(pairs["source"]) | set(pairs["target"]))
+    u, v = (dict(zip(codes, rng.normal(0, 0.05, len(codes)), strict=True)) for _ in range(2))
+    y = 0.4 + pairs["source"].map(u) + pairs["target"].map(v) + rng.normal(0, noise, len(pairs))
+    for name, beta in zip(FEATURES, betas, strict=True):
+        y = y + beta * pairs[name]
+    rest = {"model": "m", "task": "t", "n_target": 0, "seed": 0, "metric": "accuracy", **more}
+    return pairs[["source", "target"]].assign(score=y.clip(0, 1), n_test=1000, **rest)
+
+
+@pytest.fixture(scope="module")
+def world() -> tuple[pd.DataFrame, pd.DataFrame]:
+    rng = np.random.default_rng(1)
+    pairs = made_pairs(rng)
+    return made_scores(pairs, rng, task="kind", model="tiny"), pairs
+
+
+def as_data(scores: pd.DataFrame, pairs: pd.DataFrame) -> inf.Data:
+    return rg._arrays(rg.observations(scores, pairs, FEATURES))
+
+
+# -- against statsmodels --------------------------------------------------------------------------
+
+
+def dummies(data: inf.Data) -> np.ndarray:
+    parts = [pd.get_dummies(pd.Series(g), dtype=float).to_numpy() for g in (data.s, data.t)]
+    return np.column_stack([parts[0], parts[1][:, 1:]])
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of its errors of dummies
+def test_betas_and_two_way_errors_as_statsmodels(world) -> None:
+    import statsmodels.api as sm
+
+    data = as_data(*world)
+    w = inf.within(data)
+    beta, resid, bread = inf.ols(w.X, w.y)
+    V, df = inf.cluster_two_way(
+        w.X, resid, bread, data.source, data.target, w.rank + 3, cautious=False
+    )
+    X = np.column_stack([data.X / w.sd_x, dummies(data)])
+    groups = np.column_stack([data.source, data.target])
+    fit = sm.OLS(data.y / w.sd_y, X).fit(cov_type="cluster", cov_kwds={"groups": groups})
+    np.testing.assert_allclose(beta, fit.params[:3], rtol=1e-8)  # the same algebra
+    np.testing.assert_allclose(np.sqrt(np.diag(V)), fit.bse[:3], rtol=1e-6)
+    assert df == 11
+    table = rg.explain(*world, FEATURES, permutations=0).coefficients
+    np.testing.assert_allclose(table["beta"], beta)
+    assert (table["se_cluster"] >= np.sqrt(np.diag(V)) - 1e-12).all()  # cautious: never smaller
+
+
+def test_two_way_cluster_by_hand() -> None:
+    rng = np.random.default_rng(4)
+    g1, g2 = np.repeat(np.arange(4), 5), np.tile(np.arange(5), 4)
+    X, y = rng.normal(size=(20, 2)), rng.normal(size=20)
+    beta, e, bread = inf.ols(X, y)
+    total = np.zeros((2, 2))
+    for i, j in itertools.product(range(20), repeat=2):
+        term = np.outer(X[i] * e[i], X[j] * e[j])
+        same1, same2 = g1[i] == g1[j], g2[i] == g2[j]
+        total += 4 / 3 * same1 * term + 5 / 4 * same2 * term - 20 / 19 * (same1 and same2) * term
+    expected = bread @ total @ bread * 19 / 18
+    values, vectors = np.linalg.eigh(expected)
+    expected = (vectors * np.maximum(values, 0)) @ vectors.T
+    V, df = inf.cluster_two_way(X, e, bread, g1, g2, 2, cautious=False)
+    np.testing.assert_allclose(V, expected, rtol=1e-10)
+    assert df == 3
+
+
+def test_crossed_random_effects_as_mixedlm(world) -> None:
+    import statsmodels.formula.api as smf
+
+    data = as_data(*world)
+    frame = pd.DataFrame(data.X, columns=FEATURES).assign(y=data.y * 10, s=data.s, t=data.t, one=1)
+    reference = smf.mixedlm(
+        "y ~ lexical + word_order + morphology", frame, groups="one",
+        vc_formula={"s": "0 + C(s)", "t": "0 + C(t)"},
+    ).fit()  # fmt: skip
+    X = np.column_stack([data.X, np.ones(len(data.y))])
+    ours = inf.mixed(data.y * 10, X, data.s, data.t)
+    names = [*FEATURES, "Intercept"]
+    # both stop where the likelihood is flat to four digits
+    np.testing.assert_allclose(ours.beta, reference.params[names], rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(ours.se, reference.bse[names], rtol=2e-2)
+    sds = np.sqrt([*reference.vcomp, reference.scale])
+    np.testing.assert_allclose([ours.sd_source, ours.sd_target, ours.sd_pair], sds, rtol=2e-2)
+
+
+def test_effects_are_exact_when_unbalanced_and_disconnected() -> None:
+    rng = np.random.default_rng(2)
+    s = np.array([0, 0, 1, 1, 1, 2, 2, 3, 3])
+    t = np.array([0, 1, 0, 1, 1, 2, 3, 2, 3])
+    M, weight = rng.normal(size=(9, 2)), rng.uniform(0.5, 2, 9)
+    D = np.column_stack([np.eye(4)[s], np.eye(4)[t]])
+    root = np.sqrt(weight)[:, None]
+    expected = M - D @ np.linalg.lstsq(root * D, root * M, rcond=None)[0]
+    effects = inf.Effects(s, t, weight)
+    np.testing.assert_allclose(effects.within(M), expected, atol=1e-10)
+    assert effects.rank == np.linalg.matrix_rank(D) == 6
+
+
+def test_inflation_as_statsmodels() -> None:
+    from statsmodels.stats.outliers_influence import variance_inflation_factor
+
+    X = np.random.default_rng(0).normal(size=(50, 3))
+    X[:, 2] += X[:, 0]
+    X -= X.mean(axis=0)
+    expected = [variance_inflation_factor(X, j) for j in range(3)]
+    np.testing.assert_allclose(inf.vif(X), expected, rtol=1e-8)
+
+
+def test_shares_as_brute_force() -> None:
+    rng = np.random.default_rng(3)
+    A = rng.normal(size=(60, 5))
+    A[:, 4] += A[:, :4] @ [1, 0.5, 0.2, 0]
+    G = A.T @ A
+    expected = np.zeros(4)
+    for order in itertools.permutations(range(4)):
+        for k in range(4):
+            gain = inf.partial_r2(G, order[: k + 1]) - inf.partial_r2(G, order[:k])
+            expected[order[k]] += gain / 24
+    np.testing.assert_allclose(inf.shapley(G), expected, atol=1e-7)
+    assert inf.shapley(G).sum() == pytest.approx(inf.partial_r2(G, range(4)), abs=1e-7)
+
+
+# -- permutation ----------------------------------------------------------------------------------
+
+
+def test_mrqap_statistic_is_the_regression_t(world) -> None:
+    import statsmodels.api as sm
+
+    data = as_data(*world)
+    X = np.column_stack([data.X, dummies(data)])
+    expected = sm.OLS(data.y, X).fit().tvalues[:3]
+    effects = inf.Effects(data.s, data.t)
+    y, W = effects.within(data.y), effects.within(data.X)
+    for j in range(3):
+        basis = np.linalg.qr(np.delete(W, j, axis=1))[0]
+        left = [v - basis @ (basis.T @ v) for v in (W[:, j], y)]
+        free = len(y) - effects.rank - 3
+        t = inf._t_statistics(left[0][:, None], left[1], effects, basis, free)
+        assert t[0] == pytest.approx(expected[j], rel=1e-8)
+
+
+def test_mrqap_is_uniform_under_the_null_and_finds_an_effect() -> None:
+    """Errors that share languages in both roles, where ordinary errors fail."""
+    from scipy import stats
+
+    rng = np.random.default_rng(11)
+    ps = []
+    for rep in range(60):
+        pairs = made_pairs(rng)
+        data = as_data(made_scores(pairs, rng, (0.0, 0.0, 0.0), 0.001), pairs)
+        where = rng.normal(size=(12, 2))
+        shared = (where @ where.T)[data.source, data.target]
+        data = inf.Data(**{**vars(data), "y": data.y + 0.05 * shared})
+        ps.append(inf.mrqap(data, 99, rep)[0])
+    assert stats.kstest(ps, "uniform").pvalue > 0.01
+    assert (
+        np.mean(np.array(ps) <= 0.05) <= 0.12
+    )  # 5 % with two and a half standard errors of 60 draws
+    pairs = made_pairs(rng)
+    p = inf.mrqap(as_data(made_scores(pairs, rng), pairs), 199)
+    assert p[1] <= 0.01
+
+
+def test_block_permutation_agrees_with_the_single_one(world) -> None:
+    data = as_data(*world)
+    single = inf.mrqap(data, 499, 5)
+    for j in range(3):
+        others = [i for i in range(3) if i != j]
+        assert inf.added_p(data, others, 499, 5) == pytest.approx(single[j], abs=0.02)
+
+
+# -- what comes out -------------------------------------------------------------------------------
+
+
+def test_explain_finds_the_truth_and_says_how_sure(world) -> None:
+    result = rg.explain(*world, FEATURES, permutations=199)
+    table = result.coefficients.set_index("feature")
+    assert table["beta"].idxmax() == "word_order"
+    assert table.loc["word_order", "p_mrqap"] <= 0.01 and table.loc["word_order", "low"] > 0
+    # planted 0.3 score units per unit of word order: points = 100 * 0.3 * sd over the effects
+    data = as_data(*world)
+    expected = 30 * inf.within(data).sd_x[1]
+    assert table.loc["word_order", "points"] == pytest.approx(expected, rel=0.15)
+    assert 0 < result.fit["partial_r2"] < 1 and result.fit["n_pairs"] == 132
+    assert result.fit["ceiling"] < 1
+    assert result.residuals["z"].abs().is_monotonic_decreasing
+
+
+def test_over_effects_leaves_what_the_regression_sees(world) -> None:
+    observed = rg.observations(*world, FEATURES)
+    left = rg.over_effects(observed)
+    slope = np.linalg.lstsq(
+        left[FEATURES] - left[FEATURES].mean(), left["y"] - left["y"].mean(), rcond=None
+    )[0]
+    w = inf.within(as_data(*world))
+    expected = inf.ols(w.X, w.y)[0] * w.sd_y / w.sd_x
+    np.testing.assert_allclose(slope, expected, rtol=1e-8)
+
+
+def test_shares_and_effects_add_up(world) -> None:
+    out = rg.variance_added(*world, FEATURES, bootstrap=60)
+    total = out.total.set_index("part")["r2"]
+    assert total.iloc[:2].sum() == pytest.approx(total.iloc[2])
+    assert out.features["share"].sum() == pytest.approx(out.total["partial_r2"].iloc[1], abs=1e-6)
+    assert (out.features["low"] <= out.features["high"]).all()
+    again = rg.variance_added(*world, FEATURES, bootstrap=60)
+    pd.testing.assert_frame_equal(out.features, again.features)  # same seed, same numbers
+
+
+def test_nested_gain_is_real_where_planted_and_not_where_not(world) -> None:
+    out = rg.nested(*world, bootstrap=60).set_index("step")
+    assert out["partial_r2"].is_monotonic_increasing
+    assert out.loc["+ syntax", "cv_gain_low"] > 0 and out.loc["+ syntax", "p_added"] <= 0.01
+    scores, pairs = world
+    empty = made_scores(pairs, np.random.default_rng(5), (0.3, 0.0, 0.0))
+    null = rg.nested(empty, pairs, bootstrap=60).set_index("step")
+    assert null.loc["+ morphology", "cv_gain_low"] < 0.01
+    assert null.loc["+ morphology", "difference"] >= 0  # why p_added is needed
+    assert null.loc["+ morphology", "p_added"] > 0.01
+
+
+def test_level_beats_the_baselines_and_does_not_leak(world) -> None:
+    scores, pairs = world
+    summary, table = rg.level(scores, pairs, FEATURES)
+    r2 = summary.set_index("method")["r2_loto"]
+    assert r2["mean"] <= 0.0 < r2["likeness"]
+    scrambled = scores.copy()
+    rows = scrambled["target"] == "kaz"
+    scrambled.loc[rows, "score"] = np.random.default_rng(0).uniform(size=int(rows.sum()))
+    _, other = rg.level(scrambled, pairs, FEATURES)
+    mine = table["target"] == "kaz"
+    np.testing.assert_array_equal(table.loc[mine, "likeness"], other.loc[mine, "likeness"])
+    assert not np.allclose(table.loc[~mine, "likeness"], other.loc[~mine, "likeness"])
+    with pytest.raises(ValueError, match="cold"):
+        rg.level(scores, pairs, FEATURES, protocol="warm")  # type: ignore[arg-type]
+
+
+def test_tasks_are_compared_on_their_own_scale(world) -> None:
+    scores, pairs = world
+    rng = np.random.default_rng(8)
+    other = made_scores(pairs, rng, (0.3, 0.0, 0.0), task="spans", model="tiny")
+    both = pd.concat([scores, other], ignore_index=True)
+    table = rg.by_task(both, pairs, FEATURES)
+    for task in ("kind", "spans"):
+        alone = rg.explain(both, pairs, FEATURES, task=task, permutations=0).coefficients
+        mine = table[table["task"] == task]
+        np.testing.assert_allclose(mine["beta"], alone["beta"], rtol=1e-8)
+    equal = table.drop_duplicates("feature").set_index("feature")["p_equal"]
+    assert equal["word_order"] < 0.01 < 0.05 < equal["morphology"]
+    with pytest.raises(ValueError, match="two"):
+        rg.by_task(scores, pairs, FEATURES)
+
+
+def test_controls_and_verdicts(world) -> None:
+    scores, pairs = world
+    control = scores.assign(model="tiny-shuffled", score=0.125)
+    control["score"] += np.random.default_rng(1).normal(0, 0.01, len(control))
+    both = pd.concat([scores, control], ignore_index=True)
+    out = rg.compare(both, "tiny", "tiny-shuffled").iloc[0]
+    paired = scores["score"].to_numpy() - control["score"].to_numpy()
+    assert out["difference"] == pytest.approx(paired.mean())
+    assert 0 < out["low"] < out["difference"] < out["high"]
+    home = pd.DataFrame({"source": CODES, "target": CODES, "score": 0.9}).assign(
+        model="tiny", task="kind", n_target=0, seed=0, metric="accuracy", n_test=1000
+    )
+    arms = rg.arms(pd.concat([both, home]), "tiny", ["tiny-shuffled"]).set_index("arm")
+    assert list(arms.index) == ["in-language", "zero-shot", "tiny-shuffled"]
+    assert arms.loc["in-language", "mean"] == pytest.approx(0.9)
+    # equal scores still carry the noise of their test items: t(11) * sqrt(.09 / 1000 / 12)
+    half = arms.loc["in-language", "high"] - 0.9
+    assert half == pytest.approx(2.201 * np.sqrt(0.09 / 12000), rel=1e-3)
+    assert arms.loc["zero-shot", "low"] > arms.loc["tiny-shuffled", "high"]
+    table = rg.verdicts(
+        both, pairs, "tiny", controls=["tiny-shuffled"], bootstrap=40, permutations=99
+    ).set_index("claim")["verdict"]
+    assert table["transfer exceeds tiny-shuffled"] == "holds"
+    assert table["more alike in word_order, more transfer"] == "holds"
+    assert table["more alike in morphology, more transfer"] == "cannot tell"
+    assert rg.verdict(-0.2, -0.1) == "does not hold" and rg.verdict(-1, 1) == "cannot tell"
+    assert rg.verdict(float("nan"), 1) == "cannot tell"
+
+
+def test_mean_interval_covers_the_truth() -> None:
+    """Coverage of the mean over languages, which cluster on both sides (at least 52 of 60)."""
+    rng, inside = np.random.default_rng(6), 0
+    pairs = made_pairs(rng)
+    for _ in range(60):
+        frame = made_scores(pairs, rng, (0.0, 0.0, 0.0))
+        row = rg.mean_transfer(frame).iloc[0]
+        inside += row["low"] <= 0.4 <= row["high"]
+    assert inside >= 52  # 57 expected, less three standard errors
+
+
+# -- refusals and reductions ----------------------------------------------------------------------
+
+
+def test_absorbed_and_inseparable_measures_are_said(world) -> None:
+    scores, pairs = world
+    more = pairs.assign(
+        size=pairs["source"].map({c: i for i, c in enumerate(CODES)}).astype(float),
+        twin=pairs["word_order"] + np.random.default_rng(0).normal(0, 1e-3, len(pairs)),
+    )
+    result = rg.explain(scores, more, permutations=0)
+    assert "size" not in set(result.coefficients["feature"])
+    assert any("size left out" in n for n in result.notes)
+    assert any("twin" in w and "told apart" in w for w in result.warnings)
+
+
+def test_gaps_cost_a_measure_or_pairs_and_are_said(world) -> None:
+    scores, pairs = world
+    gappy = pairs.assign(lexical=pairs["lexical"].where(pairs["source"] != "hrv"))
+    gappy.loc[gappy["target"] == "hrv", "lexical"] = np.nan
+    lenient = rg.explain(scores, gappy, permutations=0)
+    assert lenient.fit["n_pairs"] == 132 and "lexical left out" in lenient.notes[-1]
+    strict = rg.explain(scores, gappy, FEATURES, permutations=0)
+    assert strict.fit["n_pairs"] == 110 and "22 of 132 pairs" in strict.notes[-1]
+
+
+def test_refusals(world) -> None:
+    scores, pairs = world
+    with pytest.raises(ValueError, match="word_order"):
+        rg.explain(scores, pairs, ["wordorder"])
+    with pytest.raises(ValueError, match="'kind'"):
+        rg.explain(scores, pairs, task="kinds")
+    with pytest.raises(ValueError, match="do not vary"):
+        rg.explain(scores.assign(score=0.5), pairs)
+    with pytest.raises(ValueError, match="source language"):
+        rg.explain(scores[scores["source"] == "deu"], pairs)
+    with pytest.raises(ValueError, match="target language"):
+        rg.explain(scores[scores["target"] == "deu"], pairs)
+    with pytest.raises(ValueError, match="no zero-shot score"):
+        rg.explain(scores.assign(n_target=4), pairs)
+    few = scores[scores["source"].isin(CODES[:3]) & scores["target"].isin(CODES[:4])]
+    with pytest.raises(ValueError, match="degrees of freedom"):
+        rg.explain(few, pairs)
+    with pytest.raises(ValueError, match="no measure"):
+        rg.explain(scores, pairs.iloc[:0])
+    with pytest.raises(ValueError, match="no pair has all"):
+        rg.explain(scores, pairs.assign(source=pairs["source"] + "x"))
+    with pytest.raises(ValueError, match="which model"):
+        rg.explain(scores, pairs, baseline="tiny-scratch")
+
+
+def test_analysis_starts_light() -> None:
+    code = (
+        "import sys; import xltlib.regression, xltlib.fewshot, xltlib.scores; "
+        "heavy = {'torch', 'transformers', 'statsmodels', 'matplotlib'} & set(sys.modules); "
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_published_variance_is_reproduced() -> None:
+    """Source and target effects on a published NER matrix: 0.886 of the variance."""
+    root = os.environ.get("XLT_DATA")
+    found = list(Path(root).glob("blazejdolicki/**/ner_lang_pair_scores.csv")) if root else []
+    if not found:
+        pytest.skip("set XLT_DATA to a folder with the published matrices")
+    table = pd.read_csv(found[0])
+    table = table[table["train_lang"] != table["test_lang"]]
+    s, t = (np.unique(table[c], return_inverse=True)[1] for c in ("train_lang", "test_lang"))
+    y = table["f1"].to_numpy()
+    left = inf.Effects(s, t).within(y)
+    assert 1 - (left @ left) / ((y - y.mean()) ** 2).sum() == pytest.approx(0.886, abs=5e-4)

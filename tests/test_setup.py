@@ -1,0 +1,191 @@
+"""What a fresh machine gets: the lists of versions agree, and analysis starts without torch."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import lock
+import pytest
+import yaml
+from packaging.requirements import Requirement
+
+ANALYSIS = ("languages", "similarity", "scores", "regression", "fewshot", "ranking", "figures")
+TRAINING = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "sentencepiece")
+# Import names that differ from the names packages are installed under.
+PACKAGE_OF = {"iso639": "python-iso639", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+
+
+@pytest.fixture(scope="module")
+def pins(repository: Path) -> dict[str, str]:
+    lines = (repository / "constraints.txt").read_text("utf-8").splitlines()
+    return dict(line.split("==") for line in lines if line and not line.startswith("#"))
+
+
+@pytest.fixture(scope="module")
+def project(repository: Path) -> dict:
+    return tomllib.loads((repository / "pyproject.toml").read_text("utf-8"))
+
+
+def names(requirements: list[str]) -> set[str]:
+    return {lock.normal(Requirement(line).name) for line in requirements}
+
+
+def test_constraints_are_exact_and_name_no_index(repository: Path) -> None:
+    lines = (repository / "constraints.txt").read_text("utf-8").splitlines()
+    odd = [x for x in lines if not re.fullmatch(r"#.*|[a-z0-9-]+==[0-9][0-9a-z.]*", x)]
+    assert not odd
+
+
+def test_conda_gets_the_same_versions(repository: Path, pins: dict[str, str]) -> None:
+    environment = yaml.safe_load((repository / "environment.yml").read_text("utf-8"))
+    (listed,) = [d["pip"] for d in environment["dependencies"] if isinstance(d, dict)]
+    assert dict(line.split("==") for line in listed) == pins
+
+
+def test_every_declared_package_is_pinned_within_its_bounds(
+    pins: dict[str, str], repository: Path
+) -> None:
+    for requirement in lock.declared(repository):
+        pinned = pins.get(lock.normal(requirement.name))
+        assert pinned, f"{requirement.name} is not in constraints.txt: run `make lock`"
+        assert requirement.specifier.contains(pinned), f"{requirement} against {pinned}"
+
+
+def test_what_runs_here_is_what_is_pinned(pins: dict[str, str]) -> None:
+    here = {name: metadata.version(name).split("+")[0] for name in pins}
+    assert here == pins
+
+
+def test_pins_are_closed_under_requirements(pins: dict[str, str]) -> None:
+    assert set(lock.closure(lock.declared())) == set(pins)
+
+
+def imported(path: Path) -> set[str]:
+    """Return the top-level packages that a file imports anywhere, the library's own left out."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found - set(sys.stdlib_module_names) - {"xltlib"}
+
+
+def test_every_import_is_declared(repository: Path, project: dict) -> None:
+    extras = project["project"]["optional-dependencies"]
+    core = names(project["project"]["dependencies"])
+    everything = core.union(*(names(extras[key]) for key in extras if key != "all"))
+    for path in sorted((repository / "xltlib").rglob("*.py")):
+        used = {PACKAGE_OF.get(name, name).lower() for name in imported(path)}
+        assert used <= everything, f"{path.name} imports {used - everything}"
+        if path.stem in ANALYSIS:
+            allowed = core | {"lightgbm"}  # the extra `rank`, imported only where it is used
+            assert used <= allowed, f"{path.name} needs {used - allowed}, not in the core"
+
+
+PROBE = """
+import builtins, importlib, json, resource, sys
+real = builtins.__import__
+def guard(name, *rest, **more):
+    if name.split(".")[0] in {training!r}:
+        raise ImportError("blocked: " + name)
+    return real(name, *rest, **more)
+builtins.__import__ = guard
+for name in {modules!r}:
+    importlib.import_module("xltlib." + name)
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps([used.ru_utime + used.ru_stime, sorted(set(sys.modules) & set({training!r}))]))
+"""
+
+
+def test_analysis_starts_fast_and_without_torch(repository: Path) -> None:
+    modules = [name for name in ANALYSIS if (repository / "xltlib" / f"{name}.py").exists()]
+    assert modules
+    code = PROBE.format(training=TRAINING, modules=modules)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, text=True, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
+    seconds, loaded = json.loads(done.stdout)
+    assert loaded == []
+    assert seconds < 4, "processor time; about 1.5 s on an idle core"
+
+
+@pytest.mark.parametrize(
+    ("code", "rule"),
+    [
+        ("import os\n", "F401"),
+        ("import sys\nimport os\n\nprint(os, sys)\n", "I001"),
+        ("def f(x=[]):\n    return x\n", "B006"),
+        ("from typing import List\n\nx: List[int] = []\n", "UP"),
+        (f"x = '{'a' * 100}'\n", "E501"),
+    ],
+)
+def test_ruff_is_set_to_see(repository: Path, code: str, rule: str) -> None:
+    command = [sys.executable, "-m", "ruff", "check", "--output-format=concise", "-"]
+    done = subprocess.run(command, cwd=repository, text=True, input=code, capture_output=True)
+    assert done.returncode == 1 and rule in done.stdout
+
+
+def test_mypy_wants_types(repository: Path, tmp_path: Path) -> None:
+    (tmp_path / "bare.py").write_text("def f(x):\n    return x\n")
+    command = [sys.executable, "-m", "mypy", "--config-file", str(repository / "pyproject.toml")]
+    command += ["--cache-dir", str(tmp_path), str(tmp_path / "bare.py")]
+    done = subprocess.run(command, cwd=tmp_path, text=True, capture_output=True)
+    assert "no-untyped-def" in done.stdout, done.stdout + done.stderr
+
+
+def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    return subprocess.run(["make", *words], cwd=folder, text=True, capture_output=True, env=clean)
+
+
+needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="install make")
+
+
+@needs_make
+def test_installation_is_skipped_until_a_list_changes(repository: Path, tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(repository / name, tmp_path / name)
+        os.utime(tmp_path / name, (1e9, 1e9))
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / ".installed").touch()
+    assert make(tmp_path, "-q", "install").returncode == 0
+    (tmp_path / "constraints.txt").touch()
+    os.utime(tmp_path / ".venv" / ".installed", (2e9 - 1e9 + 1, 1e9 + 1))
+    assert make(tmp_path, "-q", "install").returncode == 1
+
+
+@needs_make
+def test_help_names_every_target(repository: Path) -> None:
+    text = make(repository, "help").stdout
+    phony = re.search(r"^\.PHONY: (.+)$", (repository / "Makefile").read_text("utf-8"), re.M)
+    assert phony
+    missing = [t for t in phony[1].split() if not re.search(rf"^  {t}\s+\S", text, re.M)]
+    assert not missing
+
+
+@needs_make
+def test_an_old_python_is_refused_with_the_cure(repository: Path, tmp_path: Path) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(repository / name, tmp_path / name)
+    old = tmp_path / "python3.9"
+    # The real interpreter, made to say that it is 3.9.
+    old.write_text(
+        "#!/bin/sh\nshift; exec "
+        f'{sys.executable} -c "import sys; sys.version_info = (3, 9, 1); $1"\n'
+    )
+    old.chmod(0o755)
+    done = make(tmp_path, "install", f"PYTHON={old}")
+    assert done.returncode != 0
+    assert "3.9 is too old" in done.stderr and "make PYTHON=" in done.stderr
+    assert not (tmp_path / ".venv").exists()

@@ -1,0 +1,416 @@
+"""Likeness; references: lang2vec's own reader, hand computation, published coordinates."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+from babel import Locale
+
+from xltlib import similarity, uriel
+from xltlib.languages import language
+from xltlib.similarity import MEASURES, feature_languages, feature_names, pairs
+
+TYPOLOGY = ("word_order", "morphology", "phonology", "inventory")
+PLAIN = ["eng", "deu", "tur", "rus", "hin", "mar", "kaz", "eus"]  # no macrolanguage involved
+
+
+@pytest.fixture(scope="module")
+def lang2vec() -> ModuleType:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import lang2vec.lang2vec as l2v
+    return l2v
+
+
+@pytest.fixture
+def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("XLT_CACHE", str(tmp_path / "cache"))
+    uriel.load.cache_clear()
+    yield tmp_path / "cache"
+    uriel.load.cache_clear()
+
+
+def one(frame: pd.DataFrame, source: str, target: str) -> pd.Series:
+    return frame[(frame["source"] == source) & (frame["target"] == target)].squeeze()
+
+
+def by_hand(a: list[float], b: list[float]) -> float:
+    dot = sum(x * y for x, y in zip(a, b, strict=True))
+    cosine = dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+    return 1 - 2 * math.acos(min(1.0, cosine)) / math.pi
+
+
+# --- lang2vec's numbers ------------------------------------------------------------------------
+
+
+def test_features_are_lang2vecs(lang2vec: ModuleType) -> None:
+    """A random sample, read by lang2vec itself, must come out bit for bit."""
+    table = uriel.load()
+    known = sorted(set(map(str, table.codes)) - set(uriel._SPEAKS_FOR))
+    sample = random.Random(1).sample(known, 60) + PLAIN
+    for prefix, kind in (("S_", "syntax"), ("P_", "phonology"), ("INV_", "inventory")):
+        columns = [i for i, f in enumerate(table.features) if f.startswith(prefix)]
+        knn = lang2vec.get_features(sample, f"{kind}_knn", header=True)
+        average = lang2vec.get_features(sample, f"{kind}_average")
+        theirs = list(knn["CODE"])
+        order = [theirs.index(table.features[i]) for i in columns]
+        for code in sample:
+            row = table.index[code]
+            np.testing.assert_array_equal(table.knn[row, columns], np.array(knn[code])[order])
+            seen = [np.nan if average[code][i] == "--" else average[code][i] for i in order]
+            np.testing.assert_array_equal(table.average[row, columns], np.float32(seen))
+
+
+def test_typology_is_angular_on_knn(lang2vec: ModuleType) -> None:
+    found = pairs(PLAIN)
+    for measure in TYPOLOGY:
+        names = feature_names(measure)  # type: ignore[arg-type]
+        sets = {"S": "syntax_knn", "P": "phonology_knn", "I": "inventory_knn"}
+        raw = lang2vec.get_features(PLAIN, sets[names[0][0]], header=True)
+        use = [raw["CODE"].index(n) for n in names]
+        for s, t in (("eng", "deu"), ("tur", "kaz"), ("hin", "eus")):
+            want = by_hand([raw[s][i] for i in use], [raw[t][i] for i in use])
+            assert one(found, s, t)[measure] == pytest.approx(want, abs=1e-9)  # float64 rounding
+
+
+def test_shared_only_and_coverage_by_hand(lang2vec: ModuleType) -> None:
+    found = pairs(PLAIN, shared_only=True)
+    raw = lang2vec.get_features(PLAIN, "syntax_average", header=True)
+    for measure in ("word_order", "morphology"):
+        use = [raw["CODE"].index(n) for n in feature_names(measure)]  # type: ignore[arg-type]
+        for s, t in (("eng", "deu"), ("tur", "hin"), ("mar", "eng")):
+            both = [i for i in use if "--" not in (raw[s][i], raw[t][i])]
+            want = by_hand([raw[s][i] for i in both], [raw[t][i] for i in both])
+            cell = one(found, s, t)
+            assert cell[measure] == pytest.approx(want, abs=1e-6)  # lang2vec's averages: float32
+            assert cell[f"coverage_{measure}"] == pytest.approx(len(both) / len(use))
+    assert math.isnan(one(found, "kaz", "eng")["morphology"])  # Kazakh: nothing observed there
+    assert one(found, "kaz", "eng")["coverage_morphology"] == 0
+
+
+def test_syntax_splits_without_rest() -> None:
+    order, form = feature_names("word_order"), feature_names("morphology")
+    assert (len(order), len(form)) == (56, 47)
+    assert not set(order) & set(form)
+    assert {"S_SVO", "S_NEGATIVE_WORD_BEFORE_VERB", "S_POLARQ_MARK_FINAL", "S_OXV"} <= set(order)
+    assert {"S_CASE_SUFFIX", "S_PLURAL_WORD", "S_CASE_PROCLITIC", "S_ANY_REDUP"} <= set(form)
+    endings = ("PREFIX", "SUFFIX", "AFFIX", "CLITIC", "HEADMARK", "DEPMARK")
+    assert not [f for f in order if f.endswith(endings)]
+    with pytest.raises(ValueError, match="word_order"):
+        feature_names("wordorder")  # type: ignore[arg-type]
+
+
+def test_macrolanguage_row_speaks_where_the_member_is_silent(lang2vec: ModuleType) -> None:
+    table = uriel.load()
+    names = [str(f) for f in table.features]
+    for member, macro in (("ekk", "est"), ("lvs", "lav"), ("srp", "hbs"), ("arb", "ara")):
+        raw = lang2vec.get_features([member, macro], "syntax_average", header=True)
+        row, spoken = table.index[member], 0
+        for i, feature in enumerate(raw["CODE"]):
+            own, theirs = raw[member][i], raw[macro][i]
+            got = table.average[row, names.index(feature)]
+            if own != "--":
+                assert got == np.float32(own)
+            elif theirs != "--":
+                assert got == np.float32(theirs)
+                spoken += 1
+            else:
+                assert np.isnan(got)
+        assert spoken > 5
+    assert one(pairs(["et", "fi"]), "ekk", "fin")["genealogy"] > 0.3  # 0 in lang2vec's `ekk`
+    assert (
+        table.ancestors(table.index["lvs"]).tolist() == table.ancestors(table.index["lav"]).tolist()
+    )
+
+
+def test_every_feature_language_is_observed_and_resolves() -> None:
+    codes = feature_languages()
+    assert 3200 < len(codes) < 3400
+    assert len(set(codes)) == len(codes) and "ara" not in codes
+    assert all(language(c).code == c for c in codes)
+    assert 0 < len(feature_languages(200)) < len(codes) / 3
+
+
+# --- kin and place -----------------------------------------------------------------------------
+
+
+def test_genealogy_counts_common_ancestors(lang2vec: ModuleType) -> None:
+    codes = ["eng", "deu", "hin", "tur", "eus"]
+    folder = Path(lang2vec.__file__).parent / "data"  # its own reader takes seconds for `fam`
+    with np.load(folder / "family_features.npz") as z:
+        rows = [list(z["langs"]).index(c) for c in codes]
+        above = {
+            c: set(np.flatnonzero(line > 0))
+            for c, line in zip(codes, z["data"][rows, :, 0], strict=True)
+        }
+    found = pairs(codes, measures=["genealogy"])
+    for s, t in (("eng", "deu"), ("eng", "hin"), ("deu", "tur")):
+        want = 2 * len(above[s] & above[t]) / (len(above[s]) + len(above[t]))
+        assert one(found, s, t)["genealogy"] == pytest.approx(want)
+    assert one(found, "eus", "eng")[["genealogy", "coverage_genealogy"]].tolist() == [0, 0]
+    assert one(pairs(["hin", "urd"]), "hin", "urd")["genealogy"] == 1  # one node in Glottolog
+
+
+def test_shelves_are_no_families() -> None:
+    assert one(pairs(["epo", "ido"]), "epo", "ido")["genealogy"] == 0
+
+
+def test_geography_against_published_coordinates() -> None:
+    # Glottolog, degrees north and east
+    place = {"deu": (48.65, 12.47), "eng": (53, -1), "hin": (25, 77), "jpn": (35, 135)}
+    found = pairs(place, measures=["geography"])
+    for s, t in (("deu", "eng"), ("hin", "jpn"), ("eng", "jpn")):
+        (a, b), (c, d) = np.radians(place[s]), np.radians(place[t])
+        h = math.sin((c - a) / 2) ** 2 + math.cos(a) * math.cos(c) * math.sin((d - b) / 2) ** 2
+        want = 1 - 2 * math.asin(math.sqrt(h)) / math.pi
+        # lang2vec rounds its reference points: within a quarter of a degree (28 km)
+        assert one(found, s, t)["geography"] == pytest.approx(want, abs=0.25 / 180)
+
+
+def test_places_explain_lang2vecs_distances(lang2vec: ModuleType) -> None:
+    sample = ["deu", "swh", "mri", "tur", "quz"]
+    raw = lang2vec.get_features(sample, "geo", header=True)
+    degrees = [[float(x) for x in f.split("_")[1:]] for f in raw["CODE"]]
+    lat, lon = np.radians(degrees).T
+    points = np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
+    table = uriel.load()
+    for code in sample:
+        angle = np.arccos(np.clip(points @ table.position[table.index[code]], -1, 1))
+        np.testing.assert_allclose(angle / np.pi, raw[code], atol=0.01)  # the points are rounded
+
+
+# --- angles ------------------------------------------------------------------------------------
+
+
+def test_angular_is_a_metric_complement() -> None:
+    x = np.random.default_rng(0).integers(0, 2, (30, 20)).astype(float)
+    near = similarity.angular(x, x)
+    np.testing.assert_allclose(near, near.T)
+    np.testing.assert_allclose(np.diag(near), 1)
+    assert near.min() >= 0
+    far = 1 - near
+    through = (far[:, :, None] + far[None, :, :]).min(axis=1)
+    assert (far <= through + 1e-9).all()  # triangle inequality, up to rounding
+
+
+def test_angular_edges() -> None:
+    zero, a, b = np.zeros((1, 3)), np.array([[1.0, 0, 0]]), np.array([[0, 1.0, 1.0]])
+    assert similarity.angular(a, b).item() == 0
+    assert math.isnan(similarity.angular(zero, a).item())
+    gap = np.array([[np.nan, 1.0, 1.0]])
+    assert similarity.angular_shared(gap, b).item() == 1
+    assert math.isnan(similarity.angular_shared(gap, a).item())  # zero on what is shared
+
+
+def test_without_gaps_shared_is_plain() -> None:
+    x = np.random.default_rng(1).random((8, 12))
+    np.testing.assert_allclose(similarity.angular_shared(x, x), similarity.angular(x, x), atol=1e-7)
+
+
+# --- words -------------------------------------------------------------------------------------
+
+
+def test_trigrams() -> None:
+    assert similarity.trigrams(["No, no 2 on!"]) == {" no": 2, "no ": 2, " on": 1, "on ": 1}
+    assert " हि" in str(similarity.trigrams(["हिन्दी"]))  # vowel signs are part of the word
+    assert similarity.trigrams(["می\u200cخواهم"]) == similarity.trigrams(["میخواهم"])
+    assert similarity.trigrams(["cafe\u0301"]) == similarity.trigrams(["CAFÉ"])
+    assert similarity.trigrams(["Лампа"], transliterate=True) == similarity.trigrams(["lampa"])
+    assert not similarity.trigrams([]) and not similarity.trigrams(["12 34 --"])
+
+
+def test_overlap_is_histogram_intersection() -> None:
+    rng = random.Random(2)
+    words = ["".join(rng.choices("abcd", k=rng.randint(1, 5))) for _ in range(60)]
+    profiles = [similarity.trigrams(rng.choices(words, k=40)) for _ in range(4)]
+    profiles.append(similarity.trigrams([]))
+    found = similarity.overlap(profiles, [0, 1, 4], [0, 1, 2, 3, 4])
+    for i, row in enumerate((0, 1)):
+        for j in range(4):
+            p, q = profiles[row], profiles[j]
+            want = sum(min(p[g] / p.total(), q[g] / q.total()) for g in p)
+            assert found[i, j] == pytest.approx(want)
+    assert found[0, 0] == pytest.approx(1) and found[0, 1] == pytest.approx(found[1, 0])
+    assert np.isnan(found[2]).all() and np.isnan(found[:, 4]).all()
+
+
+def test_lexical_on_real_names() -> None:
+    """Croatian and Serbian share words, not letters: only transliteration shows it."""
+    names = {}
+    for code in ("hrv", "srp", "rus", "deu", "eng"):
+        locale = Locale.parse(language(code).locale or "")
+        names[code] = [*locale.territories.values(), *locale.languages.values()]
+    found = pairs([*names, "tur"], measures=["lexical", "lexical_translit"], texts=names)
+    close = one(found, "hrv", "srp")
+    assert close["lexical"] < 0.01 and close["lexical_translit"] > 0.7
+    rest = found[(found["source"] == "hrv") & (found["target"] != "srp")]
+    assert rest["lexical_translit"].max() < close["lexical_translit"]
+    assert one(found, "eng", "deu")["lexical"] > one(found, "eng", "hrv")["lexical"] > 0
+    assert found.loc[found["target"] == "tur", "lexical"].isna().all()  # no text given
+
+
+# --- script and data ---------------------------------------------------------------------------
+
+
+def test_script() -> None:
+    found = pairs(["srp", "hrv", "rus", "jpn", "cmn", "kor"], measures=["script"])
+    assert one(found, "srp", "rus")["script"] == 1
+    assert one(found, "srp", "hrv")["script"] == 0
+    assert one(found, "jpn", "cmn")["script"] == 1 and one(found, "jpn", "kor")["script"] == 0
+    assert one(pairs(["sr-Latn", "hr"]), "srp", "hrv")["script"] == 1
+
+
+def test_data_size() -> None:
+    found = pairs(["eng", "deu", "hrv"], measures=["data_size"])
+    assert one(found, "eng", "deu")["data_size"] == pytest.approx(math.log10(347e9))  # mC4, Table 6
+    assert one(found, "deu", "hrv").isna()["data_size"]  # mC4 has no Croatian
+    own = pairs(["en", "hr"], measures=["data_size"], sizes={"eng": 1e6, "hrv_Latn": 0})
+    assert own["data_size"].tolist() == [0, 0]
+    for bad in (-1, math.nan):
+        with pytest.raises(ValueError, match="'hr'"):
+            pairs(["en", "hr"], sizes={"hr": bad})
+
+
+def test_mc4_table() -> None:
+    sizes = similarity.mc4_sizes()
+    assert len(sizes) == 107  # 101 languages and 6 in a second script
+    assert sizes[language("he")] == 17e9 and sizes[language("ru-Latn")] == 0.9e9
+
+
+# --- the table ---------------------------------------------------------------------------------
+
+
+def test_pairs_shape() -> None:
+    found = pairs(["en", "German", "deu_Latn", "tr"])
+    assert found[["source", "target"]].to_numpy().tolist() == [
+        ["eng", "deu"],
+        ["eng", "tur"],
+        ["deu", "eng"],
+        ["deu", "tur"],
+        ["tur", "eng"],
+        ["tur", "deu"],
+    ]
+    plain = [m for m in MEASURES if not m.startswith("lexical")]
+    with_coverage = [f"coverage_{m}" for m in MEASURES if MEASURES[m].coverage]
+    assert list(found.columns) == ["source", "target", *plain, *with_coverage]
+    assert found.drop(columns=["source", "target"]).notna().all().all()
+
+
+def test_measures_are_symmetric_and_in_range() -> None:
+    codes = [*PLAIN, "jpn", "arb", "swh"]
+    rng = random.Random(3)
+    texts = {c: ["".join(rng.choices("abcde ", k=300))] for c in codes}
+    found = pairs(codes, texts=texts)
+    for name, measure in MEASURES.items():
+        grid = found.pivot(index="source", columns="target", values=name).to_numpy()
+        np.testing.assert_allclose(grid, grid.T, equal_nan=True, err_msg=name)
+        if measure.range == "0..1":
+            assert np.nanmin(grid) >= 0 and np.nanmax(grid) <= 1
+        assert measure.meaning and measure.source
+
+
+def test_targets_and_two_scripts() -> None:
+    found = pairs(["en", "tr"], targets=["de", "en"], measures=["script"])
+    assert [*zip(found["source"], found["target"], strict=True)] == [
+        ("eng", "deu"),
+        ("tur", "deu"),
+        ("tur", "eng"),
+    ]
+    chinese = pairs(["zho_Hans", "zho_Hant"], measures=["word_order", "script"])
+    assert chinese["source"].tolist() == ["cmn", "cmn_Hant"]
+    assert chinese["word_order"].tolist() == [1, 1]
+
+
+def test_language_outside_lang2vec_is_nan() -> None:
+    missing = "isv"  # Interslavic came to ISO 639-3 after lang2vec's table
+    assert missing not in uriel.load().index
+    found = one(pairs(["deu", missing], measures=["word_order", "geography"]), "deu", missing)
+    assert found[["word_order", "geography"]].isna().all()
+    assert found["coverage_word_order"] == 0
+
+
+def test_bad_requests_are_told() -> None:
+    with pytest.raises(ValueError, match="unknown measure 'word_oder'.*word_order"):
+        pairs(["en", "de"], measures=["word_oder"])
+    with pytest.raises(ValueError, match="texts="):
+        pairs(["en", "de"], measures=["lexical"])
+    with pytest.raises(ValueError, match="unknown language 'Germn'"):
+        pairs(["en", "Germn"])
+    with pytest.raises(ValueError, match="list of codes"):
+        pairs("eng")
+    assert pairs([]).empty and pairs(["en"]).empty
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_written_table_reads_back(tmp_path: Path, suffix: str) -> None:
+    table = pairs(["nan", "eng", "hrv"])  # Min Nan is `nan`, and no missing value
+    path = similarity.write_pairs(table, tmp_path / "deep" / f"pairs{suffix}")
+    back = similarity.read_pairs(path)
+    pd.testing.assert_frame_equal(back, table, check_dtype=False)  # strings: object or str
+    assert [p.name for p in path.parent.iterdir()] == [path.name]  # nothing temporary left
+
+
+def test_reading_normalises_and_complains(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("source,target,x\nde,English,0.5\n")
+    assert similarity.read_pairs(tmp_path / "a.csv").iloc[0].tolist() == ["deu", "eng", 0.5]
+    (tmp_path / "b.csv").write_text("source,x\nde,1\n")
+    with pytest.raises(ValueError, match="no column target"):
+        similarity.read_pairs(tmp_path / "b.csv")
+    with pytest.raises(ValueError, match="xlsx"):
+        similarity.write_pairs(pd.DataFrame(), tmp_path / "c.xlsx")
+
+
+def test_fast_enough() -> None:
+    codes = random.Random(4).sample(feature_languages(), 200)
+    uriel.load()
+    start = time.perf_counter()
+    assert len(pairs(codes)) == 200 * 199
+    pairs(feature_languages(), targets=["swh"])
+    assert time.perf_counter() - start < 5  # 0.3 s on two busy cores
+
+
+# --- the cache ---------------------------------------------------------------------------------
+
+
+def test_cache_is_exact_and_mends_itself(fresh_cache: Path) -> None:
+    fresh = uriel._build(uriel._data_folder())
+    file = fresh_cache / f"uriel-{uriel._fingerprint(uriel._data_folder())}.npz"
+    uriel._write(fresh, file)
+    whole = file.read_bytes()
+    cached = uriel.load()
+    for name in ("codes", "features", "average", "knn", "position", "nodes", "tree"):
+        np.testing.assert_array_equal(getattr(fresh, name), getattr(cached, name))
+    file.write_bytes(whole[: len(whole) // 2])
+    uriel.load.cache_clear()
+    np.testing.assert_array_equal(uriel.load().knn, fresh.knn)
+    assert len(file.read_bytes()) == len(whole)
+
+
+def test_no_place_for_a_cache_is_no_error(
+    monkeypatch: pytest.MonkeyPatch, fresh_cache: Path
+) -> None:
+    monkeypatch.delenv("XLT_CACHE")
+    table = uriel.load()
+    uriel.load.cache_clear()
+    monkeypatch.setenv("XLT_CACHE", str(fresh_cache))
+    fresh_cache.write_text("a file where the folder should be")
+    monkeypatch.setattr(uriel, "_build", lambda folder: table)
+    assert uriel.load() is table
+    assert fresh_cache.read_text().startswith("a file")
+
+
+def test_missing_lang2vec_names_the_cure(
+    monkeypatch: pytest.MonkeyPatch, fresh_cache: Path
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ModuleNotFoundError, match="pip install lang2vec"):
+        uriel.load()

@@ -1,0 +1,311 @@
+"""The pipeline on a small project of its own: what runs, what runs again, and what a stop costs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import job
+import make
+import nbformat
+import psutil
+import pytest
+import status
+
+# A project with the pipeline's real files and an experiment made of sleeping parts. `xlt` writes
+# a line for each part it runs, which is how the tests know what ran.
+EXPERIMENT = """
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Part:
+    name: str
+    needs: tuple = ()
+    inputs: tuple = ()
+    params: dict = field(default_factory=dict)
+
+
+class Experiment:
+    def __init__(self, name):
+        self.name = name
+        self.settings = json.loads(Path(f"experiments/{name}.json").read_text())
+        self.notebooks = self.settings["notebooks"]
+
+    def parts(self):
+        first = Part("pretrain-0", inputs=("data.txt",), params=self.settings["pretrain"])
+        rest = [
+            Part(f"source-{s}", ("pretrain-0",), params={"steps": n})
+            for s, n in self.settings["sources"].items()
+        ]
+        return [first, *rest, Part("collect", tuple(p.name for p in rest))]
+
+
+def load(name):
+    path = Path(f"experiments/{name}.json")
+    if not path.exists():
+        raise ValueError(f"unknown experiment {name!r}. Allowed: small.")
+    return Experiment(name)
+"""
+XLT = """#!{python}
+import os, sys, time
+from pathlib import Path
+experiment, part = sys.argv[2], sys.argv[4]
+build = Path("build") / experiment
+with open("ran.log", "a") as log:
+    log.write("start " + part + "\\n")
+while os.environ.get("SLOW") == part and not os.path.exists("go"):
+    time.sleep(0.05)
+if os.environ.get("FAIL") == part:
+    sys.exit("ValueError: no space left; free some")
+(build / "parts").mkdir(parents=True, exist_ok=True)
+if part == "collect":
+    (build / "scores.parquet").write_text("scores")
+    (build / "pairs.parquet").write_text("pairs")
+(build / "parts" / (part + ".done")).write_text(part)
+with open("ran.log", "a") as log:
+    log.write(part + "\\n")
+"""
+SETTINGS = {
+    "pretrain": {"steps": 1},
+    "sources": {"deu": 1, "tur": 1},
+    "notebooks": {"01_languages": {"n": 1}, "05_matrix": {"n": 1}},
+}
+
+
+class Project:
+    """A folder with the pipeline in it, and what ran there."""
+
+    def __init__(self, folder: Path, repository: Path) -> None:
+        self.folder, self.home = folder, str(folder.resolve())
+        shutil.copytree(repository / "workflow", folder / "workflow")
+        # Rendering is tested in test_book.py; here it only leaves its mark.
+        (folder / "workflow" / "render.py").write_text(
+            "from pathlib import Path\n"
+            "b = Path('build/small'); (b / 'html').mkdir(exist_ok=True)\n"
+            "(b / 'html' / 'index.html').touch(); (b / 'book.done').write_text('')\n"
+            "open('ran.log', 'a').write('book\\n')\n"
+        )
+        (folder / "xltlib").mkdir()
+        (folder / "xltlib" / "__init__.py").touch()
+        (folder / "xltlib" / "experiment.py").write_text(EXPERIMENT)
+        for name in ("experiments", "notebooks", "bin", "book"):
+            (folder / name).mkdir()
+        (folder / "_config.yml").touch()
+        (folder / "data.txt").write_text("text")
+        self.set()
+        for stem in SETTINGS["notebooks"]:
+            self.notebook(stem, f"open('ran.log', 'a').write(f'{stem} {{n}}\\n')")
+        xlt = folder / "bin" / "xlt"
+        xlt.write_text(XLT.format(python=sys.executable))
+        xlt.chmod(0o755)
+
+    def set(self, **changes: dict) -> None:
+        settings = {**SETTINGS, **changes}
+        (self.folder / "experiments" / "small.json").write_text(json.dumps(settings))
+
+    def notebook(self, stem: str, code: str) -> None:
+        parameters = nbformat.v4.new_code_cell("experiment = ''\nn = 0")
+        parameters.metadata["tags"] = ["parameters"]
+        book = nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell(code)])
+        kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+        book.metadata["kernelspec"] = kernel
+        nbformat.write(book, self.folder / "notebooks" / f"{stem}.ipynb")
+
+    def environment(self, **more: str) -> dict[str, str]:
+        path = os.pathsep.join(
+            [str(self.folder / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]]
+        )
+        return {**os.environ, "PATH": path, "PYTHONPATH": str(self.folder), **more}
+
+    def command(self, *words: str) -> list[str]:
+        return [sys.executable, "workflow/make.py", *(words or ("small",)), "--cores", "2"]
+
+    def make(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(*words), cwd=self.folder, text=True, capture_output=True,
+            env=self.environment(**more),
+        )  # fmt: skip
+
+    def start(self, *words: str, **more: str) -> subprocess.Popen:
+        return subprocess.Popen(
+            self.command(*words), cwd=self.folder, env=self.environment(**more),
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+
+    def log(self) -> list[str]:
+        path = self.folder / "ran.log"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def ran(self) -> list[str]:
+        """Return what finished since the last call."""
+        lines = [line for line in self.log() if not line.startswith("start")]
+        (self.folder / "ran.log").unlink(missing_ok=True)
+        return lines
+
+
+@pytest.fixture
+def project(tmp_path: Path, repository: Path) -> Project:
+    return Project(tmp_path, repository)
+
+
+def test_only_what_a_change_touches_runs_again(project: Project) -> None:
+    done = project.make()
+    assert done.returncode == 0, done.stderr
+    ran = project.ran()
+    assert set(ran) == {
+        "pretrain-0", "source-deu", "source-tur", "collect", "01_languages 1", "05_matrix 1", "book"
+    }  # fmt: skip
+    assert len(ran) == 7 and ran[-1] == "book"
+    assert ran.index("pretrain-0") < ran.index("source-deu") < ran.index("collect")
+    assert "7 of 7 steps" in done.stderr and " left" in done.stderr
+
+    assert "nothing to do" in project.make().stdout
+    assert project.ran() == []
+
+    project.set(notebooks={"01_languages": {"n": 1}, "05_matrix": {"n": 2}})
+    assert project.make().returncode == 0
+    assert project.ran() == ["05_matrix 2", "book"]
+
+    project.set(sources={"deu": 1, "tur": 9}, notebooks=SETTINGS["notebooks"] | {})
+    assert project.make("small", "scores").returncode == 0
+    assert project.ran() == ["source-tur", "collect"]
+
+
+def jobs(project: Project, part: str) -> list[psutil.Process]:
+    """Return the processes of workflow/job.py that run, or wait to run, a part of this project."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        words = process.info["cmdline"] or []
+        if "workflow/job.py" in words and part in words and process.info["cwd"] == project.home:
+            found.append(process)
+    return found
+
+
+def until(what: Callable[[], object], seconds: float = 90) -> None:
+    limit = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("victim", ["everything", "snakemake"])
+def test_killed_in_mid_run_it_goes_on_and_repeats_nothing(project: Project, victim: str) -> None:
+    first = project.start("small", "scores", SLOW="source-tur")
+    until(lambda: {"source-deu", "start source-tur"} <= set(project.log()))
+    time.sleep(0.5)  # Snakemake has noticed that source-deu is done
+    if victim == "everything":
+        os.killpg(first.pid, signal.SIGKILL)
+    else:  # the part itself lives on, and the next run has to wait for it
+        (snakemake,) = psutil.Process(first.pid).children()
+        snakemake.kill()
+    assert first.wait() != 0
+    second = project.start("small", "scores")
+    if victim == "snakemake":
+        until(lambda: len(jobs(project, "source-tur")) == 2)
+    (project.folder / "go").touch()
+    assert second.wait() == 0
+    starts = 2 if victim == "everything" else 1
+    assert project.log().count("start source-tur") == starts
+    assert project.ran() == ["pretrain-0", "source-deu", "source-tur", "collect"]
+
+
+def test_a_failed_part_shows_its_last_words_and_where_to_read_on(project: Project) -> None:
+    done = project.make("small", "scores", FAIL="source-tur")
+    assert done.returncode == 1
+    assert "source-tur failed" in done.stderr
+    assert "no space left; free some" in done.stderr
+    assert "build/small/log/source-tur.log" in done.stderr
+    assert "goes on from here" in done.stderr
+
+
+def test_a_failed_notebook_is_kept_under_another_name(project: Project) -> None:
+    project.notebook("01_languages", "raise ValueError('n must be positive')")
+    done = project.make()
+    assert done.returncode == 1
+    assert "n must be positive" in done.stderr
+    folder = project.folder / "build" / "small" / "notebooks"
+    kept = nbformat.read(folder / "01_languages.failed.ipynb", as_version=4)
+    assert any(
+        output.get("ename") == "ValueError" for c in kept.cells for output in c.get("outputs", [])
+    )
+    assert not (folder / "01_languages.ipynb").exists()
+
+
+def test_an_unknown_experiment_leaves_nothing_behind(project: Project) -> None:
+    done = project.make("smal")
+    assert done.returncode == 2
+    assert "unknown experiment 'smal'" in done.stderr and "Traceback" not in done.stderr
+    assert not (project.folder / "build").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "build").write_text("a file where the folder should be")
+    with pytest.raises(SystemExit, match="Cannot write to .*build"):
+        make.prepare(tmp_path / "build")
+    usage = shutil.disk_usage(tmp_path)._replace(free=5 * 2**20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(SystemExit, match="Only 5 MB are free"):
+        make.prepare(tmp_path / "other")
+
+
+def test_time_left_follows_needs_and_cores() -> None:
+    guess = {"a": 10.0, "b": 4.0, "c": 4.0, "d": 4.0}
+    assert make.time_left(guess, {}, cores=1) == 22
+    assert make.time_left(guess, {}, cores=2) == 12  # a beside b, c, d
+    assert make.time_left(guess, {n: ["a"] for n in "bcd"}, cores=2) == 18  # b and c, then d
+    assert make.time_left(guess, {"a": ["gone"]}, cores=4) == 10  # a need that is done already
+    assert make.time_left({"a": 1.0, "b": 1.0}, {"a": ["b"], "b": ["a"]}, cores=2) == 2
+
+
+def test_expected_times_come_from_the_nearest_kin() -> None:
+    known = {"source-deu": 20.0, "source-tur": 40.0, "01_languages": 3.0}
+    guess = make.expected(["source-deu", "source-rus", "06_explanation", "pretrain-0"], known)
+    assert guess == {
+        "source-deu": 20.0, "source-rus": 30.0, "06_explanation": 3.0,
+        "pretrain-0": make.SECONDS_UNKNOWN,
+    }  # fmt: skip
+
+
+def test_the_end_of_a_log_reads_as_it_was_seen(tmp_path: Path) -> None:
+    path = tmp_path / "x.log"
+    path.write_text("first\n 10%|#\r 50%|#####\r100%|##########\n\x1b[91mbad\x1b[0m\n")
+    assert job.tail(path, 2) == "100%|##########\nbad"
+
+
+def test_a_job_is_run_once_although_asked_for_twice(tmp_path: Path) -> None:
+    target, log = tmp_path / "target", tmp_path / "ran"
+    script = f"import time; open({str(log)!r}, 'a').write('x'); time.sleep(1); "
+    script += f"open({str(target)!r}, 'w').close()"
+    command = [sys.executable, str(Path(job.__file__)), str(tmp_path / "log"), "one", str(target)]
+    command += ["--", sys.executable, "-c", script]
+    both = [subprocess.Popen(command) for _ in range(2)]
+    assert [p.wait() for p in both] == [0, 0]
+    assert log.read_text() == "x"
+    record = json.loads((tmp_path / "log" / "one.json").read_text())
+    assert record["status"] == "done" and record["seconds"] >= 1
+
+
+def test_the_digest_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
+    import pandas as pd
+
+    frame = pd.DataFrame({"source": ["deu", "eng"], "seed": [1, 0], "score": [0.25, 1 / 3]})
+    rows = []
+    for table in (frame, frame[::-1], frame.assign(score=[0.25, 0.34])):
+        table.to_parquet(tmp_path / "scores.parquet")
+        rows.append(status.tables(tmp_path)[0])
+    assert rows[0] == rows[1] != rows[2]
+    assert "scores.csv" in rows[0][0] and rows[0][1:3] == ["2", "0, 1"]
+    status.write_tables(tmp_path, tmp_path)
+    assert len(pd.read_csv(tmp_path / "scores.csv")) == 2

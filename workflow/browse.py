@@ -1,0 +1,176 @@
+"""Open every page of a built book in Chromium and report what is wrong with it.
+
+`python workflow/browse.py build/quick/html` reads the site from disk, in both themes and two
+widths, and reports requests to the outside, errors in the console, pages that scroll sideways, and
+what axe-core calls serious or critical.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CURE = (
+    "No Chromium found. Install it (Debian, Ubuntu: apt-get install chromium; macOS: brew install "
+    "--cask chromium) or name one with XLT_CHROMIUM=/path/to/chromium."
+)
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
+]  # fmt: skip
+WIDTHS = {"wide": (1280, 900), "narrow": (390, 844)}
+THEMES = ("light", "dark")
+GRAVE = {"serious", "critical"}
+# The reference repeats one pattern hundreds of times; the first entry of each kind stands for all.
+ALIKE = "dl.py ~ dl.py"
+# Pages without content of their own: a redirect.
+REDIRECTS = {"index.html"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing wrong with one page as it was looked at."""
+
+    page: str
+    theme: str
+    kind: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.page} ({self.theme}) {self.kind}: {self.what}"
+
+
+def chromium() -> str | None:
+    """Return the path of a Chromium on this machine, or None."""
+    named = os.environ.get("XLT_CHROMIUM")
+    return named or next((p for p in map(shutil.which, BROWSERS) if p), None)
+
+
+def pages(site: Path) -> list[Path]:
+    """Return every page of the site in a fixed order."""
+    found = sorted(p for p in site.rglob("*.html") if "_static" not in p.parts)
+    return [p for p in found if p.relative_to(site).as_posix() not in REDIRECTS]
+
+
+def axe_script() -> str:
+    """Return axe-core, which the Python package brings along."""
+    import axe_playwright_python
+
+    return (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text("utf-8")
+
+
+@contextmanager
+def browser() -> Iterator[Any]:
+    """Start the machine's Chromium without a window."""
+    from playwright.sync_api import sync_playwright
+
+    path = chromium()
+    if path is None:
+        raise FileNotFoundError(CURE)
+    with sync_playwright() as play:
+        running = play.chromium.launch(executable_path=path, args=FLAGS)
+        try:
+            yield running
+        finally:
+            running.close()
+
+
+def grave(axe_result: dict) -> list[str]:
+    """Return what axe found serious or critical, each with the first two places."""
+    said = []
+    for violation in axe_result["violations"]:
+        if violation["impact"] in GRAVE:
+            nodes = violation["nodes"]
+            places = "; ".join(node["html"][:120] for node in nodes[:2])
+            said.append(f"{violation['id']} ({len(nodes)}): {places}")
+    return said
+
+
+def visit(context: Any, path: Path, name: str, theme: str, axe: str, whole: bool) -> list[Finding]:
+    """Look at one page in one theme: all checks when it is wide, then whether it fits a phone."""
+    tab, seen = context.new_page(), list[tuple[str, str]]()
+
+    def ask(route: Any) -> None:
+        url = route.request.url
+        if url.startswith(("file:", "data:", "blob:")):
+            route.continue_()
+        else:
+            seen.append(("outside request", url))
+            route.abort()
+
+    tab.route("**/*", ask)
+    tab.on("pageerror", lambda error: seen.append(("script error", str(error))))
+    tab.on(
+        "console",
+        lambda said: seen.append(("console error", said.text)) if said.type == "error" else None,
+    )
+    tab.goto(path.resolve().as_uri(), wait_until="load")
+    shown = tab.evaluate("document.documentElement.dataset.theme")
+    if shown != theme:
+        seen.append(("theme", f"{shown} is shown instead"))
+    tab.evaluate(axe)
+    # Without preload axe does not fetch style sheets again, which a page from disk may not do.
+    exclude = [] if whole or not tab.query_selector(ALIKE) else [[ALIKE]]
+    result = tab.evaluate("e => axe.run({exclude: e}, {preload: false})", exclude)
+    seen += [("axe", said) for said in grave(result)]
+    for width, (across, down) in WIDTHS.items():
+        tab.set_viewport_size({"width": across, "height": down})
+        wider = tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        if wider > 1:
+            seen.append(("scrolls sideways", f"by {wider} px when {width}"))
+    tab.close()
+    return [Finding(name, theme, kind, what) for kind, what in seen]
+
+
+def check(site: Path, themes: Sequence[str] = THEMES, whole: bool = True) -> list[Finding]:
+    """Look at every page in each of the themes; `whole`: every API entry, not one of a kind."""
+    findings, axe = list[Finding](), axe_script()
+    with browser() as running:
+        for theme in themes:
+            across, down = WIDTHS["wide"]
+            context = running.new_context(
+                viewport={"width": across, "height": down}, color_scheme=theme
+            )
+            # What the theme's own switch remembers.
+            context.add_init_script(
+                f"localStorage.setItem('mode', '{theme}');localStorage.setItem('theme', '{theme}');"
+            )
+            for path in pages(site):
+                name = path.relative_to(site).as_posix()
+                findings += visit(context, path, name, theme, axe, whole)
+            context.close()
+    return findings
+
+
+def main() -> int:
+    """Check the site named on the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("site", type=Path, help="folder with the built pages")
+    site = parser.parse_args().site
+    found = pages(site)
+    if not found:
+        print(f"No page in {site}: run `make book` first.", file=sys.stderr)
+        return 2
+    try:
+        findings = check(site)
+    except FileNotFoundError as error:
+        print(error, file=sys.stderr)
+        return 2
+    for finding in findings:
+        print(finding)
+    print(
+        f"{len(found)} pages, {len(THEMES)} themes, {len(WIDTHS)} widths: {len(findings)} findings"
+    )
+    return 1 if findings else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,326 @@
+"""Bring an experiment up to date and show how far it is: `python workflow/make.py EXPERIMENT`.
+
+Snakemake decides what has to run and runs it. This script asks it for the plan, starts it, and
+turns the records that workflow/job.py leaves into "12 of 31 steps, about 6 min left".
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import heapq
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from job import tail  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+SECONDS_UNKNOWN = 30.0  # first guess for a kind of step that never ran here
+FREE_NEEDED = 300 * 2**20  # bytes; an embedded run with its models and book takes about a third
+GOALS = ("book", "scores")
+
+
+def planned(dry_run: str) -> list[str]:
+    """Return the names of the jobs in the output of `snakemake --dry-run`, in its order."""
+    names = []
+    for block in re.split(r"\n(?=(?:local)?rule )", dry_run):
+        head = re.match(r"(?:local)?rule (\w+):", block)
+        if head and head[1] not in {"all", "scores"}:
+            wildcard = re.search(r"^ +wildcards: \w+=(.+)$", block, re.MULTILINE)
+            names.append(wildcard[1] if wildcard else head[1])
+    return list(dict.fromkeys(names))
+
+
+def kind(name: str) -> str:
+    """Return what sort of step `name` is: `fewshot` for `fewshot-rus-srp`, `notebook` for any."""
+    return "notebook" if name[0].isdigit() else name.split("-", maxsplit=1)[0]
+
+
+def expected(names: Sequence[str], seconds: Mapping[str, float]) -> dict[str, float]:
+    """Guess the seconds of each step from earlier times of the step itself, else of its kind."""
+    kinds: dict[str, list[float]] = {}
+    for name, value in seconds.items():
+        kinds.setdefault(kind(name), []).append(value)
+    mean = {key: sum(values) / len(values) for key, values in kinds.items()}
+    return {name: seconds.get(name, mean.get(kind(name), SECONDS_UNKNOWN)) for name in names}
+
+
+def time_left(guess: Mapping[str, float], needs: Mapping[str, Sequence[str]], cores: int) -> float:
+    """Return the seconds that list scheduling of `guess` on `cores` would take.
+
+    Steps start in the given order as soon as a core is free and their needs are done; needs that
+    are not in `guess` are done already. Exact for this rule; Snakemake's own choice is close to it.
+    """
+    waiting, running = list(guess), list[tuple[float, str]]()
+    done, now = set[str](), 0.0
+    while waiting or running:
+        for name in list(waiting):
+            ready = all(n in done or n not in guess for n in needs.get(name, ()))
+            if ready and len(running) < cores:
+                heapq.heappush(running, (now + guess[name], name))
+                waiting.remove(name)
+        if not running:  # needs in a circle: Snakemake would have refused the plan
+            return now + sum(guess[name] for name in waiting)
+        now, name = heapq.heappop(running)
+        done.add(name)
+    return now
+
+
+def wording(seconds: float) -> str:
+    """Return a span of time as a person says it."""
+    if seconds < 50:
+        return f"{max(5, round(seconds / 5) * 5)} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def read_records(logs: Path) -> dict[str, dict]:
+    """Return {name: record} of every job that ever ran for this experiment."""
+    records = {}
+    for path in sorted(logs.glob("*.json")):
+        try:
+            records[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            continue  # a record cut off by a full disk is no reason to stop
+    return records
+
+
+def known_seconds(build: Path, logs: Path) -> dict[str, float]:
+    """Return how long steps took: this experiment's own times, else those of the others."""
+    times: dict[str, float] = {}
+    folders = [*sorted(p for p in build.glob("*/log") if p != logs), logs]
+    for folder in folders:
+        for name, record in read_records(folder).items():
+            if record.get("status") == "done":
+                times[name] = float(record.get("seconds", 0.0))
+    return times
+
+
+def needs_of(experiment: str) -> dict[str, list[str]]:
+    """Return what each step waits for, by name."""
+    from xltlib.experiment import load
+
+    exp = load(experiment)
+    needs = {part.name: list(part.needs) for part in exp.parts()}
+    stems = list(exp.notebooks)
+    needs |= {stem: [] if stem[:2] in {"01", "02"} else ["collect"] for stem in stems}
+    return needs | {"book": [*stems, "collect"]}
+
+
+def snakemake(args: argparse.Namespace, *more: str) -> list[str]:
+    """Return the command line of Snakemake for this run."""
+    command = [sys.executable, "-m", "snakemake", "-s", "workflow/Snakefile", "--nolock"]
+    command += ["--rerun-incomplete", "--cores", str(args.cores)]
+    if args.profile:
+        command += ["--profile", f"workflow/profiles/{args.profile}"]
+    command += ["all" if args.goal == "book" else "scores", *more]
+    return [*command, "--config", f"experiment={args.experiment}"]
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[int]:
+    """Hold the experiment for this run; wait, and say so, while another run holds it."""
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"Another run of {folder.name} is still at work; waiting for it.", flush=True)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock.fileno()
+
+
+class Progress:
+    """Says what finished and what is left, once a step and once in a while between."""
+
+    def __init__(self, plan: Sequence[str], args: argparse.Namespace, logs: Path) -> None:
+        self.plan, self.cores, self.logs = list(plan), args.cores, logs
+        self.needs = needs_of(args.experiment)
+        self.before = known_seconds(logs.parents[1], logs)
+        self.start, self.seen, self.said = time.time(), set[str](), 0.0
+        self.width = 0
+
+    def fresh(self) -> dict[str, dict]:
+        """Return the records written since this run started."""
+        recent = {p.stem for p in self.logs.glob("*.json") if p.stat().st_mtime >= self.start - 1}
+        return {n: r for n, r in read_records(self.logs).items() if n in recent & set(self.plan)}
+
+    def status(self, records: Mapping[str, dict]) -> str:
+        """Return one line: steps, time left, what is running and its last word."""
+        done = {n: r["seconds"] for n, r in records.items() if r["status"] == "done"}
+        running = [n for n, r in records.items() if r["status"] == "running"]
+        guess = expected([n for n in self.plan if n not in done], {**self.before, **done})
+        for name in running:  # never less than a twentieth: an overdue step is not over
+            spent = time.time() - (self.logs / f"{name}.json").stat().st_mtime
+            guess[name] = max(guess[name] - spent, guess[name] / 20)
+        line = f"{len(done)} of {len(self.plan)} steps"
+        if guess:
+            line += f", about {wording(time_left(guess, self.needs, self.cores))} left"
+        now = ", ".join(f"{n} {self.last_word(n)}".strip() for n in running)
+        return f"{line}; now {now}" if now else line
+
+    def last_word(self, name: str) -> str:
+        """Return the percentage a running step's own progress bar shows, if it shows one."""
+        log = self.logs / f"{name}.log"
+        found = re.search(r"(\d+)%\|", tail(log, 1)) if log.exists() else None
+        return f"({found[1]} %)" if found else ""
+
+    def tell(self) -> None:
+        """Print what is new."""
+        records = self.fresh()
+        news = [n for n, r in records.items() if r["status"] != "running" and n not in self.seen]
+        live = sys.stderr.isatty()
+        if not news and time.time() - self.said < (1 if live else 30):
+            return
+        self.said = time.time()
+        for name in news:
+            self.seen.add(name)
+            self.erase()
+            record = records[name]
+            print(f"  {record['status']} {name} in {record['seconds']:.0f} s", file=sys.stderr)
+        line = self.status(records)
+        if live:
+            line = line[: shutil.get_terminal_size().columns - 1]
+            print("\r" + line.ljust(self.width), end="", file=sys.stderr, flush=True)
+            self.width = len(line)
+        else:
+            print(line, file=sys.stderr, flush=True)
+
+    def erase(self) -> None:
+        """Take the redrawn line away."""
+        if self.width:
+            print("\r" + " " * self.width + "\r", end="", file=sys.stderr)
+            self.width = 0
+
+
+def plan_of(args: argparse.Namespace) -> list[str]:
+    """Ask Snakemake what has to run."""
+    asked = subprocess.run(
+        snakemake(args, "--dry-run"), cwd=ROOT, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    if asked.returncode:
+        raise SystemExit(
+            f"The plan of {args.experiment} cannot be made:\n{last_error(asked.stdout)}"
+        )
+    return planned(asked.stdout)
+
+
+def last_error(output: str) -> str:
+    """Return the person's part of what Snakemake printed: the error without the stack above it."""
+    found = re.findall(
+        r"^(?:\w+(?:Error|Exception)\b.*)(?:\n(?!\s*File ).*)*", output, re.MULTILINE
+    )
+    return (found[-1] if found else output[-2000:]).strip()
+
+
+def run(args: argparse.Namespace, plan: Sequence[str], folder: Path, lock: int) -> int:
+    """Start Snakemake on the plan and report until it ends."""
+    progress = Progress(plan, args, folder / "log")
+    print(f"{args.experiment}: {len(plan)} steps to run on {args.cores} cores", file=sys.stderr)
+    with (folder / "log" / "snakemake.log").open("w") as log:
+        work = subprocess.Popen(
+            snakemake(args), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock,)
+        )
+        try:
+            while work.poll() is None:
+                progress.tell()
+                time.sleep(0.3)
+        except KeyboardInterrupt:
+            progress.erase()
+            print("Stopping. The same command goes on from here.", file=sys.stderr)
+            work.wait()
+            return 130
+    progress.tell()
+    progress.erase()
+    return work.returncode
+
+
+def explain(folder: Path, plan: Sequence[str]) -> None:
+    """Show the end of the log of what failed."""
+    logs = folder / "log"
+    failed = [n for n, r in read_records(logs).items() if r["status"] == "failed" and n in plan]
+    for name in failed:
+        log = logs / f"{name}.log"
+        print(f"\n{name} failed. The end of {log.relative_to(ROOT)}:\n", file=sys.stderr)
+        print(tail(log, 20), file=sys.stderr)
+        kept = folder / "notebooks" / f"{name}.failed.ipynb"
+        if kept.exists():
+            print(f"\nThe notebook as far as it came: {kept.relative_to(ROOT)}", file=sys.stderr)
+    if not failed:
+        print(tail(logs / "snakemake.log", 25), file=sys.stderr)
+    print("\nWhat had finished is kept: the same command goes on from here.", file=sys.stderr)
+
+
+def prepare(folder: Path) -> None:
+    """Make the experiment's folder, or say why it cannot be made."""
+    try:
+        (folder / "log").mkdir(parents=True, exist_ok=True)
+        (folder / "log" / ".try").write_text("")
+    except OSError as error:
+        raise SystemExit(
+            f"Cannot write to {folder}: {error.strerror}. Give yourself write permission on that "
+            "folder, or work in a copy of the repository that you own."
+        ) from None
+    free = shutil.disk_usage(folder).free
+    if free < FREE_NEEDED:
+        raise SystemExit(
+            f"Only {free / 2**20:.0f} MB are free on the disk of {folder}; at least "
+            f"{FREE_NEEDED / 2**20:.0f} MB are needed. Free some (`make clean` empties build/)."
+        )
+
+
+def cores_here() -> int:
+    """Return the number of cores this process may use."""
+    count = getattr(os, "sched_getaffinity", None)
+    return len(count(0)) if count else os.cpu_count() or 1
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("experiment", help="name of a file in experiments/, without .yml")
+    parser.add_argument("goal", nargs="?", choices=GOALS, default="book")
+    parser.add_argument("--cores", type=int, default=cores_here(), help="jobs at a time")
+    parser.add_argument("--profile", help="a folder of workflow/profiles, for example slurm")
+    args = parser.parse_args(argv)
+    if args.cores < 1:
+        parser.error(f"--cores {args.cores}: at least 1 is needed")
+    return args
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Bring `args.goal` of `args.experiment` up to date; return an exit status."""
+    args = parse(argv)
+    os.chdir(ROOT)
+    try:  # a misspelt name must not leave a folder behind
+        needs_of(args.experiment)
+    except (ValueError, FileNotFoundError) as error:
+        print(f"{args.experiment}: {error}", file=sys.stderr)
+        return 2
+    folder = ROOT / "build" / args.experiment
+    prepare(folder)
+    with alone(folder) as lock:
+        start = time.monotonic()
+        if not (folder / "html" / "index.html").exists():
+            (folder / "book.done").unlink(missing_ok=True)
+        plan = plan_of(args)
+        if plan and (status := run(args, plan, folder, lock)):
+            if status != 130:
+                explain(folder, plan)
+            return status
+    made = "html/index.html" if args.goal == "book" else "scores.parquet"
+    took = f"{len(plan)} steps in {wording(time.monotonic() - start)}" if plan else "nothing to do"
+    print(f"{args.experiment}: {took}. {folder.relative_to(ROOT)}/{made}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

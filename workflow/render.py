@@ -1,0 +1,130 @@
+"""Render the book of one experiment: `python workflow/render.py EXPERIMENT`.
+
+Jupyter Book wants one folder that holds every page. build/<experiment>/stage is that folder:
+the pages of book/, the notebooks as papermill executed them, and what is only known now (how this
+was built, the picture of the first page). The finished site replaces build/<experiment>/html in
+one step, so a broken build leaves the last good book alone.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import status  # noqa: E402
+
+ROOT = Path(__file__).resolve().parents[1]
+PICTURE_FROM = "05_matrix"
+PICTURE_TAG = "landing"
+
+
+def pictures(notebook: dict) -> Iterator[tuple[bool, str, bytes]]:
+    """Yield (tagged for the first page, suffix, content) of each picture a notebook drew."""
+    for cell in notebook["cells"]:
+        tagged = PICTURE_TAG in cell["metadata"].get("tags", [])
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            if "image/svg+xml" in data:
+                yield tagged, "svg", "".join(data["image/svg+xml"]).encode()
+            elif "image/png" in data:
+                yield tagged, "png", base64.b64decode("".join(data["image/png"]))
+
+
+def landing(notebooks: Path, folder: Path) -> str:
+    """Write the first page's picture into `folder`; return the Markdown that shows it.
+
+    The picture is the one of the cell tagged `landing`, else the first of the notebook.
+    """
+    path = notebooks / f"{PICTURE_FROM}.ipynb"
+    found = sorted(pictures(json.loads(path.read_text("utf-8"))), key=lambda p: not p[0]) if (
+        path.exists()
+    ) else []  # fmt: skip
+    if not found:
+        return "This experiment drew no transfer matrix.\n"
+    _, suffix, content = found[0]
+    (folder / f"matrix.{suffix}").write_bytes(content)
+    alt = "Heat map: sources in rows, targets in columns, colour is the transfer score"
+    chapter = f"../notebooks/{PICTURE_FROM}"
+    return (
+        f"```{{figure}} ../generated/matrix.{suffix}\n:alt: {alt}\n:width: 100%\n"
+        f":target: {chapter}.html\n\n"
+        "Transfer from every source (rows) to every target (columns). The run behind it,\n"
+        f"its n and its intervals are in [the chapter on the matrix]({chapter}.ipynb).\n"
+        "```\n"
+    )
+
+
+def only_present(toc: dict, stage: Path) -> dict:
+    """Return the table of contents without pages that this experiment does not have."""
+
+    def keep(chapter: dict) -> bool:
+        page = stage / chapter["file"]
+        return any(page.with_name(page.name + end).exists() for end in (".md", ".ipynb"))
+
+    parts = [
+        {**part, "chapters": [c for c in part["chapters"] if keep(c)]} for part in toc["parts"]
+    ]
+    return {**toc, "parts": [part for part in parts if part["chapters"]]}
+
+
+def make_stage(stage: Path, notebooks: Path, story: str) -> None:
+    """Lay out `stage` from nothing: pages, the notebooks of a folder, and how they were made."""
+    shutil.rmtree(stage, ignore_errors=True)
+    skip = shutil.ignore_patterns("_toc.yml", "_static", "_ext", "__pycache__")
+    shutil.copytree(ROOT / "book", stage / "book", ignore=skip)
+    shutil.copytree(ROOT / "book" / "_static", stage / "_static")
+    (stage / "notebooks").mkdir()
+    for path in sorted(notebooks.glob("*.ipynb")):
+        if not path.stem.endswith(".failed"):
+            shutil.copy(path, stage / "notebooks" / path.name)
+    generated = stage / "generated"
+    generated.mkdir()
+    (generated / "landing.md").write_text(landing(notebooks, generated), "utf-8")
+    (generated / "status.md").write_text(story, "utf-8")
+    toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text("utf-8"))
+    (stage / "_toc.yml").write_text(yaml.safe_dump(only_present(toc, stage)), "utf-8")
+
+
+def build_site(stage: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    """Run Jupyter Book on `stage` from nothing, every warning an error; `out`/_build/html."""
+    shutil.rmtree(out, ignore_errors=True)  # a warm build hides warnings
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(stage)]
+    command += ["--config", str(ROOT / "_config.yml"), "--path-output", str(out)]
+    command += ["-q", "-W", "-n", "--keep-going"]
+    return subprocess.run(command, cwd=ROOT, text=True, stderr=subprocess.PIPE)
+
+
+def replace_folder(new: Path, old: Path) -> None:
+    """Put `new` in the place of `old`."""
+    away = old.with_name(old.name + ".old")
+    shutil.rmtree(away, ignore_errors=True)
+    if old.exists():
+        os.replace(old, away)
+    os.replace(new, old)
+    shutil.rmtree(away, ignore_errors=True)
+
+
+def render(experiment: str) -> int:
+    """Render the book of an experiment; return the exit status of Jupyter Book."""
+    build = ROOT / "build" / experiment
+    make_stage(build / "stage", build / "notebooks", status.page(ROOT, experiment))
+    status.write_tables(build, build / "stage" / "generated")
+    done = build_site(build / "stage", build / "book")
+    if done.returncode == 0:
+        replace_folder(build / "book" / "_build" / "html", build / "html")
+        (build / "book.done").write_text(f"{experiment}\n", "utf-8")
+    print(done.stderr, file=sys.stderr)  # last, where a person looks first
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(render(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Where examples, plain text and published scores come from."""

@@ -1,0 +1,521 @@
+"""Real words of many languages without a download: the Unicode CLDR, as the package `babel` carries it.
+
+CLDR holds, for well over a hundred languages, what people there call countries, languages,
+currencies, cities and units, and how they write lists, dates, amounts and shares (Unicode CLDR,
+https://cldr.unicode.org). From it come
+
+* `lines`: unannotated text of one language, for pre-training. Nothing in it is labelled and no line
+  is paired with a line of another language. Like an encyclopedia it says similar things in every
+  language (a currency and its years, the shares of a country's languages), each time in that
+  language's own words, order, endings and formats.
+* `phrases`: labelled phrases for the tasks, without limit, deterministic in the seed. Names and
+  numbers are divided between training, validation and test once for all languages, so that no
+  name of a test phrase was ever labelled in training, in any language.
+
+Phrases are *matched*: in every language and split each kind of name is drawn with the same
+distribution of lengths and word counts, so a label cannot be read off the shape of a name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import re
+import unicodedata
+from bisect import bisect
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import time
+from functools import lru_cache
+from itertools import accumulate
+from typing import Literal, get_args
+
+import pandas as pd
+from babel import Locale
+from babel.core import get_global
+from babel.dates import format_time
+from babel.numbers import format_decimal, format_percent
+
+from xltlib.errors import unknown
+from xltlib.languages import language
+
+Kind = Literal["territory", "language", "city", "unit"]
+Split = Literal["train", "validation", "test"]
+KINDS: tuple[str, ...] = get_args(Kind)
+SPLITS: tuple[str, ...] = get_args(Split)
+MOST = 120  # names of a kind; a model this small cannot come to know many more
+SIZES = {"territory": 257, "language": 180, "currency": 290, "city": 400, "unit": 186}
+SHARES = {"train": 0.5, "validation": 0.15, "test": 0.35}
+
+_BIDI = dict.fromkeys(map(ord, "\u200e\u200f\u061c\u202a\u202b\u202c\u2066\u2067\u2068\u2069\u00ad"))
+_UNFIT = re.compile(r"[()\[\],;:/0-9%.…·*]|\s[–-]\s")
+_RETIRED_CITY = re.compile(r"/(East-|Knox$|Beulah$|Center$|Lord_Howe$|Troll$|Vostok$)")
+
+
+def clean(text: str) -> str:
+    """Text in NFC, without marks of writing direction, every space an ordinary one.
+
+    >>> clean("\\u200e5\\u00a0km")
+    '5 km'
+    """
+    return " ".join(unicodedata.normalize("NFC", text).translate(_BIDI).split())
+
+
+def _position(kind: str, key: str) -> float:
+    """A number in 0..1 that depends on nothing but the words given."""
+    digest = hashlib.sha256(f"{kind}/{key}".encode()).digest()
+    return int.from_bytes(digest[:4], "big") / 2**32
+
+
+def split_of(kind: str, key: str) -> str:
+    """The split that a name or number belongs to, the same in every language and run."""
+    bounds = list(accumulate(SHARES[name] for name in SPLITS))
+    return SPLITS[min(bisect(bounds, _position(kind, key)), len(SPLITS) - 1)]
+
+
+@lru_cache(maxsize=256)
+def locale(code: str) -> Locale:
+    """The CLDR locale of a language in any code form; an error where CLDR has none of use."""
+    found = language(code)
+    if not found.locale:
+        raise unknown(
+            "language in the embedded data",
+            code,
+            [],
+            f"CLDR has no data for {found.name}: choose a language with a CLDR locale, "
+            "or bring your own text and examples",
+        )
+    return Locale.parse(found.locale)
+
+
+def _raw_names(loc: Locale) -> Iterator[tuple[str, str, str]]:
+    """(kind, id, name) of everything CLDR names in this locale, as it stands."""
+    data = loc._data  # babel has no public reader for cities and unit names
+    for key, name in data["territories"].items():
+        if not key.isdigit() and key not in ("EU", "EZ", "UN", "QO", "XA", "XB", "ZZ"):
+            yield "territory", key, name
+    for key, name in data["languages"].items():
+        if len(key) == 2:  # the 180 best known; CLDR names hundreds more that nobody meets
+            yield "language", key, name
+    for key, name in data["currency_names"].items():
+        if not key.startswith("X"):
+            yield "currency", key, name
+    for key in sorted(get_global("zone_territories")):
+        if "/" in key and not key.startswith("Etc/") and not _RETIRED_CITY.search(key):
+            fallback = key.rsplit("/", 1)[1].replace("_", " ")  # CLDR's own rule (UTS 35, part 4)
+            zone = data["time_zones"].get(key, {})
+            yield "city", key, zone["city"] if "city" in zone else fallback
+    for key, forms in data["unit_display_names"].items():
+        pattern = data["unit_patterns"].get(key, {})
+        spelt = forms.get("long") or _unit_name(pattern.get("long") or pattern.get("short", {}))
+        if spelt:
+            yield "unit", key, spelt
+
+
+def _unit_name(pattern: Mapping[str, str]) -> str:
+    """The unit in '{0} kilometres': CLDR leaves a display name out where it equals this."""
+    return pattern.get("other", "").replace("{0}", "").strip()
+
+
+@lru_cache(maxsize=256)
+def _own_names(code: str) -> tuple[tuple[str, str, str], ...]:
+    """Usable, unambiguous names of one language: (kind, id, name)."""
+    loc = locale(code)
+    latin = (language(code).script or "Latn") == "Latn"
+    rows, kinds = [], defaultdict(set)
+    for kind, key, raw in _raw_names(loc):
+        name = clean(raw)
+        untranslated = not latin and name.isascii()
+        if 3 <= len(name) <= 40 and not _UNFIT.search(name) and not untranslated:
+            rows.append((kind, key, name))
+            kinds[name.casefold()].add(kind)
+    return tuple(row for row in rows if len(kinds[row[2].casefold()]) == 1 and _kept(*row[:2]))
+
+
+def _kept(kind: str, key: str) -> bool:
+    """Whether a name belongs to the inventory: about MOST of each kind, the same in all languages."""
+    return _position("kept", f"{kind}/{key}") < MOST / SIZES[kind]
+
+
+@lru_cache(maxsize=16)
+def names(languages: tuple[str, ...]) -> pd.DataFrame:
+    """Every labelled name: columns language, kind, id, name, split.
+
+    The split belongs to the id (Japan is a test name in all languages or in none). A name of
+    validation or test that is spelt like a training name, in any of the languages, is left out.
+    """
+    rows = [
+        (code, kind, key, name, split_of(kind, key))
+        for code in languages
+        for kind, key, name in _own_names(code)
+        if kind in KINDS
+    ]
+    table = pd.DataFrame(rows, columns=["language", "kind", "id", "name", "split"])
+    spelt = table["name"].str.casefold()
+    trained = set(spelt[table["split"] == "train"])
+    leaks = (table["split"] != "train") & spelt.isin(trained)
+    table = table[~leaks].copy()
+    spelt = table["name"].str.casefold()
+    validated = set(spelt[table["split"] == "validation"])
+    leaks = (table["split"] == "test") & spelt.isin(validated)
+    return table[~leaks].drop_duplicates(["language", "name"]).reset_index(drop=True)
+
+
+# ---------------------------------------------------------------- unannotated text
+
+
+def _number(rng: random.Random, digits: int = 3) -> int:
+    """A whole number whose size is spread evenly over the orders of magnitude."""
+    return int(10 ** (rng.random() * digits))
+
+
+def join(loc: Locale, parts: Sequence[str], style: str = "standard") -> str:
+    """A list as this language writes it (CLDR list patterns).
+
+    >>> join(Locale.parse("en"), ["Oslo", "Rome", "Lima"])
+    'Oslo, Rome, and Lima'
+    """
+    patterns = {**loc.list_patterns["standard"], **loc.list_patterns.get(style, {})}
+    if len(parts) == 1:
+        return parts[0]
+    if len(parts) == 2:
+        return patterns["2"].format(*parts)
+    text = patterns["start"].format(parts[0], parts[1])
+    for part in parts[2:-1]:
+        text = patterns["middle"].format(text, part)
+    return patterns["end"].format(text, parts[-1])
+
+
+class _Writer:
+    """Writes lines of one language: what each kind of name is met with, in that language's form."""
+
+    def __init__(self, code: str, rng: random.Random) -> None:
+        self.loc, self.rng = locale(code), rng
+        self.by_kind: dict[str, list[tuple[str, str]]] = defaultdict(list)
+        for kind, key, name in _own_names(code):
+            self.by_kind[kind].append((key, name))
+        data = self.loc._data
+        for kind in (*KINDS, "currency"):
+            if len(self.by_kind[kind]) < 20:
+                raise ValueError(
+                    f"CLDR names only {len(self.by_kind[kind])} of kind {kind!r} in {code!r}; "
+                    "the embedded data needs 20: choose another language"
+                )
+        self.territory = {k: clean(v) for k, v in data["territories"].items()}
+        self.language = {k: clean(v) for k, v in data["languages"].items()}
+        self.currency = {k: clean(v) for k, v in data["currency_names"].items()}
+        self.cities: dict[str, list[str]] = defaultdict(list)
+        of = get_global("zone_territories")
+        for key, name in self.by_kind["city"]:
+            self.cities[of[key]].append(name)
+        self.zones = [
+            clean(zone["long"]["standard"])
+            for zone in data["meta_zones"].values()
+            if "standard" in zone.get("long", {})
+        ]
+        self.calendar = [
+            [clean(n) for n in data[field]["stand-alone"]["wide"].values()]
+            for field in ("months", "days")
+        ]
+        self.shares = {
+            t: [(k, v["population_percent"]) for k, v in spoken.items() if k in self.language and len(k) == 2]
+            for t, spoken in get_global("territory_languages").items()
+            if t in self.territory and len(t) == 2
+        }
+        self.writers: list[tuple[float, Callable[[], str]]] = [
+            (0.62, self.mixed),
+            (0.20, self.same_kind),
+            (0.09, self.spoken),
+            (0.09, self.money_of_land),
+        ]
+        self.formats: dict[str, Callable[[], str]] = {
+            "territory": self.year,
+            "language": self.share,
+            "currency": self.amount,
+            "city": self.clock,
+            "unit": self.measure,
+        }
+
+    def pick(self, kind: str, n: int = 1) -> list[str]:
+        return [name for _, name in self.rng.sample(self.by_kind[kind], n)]
+
+    def decimal(self, value: float, pattern: str | None = None) -> str:
+        return clean(format_decimal(value, format=pattern, locale=self.loc))
+
+    def same_kind(self) -> str:
+        """Oslo, Lima or Rome"""
+        kind = self.rng.choice([*self.formats, "zone", "calendar"])
+        n = self.rng.randint(2, 4)
+        if kind in self.formats:
+            parts = self.pick(kind, n)
+        elif kind == "zone" and len(self.zones) >= n:
+            parts = self.rng.sample(self.zones, n)
+        else:
+            parts = self.rng.sample(self.rng.choice(self.calendar), n)
+        return join(self.loc, parts, self.rng.choice(["standard", "or", "unit"]))
+
+    def mixed(self) -> str:
+        """Oslo 14:30, Danish 73% and 12 kilometres: each name with what it is met with."""
+        kinds = self.rng.sample(list(self.formats), self.rng.randint(2, 4))
+        elements = [
+            self.pick(kind)[0] if self.rng.random() < 0.25 else self.formats[kind]()
+            for kind in kinds
+        ]
+        return fill(skeleton(self.loc, len(elements), self.rng, None), elements)
+
+    def year(self) -> str:
+        """Japan 1994"""
+        return f"{self.pick('territory')[0]} {10 * self.rng.randint(190, 205)}"
+
+    def share(self) -> str:
+        """Danish 73%"""
+        return f"{self.pick('language')[0]} {self.percent(5 * self.rng.randint(1, 19))}"
+
+    def clock(self) -> str:
+        """Oslo 14:30"""
+        at = time(self.rng.randint(0, 23), self.rng.choice([0, 30]))
+        return f"{self.pick('city')[0]} {clean(format_time(at, 'HH:mm', locale=self.loc))}"
+
+    def measure(self) -> str:
+        """12 kilometres"""
+        key, name = self.rng.choice(self.by_kind["unit"])
+        forms = self.loc._data["unit_patterns"].get(key, {}).get("long", {})
+        value = self.rng.choice([2, 3, 4, 5, 6, 8, 10, 12, 20, 50, 100])
+        pattern = forms.get(self.loc.plural_form(value), forms.get("other"))
+        shown = self.decimal(value)
+        return clean(pattern.format(shown)) if pattern else f"{shown} {name}"
+
+    def amount(self) -> str:
+        """3.50 euros"""
+        key, name = self.rng.choice(self.by_kind["currency"])
+        value = self.rng.choice([1, 2, 5, 7, 9, 15, 25]) + self.rng.choice([0, 0.5, 0.99])
+        forms = self.loc._data["currency_names_plural"].get(key, {})
+        pattern = self.loc._data["currency_unit_patterns"].get("other", "{0} {1}")
+        plural = forms.get(self.loc.plural_form(value), forms.get("other", name))
+        shown = self.decimal(value, "#,##0.00")
+        return clean(pattern.replace("{0}", shown).replace("{1}", plural))
+
+    def percent(self, value: float) -> str:
+        return clean(format_percent(value / 100, locale=self.loc))
+
+    def spoken(self) -> str:
+        """Switzerland: German 73%, French 21% (CLDR's territory data)"""
+        land = self.rng.choice(list(self.shares))
+        found = self.rng.sample(self.shares[land], min(len(self.shares[land]), 3))
+        if not found:
+            return self.same_kind()
+        shares = [f"{self.language[k]} {self.percent(p)}" for k, p in found]
+        return f"{self.territory[land]}: {join(self.loc, shares, 'unit')}"
+
+    def money_of_land(self) -> str:
+        """Germany: Berlin, German Mark (1948–2002), Euro (1999–) (CLDR's currency data)"""
+        land, name = self.rng.choice(self.by_kind["territory"])
+        parts = []
+        for key, begin, end, _tender in get_global("territory_currencies").get(land, [])[-2:]:
+            if key in self.currency and begin:
+                parts.append(f"{self.currency[key]} ({begin[0]}–{end[0] if end else ''})")
+        if self.cities[land]:
+            parts.insert(0, self.rng.choice(self.cities[land]))
+        return f"{name}: {join(self.loc, parts)}" if parts else self.year()
+
+    def line(self) -> str:
+        weights = [w for w, _ in self.writers]
+        return self.rng.choices([f for _, f in self.writers], weights)[0]()
+
+
+def lines(code: str, n: int, seed: int = 0) -> list[str]:
+    """`n` lines of unannotated text of one language.
+
+    >>> lines("eng", 1, seed=3) == lines("en", 1, seed=3)
+    True
+    """
+    code = language(code).code
+    writer = _Writer(code, random.Random(f"lines/{code}/{seed}"))
+    return [writer.line() for _ in range(n)]
+
+
+# ---------------------------------------------------------------- labelled phrases
+
+MAX_WORDS = 16  # of a phrase; longer ones are drawn again
+_SLOT = 0xE000  # private-use characters stand for the names until they are filled in
+
+
+def skeleton(loc: Locale, n: int, rng: random.Random, number: str | None) -> str:
+    """A phrase with `n` open slots (and a number somewhere, if given), as this language writes it."""
+    slots = [chr(_SLOT + i) for i in range(n)]
+    if number is not None:
+        at = rng.randrange(n)
+        slots[at] = rng.choice([f"{number} {slots[at]}", f"{slots[at]} {number}"])
+    form = rng.randrange(4)
+    style = rng.choice(["standard", "or", "unit"])
+    if form == 0 or n < 3:
+        return clean(join(loc, slots, style))
+    if form == 1:
+        return clean(f"{slots[0]}: {join(loc, slots[1:], style)}")
+    if form == 2:
+        return clean(f"{slots[0]} ({slots[1]}), {join(loc, slots[2:], style)}")
+    return clean(f"{join(loc, slots[:-1], style)} – {slots[-1]}")
+
+
+def fill(text: str, elements: Sequence[str]) -> str:
+    """The phrase with its slots filled."""
+    for i, element in enumerate(elements):
+        text = text.replace(chr(_SLOT + i), element)
+    return text
+
+
+@dataclass(frozen=True)
+class Element:
+    """A name in a phrase: its kind, CLDR id, text, and its words `start` to `stop` (exclusive)."""
+
+    kind: str
+    id: str
+    name: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A phrase of one language: its words (split at spaces) and the names in it, left to right."""
+
+    language: str
+    words: tuple[str, ...]
+    elements: tuple[Element, ...]
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+
+def _place(code: str, text: str, chosen: Sequence[tuple[str, str, str]]) -> Phrase:
+    """Fill a skeleton and note which words each name took. A comma or a joined 'and' stays on."""
+    words: list[str] = []
+    elements = []
+    for token in text.split():
+        slot = next((c for c in token if _SLOT <= ord(c) < _SLOT + len(chosen)), None)
+        if slot is None:
+            words.append(token)
+            continue
+        kind, key, name = chosen[ord(slot) - _SLOT]
+        filled = token.replace(slot, name).split()
+        elements.append(Element(kind, key, name, len(words), len(words) + len(filled)))
+        words.extend(filled)
+    return Phrase(code, tuple(words), tuple(elements))
+
+
+def _shape(name: str) -> tuple[int, int]:
+    """What must not give the kind away: number of words and length in steps of four letters."""
+    return min(name.count(" "), 2), len(name) // 4
+
+
+class Matched:
+    """Draws names of any kind with one and the same distribution of shapes.
+
+    Parameters
+    ----------
+    languages
+        All languages of the experiment (names are divided between splits over all of them).
+    code, split
+        The language and split to draw from.
+    """
+
+    def __init__(self, languages: tuple[str, ...], code: str, split: str) -> None:
+        table = names(languages)
+        table = table[(table["language"] == code) & (table["split"] == split)]
+        self.pools: dict[tuple[str, tuple[int, int]], list[tuple[str, str, str]]]
+        self.pools = defaultdict(list)
+        for kind, key, name in table[["kind", "id", "name"]].itertuples(index=False):
+            self.pools[kind, _shape(name)].append((kind, key, name))
+        counts = Counter(shape for _, shape in self.pools)
+        common = sorted(shape for shape, n in counts.items() if n == len(KINDS))
+        totals = {k: sum(len(self.pools[k, s]) for s in common) for k in KINDS}
+        if not common:
+            raise ValueError(
+                f"{code!r}, {split}: no length at which every kind has a name; too few CLDR names. "
+                "Choose another language."
+            )
+        weights = [min(len(self.pools[k, s]) / totals[k] for k in KINDS) for s in common]
+        self.shapes, self.weights = common, weights
+
+    def draw(self, kind: str, rng: random.Random) -> tuple[str, str, str]:
+        """One name of this kind: (kind, id, name)."""
+        return rng.choice(self.pools[kind, rng.choices(self.shapes, self.weights)[0]])
+
+    def n_names(self) -> int:
+        return sum(len(self.pools[k, s]) for k in KINDS for s in self.shapes)
+
+
+def check_split(split: str) -> str:
+    """The split itself, or an error that names the three there are."""
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS, "use one of these")
+    return split
+
+
+def _numbers(rng: random.Random, split: str) -> int:
+    """A number that belongs to this split."""
+    while split_of("number", str(value := _number(rng))) != split:
+        pass
+    return value
+
+
+def phrases(
+    languages: Sequence[str],
+    code: str,
+    split: Split,
+    n: int,
+    *,
+    kinds: Literal["same", "distinct"],
+    size: tuple[int, int] = (2, 2),
+    seed: int = 0,
+) -> list[Phrase]:
+    """`n` labelled phrases of one language, all different.
+
+    Parameters
+    ----------
+    kinds
+        ``"same"``: all names of a phrase are of one kind, the kinds in equal shares.
+        ``"distinct"``: every name is of another kind, and a number stands somewhere.
+    size
+        Fewest and most names in a phrase.
+    """
+    check_split(split)
+    everyone = tuple(language(c).code for c in languages)
+    code = language(code).code
+    rng = random.Random(f"phrases/{code}/{split}/{kinds}/{size}/{seed}")
+    matched, loc = Matched(everyone, code, split), locale(code)
+    found: dict[str, Phrase] = {}
+    for attempt in range(50 * n):
+        if len(found) == n:
+            break
+        count = rng.randint(*size)
+        drawn = [KINDS[attempt % len(KINDS)]] * count if kinds == "same" else None
+        chosen = [matched.draw(kind, rng) for kind in drawn or rng.sample(KINDS, count)]
+        number = None if kinds == "same" else format_decimal(_numbers(rng, split), locale=loc)
+        if len({key for _, key, _ in chosen}) == count:
+            text = skeleton(loc, count, rng, clean(number) if number else None)
+            phrase = _place(code, text, chosen)
+            if len(phrase.words) <= MAX_WORDS:
+                found.setdefault(phrase.text, phrase)
+    if len(found) < n:
+        raise ValueError(f"{code!r}, {split}: only {len(found)} different phrases, not {n}; ask for fewer")
+    return list(found.values())
+
+
+def exemplars(
+    languages: Sequence[str], code: str, split: str, found: Sequence[Phrase], *, seed: int = 0
+) -> list[tuple[str, Element]]:
+    """For each phrase a name that is not in it, and the element of the phrase that is its like."""
+    everyone = tuple(language(c).code for c in languages)
+    code = language(code).code
+    rng = random.Random(f"exemplars/{code}/{split}/{seed}")
+    matched = Matched(everyone, code, split)
+    asked = []
+    for i, phrase in enumerate(found):
+        wanted = phrase.elements[i % len(phrase.elements)]
+        while (name := matched.draw(wanted.kind, rng)[2]) == wanted.name:
+            pass
+        asked.append((name, wanted))
+    return asked

@@ -1,0 +1,554 @@
+"""The few-shot law: how the score grows with the number of target-language examples.
+
+Every law is a level and a rise times a curve of n with a shape; the shape is shared softly between
+the curves of one task, level and rise are drawn towards their mean over curves (partial pooling,
+empirical Bayes). Zero-shot is no point of the curve: it tells where a curve starts, not its shape.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from xltlib.errors import unknown
+from xltlib.scores import cells, select
+
+__all__ = [
+    "LAWS",
+    "Fit",
+    "Law",
+    "compare_laws",
+    "curves",
+    "examples_needed",
+    "fit",
+    "forecast",
+    "law_verdicts",
+    "worth",
+]
+
+Array = NDArray[np.float64]
+Shape = tuple[float, ...]
+
+CURVE = ["model", "task", "source", "target", "metric"]
+PRIOR_SD = 0.1  # of level and rise between curves, where the data say little
+PRIOR_CURVES = 2.0  # how many curves that prior is worth
+MIDDLE = "median of laws"
+FLOOR = 1e-3  # least standard deviation of a single score around its curve
+
+
+@dataclass(frozen=True)
+class Law:
+    """score(n) = level + rise * curve(n, shape), with the shapes that are tried.
+
+    ``inverse`` gives the n at which the curve has a value (infinite where it never has).
+    """
+
+    name: str
+    formula: str
+    shapes: tuple[Shape, ...]
+    curve: Callable[[Array, Shape], Array]
+    inverse: Callable[[Array, Shape], Array]
+
+
+def _log(n: Array, shape: Shape) -> Array:
+    return np.log(n)
+
+
+def _log_inverse(v: Array, shape: Shape) -> Array:
+    return np.exp(np.minimum(v, 600.0))
+
+
+def _power(n: Array, shape: Shape) -> Array:
+    return 1 - n ** (-shape[0])
+
+
+def _power_inverse(v: Array, shape: Shape) -> Array:
+    with np.errstate(over="ignore", divide="ignore"):
+        return np.where(v < 1, np.maximum(1 - v, 1e-300) ** (-1 / shape[0]), math.inf)
+
+
+def _logistic(n: Array, shape: Shape) -> Array:
+    return np.asarray(1 / (1 + np.exp(-(np.log(n) - shape[0]) / shape[1])))
+
+
+def _logistic_inverse(v: Array, shape: Shape) -> Array:
+    inside = np.clip(v, 1e-12, 1 - 1e-12)
+    n = np.exp(shape[0] + shape[1] * np.log(inside / (1 - inside)))
+    return np.where(v >= 1, math.inf, np.where(v <= 0, 0.0, n))
+
+
+def _power_shapes() -> tuple[Shape, ...]:
+    return tuple((float(c),) for c in np.geomspace(0.03, 3.0, 48))
+
+
+def _logistic_shapes() -> tuple[Shape, ...]:
+    middles, slopes = np.arange(0.0, 10.1, 0.25), (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5)
+    return tuple((float(m), s) for m, s in product(middles, slopes))
+
+
+LAWS: dict[str, Law] = {
+    "log": Law("log", "a + b ln n", ((),), _log, _log_inverse),
+    "power": Law("power", "a + b (1 - n^-c)", _power_shapes(), _power, _power_inverse),
+    "logistic": Law(
+        "logistic", "a + b / (1 + (m / n)^(1/s))", _logistic_shapes(), _logistic, _logistic_inverse
+    ),
+}
+
+
+# -- the curves -----------------------------------------------------------------------------------
+
+
+def curves(
+    scores: pd.DataFrame,
+    model: str | None = None,
+    task: str | None = None,
+    metric: str | None = None,
+) -> pd.DataFrame:
+    """Few-shot points: one row per curve and n > 0, means over seeds.
+
+    A curve is one model, task, source, target and metric with at least two numbers of examples.
+
+    Returns
+    -------
+    DataFrame
+        Curve columns, ``n_target, score, se, low, high, zero`` (zero-shot score, missing where
+        not measured) and ``curve`` (its number).
+    """
+    table = cells(select(scores, model=model, task=task, metric=metric))
+    zero = table[table["n_target"] == 0].set_index(CURVE)["score"].rename("zero")
+    points = table[table["n_target"] > 0]
+    points = points[points.groupby(CURVE)["n_target"].transform("nunique") >= 2]
+    if points.empty:
+        raise ValueError(
+            "no few-shot curve in the scores: rows with at least two different n_target above 0 "
+            "for one model, task, source and target are needed"
+        )
+    points = points.join(zero, on=CURVE).sort_values([*CURVE, "n_target"], ignore_index=True)
+    points["curve"] = points.groupby(CURVE, sort=True).ngroup()
+    return points
+
+
+# -- fitting: pure functions ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sufficient statistics of y on (1, g) for m shapes and k curves.
+
+    ``n`` and ``yy`` (k,), ``ZZ`` (m, k, 2, 2), ``Zy`` (m, k, 2).
+    """
+
+    n: Array
+    ZZ: Array
+    Zy: Array
+    yy: Array
+
+
+def _sums(curve: NDArray[np.int64], G: Array, y: Array, size: int) -> Sums:
+    """Sums over the points of each curve; G (m, points) holds g at every shape."""
+    member = (curve[:, None] == np.arange(size)).astype(float)
+    n, gs, gg, gy = member.sum(axis=0), G @ member, G**2 @ member, (G * y) @ member
+    ones = np.broadcast_to(n, gs.shape)
+    ZZ = np.stack([np.stack([ones, gs], -1), np.stack([gs, gg], -1)], -2)
+    Zy = np.stack([np.broadcast_to(y @ member, gs.shape), gy], -1)
+    return Sums(n, ZZ, Zy, y**2 @ member)
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Fit at every shape: posterior of (level, rise) per curve and the evidence of each curve."""
+
+    mean: Array  # (m, k, 2)
+    cov: Array  # (m, k, 2, 2)
+    sigma2: Array  # (m,)
+    evidence: Array  # (m, k)
+    prior: Array  # coefficients of W (m, w, 2)
+    spread: Array  # between curves (m, 2, 2)
+
+
+def _posterior(S: Sums, prior: Array, spread: Array, sigma2: Array) -> tuple[Array, Array]:
+    """Posterior mean (m, k, 2) and covariance (m, k, 2, 2) of level and rise."""
+    inverse = np.linalg.inv(spread)
+    cov = np.linalg.inv(S.ZZ / sigma2[:, None, None, None] + inverse[:, None])
+    right = S.Zy / sigma2[:, None, None] + prior @ inverse
+    return np.einsum("mkij,mkj->mki", cov, right), cov
+
+
+def _residual_square(S: Sums, u: Array) -> Array:
+    fit = np.einsum("mki,mkij,mkj->mk", u, S.ZZ, u)
+    return np.asarray(S.yy - 2 * (S.Zy * u).sum(axis=-1) + fit)
+
+
+def _evidence(S: Sums, prior: Array, spread: Array, sigma2: Array) -> Array:
+    """Log marginal likelihood (m, k) of every curve given the parameters of the pool."""
+    s2 = sigma2[:, None]
+    Zr = S.Zy - np.einsum("mkij,mkj->mki", S.ZZ, prior)
+    inner = np.linalg.inv(S.ZZ / s2[..., None, None] + np.linalg.inv(spread)[:, None])
+    quad = _residual_square(S, prior) / s2
+    quad -= np.einsum("mki,mkij,mkj->mk", Zr, inner, Zr) / s2**2
+    logdet = S.n * np.log(2 * math.pi * s2) - np.linalg.slogdet(inner)[1]
+    return np.asarray(-0.5 * (logdet + np.linalg.slogdet(spread)[1][:, None] + quad))
+
+
+def pool(S: Sums, W: Array, steps: int = 60) -> Pooled:
+    """Partial pooling of level and rise by EM: u ~ N(W prior, spread), y = Z u + noise.
+
+    Every shape is fitted by itself, all at once. A weak prior (`PRIOR_SD`, worth `PRIOR_CURVES`
+    curves) keeps the spread sane for few curves.
+    """
+    m, k = S.Zy.shape[:2]
+    spread, sigma2 = np.tile(np.eye(2) * 0.04, (m, 1, 1)), np.full(m, 4e-4)
+    base = np.eye(2) * PRIOR_SD**2
+    project = np.linalg.pinv(W.T @ W + 1e-6 * np.eye(W.shape[1])) @ W.T
+    gamma = project @ np.linalg.solve(S.ZZ + 1e-3 * np.eye(2), S.Zy[..., None])[..., 0]
+    for _ in range(steps):
+        u, cov = _posterior(S, W @ gamma, spread, sigma2)
+        gamma = project @ u
+        left = u - W @ gamma
+        between = left.transpose(0, 2, 1) @ left + cov.sum(axis=1)
+        spread = (between + PRIOR_CURVES * base) / (k + PRIOR_CURVES)
+        noise = _residual_square(S, u) + np.einsum("mkij,mkji->mk", cov, S.ZZ)
+        sigma2 = np.maximum(noise.sum(axis=1) / S.n.sum(), FLOOR**2)
+    prior = W @ gamma
+    u, cov = _posterior(S, prior, spread, sigma2)
+    return Pooled(u, cov, sigma2, _evidence(S, prior, spread, sigma2), gamma, spread)
+
+
+def _shape_weights(evidence: Array, steps: int = 30) -> Array:
+    """Weight of every shape per curve (k, shapes): own evidence times how common the shape is."""
+    common = np.full(evidence.shape[1], 1 / evidence.shape[1])
+    for _ in range(steps):
+        logs = evidence + np.log(np.maximum(common, 1e-300))
+        weights = np.exp(logs - logs.max(axis=1, keepdims=True))
+        weights /= weights.sum(axis=1, keepdims=True)
+        common = (weights.sum(axis=0) + 1 / len(common)) / (len(weights) + 1)
+    return weights
+
+
+# -- the fit --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Curves of one law: `predict` scores at any n, `draw` whole curves.
+
+    ``keys`` names the curves (one row each, with ``n_max`` seen and ``zero``); per curve and shape
+    the weight and the posterior of level and rise; curves are scaled to 0..1 over the n seen.
+    """
+
+    law: Law
+    keys: pd.DataFrame
+    weights: Array  # (k, shapes)
+    mean: Array  # (k, shapes, 2)
+    cov: Array  # (k, shapes, 2, 2)
+    sigma2: Array  # (k, shapes)
+    scale: Array  # (k, shapes, 2): curve value at the least n, and its span
+
+    def _basis(self, n: Array, i: NDArray[np.int64]) -> Array:
+        """(rows, shapes): scaled curve of every shape at n for the curves i."""
+        raw = np.stack([self.law.curve(n, s) for s in self.law.shapes], axis=1)
+        return (raw - self.scale[i, :, 0]) / self.scale[i, :, 1]
+
+    def moments(self, n: Array, i: NDArray[np.int64], noise: bool = True) -> tuple[Array, Array]:
+        """Predictive mean and standard deviation at n (rows,) for the curves i."""
+        g = self._basis(n, i)
+        Z = np.stack([np.ones_like(g), g], axis=-1)
+        at = np.einsum("rsk,rsk->rs", Z, self.mean[i])
+        var = np.einsum("rsk,rskl,rsl->rs", Z, self.cov[i], Z) + noise * self.sigma2[i]
+        w = self.weights[i]
+        mean = (w * at).sum(axis=1)
+        return mean, np.sqrt((w * (var + at**2)).sum(axis=1) - mean**2)
+
+    def predict(self, n: Sequence[int] | Array, noise: bool = True) -> pd.DataFrame:
+        """Score of every curve at every n with a 95 % interval (of a new measurement, or not)."""
+        grid = np.asarray(n, dtype=float)
+        if (grid <= 0).any():
+            raise ValueError("the law starts at one example: zero-shot is a score of its own")
+        i = np.repeat(np.arange(len(self.keys)), len(grid))
+        mean, sd = self.moments(np.tile(grid, len(self.keys)), i, noise)
+        out = self.keys.iloc[i].reset_index(drop=True)
+        return out.assign(
+            n_target=np.tile(grid, len(self.keys)),
+            mean=np.clip(mean, 0, 1),
+            low=np.clip(mean - 1.96 * sd, 0, 1),
+            high=np.clip(mean + 1.96 * sd, 0, 1),
+        )
+
+    def reach(self, goal: float, i: int, draws: int, rng: np.random.Generator) -> Array:
+        """Draws of the number of examples at which curve i reaches the goal (inf: never)."""
+        shape = rng.choice(len(self.law.shapes), size=draws, p=self.weights[i])
+        out = np.empty(draws)
+        for k in np.unique(shape):
+            mine = shape == k
+            u = rng.multivariate_normal(self.mean[i, k], self.cov[i, k], size=int(mine.sum()))
+            with np.errstate(divide="ignore", invalid="ignore"):
+                g = (goal - u[:, 0]) / u[:, 1]
+            value = self.scale[i, k, 0] + g * self.scale[i, k, 1]
+            n = self.law.inverse(value, self.law.shapes[k])
+            n = np.where(u[:, 0] >= goal, np.minimum(n, self.keys["n_min"].iloc[i]), n)
+            out[mine] = np.where((u[:, 1] <= 0) & (u[:, 0] < goal), math.inf, n)
+        return out
+
+
+def _law(name: str) -> Law:
+    if name not in LAWS:
+        raise unknown("law", name, LAWS, "choose one of them")
+    return LAWS[name]
+
+
+def fit(points: pd.DataFrame, law: str = "power") -> Fit:
+    """Fit one law to few-shot points (of `curves`), pooled within model, task and metric.
+
+    Parameters
+    ----------
+    points
+        Rows with n_target > 0, ``score`` and, where measured, ``zero``: the zero-shot score then
+        says where level and rise are expected.
+    law
+        ``log``, ``power`` (saturating) or ``logistic``.
+    """
+    chosen = _law(law)
+    keys = points.groupby(CURVE, sort=True).agg(
+        n_min=("n_target", "min"), n_max=("n_target", "max"), zero=("zero", "first")
+    )
+    keys = keys.reset_index()
+    number = points.groupby(CURVE, sort=True).ngroup().to_numpy().astype(np.int64)
+    k, m = len(keys), len(chosen.shapes)
+    weights, sigma2, scale = np.zeros((k, m)), np.zeros((k, m)), np.zeros((k, m, 2))
+    mean, cov = np.zeros((k, m, 2)), np.zeros((k, m, 2, 2))
+    for rows in keys.groupby(["model", "task", "metric"]).indices.values():
+        mine = np.isin(number, rows)
+        n = points["n_target"].to_numpy(dtype=float)[mine]
+        y = points["score"].to_numpy(dtype=float)[mine]
+        local = np.searchsorted(rows, number[mine]).astype(np.int64)
+        W = _start(keys["zero"].to_numpy(dtype=float)[rows])
+        ends = np.array([n.min(), n.max()])
+        raw = np.stack([chosen.curve(np.append(ends, n), shape) for shape in chosen.shapes])
+        low, span = raw[:, :1], np.maximum(raw[:, 1:2] - raw[:, :1], 1e-9)
+        result = pool(_sums(local, (raw[:, 2:] - low) / span, y, len(rows)), W)
+        mean[rows], cov[rows] = result.mean.swapaxes(0, 1), result.cov.swapaxes(0, 1)
+        sigma2[rows], scale[rows] = result.sigma2, np.hstack([low, span])
+        weights[rows] = _shape_weights(result.evidence.T)
+    return Fit(chosen, keys, weights, mean, cov, sigma2, scale)
+
+
+def _start(zero: Array) -> Array:
+    """Regressors of level and rise: a constant and, where every curve has it, zero-shot."""
+    one = np.ones((len(zero), 1))
+    if np.isnan(zero).any() or len(zero) < 6 or np.ptp(zero) < 1e-6:
+        return one
+    return np.column_stack([one, zero - zero.mean()])
+
+
+def forecast(points: pd.DataFrame, n: Sequence[int] | Array) -> pd.DataFrame:
+    """Score of every curve at every n where no law is known to be right: the median of all laws.
+
+    Returns
+    -------
+    DataFrame
+        Curve columns, ``n_target, mean, low, high``; the interval spans those of all laws, so it
+        widens where they part.
+    """
+    each = [fit(points, law).predict(n) for law in LAWS]
+    out = each[0].drop(columns=["mean", "low", "high"])
+    return out.assign(
+        mean=np.median([e["mean"] for e in each], axis=0),
+        low=np.min([e["low"] for e in each], axis=0),
+        high=np.max([e["high"] for e in each], axis=0),
+    )
+
+
+# -- which law ------------------------------------------------------------------------------------
+
+
+def _one_line(points: pd.DataFrame) -> pd.DataFrame:
+    """The claim as published: one line in log(1 + n) per curve, zero-shot being its first point."""
+    rows = []
+    for _, group in points.groupby("curve"):
+        n, y = group["n_target"].to_numpy(dtype=float), group["score"].to_numpy(dtype=float)
+        zero = float(group["zero"].iloc[0])
+        if math.isfinite(zero):
+            n, y = np.append(n, 0.0), np.append(y, zero)
+        slope, start = np.polyfit(np.log1p(n), y, 1)
+        rows.append((*group[CURVE].iloc[0], start, slope))
+    return pd.DataFrame(rows, columns=[*CURVE, "start", "slope"])
+
+
+def compare_laws(
+    points: pd.DataFrame, laws: Sequence[str] = ("log", "power", "logistic"), seed: int = 0
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Laws judged where it counts: fitted on the smaller n, compared at each curve's largest n.
+
+    Beside them the ``median of laws`` (see `forecast`), ``last value`` (nothing more happens) and
+    ``one log line`` (unpooled, through zero-shot: the published claim).
+
+    Returns
+    -------
+    summary
+        ``model, task, metric, law, mae, low, high`` (95 %, bootstrap over curves), ``bias``,
+        ``coverage`` (share inside the 95 % prediction interval), ``n_curves``.
+    predictions
+        One row per curve: ``n_target, score`` and one column per law.
+    """
+    largest = points.groupby("curve")["n_target"].transform("max")
+    enough = points.groupby("curve")["n_target"].transform("nunique") >= 3
+    train, test = points[enough & (points["n_target"] < largest)], points[enough]
+    if train.empty:
+        raise ValueError("judging a law needs curves with at least three numbers of examples")
+    test = test[test["n_target"] == largest[enough]].copy()
+    test = test.groupby(CURVE, as_index=False, sort=True).agg(
+        n_target=("n_target", "first"), score=("score", "mean")
+    )
+    n, y = (test[c].to_numpy(dtype=float) for c in ("n_target", "score"))
+    inside, low, high = {}, np.full(len(test), np.inf), np.full(len(test), -np.inf)
+    for name in laws:
+        mean, sd = fit(train, name).moments(n, np.arange(len(test)))
+        test[name] = np.clip(mean, 0, 1)
+        inside[name] = np.abs(mean - y) <= 1.96 * sd
+        low, high = np.minimum(low, mean - 1.96 * sd), np.maximum(high, mean + 1.96 * sd)
+    test[MIDDLE] = test[list(laws)].median(axis=1)
+    inside[MIDDLE] = (low <= y) & (y <= high)
+    below = train[train["n_target"] == train.groupby("curve")["n_target"].transform("max")]
+    last = below.groupby(CURVE, sort=True)["score"].mean().rename("last value")
+    line = _one_line(train).set_index(CURVE)
+    test = test.join(last, on=CURVE).join(line, on=CURVE)
+    test["one log line"] = (test["start"] + test["slope"] * np.log1p(n)).clip(0, 1)
+    test = test.drop(columns=["start", "slope"])
+    return _judge(test, [*laws, MIDDLE, "one log line", "last value"], inside, seed), test
+
+
+def _judge(
+    test: pd.DataFrame, names: Sequence[str], inside: dict[str, NDArray[np.bool_]], seed: int
+) -> pd.DataFrame:
+    rows = []
+    arm = ["model", "task", "metric"]
+    for index in test.groupby(arm).indices.values():
+        rng = np.random.default_rng(seed)
+        picks = rng.integers(0, len(index), (2000, len(index)))
+        for name in names:
+            error = test[name].to_numpy(dtype=float)[index] - test["score"].to_numpy()[index]
+            low, high = np.percentile(np.abs(error)[picks].mean(axis=1), [2.5, 97.5])
+            covered = float(inside[name][index].mean()) if name in inside else math.nan
+            row = (*test[arm].iloc[index[0]], name, np.abs(error).mean(), low, high, error.mean())
+            rows.append((*row, covered, len(index)))
+    columns = [
+        *arm,
+        "law",
+        "mae",
+        "low",
+        "high",
+        "bias",
+        "coverage",
+        "n_curves",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def law_verdicts(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Is the growth logarithmic? Error of the log law minus that of each other law, per task.
+
+    Returns
+    -------
+    DataFrame
+        ``claim, task, evidence, estimate, low, high, verdict``: the claim holds where the log law
+        errs less, does not where it errs more, else cannot tell (bootstrap over curves).
+    """
+    rows = []
+    rivals = [c for c in ("power", "logistic", "last value") if c in predictions.columns]
+    for (model, task, metric), group in predictions.groupby(["model", "task", "metric"]):
+        y, rng = group["score"].to_numpy(dtype=float), np.random.default_rng(seed)
+        picks = rng.integers(0, len(y), (2000, len(y)))
+        for rival in rivals:
+            other = np.abs(group[rival].to_numpy(dtype=float) - y)
+            less = other - np.abs(group["log"].to_numpy(dtype=float) - y)
+            low, high = np.percentile(less[picks].mean(axis=1), [2.5, 97.5])
+            said = "holds" if low > 0 else "does not hold" if high < 0 else "cannot tell"
+            evidence = f"{model}, {task}, {metric}: error at the largest n, {rival} minus log"
+            claim = f"few-shot growth is logarithmic rather than {rival}"
+            rows.append((claim, task, evidence, less.mean(), low, high, said))
+    names = ["claim", "task", "evidence", "estimate", "low", "high", "verdict"]
+    return pd.DataFrame(rows, columns=names)
+
+
+# -- the inverse question -------------------------------------------------------------------------
+
+
+def _said(low: float, middle: float, high: float, n_max: int) -> str:
+    """An answer in words; beyond ten times the n measured a number would be a guess."""
+    far = 10 * n_max
+    if not math.isfinite(middle) or middle > 100 * n_max:
+        return "not reachable" if low > far else "probably not reachable"
+    if middle > far:
+        return f"more than {far} (extrapolated far beyond the {n_max} measured)"
+    top = f"{math.ceil(high)}" if high <= far else f"more than {far}"
+    return f"about {math.ceil(middle)} ({math.ceil(low)} to {top})"
+
+
+def examples_needed(fitted: Fit, goal: float, draws: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """How many target-language examples a score takes, per curve, with a 95 % interval.
+
+    Returns
+    -------
+    DataFrame
+        Curve columns, ``goal, n, low, high`` (infinite where the law never gets there),
+        ``reachable`` (share of draws that reach the goal within ten times the n measured) and
+        ``answer`` in words.
+    """
+    if not 0 < goal <= 1:
+        raise ValueError(f"goal {goal:g} must lie above 0 and up to 1: a score, not a percentage")
+    rng, rows = np.random.default_rng(seed), []
+    for i, key in enumerate(fitted.keys.to_dict("records")):
+        n = np.sort(fitted.reach(goal, i, draws, rng))
+        low, middle, high = n[[int(q * (draws - 1)) for q in (0.025, 0.5, 0.975)]]
+        if math.isfinite(float(key["zero"])) and key["zero"] >= goal:
+            low, middle, high, answer = 0.0, 0.0, 0.0, "none: zero-shot is enough"
+        else:
+            answer = _said(low, middle, high, int(key["n_max"]))
+        share = float((n <= 10 * key["n_max"]).mean())
+        names = {c: key[c] for c in CURVE}
+        rows.append(
+            {**names, "goal": goal, "n": middle, "low": low, "high": high}
+            | {"reachable": share, "answer": answer}
+        )
+    return pd.DataFrame(rows)
+
+
+def worth(
+    scores: pd.DataFrame, model: str, control: str, law: str = "power", seed: int = 0
+) -> pd.DataFrame:
+    """What a source is worth: target examples the control needs to match zero-shot transfer.
+
+    The control is an arm without the pre-trained model or without a source (e.g. ``tiny-scratch``).
+    Its curve of the same pair is taken where it was measured, else its curve of the same target.
+
+    Returns
+    -------
+    DataFrame
+        ``task, source, target, metric, zero`` (zero-shot score of the model), ``n, low, high``
+        (examples), ``answer``.
+    """
+    mine = curves(scores, model=model)
+    goals = mine[mine["zero"].notna()].drop_duplicates("curve")
+    goals = goals[["task", "source", "target", "metric", "zero"]]
+    fitted = fit(curves(scores, model=control), law)
+    keys, rng, rows = fitted.keys, np.random.default_rng(seed), []
+    for goal in goals.to_dict("records"):
+        same = (keys["task"] == goal["task"]) & (keys["target"] == goal["target"])
+        same &= keys["metric"] == goal["metric"]
+        exact = same & (keys["source"] == goal["source"])
+        found = np.flatnonzero(exact if exact.any() else same)
+        if not len(found):
+            continue
+        n = np.sort(fitted.reach(float(goal["zero"]), int(found[0]), 2000, rng))
+        low, middle, high = n[[49, 999, 1949]]
+        answer = _said(low, middle, high, int(keys["n_max"].iloc[found[0]]))
+        rows.append({**goal, "n": middle, "low": low, "high": high, "answer": answer})
+    if not rows:
+        raise ValueError(f"{control!r} has no few-shot curve for a target of {model!r}: score one")
+    return pd.DataFrame(rows)

@@ -1,0 +1,112 @@
+"""Fine-tuning on one source language, chosen on that language's validation set."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+from xltlib.models import learning_rate
+from xltlib.models import loss as loss_of
+from xltlib.predict import answers, encode
+from xltlib.pretrain import pad, plan_epoch
+from xltlib.tasks.base import Example, Task
+
+
+@dataclass(frozen=True)
+class FinetuneRecipe:
+    """How to fine-tune: see `experiments/embedded.yml` for what each number is for."""
+
+    steps: int = 300
+    batch: int = 64
+    lr: float = 2e-3
+    evaluations: int = 3
+    max_length: int = 128
+
+
+@dataclass(frozen=True)
+class Finetuned:
+    """What fine-tuning found: its log, and the validation score and step of the kept weights."""
+
+    log: list[dict[str, float]]
+    validation: float
+    step: int
+    seconds: float
+
+
+def plan_batches(lengths: Sequence[int], size: int, steps: int, seed: int) -> list[list[int]]:
+    """`steps` batches over as many shuffled epochs as it takes."""
+    rng = np.random.default_rng([seed, 29])
+    planned: list[list[int]] = []
+    while len(planned) < steps:
+        planned += plan_epoch(lengths, size, rng)
+    return planned[:steps]
+
+
+def finetune(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    task: Task,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+    recipe: FinetuneRecipe,
+    *,
+    seed: int = 0,
+    progress: Callable[[int, float], None] | None = None,
+) -> Finetuned:
+    """Train in place; the weights kept are those best on `validation`, a set of the source."""
+    begin = time.perf_counter()
+    torch.manual_seed(seed)
+    texts = [task.preprocess(e) for e in train]
+    inputs = encode(tokenizer, [s for s, _ in texts], recipe.max_length)
+    targets = encode(tokenizer, [t for _, t in texts], task.max_target + 1)
+    lengths = [len(row) for row in inputs]
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=0.0, fused=True)
+    stops = {round(recipe.steps * (i + 1) / recipe.evaluations) for i in range(recipe.evaluations)}
+    best, kept, log = (-1.0, 0), None, []
+    model.train()
+    for step, group in enumerate(plan_batches(lengths, recipe.batch, recipe.steps, seed), 1):
+        rate = learning_rate(step - 1, recipe.steps, recipe.lr)
+        for parameters in optimizer.param_groups:
+            parameters["lr"] = rate
+        source, target = pad([inputs[i] for i in group], 0), pad([targets[i] for i in group], -100)
+        loss = loss_of(model, source, target)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"fine-tuning loss is {loss.item()} at step {step}")
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        entry = {"step": float(step), "loss": loss.item()}
+        if step in stops:
+            entry["validation"] = evaluate(model, tokenizer, task, validation, recipe)[0]
+            if entry["validation"] > best[0]:
+                best = (entry["validation"], step)
+                kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
+            model.train()
+        log.append(entry)
+        if progress:
+            progress(step, loss.item())
+    if kept is not None:
+        model.load_state_dict(kept)
+    return Finetuned(log, best[0], best[1], time.perf_counter() - begin)
+
+
+def evaluate(
+    model: PreTrainedModel,
+    tokenizer: Tokenizer,
+    task: Task,
+    examples: Sequence[Example],
+    recipe: FinetuneRecipe,
+) -> tuple[float, list[str]]:
+    """Main score and output texts of the model on examples."""
+    inputs = [task.preprocess(e)[0] for e in examples]
+    outputs = answers(
+        model, tokenizer, inputs, max_target=task.max_target, max_length=recipe.max_length
+    )
+    return task.evaluate(outputs, examples)[task.metric].score, outputs

@@ -1,0 +1,233 @@
+"""The Gaussian process behind ``xlt``, our ranking of sources: one joint model of a transfer
+matrix.
+
+A cell's standardised score is a sum of effects with Gaussian priors: how good the source is, how
+good it is for targets like this one, what pairs of languages like this pair do (also with the roles
+exchanged), what the pair's own likeness says, and a free level per target. Everything is one kernel
+matrix over the cells, so what the model would have said without any block of cells follows exactly
+from a single inverse (Rasmussen & Williams 2006, section 5.4.2, for blocks). One preset serves
+every table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.floating]
+Index = npt.NDArray[np.intp]
+
+# Mean dissimilarity (1 - likeness; decades for data_size) of two of the 150 languages that occur in
+# the published matrices: it brings the measures to one unit. Fixed, so that a further language
+# changes nothing.
+UNIT = {
+    "word_order": 0.52,
+    "morphology": 0.59,
+    "phonology": 0.39,
+    "inventory": 0.49,
+    "genealogy": 0.95,
+    "geography": 0.29,
+    "script": 1.0,
+    "data_size": 2.3,
+}
+_ROWS = (
+    256  # rows of the kernel matrix made at a time: bounds the memory of the intermediate arrays
+)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Variances of the effects, in units of the variance within a target."""
+
+    reach: float = 0.25  # dissimilarity at which the effects of two languages correlate by 1/2
+    source: float = 0.15  # how good a source is, on its own
+    source_like: float = 0.24  # ... and as its relatives are
+    source_by_target: float = 0.375  # ... for targets like this one
+    pair: float = 1.0  # like sources for like targets, roles exchanged or not
+    linear: float = 0.05  # the pair's likeness, linearly
+    smooth: float = 0.1  # ... and by resemblance to other pairs' likeness
+    smooth_reach: float = 1.2
+    data: float = 0.4  # ... and of their data sets' properties
+    data_reach: float = 0.7
+    level: float = 10.0  # of the target: as good as free
+    record: float = 0.1  # warm only: likeness of two languages' records as sources
+    noise: float = 0.15
+
+
+PRESET = Preset()
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The n cells of a matrix as the process sees them.
+
+    Attributes
+    ----------
+    source, target : (n,) item (language or treebank) of each end, counted from 0.
+    source_language, target_language : (n,) row of ``kinship`` of each end.
+    features : (n, k) likeness of the pair, centred within target, one unit for all pairs.
+    data : (n, j) properties of the data sets, likewise.
+    kinship : (L, L) language kernel, see `kinship`.
+    """
+
+    source: Index
+    target: Index
+    source_language: Index
+    target_language: Index
+    features: Array
+    data: Array
+    kinship: Array
+
+
+def kinship(likeness: Mapping[str, Array], reach: float = PRESET.reach) -> Array:
+    """Kernel of languages, 1 / (1 + D / reach), D the mean dissimilarity over `UNIT`'s measures.
+
+    A sum of exponential kernels of all reaches: near relatives count much, far ones not nothing.
+
+    `likeness` holds (L, L) arrays, 1 or the language's own data size on the diagonal; an unknown
+    value (NaN) leaves its measure out of that pair's mean, a pair about which nothing is known is
+    unrelated.
+    """
+    gaps = []
+    for name, unit in UNIT.items():
+        if name not in likeness:
+            continue
+        value = likeness[name]
+        own = np.diag(value)
+        gap = np.abs(own[:, None] - own[None, :]) if name == "data_size" else 1 - value
+        gaps.append(np.clip(gap, 0, None) / unit)
+    size = len(next(iter(likeness.values())))
+    if not gaps:
+        return np.eye(size)
+    stack = np.array(gaps)
+    known = ~np.isnan(stack)
+    mean = np.where(known, stack, 0).sum(0) / np.maximum(known.sum(0), 1)
+    kernel = np.where(known.any(0), 1 / (1 + mean / reach), 0.0)
+    np.fill_diagonal(kernel, 1.0)
+    return kernel
+
+
+def kernel(cells: Cells, preset: Preset = PRESET, *, reverse: bool = True) -> Array:
+    """Prior covariance of the cells' standardised scores, (n, n).
+
+    ``reverse`` lets a pair inform the pair with the roles exchanged:
+    k(s, s') k(t, t') + k(s, t') k(t, s') is the kernel of an effect symmetric in source and target.
+    """
+    n = len(cells.source)
+    out = np.empty((n, n), dtype=np.float32 if n > 5000 else np.float64)
+    for start in range(0, n, _ROWS):
+        rows = np.arange(start, min(start + _ROWS, n))
+        block = _language_part(cells, rows, preset, reverse) + _feature_part(cells, rows, preset)
+        block[rows - start, rows] += preset.noise
+        out[rows] = block
+    return out
+
+
+def _language_part(cells: Cells, rows: Index, preset: Preset, reverse: bool) -> Array:
+    """Effects of source, target and pair for some rows, (rows, n)."""
+    s, t = cells.source_language, cells.target_language
+    like_source = cells.kinship[s[rows]][:, s]
+    like_target = cells.kinship[t[rows]][:, t]
+    same_source = (cells.source[rows][:, None] == cells.source).astype(float)
+    part = preset.source * same_source + preset.source_like * like_source
+    part += (preset.source_by_target * same_source + preset.pair * like_source) * like_target
+    if reverse:
+        part += preset.pair * cells.kinship[s[rows]][:, t] * cells.kinship[t[rows]][:, s]
+    part[cells.target[rows][:, None] == cells.target] += preset.level
+    return part
+
+
+def _feature_part(cells: Cells, rows: Index, preset: Preset) -> Array:
+    """Linear and radial kernels on the pair's likeness and on the data sets' properties."""
+    part = _linear_and_radial(
+        cells.features, rows, preset.linear, preset.smooth, preset.smooth_reach
+    )
+    return part + _linear_and_radial(
+        cells.data, rows, preset.linear, preset.data, preset.data_reach
+    )
+
+
+def _linear_and_radial(x: Array, rows: Index, linear: float, radial: float, reach: float) -> Array:
+    """linear x.x' + radial exp(-|x - x'|^2 / 2 reach^2), both per feature; 0 without features."""
+    if x.shape[1] == 0:
+        return np.zeros((len(rows), len(x)))
+    inner = x[rows] @ x.T / x.shape[1]
+    length = (x * x).mean(1)
+    distance = length[rows][:, None] + length - 2 * inner
+    return linear * inner + radial * np.exp(-distance / (2 * reach**2))
+
+
+def inverse(covariance: Array) -> Array:
+    """Inverse of a positive definite matrix through Cholesky; the argument is overwritten."""
+    from scipy.linalg import lapack
+
+    single = covariance.dtype == np.float32
+    factor, invert = (lapack.spotrf, lapack.spotri) if single else (lapack.dpotrf, lapack.dpotri)
+    # LAPACK reads columns: the transpose of our symmetric rows is the same matrix without a copy.
+    half, failed = factor(covariance.T, lower=1, overwrite_a=1)
+    if not failed:
+        half, failed = invert(half, lower=1, overwrite_c=1)
+    if failed:
+        raise ValueError(
+            "the likeness measures are contradictory: their kernel is not positive definite. "
+            "Leave out measures of your own one by one, or give symmetric values."
+        )
+    for start in range(0, len(half), _ROWS):  # mirror the lower triangle in place
+        stop = min(start + _ROWS, len(half))
+        half[start:stop, stop:] = half[stop:, start:stop].T
+        corner = np.tril(half[start:stop, start:stop])
+        half[start:stop, start:stop] = corner + np.tril(corner, -1).T
+    return half
+
+
+def leave_out(
+    precision: Array, value: Array, hidden: Index, term: Array | None = None
+) -> tuple[Array, Array]:
+    """Mean and covariance of the hidden cells given all others.
+
+    mean = -(P_BB)^-1 P_B,-B z_-B and covariance = (P_BB)^-1 for the precision P = K^-1 and the
+    hidden block B. The values of the hidden cells are never touched.
+
+    Parameters
+    ----------
+    precision : (n, n) from `inverse`.
+    value : (n,) or (n, outputs) standardised scores.
+    hidden : (b,) positions of B.
+    term : (n,), optional
+        A further linear effect of this fold alone: K + x x', by Sherman and Morrison's formula.
+    """
+    from scipy.linalg import cho_factor, cho_solve
+
+    visible = np.array(value, dtype=float)
+    visible[hidden] = 0.0
+    rows = precision[hidden].astype(float)
+    if term is not None and term.any():
+        image = (precision @ term.astype(precision.dtype)).astype(float)
+        rows -= np.outer(image[hidden], image / (1 + term @ image))
+    covariance = cho_solve(cho_factor(rows[:, hidden]), np.eye(len(hidden)))
+    return -covariance @ (rows @ visible), covariance
+
+
+def predict_level(
+    kinship: Array, features: Array, level: Array, asked: Index, noise: float = 0.3
+) -> tuple[Array, Array]:
+    """How hard an unseen target is: mean and variance of its level from the other targets' levels.
+
+    A second, small process over targets: related targets are about equally hard, and so are targets
+    with like `features` (T, k), a linear trend in these included. `level` (T,) may be NaN; those at
+    `asked` are not looked at.
+    """
+    seen = np.setdiff1d(np.flatnonzero(~np.isnan(level)), asked)
+    centre, unit = level[seen].mean(), level[seen].std() or 1.0
+    x = features / np.sqrt(max(features.shape[1], 1))
+    distance = ((x[:, None, :] - x[None, :, :]) ** 2).sum(-1)
+    prior = kinship + np.exp(-distance / 2) + 0.1 * features @ features.T + 10.0
+    gain = np.linalg.solve(
+        prior[np.ix_(seen, seen)] + noise * np.eye(len(seen)), prior[np.ix_(seen, asked)]
+    )
+    mean = centre + gain.T @ (level[seen] - centre)
+    variance = np.diag(prior)[asked] - (gain * prior[np.ix_(seen, asked)]).sum(0) + noise
+    return mean, unit**2 * variance

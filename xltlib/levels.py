@@ -1,0 +1,173 @@
+"""The score to expect: absolute scores of targets never measured, with calibrated intervals.
+
+`xltlib.gp` orders the sources of a target but leaves the target's own level free. Here the level
+comes from a second, small process over targets, and the width of an interval from the errors made
+on the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from xltlib import gp
+from xltlib.matrix import (
+    SIZE,
+    Array,
+    Fold,
+    Index,
+    Matrix,
+    Protocol,
+    folds,
+    matrices,
+    standardised,
+    target_mean,
+)
+from xltlib.ranking import POWER, given_the_rest
+
+
+def predict(matrix: Matrix, protocol: Protocol = "cold") -> pd.DataFrame:
+    """Predicted score of every cell with its target language held out, with a calibrated interval.
+
+    Returns
+    -------
+    DataFrame
+        ``source, target, language, score, predicted, low, high``: a 90 % interval, its width scaled
+        so that it would have covered 90 % of the cells of the *other* target languages.
+    """
+    parts = [predicted(matrix, fold, protocol) for fold in folds(matrix, protocol)]
+    table = pd.concat(parts, ignore_index=True)
+    miss = ((table["score"] - table["predicted"]).abs() / table["sd"]).to_numpy()
+    for language, rows in table.groupby("language").indices.items():
+        others = miss[(table["language"] != language).to_numpy()]
+        table.loc[rows, "sd"] *= stretch(others)
+    table["low"] = (table["predicted"] - table["sd"]).clip(0, 1)
+    table["high"] = (table["predicted"] + table["sd"]).clip(0, 1)
+    return table.drop(columns="sd")
+
+
+def stretch(miss: Array) -> float:
+    """Half width of the 90 % interval in deviations: the 90th percentile of past misses."""
+    known = miss[np.isfinite(miss)]
+    return float(np.quantile(known, 0.9)) if len(known) > 20 else 1.645
+
+
+def predicted(matrix: Matrix, fold: Fold, protocol: Protocol) -> pd.DataFrame:
+    """Level of the hidden targets plus standing of their sources, with a standard deviation."""
+    mean, covariance = posterior(matrix, fold, protocol)
+    target = matrix.target[fold.asked]
+    return pd.DataFrame(
+        {
+            "source": np.array(matrix.sources)[matrix.source[fold.asked]],
+            "target": np.array(matrix.targets)[target],
+            "language": np.array(matrix.languages)[matrix.target_language[target]],
+            "score": matrix.score[fold.asked],
+            "predicted": np.clip(mean, 0, 1),
+            "sd": np.sqrt(np.diag(covariance)),
+        }
+    )
+
+
+def posterior(matrix: Matrix, fold: Fold, protocol: Protocol) -> tuple[Array, Array]:
+    """Mean and covariance of the asked cells' scores.
+
+    The process leaves a hidden target's level free, so its cells are centred and the level comes
+    from `gp.predict_level`. A target with measured cells of its own keeps the level they give.
+    """
+    z, divisor = standardised(matrix, fold, POWER)
+    z, covariance = given_the_rest(matrix, fold, protocol, z)
+    target = matrix.target[fold.asked]
+    unit = divisor[target]
+    mean, covariance = z * unit, covariance * np.outer(unit, unit)
+    score = matrix.score.copy()
+    score[fold.hidden] = np.nan
+    measured = target_mean(score, matrix.target)
+    measured = np.append(measured, np.full(len(matrix.targets) - len(measured), np.nan))
+    if not np.isnan(measured[target]).any():
+        return mean + measured[target], covariance
+    level, quality = _two_way(matrix, score)
+    asked_targets = np.unique(target)
+    height, doubt = gp.predict_level(
+        gp.kinship(matrix.measures)[np.ix_(matrix.target_language, matrix.target_language)],
+        _difficulty(matrix), level, asked_targets,
+    )  # fmt: skip
+    same = target[:, None] == target
+    centre = np.eye(len(target)) - same / same.sum(1)
+    at = np.searchsorted(asked_targets, target)
+    offset = quality[matrix.source[fold.asked]]
+    mean = centre @ mean + height[at] + (offset - centre @ offset)
+    return mean, centre @ covariance @ centre.T + same * doubt[at]
+
+
+def _two_way(matrix: Matrix, score: Array) -> tuple[Array, Array]:
+    """Additive target levels (T,) and source qualities (S,) of the visible cells."""
+    seen = np.flatnonzero(~np.isnan(score))
+    s, t, y = matrix.source[seen], matrix.target[seen], score[seen]
+    level, quality = np.zeros(len(matrix.targets)), np.zeros(len(matrix.sources))
+    in_row, in_column = (
+        np.bincount(i, minlength=len(a)) for i, a in ((s, quality), (t, level))
+    )  # fmt: skip
+    for _ in range(20):
+        level = np.bincount(t, y - quality[s], len(level)) / np.maximum(in_column, 1)
+        quality = np.bincount(s, y - level[t], len(quality)) / np.maximum(in_row, 1)
+        quality -= quality[in_row > 0].mean()
+    return np.where(in_column > 0, level, np.nan), quality
+
+
+def _difficulty(matrix: Matrix) -> Array:
+    """(T, k) what makes a target easy: own text, kin and script among the sources; standardised."""
+    t, s = matrix.target_language, np.unique(matrix.source_language)
+    other = np.where(s[:, None] == t[None, :], np.nan, 1.0)
+    kin = np.nansum(gp.kinship(matrix.measures)[np.ix_(s, t)] * other, axis=0)
+    columns = [np.log(kin + 0.05)]
+    for name, summary in ((SIZE, None), ("script", np.nanmean), ("genealogy", np.nanmax)):
+        if name in matrix.measures:
+            value = matrix.measures[name]
+            columns.append(
+                np.diag(value)[t] if summary is None else _filled(value, s, t, other, summary)
+            )
+    x = np.column_stack(columns)
+    return (x - x.mean(0)) / np.maximum(x.std(0), 1e-9)
+
+
+def _filled(value: Array, s: Index, t: Index, other: Array, summary: Callable[..., Array]) -> Array:
+    """A summary over the sources, 0 where nothing is known."""
+    block = value[np.ix_(s, t)] * other
+    known = np.isfinite(block).any(axis=0)
+    out = np.zeros(len(t))
+    out[known] = summary(block[:, known], axis=0)
+    return out
+
+
+def levels(scores: pd.DataFrame, pairs: pd.DataFrame, protocol: Protocol = "cold") -> pd.DataFrame:
+    """How well absolute scores of unseen targets are predicted.
+
+    Returns
+    -------
+    DataFrame
+        One row per model, task and metric: ``r2_loto`` and ``mae_loto`` over cells with their
+        target language held out, ``r2_known_level`` had the level been known, ``coverage90`` and
+        ``width90``.
+    """
+    rows = []
+    for labels, matrix in matrices(scores, pairs):
+        table = predict(matrix, protocol)
+        rows.append(labels | {"protocol": protocol} | _accuracy(table))
+    return pd.DataFrame(rows)
+
+
+def _accuracy(table: pd.DataFrame) -> dict[str, float]:
+    error = table["score"] - table["predicted"]
+    total = ((table["score"] - table["score"].mean()) ** 2).sum()
+    inner = error - error.groupby(table["target"]).transform("mean")
+    covered = table["score"].between(table["low"], table["high"])
+    return {
+        "n_targets": table["target"].nunique(),
+        "r2_loto": 1 - (error**2).sum() / total,
+        "r2_known_level": 1 - (inner**2).sum() / total,
+        "mae_loto": error.abs().mean(),
+        "coverage90": covered.mean(),
+        "width90": (table["high"] - table["low"]).mean(),
+    }

@@ -1,0 +1,185 @@
+"""A small T5 of our own: its vocabulary, its shape, its health."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, T5Tokenizer
+from transformers import PreTrainedTokenizerBase as Tokenizer
+
+N_SENTINELS = 32
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Shape of a T5 with gated GELU, as mT5 (Xue et al. 2021), small enough for one CPU core."""
+
+    vocab_size: int = 3000
+    d_model: int = 64
+    d_ff: int = 128
+    n_heads: int = 4
+    n_encoder: int = 3
+    n_decoder: int = 1
+    dropout: float = 0.0
+
+
+def train_tokenizer(
+    texts: Iterable[str], vocab_size: int, words: Sequence[str] = ()
+) -> T5Tokenizer:
+    """A T5 tokenizer with a unigram vocabulary learned from text (SentencePiece, Kudo 2018).
+
+    Parameters
+    ----------
+    texts
+        Lines of text; every language should bring about the same amount.
+    vocab_size
+        Pieces to learn, besides sentinels and `words`.
+    words
+        Words that are one token each, always (prompts and labels).
+    """
+    import sentencepiece
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts),
+        model_writer=model,
+        vocab_size=vocab_size,
+        model_type="unigram",
+        character_coverage=1.0,
+        normalization_rule_name="identity",
+        num_threads=1,  # several threads give a vocabulary that differs from run to run
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        minloglevel=2,
+        hard_vocab_limit=False,
+    )
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    vocab = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
+    tokenizer = T5Tokenizer(vocab=vocab, extra_ids=N_SENTINELS)
+    tokenizer.add_tokens(list(words))
+    return tokenizer
+
+
+def build(shape: ModelShape, tokenizer: Tokenizer, seed: int = 0) -> T5ForConditionalGeneration:
+    """A T5 with fresh weights.
+
+    Embeddings start at standard deviation 0.05 instead of T5's 1.0: from 1.0 a model this small
+    barely moves them with AdamW in a few thousand steps.
+    """
+    torch.manual_seed(seed)
+    config = T5Config(
+        vocab_size=len(tokenizer),
+        d_model=shape.d_model,
+        d_kv=shape.d_model // shape.n_heads,
+        d_ff=shape.d_ff,
+        num_heads=shape.n_heads,
+        num_layers=shape.n_encoder,
+        num_decoder_layers=shape.n_decoder,
+        dropout_rate=shape.dropout,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=False,  # no scaling of the decoder's output; see below
+        decoder_start_token_id=0,
+        pad_token_id=0,
+        eos_token_id=1,
+    )
+    model = T5ForConditionalGeneration(config)
+    model.config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.shared.weight))
+    with torch.no_grad():
+        model.shared.weight.normal_(0.0, 0.1)
+        model.lm_head.weight.normal_(0.0, 0.05)
+    return model
+
+
+def save(model: T5ForConditionalGeneration, tokenizer: Tokenizer, folder: Path) -> None:
+    """Write model (safetensors) and tokenizer so that `from_pretrained` reads them."""
+    model.save_pretrained(folder, safe_serialization=True)
+    tokenizer.save_pretrained(folder)
+
+
+def load(folder: Path) -> tuple[T5ForConditionalGeneration, Tokenizer]:
+    """Read what `save` wrote."""
+    model = T5ForConditionalGeneration.from_pretrained(folder, use_safetensors=True)
+    return model, AutoTokenizer.from_pretrained(folder)
+
+
+def health(model: T5ForConditionalGeneration, seed: int = 0) -> dict[str, float]:
+    """Two signs of collapsed embeddings.
+
+    Returns
+    -------
+    ``cosine``: mean cosine of 2,000 random pairs of embeddings (0 is healthy, near 1 collapsed).
+    ``participation``: participation ratio of the covariance's eigenvalues, 1 to d_model.
+    """
+    table = model.get_input_embeddings().weight.detach().float().cpu().numpy()
+    rng = np.random.default_rng(seed)
+    one, two = rng.integers(0, len(table), (2, 2000))
+    unit = table / np.linalg.norm(table, axis=1, keepdims=True).clip(1e-9)
+    eigen = np.linalg.eigvalsh(np.cov(table.T))
+    return {
+        "cosine": float((unit[one] * unit[two]).sum(1).mean()),
+        "participation": float(eigen.sum() ** 2 / (eigen**2).sum()),
+    }
+
+
+def n_parameters(model: torch.nn.Module) -> int:
+    """Number of parameters, tied ones once."""
+    return sum(p.numel() for p in model.parameters())
+
+
+def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.05) -> float:
+    """Linear warm-up over a share `warmup` of the steps, then a cosine down to a tenth."""
+    rise = max(1, round(steps * warmup))
+    if step < rise:
+        return peak * (step + 1) / rise
+    along = (step - rise) / max(1, steps - rise)
+    return peak * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * along)))
+
+
+def loss(
+    model: T5ForConditionalGeneration, source: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """Mean cross-entropy of the target tokens; positions with label -100 do not count.
+
+    The same number as ``model(...).loss``, but the vocabulary's logits are computed only where
+    there is a target: with short targets in a padded batch that is most of the time and memory.
+    """
+    start = torch.zeros_like(labels[:, :1])
+    shifted = torch.cat([start, labels[:, :-1].clamp(min=0)], 1)
+    encoded = model.encoder(input_ids=source, attention_mask=source != 0).last_hidden_state
+    states = model.decoder(
+        input_ids=shifted,
+        encoder_hidden_states=encoded,
+        encoder_attention_mask=source != 0,
+        use_cache=False,
+    ).last_hidden_state
+    real = labels != -100
+    return torch.nn.functional.cross_entropy(model.lm_head(states[real]), labels[real])
+
+
+def prepare_process(threads: int = 1) -> None:
+    """One thread, and memory kept by the process between steps.
+
+    Two jobs with two threads each on two cores ran six times slower than with one each. glibc
+    returns large blocks to the system when freed and faults them in again at the next step, which
+    took up to half the time of a small model's step; on other systems this does nothing.
+    """
+    import ctypes
+    import sys
+
+    torch.set_num_threads(threads)
+    if sys.platform == "linux":
+        try:
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+            libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+        except OSError:  # another C library
+            pass

@@ -1,0 +1,191 @@
+"""Span corruption on unannotated text, each language by itself (as mT5, Xue et al. 2021)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers import T5ForConditionalGeneration
+
+from xltlib.models import health, learning_rate
+from xltlib.models import loss as loss_of
+
+Progress = Callable[[int, float], None]
+
+
+@dataclass(frozen=True)
+class PretrainRecipe:
+    """How to pre-train: see `experiments/embedded.yml` for what each number is for."""
+
+    steps: int = 2500
+    batch: int = 96
+    lr: float = 3e-3
+    noise: float = 0.3
+    mean_span: float = 1.0
+    max_length: int = 48
+    unit: Literal["word", "piece"] = "word"
+
+
+def span_corrupt(
+    units: Sequence[Sequence[int]],
+    rng: np.random.Generator,
+    sentinels: Sequence[int],
+    *,
+    noise: float = 0.15,
+    mean_span: float = 3.0,
+    eos: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hide random spans; the target says them (Raffel et al. 2020, section 3.1.4).
+
+    Parameters
+    ----------
+    units
+        The text as token ids, grouped in units that are hidden whole: single pieces as in T5,
+        or words.
+    noise, mean_span
+        Share of units to hide and mean length of a hidden span, in units.
+    sentinels
+        Ids of ``<extra_id_0>``, ``<extra_id_1>``, …
+
+    Returns
+    -------
+    (input, target), both ending in `eos`. With A B C D E and "B C" hidden:
+    ``A <0> D E </s>`` and ``<0> B C <1> </s>``.
+    """
+    n = len(units)
+    n_hidden = min(max(round(n * noise + rng.uniform(-0.5, 0.5)), 1), n)
+    n_spans = min(max(round(n_hidden / mean_span), 1), n - n_hidden + 1, len(sentinels) - 1)
+    hidden = _lengths(n_hidden, n_spans, rng, least=1)
+    shown = _lengths(n - n_hidden, n_spans + 1, rng, least=0)
+    source: list[int] = []
+    target: list[int] = []
+    at = 0
+    for mark, keep, hide in zip(sentinels, shown, hidden, strict=False):
+        source += [i for unit in units[at : at + keep] for i in unit] + [mark]
+        target += [mark] + [i for unit in units[at + keep : at + keep + hide] for i in unit]
+        at += keep + hide
+    source += [i for unit in units[at:] for i in unit]
+    return np.array([*source, eos]), np.array([*target, sentinels[n_spans], eos])
+
+
+def _lengths(total: int, parts: int, rng: np.random.Generator, least: int) -> np.ndarray:
+    """A random division of `total` into `parts`, none under `least`."""
+    room = total - least * parts
+    cuts = np.sort(rng.integers(0, room + 1, parts - 1))
+    return np.diff(np.concatenate([[0], cuts, [room]])) + least
+
+
+def pad(rows: Sequence[np.ndarray], value: int, width: int | None = None) -> torch.Tensor:
+    """Rows of ids as one (n, width) tensor."""
+    full = np.full((len(rows), width or max(map(len, rows))), value, dtype=np.int64)
+    for i, row in enumerate(rows):
+        full[i, : len(row)] = row
+    return torch.from_numpy(full)
+
+
+class Sampler:
+    """Batches of lines, each of one language, each language equally often.
+
+    mT5 draws languages with probability proportional to size^0.3 (Xue et al. 2021); here all have
+    the same number of lines, so every exponent gives the same.
+    """
+
+    def __init__(
+        self, text: Mapping[str, Sequence[str]], tokenizer: Tokenizer, recipe: PretrainRecipe
+    ) -> None:
+        self.recipe = recipe
+        lines = [line for own in text.values() for line in own]
+        ids = tokenizer(lines, add_special_tokens=False)["input_ids"]
+        starts = np.array(
+            [t.startswith("▁") for t in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
+        )
+        self.rows = [self._units(np.array(row[: recipe.max_length]), starts) for row in ids]
+        self.n_tokens = sum(len(row) for row in ids)
+        self.sentinels = [tokenizer.convert_tokens_to_ids(f"<extra_id_{i}>") for i in range(16)]
+        self.queue: list[list[int]] = []
+
+    def _units(self, ids: np.ndarray, starts: np.ndarray) -> list[list[int]]:
+        if self.recipe.unit == "piece":
+            return [[int(i)] for i in ids]
+        cuts = np.flatnonzero(starts[ids])
+        return [part.tolist() for part in np.split(ids, cuts) if len(part)]
+
+    def batch(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, input length) ids padded with 0 and (batch, target length) labels padded -100."""
+        if not self.queue:
+            self.queue = plan_epoch([sum(map(len, r)) for r in self.rows], self.recipe.batch, rng)
+        pairs = [
+            span_corrupt(
+                self.rows[i],
+                rng,
+                self.sentinels,
+                noise=self.recipe.noise,
+                mean_span=self.recipe.mean_span,
+            )
+            for i in self.queue.pop()
+        ]
+        return pad([s for s, _ in pairs], 0), pad([t for _, t in pairs], -100)
+
+
+def plan_epoch(
+    lengths: Sequence[int], size: int, rng: np.random.Generator, window: int = 16
+) -> list[list[int]]:
+    """Indices of one shuffled epoch in batches; within a window of batches like lengths go together."""
+    order = rng.permutation(len(lengths))
+    planned = []
+    for at in range(0, len(order), window * size):
+        part = sorted(order[at : at + window * size], key=lambda i: lengths[i])
+        chunk = [[int(i) for i in part[j : j + size]] for j in range(0, len(part), size)]
+        planned += [chunk[i] for i in rng.permutation(len(chunk))]
+    return planned
+
+
+def pretrain(
+    model: T5ForConditionalGeneration,
+    sampler: Sampler,
+    recipe: PretrainRecipe,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    every: int = 100,
+) -> list[dict[str, float]]:
+    """Train in place; returns the log: step, loss, learning rate, seconds, embedding health."""
+    rng = np.random.default_rng([seed, 17])
+    torch.manual_seed(seed)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True
+    )
+    model.train()
+    log, recent, begin = [], [], time.perf_counter()
+    for step in range(recipe.steps):
+        rate = learning_rate(step, recipe.steps, recipe.lr)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        source, target = sampler.batch(rng)
+        loss = loss_of(model, source, target)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"pre-training loss is {loss.item()} at step {step}")
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        recent.append(loss.item())
+        if (step + 1) % every == 0 or step + 1 == recipe.steps:
+            log.append(
+                {
+                    "step": step + 1,
+                    "loss": float(np.mean(recent)),
+                    "lr": rate,
+                    "seconds": time.perf_counter() - begin,
+                    **health(model),
+                }
+            )
+            recent = []
+        if progress:
+            progress(step + 1, loss.item())
+    return log

@@ -1,0 +1,105 @@
+"""What a task is: how an example becomes text, how text becomes an answer, how answers are scored."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled example as its data set has it; `fields` are named as there."""
+
+    id: str
+    language: str
+    fields: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score in 0..1 with its standard error over `n` test examples."""
+
+    score: float
+    stderr: float
+    n: int
+
+
+def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Score:
+    """A score that is a ratio of sums over examples, with the linearised standard error.
+
+    Accuracy has denominators of one; span F1 is 2 TP / (2 TP + FP + FN), summed over examples.
+    Standard error of a ratio estimator: Cochran, Sampling Techniques, 3rd ed. (1977), eq. 6.13.
+    """
+    n, total = len(numerators), float(denominators.sum())
+    if n == 0:
+        raise ValueError("no examples to score: the split is empty; choose another split or language")
+    if total == 0:
+        return Score(0.0, 0.0, n)
+    value = float(numerators.sum()) / total
+    residual = numerators - value * denominators
+    spread = math.sqrt(float((residual**2).sum()) * n / max(n - 1, 1)) / total
+    return Score(value, spread, n)
+
+
+Preprocess = Callable[[Example], tuple[str, str]]
+Postprocess = Callable[[str, Example], Any]
+Metric = Callable[[Any, Example], tuple[float, float]]
+Source = Callable[..., list[Example]]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task in text-to-text form.
+
+    Attributes
+    ----------
+    name, version
+        The version rises whenever a score would change: it is part of every run's key.
+    source
+        ``source(languages, code, split, n, seed)`` gives labelled examples.
+    preprocess
+        Example -> (input text, target text).
+    postprocess
+        (output text, example) -> answer, or None for an output that is no legal answer.
+    metrics
+        Name -> function of (answer, example) giving (numerator, denominator); the first is the
+        main one. An illegal answer (None) must count as wrong.
+    chance
+        What guessing scores on the main metric.
+    max_target
+        Most tokens of a target text.
+    """
+
+    name: str
+    version: int
+    title: str
+    source: Source
+    preprocess: Preprocess
+    postprocess: Postprocess
+    metrics: Mapping[str, Metric]
+    chance: float
+    max_target: int
+    words: tuple[str, ...] = field(default=())
+
+    @property
+    def metric(self) -> str:
+        """Name of the main metric."""
+        return next(iter(self.metrics))
+
+    def evaluate(self, outputs: Sequence[str], examples: Sequence[Example]) -> dict[str, Score]:
+        """Score output texts: every metric by name, and the share of illegal outputs."""
+        if len(outputs) != len(examples):
+            raise ValueError(f"{len(outputs)} outputs for {len(examples)} examples of {self.name!r}")
+        answers = [self.postprocess(o, e) for o, e in zip(outputs, examples, strict=True)]
+        scores = {}
+        for name, metric in self.metrics.items():
+            pairs = [metric(a, e) for a, e in zip(answers, examples, strict=True)]
+            top, bottom = np.array(pairs, dtype=float).reshape(-1, 2).T
+            scores[name] = ratio(top, bottom)
+        illegal = np.array([a is None for a in answers], dtype=float)
+        scores["illegal"] = ratio(illegal, np.ones(len(answers)))
+        return scores
