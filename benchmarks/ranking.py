@@ -55,10 +55,14 @@ FINISH = [
 ]
 
 
-def measure(name: str, methods: list[str] | None) -> tuple[pd.DataFrame, pd.DataFrame]:
+def measure(
+    name: str, methods: list[str] | None, own_text: bool
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """League and levels of one matrix under both protocols."""
     scores = published.load(name)
-    pairs = similarity.pairs(sorted({*scores["source"], *scores["target"]}))
+    xlmr = own_text and scores["model"].iloc[0].startswith("xlm-r")
+    sizes = published.xlmr_tokens() if xlmr else None
+    pairs = similarity.pairs({*scores["source"], *scores["target"]}, sizes=sizes)
     began = time.perf_counter()
     leagues = [ranking.league(scores, pairs, p, methods) for p in PROTOCOLS]
     absolute = [levels.levels(scores, pairs, p) for p in PROTOCOLS]
@@ -108,13 +112,16 @@ def main() -> None:
         "--matrices", nargs="+", default=every, help="names in xltlib.data.published"
     )
     parser.add_argument("--quick", action="store_true", help="leave out LambdaMART, the slowest")
+    parser.add_argument(
+        "--own-text", action="store_true", help="XLM-R matrices: data size from CC-100, not mC4"
+    )
     chosen = parser.parse_args()
     parts = []
     for name in chosen.matrices:
         methods = None
         if chosen.quick:
             methods = ["xlt", "best_mean", "english", "random", "rank_fusion", "ridge"]
-        parts.append(measure(name, methods))
+        parts.append(measure(name, methods, chosen.own_text))
     league, absolute = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
     finish = finish_line(league, absolute)
     for name, table in (("league", league), ("levels", absolute), ("finish_line", finish)):

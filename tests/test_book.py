@@ -172,4 +172,4 @@ def test_the_browser_check_sees_what_it_should(tmp_path: Path) -> None:
 @pytest.mark.skipif(browse.chromium() is None, reason=browse.CURE)
 @pytest.mark.parametrize("theme", browse.THEMES)
 def test_every_page_works_from_disk_for_every_reader(site: Path, theme: str) -> None:
-    assert [str(f) for f in browse.check(site, themes=[theme], whole=False)] == []
+    assert [str(f) for f in browse.check(site, themes=[theme])] == []

@@ -189,6 +189,12 @@ def test_mixtures(root: Path) -> None:
     assert table.loc["yor", "split"] == "surprise-diff" and table.loc["yor", "train_hin"] == 0
 
 
+def test_tokens_of_xlmr(root: Path) -> None:
+    text = "my Burmese 71 0.4\nmy Burmese (Zawgyi) 10 1.6\nen English 55608 300.8\n"
+    put(root, published._XPOS, "research/udpos/langs-xlmr.txt", text)
+    assert published.xlmr_tokens() == {"mya": 81e6, "eng": 55608e6}
+
+
 def test_similarities(root: Path) -> None:
     path = "mplm_sim/sim/model_corpus/" + published.SIMILARITIES["mt5-layer1"]
     put(root, published._MPLM, path, "\tafr_Latn\tamh_Ethi\nafr_Latn\t\t0.7\namh_Ethi\t0.7\t\n")

@@ -130,7 +130,7 @@ def test_kernel_agrees_with_the_formula(one: matrix.Matrix) -> None:
     i, j = 3, 77
     k = cells.kinship
     s, t = cells.source_language, cells.target_language
-    x = np.hstack([cells.features, cells.data]) / np.sqrt(cells.features.shape[1])
+    x = cells.features / np.sqrt(cells.features.shape[1])
     like_s, like_t = k[s[i], s[j]], k[t[i], t[j]]
     expected = p.source * (s[i] == s[j]) + p.source_like * like_s
     expected += (p.source_by_target * (s[i] == s[j]) + p.pair * like_s) * like_t
@@ -314,6 +314,18 @@ def test_intervals_cover_what_they_promise(pairs: pd.DataFrame) -> None:
         covered.append(row["coverage90"])
         assert row["r2_known_level"] > 0.5
     assert 0.85 <= np.mean(covered) <= 0.95
+
+
+def test_the_level_process_is_exact_where_it_must_be() -> None:
+    """Without noise a twin of a seen target has its level; far from all, it is the mean."""
+    apart = np.array([[0, 9, 9, 0], [9, 0, 9, 9], [9, 9, 0, 9], [0, 9, 9, 0.0]])
+    features = np.zeros((4, 1))
+    level = np.array([0.2, 0.6, 0.7, np.nan])
+    mean, variance = gp.predict_level(apart, features, level, np.array([3]), noise=1e-9)
+    assert mean[0] == pytest.approx(0.2, abs=1e-6) and variance[0] < 1e-6
+    apart[3, :3] = apart[:3, 3] = np.inf
+    mean, wider = gp.predict_level(apart, features, level, np.array([3]), noise=1e-9)
+    assert mean[0] == pytest.approx(0.5, abs=0.02) and wider[0] > variance[0]
 
 
 def test_best_set_by_exhaustion(scores: pd.DataFrame) -> None:

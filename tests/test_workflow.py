@@ -211,7 +211,7 @@ def test_killed_in_mid_run_it_goes_on_and_repeats_nothing(project: Project, vict
     assert first.wait() != 0
     second = project.start("small", "scores")
     if victim == "snakemake":
-        until(lambda: len(jobs(project, "source-tur")) == 2)
+        until(lambda: len(jobs(project, "source-tur")) == 2)  # one works, one waits
     (project.folder / "go").touch()
     assert second.wait() == 0
     starts = 2 if victim == "everything" else 1

@@ -130,7 +130,7 @@ def visit(context: Any, path: Path, name: str, theme: str, axe: str, whole: bool
     return [Finding(name, theme, kind, what) for kind, what in seen]
 
 
-def check(site: Path, themes: Sequence[str] = THEMES, whole: bool = True) -> list[Finding]:
+def check(site: Path, themes: Sequence[str] = THEMES, whole: bool = False) -> list[Finding]:
     """Look at every page in each of the themes; `whole`: every API entry, not one of a kind."""
     findings, axe = list[Finding](), axe_script()
     with browser() as running:
@@ -154,13 +154,15 @@ def main() -> int:
     """Check the site named on the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("site", type=Path, help="folder with the built pages")
-    site = parser.parse_args().site
+    parser.add_argument("--whole", action="store_true", help="every API entry, not one of a kind")
+    args = parser.parse_args()
+    site = args.site
     found = pages(site)
     if not found:
         print(f"No page in {site}: run `make book` first.", file=sys.stderr)
         return 2
     try:
-        findings = check(site)
+        findings = check(site, whole=args.whole)
     except FileNotFoundError as error:
         print(error, file=sys.stderr)
         return 2

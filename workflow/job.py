@@ -42,11 +42,6 @@ def tail(path: Path, lines: int = 15) -> str:
     return "\n".join(shown[-lines:])
 
 
-def finished_meanwhile(target: Path, since: float) -> bool:
-    """Say whether somebody else completed `target` while we waited for the lock."""
-    return target.exists() and target.stat().st_mtime >= since
-
-
 def settle(made: Path | None, target: Path, status: int) -> None:
     """Give what was made its final name, or its failed one."""
     if made is None or not made.exists():
@@ -63,11 +58,11 @@ def run(logs: Path, name: str, target: Path, made: Path | None, command: list[st
     logs.mkdir(parents=True, exist_ok=True)
     if made is not None:
         made.parent.mkdir(parents=True, exist_ok=True)
-    asked = time.time()
     with (logs / f"{name}.lock").open("w") as lock:
-        # After kill -9 of the pipeline its last jobs may still be at work: wait for them.
+        # After kill -9 of the pipeline its last jobs may still be at work: wait for them. Snakemake
+        # removes a target before it starts a job, so one that is there now came from such a job.
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if finished_meanwhile(target, asked):
+        if target.exists():
             return 0
         started, clock = datetime.now(UTC), time.monotonic()
         record = {"name": name, "started": started.isoformat(timespec="seconds")}

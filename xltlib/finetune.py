@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from xltlib.pretrain import pad, plan_epoch
 from xltlib.tasks.base import Example, Task
 
 
+Freeze = Literal["nothing", "embeddings", "encoder"]
+
+
 @dataclass(frozen=True)
 class FinetuneRecipe:
     """How to fine-tune: see `experiments/embedded.yml` for what each number is for."""
@@ -26,6 +30,7 @@ class FinetuneRecipe:
     batch: int = 64
     lr: float = 2e-3
     evaluations: int = 3
+    freeze: Freeze = "embeddings"
     max_length: int = 128
 
 
@@ -48,6 +53,14 @@ def plan_batches(lengths: Sequence[int], size: int, steps: int, seed: int) -> li
     return planned[:steps]
 
 
+def trainable(model: PreTrainedModel, freeze: Freeze) -> list[torch.nn.Parameter]:
+    """The parameters that fine-tuning may change; the others stop asking for gradients."""
+    kept = {"nothing": (), "embeddings": ("shared.",), "encoder": ("shared.", "encoder.")}[freeze]
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(not name.startswith(kept) if kept else True)
+    return [w for w in model.parameters() if w.requires_grad]
+
+
 def finetune(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
@@ -66,7 +79,8 @@ def finetune(
     inputs = encode(tokenizer, [s for s, _ in texts], recipe.max_length)
     targets = encode(tokenizer, [t for _, t in texts], task.max_target + 1)
     lengths = [len(row) for row in inputs]
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=0.0, fused=True)
+    trained = trainable(model, recipe.freeze)
+    optimizer = torch.optim.AdamW(trained, lr=recipe.lr, weight_decay=0.0, fused=True)
     stops = {round(recipe.steps * (i + 1) / recipe.evaluations) for i in range(recipe.evaluations)}
     best, kept, log = (-1.0, 0), None, []
     model.train()
@@ -79,7 +93,7 @@ def finetune(
         if not torch.isfinite(loss):
             raise FloatingPointError(f"fine-tuning loss is {loss.item()} at step {step}")
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         entry = {"step": float(step), "loss": loss.item()}
@@ -105,8 +119,6 @@ def evaluate(
     recipe: FinetuneRecipe,
 ) -> tuple[float, list[str]]:
     """Main score and output texts of the model on examples."""
-    inputs = [task.preprocess(e)[0] for e in examples]
-    outputs = answers(
-        model, tokenizer, inputs, max_target=task.max_target, max_length=recipe.max_length
-    )
+    rows = encode(tokenizer, [task.preprocess(e)[0] for e in examples], recipe.max_length)
+    outputs = answers(model, tokenizer, rows, max_target=task.max_target)
     return task.evaluate(outputs, examples)[task.metric].score, outputs

@@ -47,11 +47,14 @@ class Preset:
     source_like: float = 0.24  # ... and as its relatives are
     source_by_target: float = 0.375  # ... for targets like this one
     pair: float = 1.0  # like sources for like targets, roles exchanged or not
-    linear: float = 0.05  # the pair's likeness, linearly
+    slope: float = 0.4  # expected gain by a unit of mean likeness: more alike is better
+    linear: float = 0.05  # the pair's likeness, how each measure departs from that
     smooth: float = 0.1  # ... and by resemblance to other pairs' likeness
     smooth_reach: float = 1.2
     data: float = 0.4  # ... and of their data sets' properties
     data_reach: float = 0.7
+    joint: float = 0.3  # ... and of both together
+    joint_reach: tuple[float, float] = (0.7, 0.4)
     level: float = 10.0  # of the target: as good as free
     record: float = 0.1  # warm only: likeness of two languages' records as sources
     noise: float = 0.15
@@ -82,32 +85,33 @@ class Cells:
     kinship: Array
 
 
-def kinship(likeness: Mapping[str, Array], reach: float = PRESET.reach) -> Array:
-    """Kernel of languages, 1 / (1 + D / reach), D the mean dissimilarity over `UNIT`'s measures.
+def dissimilarity(likeness: Mapping[str, Array]) -> Array:
+    """(L, L) mean dissimilarity over the measures of `UNIT`, each in its unit.
 
-    A sum of exponential kernels of all reaches: near relatives count much, far ones not nothing.
-
-    `likeness` holds (L, L) arrays, 1 or the language's own data size on the diagonal; an unknown
-    value (NaN) leaves its measure out of that pair's mean, a pair about which nothing is known is
-    unrelated.
+    `likeness` holds (L, L) arrays, 1 or the language's own data size on the diagonal. An unknown
+    value (NaN) leaves its measure out of that pair's mean; nothing known at all is infinitely far.
     """
     gaps = []
     for name, unit in UNIT.items():
-        if name not in likeness:
-            continue
-        value = likeness[name]
-        own = np.diag(value)
-        gap = np.abs(own[:, None] - own[None, :]) if name == "data_size" else 1 - value
-        gaps.append(np.clip(gap, 0, None) / unit)
+        if name in likeness:
+            value, own = likeness[name], np.diag(likeness[name])
+            gap = np.abs(own[:, None] - own[None, :]) if name == "data_size" else 1 - value
+            gaps.append(np.clip(gap, 0, None) / unit)
     size = len(next(iter(likeness.values())))
-    if not gaps:
-        return np.eye(size)
-    stack = np.array(gaps)
+    stack = np.array(gaps) if gaps else np.full((1, size, size), np.nan)
     known = ~np.isnan(stack)
     mean = np.where(known, stack, 0).sum(0) / np.maximum(known.sum(0), 1)
-    kernel = np.where(known.any(0), 1 / (1 + mean / reach), 0.0)
-    np.fill_diagonal(kernel, 1.0)
-    return kernel
+    apart = np.where(known.any(0), mean, np.inf)
+    np.fill_diagonal(apart, 0.0)
+    return apart
+
+
+def kinship(likeness: Mapping[str, Array], reach: float = PRESET.reach) -> Array:
+    """Kernel of languages, 1 / (1 + D / reach) for the dissimilarity D.
+
+    A sum of exponential kernels of all reaches: near relatives count much, far ones not nothing.
+    """
+    return 1 / (1 + dissimilarity(likeness) / reach)
 
 
 def kernel(cells: Cells, preset: Preset = PRESET, *, reverse: bool = True) -> Array:
@@ -141,23 +145,27 @@ def _language_part(cells: Cells, rows: Index, preset: Preset, reverse: bool) -> 
 
 
 def _feature_part(cells: Cells, rows: Index, preset: Preset) -> Array:
-    """Linear and radial kernels on the pair's likeness and on the data sets' properties."""
-    part = _linear_and_radial(
-        cells.features, rows, preset.linear, preset.smooth, preset.smooth_reach
-    )
-    return part + _linear_and_radial(
-        cells.data, rows, preset.linear, preset.data, preset.data_reach
-    )
+    """Effects of the pair's likeness, of its data sets' properties, and of both together."""
+    inner, apart = _compared(cells.features, rows)
+    part = preset.linear * inner + preset.smooth * _radial(apart, preset.smooth_reach)
+    if cells.data.shape[1]:
+        inner, data_apart = _compared(cells.data, rows)
+        part += preset.linear * inner + preset.data * _radial(data_apart, preset.data_reach)
+        both = _radial(apart, preset.joint_reach[0]) * _radial(data_apart, preset.joint_reach[1])
+        part += preset.joint * both
+    return part
 
 
-def _linear_and_radial(x: Array, rows: Index, linear: float, radial: float, reach: float) -> Array:
-    """linear x.x' + radial exp(-|x - x'|^2 / 2 reach^2), both per feature; 0 without features."""
-    if x.shape[1] == 0:
-        return np.zeros((len(rows), len(x)))
-    inner = x[rows] @ x.T / x.shape[1]
-    length = (x * x).mean(1)
-    distance = length[rows][:, None] + length - 2 * inner
-    return linear * inner + radial * np.exp(-distance / (2 * reach**2))
+def _compared(x: Array, rows: Index) -> tuple[Array, Array]:
+    """Mean product and mean squared difference over features of some cells with all, (rows, n)."""
+    k = max(x.shape[1], 1)
+    inner = x[rows] @ x.T / k
+    length = (x * x).sum(1) / k
+    return inner, length[rows][:, None] + length - 2 * inner
+
+
+def _radial(squared: Array, reach: float) -> Array:
+    return np.exp(-squared / (2 * reach**2))
 
 
 def inverse(covariance: Array) -> Array:
@@ -212,19 +220,19 @@ def leave_out(
 
 
 def predict_level(
-    kinship: Array, features: Array, level: Array, asked: Index, noise: float = 0.3
+    apart: Array, features: Array, level: Array, asked: Index, noise: float = 0.3
 ) -> tuple[Array, Array]:
     """How hard an unseen target is: mean and variance of its level from the other targets' levels.
 
-    A second, small process over targets: related targets are about equally hard, and so are targets
-    with like `features` (T, k), a linear trend in these included. `level` (T,) may be NaN; those at
-    `asked` are not looked at.
+    A second, small process: targets near each other (`apart`, (T, T) dissimilarity) are about
+    equally hard, and so are targets with like `features` (T, k), with a linear trend in these.
+    `level` (T,) may be NaN; those at `asked` are not looked at.
     """
     seen = np.setdiff1d(np.flatnonzero(~np.isnan(level)), asked)
     centre, unit = level[seen].mean(), level[seen].std() or 1.0
     x = features / np.sqrt(max(features.shape[1], 1))
     distance = ((x[:, None, :] - x[None, :, :]) ** 2).sum(-1)
-    prior = kinship + np.exp(-distance / 2) + 0.1 * features @ features.T + 10.0
+    prior = 2 * np.exp(-2 * apart) + np.exp(-distance / 2) + 0.1 * features @ features.T + 10.0
     gain = np.linalg.solve(
         prior[np.ix_(seen, seen)] + noise * np.eye(len(seen)), prior[np.ix_(seen, asked)]
     )

@@ -90,7 +90,7 @@ def posterior(matrix: Matrix, fold: Fold, protocol: Protocol) -> tuple[Array, Ar
     level, quality = _two_way(matrix, score)
     asked_targets = np.unique(target)
     height, doubt = gp.predict_level(
-        gp.kinship(matrix.measures)[np.ix_(matrix.target_language, matrix.target_language)],
+        gp.dissimilarity(matrix.measures)[np.ix_(matrix.target_language, matrix.target_language)],
         _difficulty(matrix), level, asked_targets,
     )  # fmt: skip
     same = target[:, None] == target
@@ -120,7 +120,7 @@ def _difficulty(matrix: Matrix) -> Array:
     """(T, k) what makes a target easy: own text, kin and script among the sources; standardised."""
     t, s = matrix.target_language, np.unique(matrix.source_language)
     other = np.where(s[:, None] == t[None, :], np.nan, 1.0)
-    kin = np.nansum(gp.kinship(matrix.measures)[np.ix_(s, t)] * other, axis=0)
+    kin = np.nansum(np.exp(-2 * gp.dissimilarity(matrix.measures))[np.ix_(s, t)] * other, axis=0)
     columns = [np.log(kin + 0.05)]
     for name, summary in ((SIZE, None), ("script", np.nanmean), ("genealogy", np.nanmax)):
         if name in matrix.measures:

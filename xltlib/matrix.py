@@ -65,22 +65,23 @@ class Matrix:
 
     def precision(self, reverse: bool) -> Array:
         """Inverse prior covariance of the cells (`gp`), kept: the last one asked for."""
-        key = ("precision", reverse)
-        if key not in self._cache:
-            self._cache.clear()
-            self._cache[key] = gp.inverse(gp.kernel(self.cells(), reverse=reverse))
-        return self._cache[key]
+        if self._cache.get("reverse") is not reverse:
+            self._cache.pop("precision", None)  # before the next: each may be half a gigabyte
+            self._cache["precision"] = gp.inverse(gp.kernel(self.cells(), reverse=reverse))
+            self._cache["reverse"] = reverse
+        return self._cache["precision"]
 
     def cells(self) -> gp.Cells:
-        """The cells with features centred within target."""
-        s, t = self.ends()
-        likeness = [self.likeness(m) for m in self.measures]
-        return gp.Cells(
-            *(self.source, self.target, s, t),
-            features=features_of(likeness, self.target),
-            data=features_of(list(self.data.T), self.target),
-            kinship=gp.kinship(self.measures),
-        )
+        """The cells as `gp` sees them, features centred within target; kept."""
+        if "cells" not in self._cache:
+            likeness = [self.likeness(m) for m in self.measures]
+            self._cache["cells"] = gp.Cells(
+                *(self.source, self.target, *self.ends()),
+                features=features_of(likeness, self.target),
+                data=features_of(list(self.data.T), self.target),
+                kinship=gp.kinship(self.measures),
+            )
+        return self._cache["cells"]
 
 
 def matrices(
@@ -239,14 +240,14 @@ def _logged(data: pd.DataFrame) -> Array:
 
 
 def features_of(columns: Sequence[Array], target: Index) -> Array:
-    """Centred within target, one unit over all cells, clipped at three; unknown is the mean."""
+    """Centred within target, one unit over all cells, clipped at five; unknown is the mean."""
     out = []
     for column in columns:
         x = column - target_mean(column, target)[target]
         x = np.nan_to_num(x)
         unit = np.sqrt(np.mean(x * x))
         if unit > 1e-9:
-            out.append(np.clip(x / unit, -3, 3))
+            out.append(np.clip(x / unit, -5, 5))
     return np.array(out).T if out else np.zeros((len(target), 0))
 
 

@@ -12,7 +12,9 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from xltlib.pretrain import pad
 
 
-def encode(tokenizer: Tokenizer, texts: Sequence[str], max_length: int) -> list[np.ndarray]:
+def encode(
+    tokenizer: Tokenizer, texts: Sequence[str], max_length: int = 128
+) -> list[np.ndarray]:
     """Token ids of each text, cut at `max_length`, ending in end-of-sequence."""
     rows = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
     return [np.array(row) for row in rows]
@@ -59,15 +61,13 @@ def greedy(
 def answers(
     model: PreTrainedModel,
     tokenizer: Tokenizer,
-    inputs: Sequence[str],
+    rows: Sequence[np.ndarray],
     *,
     max_target: int,
-    max_length: int = 128,
     batch: int = 320,
 ) -> list[str]:
-    """Output text for each input text."""
+    """Output text for each encoded input."""
     model.eval()
-    rows = encode(tokenizer, inputs, max_length)
     texts = [""] * len(rows)
     for group in batches(rows, batch):
         said = greedy(model, pad([rows[i] for i in group], 0), max_target)

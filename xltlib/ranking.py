@@ -155,12 +155,18 @@ def _process(matrix: Matrix, fold: Fold, protocol: Protocol, value: Array) -> Ar
 def given_the_rest(
     matrix: Matrix, fold: Fold, protocol: Protocol, value: Array
 ) -> tuple[Array, Array]:
-    """Mean and covariance of the asked cells given all visible ones."""
+    """Mean and covariance of the asked cells given all visible ones.
+
+    Before any score is seen, more alike is expected to be better (`gp.Preset.slope`).
+    """
+    features = matrix.cells().features
+    prior = gp.PRESET.slope * features.mean(axis=1) if features.size else np.zeros(len(value))
+    prior = prior if value.ndim == 1 else prior[:, None]
     term = np.sqrt(gp.PRESET.record) * _records(matrix, fold) if protocol == "warm" else None
     precision = matrix.precision(protocol != "norev")
-    mean, covariance = gp.leave_out(precision, value, fold.hidden, term)
+    mean, covariance = gp.leave_out(precision, value - prior, fold.hidden, term)
     asked = np.isin(fold.hidden, fold.asked)
-    return mean[asked], covariance[np.ix_(asked, asked)]
+    return mean[asked] + prior[fold.asked], covariance[np.ix_(asked, asked)]
 
 
 def _records(matrix: Matrix, fold: Fold) -> Array:

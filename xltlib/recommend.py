@@ -22,9 +22,10 @@ class Recommendation:
     ----------
     target : ISO 639-3 code.
     labels : model, task and metric of the scores it rests on.
-    table : ``rank, source, measured, predicted, low, high, p_best, why``; a 90 % interval (for a
-    measured
-        cell the measurement itself), ``p_best`` the chance that no other source does better.
+    table : ``rank, source, measured, predicted, low, high, p_best, why``, in the order of ``xlt``:
+        by predicted score, with a little for being likely to be the very best. The interval is a
+        90 % one, for a measured cell the measurement; ``p_best`` is the chance that no other
+        source does better.
     best_set : ``k, source, expected_best``: sources worth training together, each step the one that
         raises the expected best score most.
     rests_on : a sentence: how much was measured and how well such predictions held elsewhere.

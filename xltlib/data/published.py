@@ -437,6 +437,22 @@ def similarities(name: str) -> pd.DataFrame:
     return table.groupby(["source", "target"], as_index=False)[[measure]].mean()
 
 
+def xlmr_tokens() -> dict[str, float]:
+    """Tokens per language in XLM-R's pre-training text, CC-100 (Conneau et al. 2020, table 6).
+
+    For ``xltlib.similarity.pairs(codes, sizes=xlmr_tokens())``: a model's own text says more about
+    it than mC4 does. Languages with two scripts in the list count with the sum.
+    """
+    from xltlib.languages import iso3
+
+    path = fetch(*_XPOS, "research/udpos/langs-xlmr.txt")
+    sizes: dict[str, float] = {}
+    for line in path.read_text(encoding="utf-8").splitlines():
+        code, *_, millions, _gib = line.split()
+        sizes[iso3(code)] = sizes.get(iso3(code), 0.0) + float(millions) * 1e6
+    return sizes
+
+
 def per_language(scores: pd.DataFrame) -> pd.DataFrame:
     """Treebank rows averaged to one row per pair of languages; other tables come back unchanged."""
     sets = [c for c in ("source_set", "target_set") if c in scores]

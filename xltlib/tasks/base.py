@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -36,7 +36,9 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Score:
     """
     n, total = len(numerators), float(denominators.sum())
     if n == 0:
-        raise ValueError("no examples to score: the split is empty; choose another split or language")
+        raise ValueError(
+            "no examples to score: the split is empty; choose another split or language"
+        )
     if total == 0:
         return Score(0.0, 0.0, n)
     value = float(numerators.sum()) / total
@@ -49,6 +51,7 @@ Preprocess = Callable[[Example], tuple[str, str]]
 Postprocess = Callable[[str, Example], Any]
 Metric = Callable[[Any, Example], tuple[float, float]]
 Source = Callable[..., list[Example]]
+Shuffle = Callable[[Sequence[Example], int], list[Example]]
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class Task:
         What guessing scores on the main metric.
     max_target
         Most tokens of a target text.
+    shuffle
+        (examples, seed) -> the same inputs with labels that mean nothing, equally frequent.
     """
 
     name: str
@@ -83,7 +88,7 @@ class Task:
     metrics: Mapping[str, Metric]
     chance: float
     max_target: int
-    words: tuple[str, ...] = field(default=())
+    shuffle: Shuffle
 
     @property
     def metric(self) -> str:
@@ -93,7 +98,9 @@ class Task:
     def evaluate(self, outputs: Sequence[str], examples: Sequence[Example]) -> dict[str, Score]:
         """Score output texts: every metric by name, and the share of illegal outputs."""
         if len(outputs) != len(examples):
-            raise ValueError(f"{len(outputs)} outputs for {len(examples)} examples of {self.name!r}")
+            raise ValueError(
+                f"{len(outputs)} outputs for {len(examples)} examples of {self.name!r}"
+            )
         answers = [self.postprocess(o, e) for o, e in zip(outputs, examples, strict=True)]
         scores = {}
         for name, metric in self.metrics.items():

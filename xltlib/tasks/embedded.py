@@ -19,10 +19,12 @@ thing*, said as the sentinels of its first and last word.
 
 from __future__ import annotations
 
+import random
 import re
 import string
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from xltlib.data import cldr
 from xltlib.tasks.base import Example, Task
@@ -40,12 +42,21 @@ def sentinel(i: int) -> str:
 
 
 def number_words(words: Sequence[str]) -> str:
-    """Words, each behind its sentinel.
+    """Words, each with a blank behind it.
 
     >>> number_words(["Sri", "Lanka"])
-    '<extra_id_0> Sri <extra_id_1> Lanka'
+    'Sri <extra_id_0> Lanka <extra_id_1>'
     """
-    return " ".join(f"{sentinel(i)} {word}" for i, word in enumerate(words))
+    return " ".join(f"{word} {sentinel(i)}" for i, word in enumerate(words))
+
+
+def number_tags(tags: Sequence[str]) -> str:
+    """What fills the blanks.
+
+    >>> number_tags(["CITY", "O"])
+    '<extra_id_0> CITY <extra_id_1> O'
+    """
+    return " ".join(f"{sentinel(i)} {tag}" for i, tag in enumerate(tags))
 
 
 # ---------------------------------------------------------------- kind
@@ -54,10 +65,12 @@ def number_words(words: Sequence[str]) -> str:
 def kind_source(
     languages: Sequence[str], code: str, split: str, n: int, seed: int = 0
 ) -> list[Example]:
-    """Two names of one kind, joined as the language joins them; label = the kind."""
-    found = cldr.phrases(languages, code, split, n, kinds="same", size=(2, 2), seed=seed)
+    """Three names of one kind, joined as the language joins them; label = the kind."""
+    found = cldr.phrases(languages, code, split, n, kinds="same", size=(3, 3), seed=seed)
     return [
-        Example(f"{p.language}-{split}-{i}", p.language, {"text": p.text, "label": p.elements[0].kind})
+        Example(
+            f"{p.language}-{split}-{i}", p.language, {"text": p.text, "label": p.elements[0].kind}
+        )
         for i, p in enumerate(found)
     ]
 
@@ -67,7 +80,10 @@ def kind_preprocess(example: Example) -> tuple[str, str]:
     >>> kind_preprocess(Example("0", "eng", {"text": "Oslo and Lima", "label": "city"}))
     ('kind: Oslo and Lima', 'CITY')
     """
-    return f"kind: {example.fields['text']}", LABELS[example.fields["label"]]
+    return (
+        f"{example.fields['text']} {sentinel(0)}",
+        f"{sentinel(0)} {LABELS[example.fields['label']]}",
+    )
 
 
 def kind_postprocess(output: str, example: Example) -> str | None:
@@ -76,7 +92,23 @@ def kind_postprocess(output: str, example: Example) -> str | None:
     >>> kind_postprocess("CITY", Example("0", "eng", {}))
     'city'
     """
-    return {label: kind for kind, label in LABELS.items()}.get(output.strip())
+    said = output.removeprefix(sentinel(0)).strip()
+    return {label: kind for kind, label in LABELS.items()}.get(said)
+
+
+def _dealt(examples: Sequence[Example], field: str, seed: int) -> list[Example]:
+    """The examples with one field dealt out anew among them."""
+    values = [e.fields[field] for e in examples]
+    random.Random(f"shuffle/{seed}").shuffle(values)
+    return [
+        replace(e, fields={**e.fields, field: value})
+        for e, value in zip(examples, values, strict=True)
+    ]
+
+
+def kind_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
+    """Labels dealt out anew among the phrases."""
+    return _dealt(examples, "label", seed)
 
 
 def accuracy(answer: str | None, example: Example) -> tuple[float, float]:
@@ -91,7 +123,7 @@ def spans_source(
     languages: Sequence[str], code: str, split: str, n: int, seed: int = 0
 ) -> list[Example]:
     """Running phrases of three or four names of different kinds and a number."""
-    found = cldr.phrases(languages, code, split, n, kinds="distinct", size=(3, 4), seed=seed)
+    found = cldr.phrases(languages, code, split, n, kinds="distinct", size=(2, 3), seed=seed)
     return [
         Example(
             f"{p.language}-{split}-{i}",
@@ -145,7 +177,7 @@ def spans_preprocess(example: Example) -> tuple[str, str]:
     """
     words = example.fields["words"][:MAX_WORDS]
     tags = tags_of(len(example.fields["words"]), example.fields["spans"])
-    return f"spans: {number_words(words)}", number_words(tags[: len(words)])
+    return number_words(words), number_tags(tags[: len(words)])
 
 
 def spans_postprocess(output: str, example: Example) -> list[tuple[int, int, str]] | None:
@@ -158,9 +190,21 @@ def spans_postprocess(output: str, example: Example) -> list[tuple[int, int, str
     return spans_of(tags) if set(tags) <= legal else None
 
 
-def span_f1(
-    answer: list[tuple[int, int, str]] | None, example: Example
-) -> tuple[float, float]:
+def spans_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
+    """The kinds of all spans dealt out anew among them; their places stay."""
+    kinds = [kind for e in examples for _, _, kind in e.fields["spans"]]
+    random.Random(f"shuffle/{seed}").shuffle(kinds)
+    deal = iter(kinds)
+    return [
+        replace(
+            e,
+            fields={**e.fields, "spans": [(a, b, next(deal)) for a, b, _ in e.fields["spans"]]},
+        )
+        for e in examples
+    ]
+
+
+def span_f1(answer: list[tuple[int, int, str]] | None, example: Example) -> tuple[float, float]:
     """Micro F1 over spans: right only if place and kind are (Tjong Kim Sang & De Meulder 2003)."""
     gold, said = set(map(tuple, example.fields["spans"])), set(answer or [])
     return 2.0 * len(gold & said), float(len(gold) + len(said))
@@ -173,15 +217,20 @@ def find_source(
     languages: Sequence[str], code: str, split: str, n: int, seed: int = 0
 ) -> list[Example]:
     """A phrase with four names of different kinds, asked about by another name of one kind."""
-    found = cldr.phrases(languages, code, split, n, kinds="distinct", size=(4, 4), seed=seed)
-    asked = cldr.exemplars(languages, code, split, found, seed=seed)
+    found = cldr.phrases(languages, code, split, n, kinds="distinct", size=(3, 3), seed=seed)
+    asked = cldr.questions(code, split, found, seed=seed)
     return [
         Example(
             f"{p.language}-{split}-{i}",
             p.language,
-            {"question": name, "words": list(p.words), "answer": (wanted.start, wanted.stop)},
+            {
+                "question": cue,
+                "words": list(p.words),
+                "answer": (wanted.start, wanted.stop),
+                "kind": wanted.kind,
+            },
         )
-        for i, (p, (name, wanted)) in enumerate(zip(found, asked, strict=True))
+        for i, (p, (cue, wanted)) in enumerate(zip(found, asked, strict=True))
     ]
 
 
@@ -197,8 +246,13 @@ def find_preprocess(example: Example) -> tuple[str, str]:
     context = number_words(fields["words"][:MAX_WORDS])
     return (
         f"question: {fields['question']} context: {context}",
-        f"{sentinel(start)} {sentinel(stop - 1)}",
+        f"{LABELS[fields['kind']]} {sentinel(start)} {sentinel(stop - 1)}",
     )
+
+
+def find_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
+    """Questions dealt out anew among the contexts."""
+    return _dealt(examples, "question", seed)
 
 
 def answer_text(words: Sequence[str]) -> str:
@@ -253,7 +307,8 @@ TASKS: dict[str, Task] = {
         kind_postprocess,
         {"accuracy": accuracy},
         1 / len(cldr.KINDS),
-        2,
+        3,
+        kind_shuffle,
     ),
     "spans": Task(
         "spans",
@@ -265,6 +320,7 @@ TASKS: dict[str, Task] = {
         {"span_f1": span_f1},
         _uniform_spans(),
         2 * MAX_WORDS + 1,
+        spans_shuffle,
     ),
     "find": Task(
         "find",
@@ -275,7 +331,7 @@ TASKS: dict[str, Task] = {
         find_postprocess,
         {"exact_match": exact_match, "token_f1": token_f1},
         1 / len(cldr.KINDS),
-        3,
+        4,
+        find_shuffle,
     ),
 }
-

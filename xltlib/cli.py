@@ -1,0 +1,258 @@
+"""`xlt`: run an experiment, measure likeness, recommend a source, say what is installed."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import xltlib
+
+USAGE, FAILED, INTERRUPTED = 2, 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; exit code 0 done, 1 failed, 2 asked wrongly, 130 interrupted."""
+    parser = build_parser()
+    chosen = parser.parse_args(arguments)
+    if not hasattr(chosen, "do"):
+        parser.print_help()
+        return USAGE
+    try:
+        return int(chosen.do(chosen) or 0)
+    except (ValueError, OSError) as error:  # theirs to mend: the message says how
+        print(f"xlt: {error}", file=sys.stderr)
+        return USAGE if isinstance(error, ValueError) else FAILED
+    except ModuleNotFoundError as error:
+        print(
+            f"xlt: this needs the package {error.name!r}, which is not installed: "
+            "pip install 'xltlib[train]'",
+            file=sys.stderr,
+        )
+        return FAILED
+    except KeyboardInterrupt:
+        print("xlt: interrupted; the same command goes on from here", file=sys.stderr)
+        return INTERRUPTED
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line and its help."""
+    parser = argparse.ArgumentParser(prog="xlt", description=__doc__)
+    parser.add_argument("--version", action="version", version=f"xlt {xltlib.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND")
+
+    run = commands.add_parser("run", help="do what is missing of an experiment")
+    run.add_argument("experiment", nargs="?", default="embedded", help="a name or a .yml file")
+    run.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="overrides",
+        metavar="KEY=VALUE",
+        help="change a setting, such as pretrain.steps=500 (may be repeated)",
+    )
+    run.add_argument("--part", help="only this part (see --list)")
+    run.add_argument("--list", action="store_true", help="show the parts and what is done")
+    run.add_argument("--jobs", type=int, default=None, help="parts at a time (default: one a core)")
+    run.add_argument("--json", action="store_true", help="print machine-readable output")
+    run.set_defaults(do=do_run)
+
+    likeness = commands.add_parser("similarity", help="how alike languages are")
+    likeness.add_argument("languages", nargs="+", metavar="LANG", help="codes or English names")
+    likeness.add_argument("--out", type=Path, help="write a .csv or .parquet file")
+    likeness.add_argument("--json", action="store_true", help="print machine-readable output")
+    likeness.set_defaults(do=do_similarity)
+
+    source = commands.add_parser("recommend", help="which source language to take for a target")
+    source.add_argument("target", help="code or English name; need not have been measured")
+    source.add_argument("--task", help="task in the scores (needed if there are several)")
+    source.add_argument("--scores", type=Path, help="scores table (default: of the experiment)")
+    source.add_argument("--experiment", default="embedded", help="whose scores, if not --scores")
+    source.add_argument("--model", default=None, help="model in the scores, if there are several")
+    source.add_argument("--top", type=int, default=5, help="how many sources to show")
+    source.add_argument("--json", action="store_true", help="print machine-readable output")
+    source.set_defaults(do=do_recommend)
+
+    doctor = commands.add_parser("doctor", help="what is installed, which device, what would run")
+    doctor.add_argument("experiment", nargs="?", default="embedded")
+    doctor.add_argument("--json", action="store_true", help="print machine-readable output")
+    doctor.set_defaults(do=do_doctor)
+    return parser
+
+
+# ---------------------------------------------------------------- run
+
+
+def do_run(chosen: argparse.Namespace) -> int:
+    """All parts (or one, or their list) of an experiment."""
+    from xltlib.experiment import load
+
+    exp = load(chosen.experiment, chosen.overrides)
+    if chosen.list:
+        return _list_parts(exp, chosen.json)
+    if chosen.part:
+        from xltlib.runs import do_part
+
+        do_part(exp, chosen.part)
+        return 0
+    return _run_all(exp, chosen)
+
+
+def _list_parts(exp: Any, as_json: bool) -> int:
+    rows = [
+        {"part": p.name, "needs": list(p.needs), "done": _is_done(exp, p.name)} for p in exp.parts()
+    ]
+    if as_json:
+        print(json.dumps(rows))
+        return 0
+    for row in rows:
+        print(f"{'done   ' if row['done'] else 'missing'}  {row['part']}")
+    return 0
+
+
+def _is_done(exp: Any, name: str) -> bool:
+    return bool((exp.folder / "parts" / f"{name}.done").exists())
+
+
+def _run_all(exp: Any, chosen: argparse.Namespace) -> int:
+    """Every part in its own process, as many at a time as there are cores."""
+    waiting = {p.name: set(p.needs) for p in exp.parts()}
+    total, begin = len(waiting), time.monotonic()
+    jobs = chosen.jobs or os.cpu_count() or 1
+    running: dict[str, subprocess.Popen[bytes]] = {}
+    finished: list[str] = []
+    command = [sys.executable, "-m", "xltlib.cli", "run", chosen.experiment]
+    command += [word for override in chosen.overrides for word in ("--set", override)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    try:
+        while waiting or running:
+            ready = [n for n, needs in waiting.items() if needs <= set(finished)]
+            for name in ready[: jobs - len(running)]:
+                del waiting[name]
+                running[name] = subprocess.Popen([*command, "--part", name], env=environment)
+            time.sleep(0.1)
+            for name, process in list(running.items()):
+                if process.poll() is None:
+                    continue
+                del running[name]
+                if process.returncode:
+                    print(f"xlt: part {name} failed (exit {process.returncode})", file=sys.stderr)
+                    return FAILED
+                finished.append(name)
+                gone = time.monotonic() - begin
+                left = gone / len(finished) * (total - len(finished))
+                print(
+                    f"{len(finished)} of {total} parts, {name} done, "
+                    f"about {left / 60:.0f} min left",
+                    file=sys.stderr,
+                )
+    finally:
+        for process in running.values():
+            process.terminate()
+    print(
+        json.dumps({"scores": str(exp.folder / "scores.parquet")})
+        if chosen.json
+        else f"scores: {exp.folder / 'scores.parquet'}"
+    )
+    return 0
+
+
+# ---------------------------------------------------------------- the others
+
+
+def do_similarity(chosen: argparse.Namespace) -> int:
+    """Print or write the pairs table of some languages."""
+    from xltlib import similarity
+
+    table = similarity.pairs(chosen.languages)
+    if chosen.out:
+        similarity.write_pairs(table, chosen.out)
+        print(f"{len(table)} pairs: {chosen.out}", file=sys.stderr)
+    elif chosen.json:
+        print(table.to_json(orient="records"))
+    else:
+        shown = [c for c in table.columns if not c.startswith("coverage_")]
+        print(table[shown].to_string(index=False, float_format="%.2f"))
+    return 0
+
+
+def do_recommend(chosen: argparse.Namespace) -> int:
+    """Rank the sources for a target."""
+    from xltlib import scores
+    from xltlib.experiment import load
+    from xltlib.languages import iso3
+    from xltlib.recommend import recommend
+
+    target = iso3(chosen.target)
+    path = chosen.scores or load(chosen.experiment).folder / "scores.parquet"
+    if not path.is_file():
+        raise ValueError(
+            f"no scores at {path}: run `xlt run {chosen.experiment}` first, or give --scores FILE"
+        )
+    table = scores.read(path)
+    found = recommend(target, table, task=chosen.task, model=chosen.model)
+    return _print_recommendation(found, chosen)
+
+
+def _print_recommendation(found: Any, chosen: argparse.Namespace) -> int:
+    if chosen.json:
+        print(found.to_json())
+    else:
+        print(found.text(chosen.top))
+    return 0
+
+
+def do_doctor(chosen: argparse.Namespace) -> int:
+    """Say what is installed, on which device things would run, and what is still to do."""
+    from xltlib.experiment import load, versions
+
+    report: dict[str, Any] = {
+        "xltlib": xltlib.__version__,
+        "python": sys.version.split()[0],
+        "packages": versions(),
+        "cores": os.cpu_count(),
+        "device": _device(),
+    }
+    exp = load(chosen.experiment)
+    parts = exp.parts()
+    missing = [p.name for p in parts if not _is_done(exp, p.name)]
+    report["experiment"] = {
+        "name": exp.name,
+        "folder": str(exp.folder),
+        "languages": list(exp.languages),
+        "runs": len(exp.runs()),
+        "parts": len(parts),
+        "parts_missing": missing,
+    }
+    if chosen.json:
+        print(json.dumps(report))
+        return 0
+    print(f"xltlib {report['xltlib']}, Python {report['python']}, {report['cores']} cores")
+    for name, version in report["packages"].items():
+        print(f"  {name:14} {version or 'not installed: pip install xltlib[train]'}")
+    print(f"device: {report['device']}")
+    print(
+        f"experiment {exp.name}: {len(exp.languages)} languages, {len(exp.runs())} runs in "
+        f"{len(parts)} parts, {len(missing)} parts missing"
+    )
+    return 0
+
+
+def _device() -> str:
+    try:
+        import torch
+    except ModuleNotFoundError:
+        return "none: torch is not installed, analysis only"
+    if torch.cuda.is_available():
+        return f"cuda: {torch.cuda.get_device_name(0)} (the embedded experiment runs on the CPU)"
+    return "cpu"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

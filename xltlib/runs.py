@@ -1,0 +1,410 @@
+"""Does what an experiment lists: vocabulary, pre-training, fine-tuning, scoring, collecting."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from tqdm.auto import tqdm
+
+from xltlib.data import cldr
+from xltlib.experiment import (
+    Experiment,
+    FinetuneSpec,
+    Run,
+    part,
+    part_of,
+    pretrain_key,
+    tokenizer_key,
+)
+from xltlib.tasks import Example, Task, task
+
+SCORE_COLUMNS = (
+    "model",
+    "task",
+    "source",
+    "target",
+    "n_target",
+    "seed",
+    "metric",
+    "score",
+    "n_test",
+    "stderr",
+    "chance",
+)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; it becomes `path` only if all goes well."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    _remove(temporary)
+    try:
+        yield temporary
+        if path.is_dir():  # half a folder of an interrupted run
+            _remove(path)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise OSError(
+            f"{path} could not be written ({error.strerror or error}): free some space, or "
+            "choose another place with the environment variable XLT_BUILD"
+        ) from error
+    finally:
+        _remove(temporary)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the pieces of an experiment are kept."""
+
+    exp: Experiment
+
+    def vocabulary(self) -> Path:
+        return self.exp.folder / "vocabulary" / tokenizer_key(self.exp)
+
+    def pretrained(self, seed: int) -> Path:
+        return self.exp.folder / "pretrained" / pretrain_key(self.exp, seed)
+
+    def run(self, run: Run) -> Path:
+        return self.exp.folder / "runs" / f"{run.key}.json"
+
+    def outputs(self, run: Run) -> Path:
+        return self.exp.folder / "outputs" / f"{run.key}.parquet"
+
+    def done(self, name: str) -> Path:
+        return self.exp.folder / "parts" / f"{name}.done"
+
+    def scores(self) -> Path:
+        return self.exp.folder / "scores.parquet"
+
+    def pairs(self) -> Path:
+        return self.exp.folder / "pairs.parquet"
+
+
+def text_of(exp: Experiment) -> dict[str, list[str]]:
+    """The unannotated text of every language."""
+    return {code: cldr.lines(code, exp.text.lines) for code in exp.languages}
+
+
+def read_run(path: Path) -> dict[str, Any] | None:
+    """A finished run's record; None where there is none or it is damaged (it is then run again)."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        return record if {"run", "scores", "log"} <= record.keys() else None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+# ---------------------------------------------------------------- the parts
+
+
+def do_part(exp: Experiment, name: str) -> None:
+    """Do what is missing of one part, and mark it done."""
+    part(exp, name)
+    place = Place(exp)
+    if name == "vocabulary":
+        make_vocabulary(exp)
+    elif name.startswith("pretrain-"):
+        make_pretrained(exp, int(name.removeprefix("pretrain-")))
+    elif name == "collect":
+        collect(exp)
+    else:
+        do_runs(exp, [r for r in exp.runs() if part_of(r) == name], name)
+    with whole(place.done(name)) as temporary:
+        temporary.write_text(f"{time.time():.0f}\n")
+
+
+def make_vocabulary(exp: Experiment) -> None:
+    """Train the tokenizer, unless it is there."""
+    from xltlib.models import ModelShape, train_tokenizer
+    from xltlib.tasks.embedded import WORDS
+
+    folder = Place(exp).vocabulary()
+    if folder.is_dir():
+        return
+    shape = ModelShape(**dataclasses.asdict(exp.model))
+    lines = (line for own in text_of(exp).values() for line in own)
+    tokenizer = train_tokenizer(lines, shape.vocab_size, WORDS)
+    with whole(folder) as temporary:
+        tokenizer.save_pretrained(temporary)
+
+
+def make_pretrained(exp: Experiment, seed: int) -> None:
+    """Pre-train one model, unless it is there."""
+    from transformers import AutoTokenizer
+
+    from xltlib.models import ModelShape, build, n_parameters, prepare_process, save
+    from xltlib.pretrain import PretrainRecipe, Sampler, pretrain
+
+    place = Place(exp)
+    folder = place.pretrained(seed)
+    if (folder / "log.json").is_file():
+        return
+    prepare_process()
+    begin = time.time()
+    tokenizer = AutoTokenizer.from_pretrained(place.vocabulary())
+    settings = {k: v for k, v in dataclasses.asdict(exp.pretrain).items() if k != "seeds"}
+    recipe = PretrainRecipe(**settings)
+    sampler = Sampler(text_of(exp), tokenizer, recipe)
+    model = build(ModelShape(**dataclasses.asdict(exp.model)), tokenizer, seed)
+    with tqdm(total=recipe.steps, desc=f"pre-training seed {seed}", mininterval=2) as bar:
+
+        def progress(step: int, loss: float) -> None:
+            bar.update()
+            if step % 50 == 0:
+                bar.set_postfix(loss=f"{loss:.2f}")
+
+        log = pretrain(model, sampler, recipe, seed=seed, progress=progress)
+    story = {
+        "seed": seed,
+        "log": log,
+        "parameters": n_parameters(model),
+        "tokens": sampler.n_tokens,
+        "lines": len(sampler.rows),
+        "seconds": time.time() - begin,
+        "recipe": settings,
+    }
+    with whole(folder) as temporary:
+        save(model, tokenizer, temporary)
+        (temporary / "log.json").write_text(json.dumps(story, indent=1))
+
+
+def do_runs(exp: Experiment, runs: Sequence[Run], name: str) -> None:
+    """Do those runs that are not finished yet."""
+    place = Place(exp)
+    missing = [r for r in runs if read_run(place.run(r)) is None]
+    worker = Worker(exp)
+    with tqdm(total=len(runs), initial=len(runs) - len(missing), desc=name, unit="run") as bar:
+        for run in missing:
+            bar.set_postfix_str(run.label)
+            worker.do(run)
+            bar.update()
+
+
+# ---------------------------------------------------------------- one run
+
+
+class Worker:
+    """Does runs one after the other; keeps what they share: examples and start weights."""
+
+    def __init__(self, exp: Experiment) -> None:
+        self.exp, self.place = exp, Place(exp)
+        self.tests: dict[tuple[str, str], list[Example]] = {}
+        self.inputs: dict[tuple[str, str], list[Any]] = {}
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        return AutoTokenizer.from_pretrained(self.place.vocabulary())
+
+    def examples(self, of: Task, code: str, split: str, n: int, seed: int = 0) -> list[Example]:
+        return of.source(self.exp.languages, code, split, n, seed)
+
+    def test(self, of: Task, code: str) -> list[Example]:
+        """The test set of a language: the same for every source, seed and arm."""
+        if (of.name, code) not in self.tests:
+            n = self.exp.recipe(of.name).test_items
+            self.tests[of.name, code] = self.examples(of, code, "test", n)
+        return self.tests[of.name, code]
+
+    def model(self, run: Run) -> Any:
+        from xltlib.models import ModelShape, build, load, prepare_process
+
+        prepare_process()
+        if run.pretrain_seed is None:
+            shape = ModelShape(**dataclasses.asdict(self.exp.model))
+            return build(shape, self.tokenizer, seed=1000 + run.seed)
+        return load(self.place.pretrained(run.pretrain_seed))[0]
+
+    def do(self, run: Run) -> dict[str, Any]:
+        """Fine-tune, score every target, go on with few examples, write the record."""
+        begin = time.time()
+        of, spec = task(run.task), self.exp.recipe(run.task)
+        train = self.examples(of, run.source, "train", spec.train_items, run.seed)
+        if run.arm == "char-ngram":
+            made: dict[str, Any] = {"log": []}
+            rows, outputs = self.floor(run, of, train)
+        else:
+            made, rows, outputs = self.neural(run, of, spec, train)
+        record = {
+            "run": dataclasses.asdict(run),
+            "scores": rows,
+            **made,
+            "seconds": time.time() - begin,
+            "finished": time.time(),
+        }
+        with whole(self.place.outputs(run)) as temporary:
+            pd.DataFrame(outputs).to_parquet(temporary, index=False, compression="zstd")
+        with whole(self.place.run(run)) as temporary:
+            temporary.write_text(json.dumps(record))
+        return record
+
+    def floor(
+        self, run: Run, of: Task, train: Sequence[Example]
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        from xltlib.floor import FLOORS
+
+        answer = FLOORS[of.name](train, run.seed)
+        rows, outputs = [], []
+        for target in self.exp.languages:
+            tests = self.test(of, target)
+            said = answer(tests)
+            rows += score_rows(run, of, target, 0, said, tests)
+            outputs += output_rows(target, 0, said, tests)
+        return rows, outputs
+
+    def neural(
+        self, run: Run, of: Task, spec: FinetuneSpec, train: Sequence[Example]
+    ) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+        from xltlib.finetune import FinetuneRecipe, finetune
+
+        validation = self.examples(of, run.source, "validation", spec.validation_items)
+        if run.arm == "tiny-shuffled":
+            train = of.shuffle(train, run.seed)
+        recipe = FinetuneRecipe(spec.steps, spec.batch, spec.lr, spec.evaluations, spec.freeze)
+        if run.arm == "tiny-scratch":  # has nothing to keep, and a recipe tuned for it
+            recipe = dataclasses.replace(
+                recipe, steps=spec.scratch_steps, lr=spec.scratch_lr, freeze="nothing"
+            )
+        model = self.model(run)
+        rows: list[dict[str, Any]] = []
+        outputs: list[dict[str, Any]] = []
+        made: dict[str, Any] = {"log": []}
+        if run.arm != "tiny-alone":  # which has no source: few-shot only
+            found = finetune(model, self.tokenizer, of, train, validation, recipe, seed=run.seed)
+            made = {
+                "log": found.log,
+                "validation": found.validation,
+                "kept_step": found.step,
+                "train_seconds": found.seconds,
+            }
+            for target in self.exp.languages:
+                tests = self.test(of, target)
+                said = self.say(model, of, target)
+                rows += score_rows(run, of, target, 0, said, tests)
+                outputs += output_rows(target, 0, said, tests)
+        kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        for target in run.fewshot_targets:
+            for n in self.exp.fewshot.n:
+                model.load_state_dict(kept)
+                said = self.go_on(model, run, of, target, n)
+                rows += score_rows(run, of, target, n, said, self.test(of, target))
+                outputs += output_rows(target, n, said, self.test(of, target))
+        return made, rows, outputs
+
+    def go_on(self, model: Any, run: Run, of: Task, target: str, n: int) -> list[str]:
+        """Go on with `n` examples of the target; nothing is selected, no target data is held out."""
+        from xltlib.finetune import FinetuneRecipe, finetune
+
+        shot = self.exp.fewshot
+        few = self.examples(of, target, "train", max(self.exp.fewshot.n), 100 + run.seed)[:n]
+        freeze = self.exp.recipe(of.name).freeze
+        recipe = FinetuneRecipe(shot.steps, min(shot.batch, n), shot.lr, 0, freeze)
+        finetune(model, self.tokenizer, of, few, [], recipe, seed=run.seed)
+        return self.say(model, of, target)
+
+    def say(self, model: Any, of: Task, target: str) -> list[str]:
+        """What the model says to the test set of a language."""
+        from xltlib.predict import answers, encode
+
+        if (of.name, target) not in self.inputs:
+            texts = [of.preprocess(e)[0] for e in self.test(of, target)]
+            self.inputs[of.name, target] = encode(self.tokenizer, texts)
+        rows = self.inputs[of.name, target]
+        return answers(model, self.tokenizer, rows, max_target=of.max_target)
+
+
+def score_rows(
+    run: Run, of: Task, target: str, n: int, said: Sequence[str], tests: Sequence[Example]
+) -> list[dict[str, Any]]:
+    """Rows of the scores table for one cell, one per metric."""
+    return [
+        {
+            "model": run.arm,
+            "task": of.name,
+            "source": run.source,
+            "target": target,
+            "n_target": n,
+            "seed": run.seed,
+            "metric": metric,
+            "score": score.score,
+            "n_test": score.n,
+            "stderr": score.stderr,
+            "chance": of.chance if metric == of.metric else float("nan"),
+        }
+        for metric, score in of.evaluate(said, tests).items()
+    ]
+
+
+def output_rows(
+    target: str, n: int, said: Sequence[str], tests: Sequence[Example]
+) -> list[dict[str, Any]]:
+    """What the model said, to compute any metric again."""
+    return [
+        {"target": target, "n_target": n, "id": e.id, "output": o}
+        for e, o in zip(tests, said, strict=True)
+    ]
+
+
+# ---------------------------------------------------------------- collecting
+
+
+def collect(exp: Experiment) -> pd.DataFrame:
+    """Write the scores and the pairs table of the finished runs."""
+    from xltlib import scores, similarity
+
+    place = Place(exp)
+    found = {run: read_run(place.run(run)) for run in exp.runs()}
+    missing = [run.label for run, record in found.items() if record is None]
+    if missing:
+        raise ValueError(
+            f"{len(missing)} runs of {exp.name} are missing, first {missing[0]!r}: "
+            f"finish them with `xlt run {exp.name}`"
+        )
+    rows = [row for record in found.values() if record for row in record["scores"]]
+    table = pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+    scores.write(table, place.scores())
+    text = text_of(exp)
+    sizes = {code: float(sum(map(len, lines))) for code, lines in text.items()}
+    similarity.write_pairs(
+        similarity.pairs(exp.languages, texts=vocabulary_of(exp), sizes=sizes), place.pairs()
+    )
+    return table
+
+
+def vocabulary_of(exp: Experiment) -> dict[str, list[str]]:
+    """All labelled names of each language: what lexical likeness is measured on."""
+    names = cldr.names(exp.languages)
+    return {code: list(own["name"]) for code, own in names.groupby("language")}
+
+
+def recompute(exp: Experiment) -> pd.DataFrame:
+    """Score the kept outputs again, without any model; equals the scores table row by row."""
+    place, rows = Place(exp), []
+    worker = Worker(exp)
+    for run in exp.runs():
+        of = task(run.task)
+        outputs = pd.read_parquet(place.outputs(run))
+        for (target, n), cell in outputs.groupby(["target", "n_target"], sort=False):
+            tests = worker.test(of, target)
+            rows += score_rows(run, of, target, int(n), list(cell["output"]), tests)
+    return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
