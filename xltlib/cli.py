@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,7 +75,7 @@ def build_parser() -> argparse.ArgumentParser:
     source.add_argument("--task", help="task in the scores (needed if there are several)")
     source.add_argument("--scores", type=Path, help="scores table (default: of the experiment)")
     source.add_argument("--experiment", default="embedded", help="whose scores, if not --scores")
-    source.add_argument("--model", default=None, help="model in the scores, if there are several")
+    source.add_argument("--model", default=None, help="model in the scores (default: tiny)")
     source.add_argument("--top", type=int, default=5, help="how many sources to show")
     source.add_argument("--json", action="store_true", help="print machine-readable output")
     source.set_defaults(do=do_recommend)
@@ -183,28 +184,71 @@ def do_similarity(chosen: argparse.Namespace) -> int:
 
 
 def do_recommend(chosen: argparse.Namespace) -> int:
-    """Rank the sources for a target."""
-    from xltlib import scores
-    from xltlib.experiment import load
+    """Rank the sources for a target, from the scores of an experiment or of a file."""
+    from xltlib import evidence
     from xltlib.languages import iso3
     from xltlib.recommend import recommend
+    from xltlib.scores import read
 
     target = iso3(chosen.target)
-    path = chosen.scores or load(chosen.experiment).folder / "scores.parquet"
-    if not path.is_file():
-        raise ValueError(
-            f"no scores at {path}: run `xlt run {chosen.experiment}` first, or give --scores FILE"
-        )
-    table = scores.read(path)
-    found = recommend(target, table, task=chosen.task, model=chosen.model)
+    if chosen.top < 1:
+        raise ValueError(f"--top {chosen.top}: show at least one source")
+    path, pairs = _tables(chosen)
+    table = evidence.one_metric(read(path))
+    models = sorted(table["model"].unique())
+    model = chosen.model or (evidence.MODEL if evidence.MODEL in models else None)
+    if model is None and len(models) > 1:
+        raise ValueError(f"{path} holds several models: add --model, one of {', '.join(models)}")
+    tasks = sorted(table["task"].unique())
+    if chosen.task is None and len(tasks) > 1:
+        raise ValueError(f"{path} holds several tasks: add --task, one of {', '.join(tasks)}")
+    if pairs is not None:
+        pairs = evidence.pairs_with(pairs, {*table["source"], *table["target"], target})
+    found = recommend(target, table, pairs, model=model, task=chosen.task)
     return _print_recommendation(found, chosen)
 
 
+def _tables(chosen: argparse.Namespace) -> tuple[Path, Any]:
+    """Path of the scores; the experiment's own pairs table where the scores are its own."""
+    from xltlib.experiment import load
+    from xltlib.similarity import read_pairs
+
+    if chosen.scores:
+        return chosen.scores, None
+    folder = load(chosen.experiment).folder
+    if not (folder / "scores.parquet").is_file():
+        raise ValueError(
+            f"no scores at {folder / 'scores.parquet'}: run `xlt run {chosen.experiment}` first, "
+            "or give --scores FILE"
+        )
+    pairs = folder / "pairs.parquet"
+    return folder / "scores.parquet", read_pairs(pairs) if pairs.is_file() else None
+
+
 def _print_recommendation(found: Any, chosen: argparse.Namespace) -> int:
+    """The table of sources, the set worth training together, and what it all rests on."""
+    shown = found.table.head(chosen.top)
+    steps = found.best_set[found.best_set["expected_best"].diff().fillna(1) > 0]  # those that help
     if chosen.json:
-        print(found.to_json())
-    else:
-        print(found.text(chosen.top))
+        report = {"target": found.target, **found.labels, "rests_on": found.rests_on}
+        for key, table in (("sources", shown), ("best_set", steps)):
+            report[key] = json.loads(table.to_json(orient="records"))
+        print(json.dumps(report))
+        return 0
+    from xltlib.languages import name
+
+    labels = ", ".join(f"{k} {v}" for k, v in found.labels.items())
+    print(f"Sources for {name(found.target)} ({found.target}); {labels}; scores of 0 to 100")
+    print(f"{'':4} {'source':28} {'score':>5}  {'90 % interval':13}  {'the best?':>9}")
+    for row in shown.itertuples(index=False):
+        source = f"{name(row.source)} ({row.source})"
+        how = "measured" if row.measured else f"{100 * row.low:.0f} to {100 * row.high:.0f}"
+        numbers = f"{100 * row.predicted:5.1f}  {how:13}  {100 * row.p_best:7.0f} %"
+        print(f"{row.rank:4} {source:28} {numbers}")
+        print(textwrap.fill(row.why, 88, initial_indent=" " * 5, subsequent_indent=" " * 5))
+    worth = [f"{name(r.source)} {100 * r.expected_best:.1f}" for r in steps.itertuples(index=False)]
+    print(f"Trained together, best score to expect with each added: {', '.join(worth)}")
+    print(f"Rests on {found.rests_on}")
     return 0
 
 

@@ -74,7 +74,7 @@ class PretrainSpec:
     lr: float = 3e-3
     noise: float = 0.3
     mean_span: float = 1.0
-    unit: str = "word"
+    unit: Literal["word", "piece"] = "word"
     seeds: tuple[int, ...] = (0,)
 
 
@@ -85,7 +85,7 @@ class FinetuneSpec:
     steps: int = 200
     batch: int = 32
     lr: float = 2e-3
-    freeze: str = "embeddings"
+    freeze: Literal["nothing", "embeddings", "encoder"] = "embeddings"
     scratch_steps: int = 200
     scratch_lr: float = 2e-3
     evaluations: int = 3
@@ -247,6 +247,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
     if dataclasses.is_dataclass(hint):
         return _build(hint, value, where)  # type: ignore[arg-type]
     origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        if value not in inner:
+            raise unknown(where, value, inner, "use one of these")
+        return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise ValueError(f"{where} must be a list, got {value!r}")

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, T5ForConditionalGeneration
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from xltlib.models import learning_rate
@@ -17,7 +17,6 @@ from xltlib.models import loss as loss_of
 from xltlib.predict import answers, encode
 from xltlib.pretrain import pad, plan_epoch
 from xltlib.tasks.base import Example, Task
-
 
 Freeze = Literal["nothing", "embeddings", "encoder"]
 
@@ -62,7 +61,7 @@ def trainable(model: PreTrainedModel, freeze: Freeze) -> list[torch.nn.Parameter
 
 
 def finetune(
-    model: PreTrainedModel,
+    model: T5ForConditionalGeneration,
     tokenizer: Tokenizer,
     task: Task,
     train: Sequence[Example],

@@ -12,9 +12,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from xltlib.pretrain import pad
 
 
-def encode(
-    tokenizer: Tokenizer, texts: Sequence[str], max_length: int = 128
-) -> list[np.ndarray]:
+def encode(tokenizer: Tokenizer, texts: Sequence[str], max_length: int = 128) -> list[np.ndarray]:
     """Token ids of each text, cut at `max_length`, ending in end-of-sequence."""
     rows = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
     return [np.array(row) for row in rows]

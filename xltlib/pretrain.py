@@ -102,11 +102,15 @@ class Sampler:
         lines = [line for own in text.values() for line in own]
         ids = tokenizer(lines, add_special_tokens=False)["input_ids"]
         starts = np.array(
-            [t.startswith("▁") for t in tokenizer.convert_ids_to_tokens(range(len(tokenizer)))]
+            [
+                t.startswith("▁")
+                for t in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+            ]
         )
         self.rows = [self._units(np.array(row[: recipe.max_length]), starts) for row in ids]
         self.n_tokens = sum(len(row) for row in ids)
-        self.sentinels = [tokenizer.convert_tokens_to_ids(f"<extra_id_{i}>") for i in range(16)]
+        vocabulary = tokenizer.get_vocab()
+        self.sentinels = [vocabulary[f"<extra_id_{i}>"] for i in range(16)]
         self.queue: list[list[int]] = []
 
     def _units(self, ids: np.ndarray, starts: np.ndarray) -> list[list[int]]:
@@ -135,7 +139,7 @@ class Sampler:
 def plan_epoch(
     lengths: Sequence[int], size: int, rng: np.random.Generator, window: int = 16
 ) -> list[list[int]]:
-    """Indices of one shuffled epoch in batches; within a window of batches like lengths go together."""
+    """One shuffled epoch in batches of indices; like lengths go together within a window."""
     order = rng.permutation(len(lengths))
     planned = []
     for at in range(0, len(order), window * size):

@@ -312,7 +312,7 @@ class Worker:
         return made, rows, outputs
 
     def go_on(self, model: Any, run: Run, of: Task, target: str, n: int) -> list[str]:
-        """Go on with `n` examples of the target; nothing is selected, no target data is held out."""
+        """Go on with `n` examples of the target; nothing is selected on target data."""
         from xltlib.finetune import FinetuneRecipe, finetune
 
         shot = self.exp.fewshot
@@ -394,7 +394,7 @@ def collect(exp: Experiment) -> pd.DataFrame:
 def vocabulary_of(exp: Experiment) -> dict[str, list[str]]:
     """All labelled names of each language: what lexical likeness is measured on."""
     names = cldr.names(exp.languages)
-    return {code: list(own["name"]) for code, own in names.groupby("language")}
+    return {str(code): list(own["name"]) for code, own in names.groupby("language")}
 
 
 def recompute(exp: Experiment) -> pd.DataFrame:
@@ -405,6 +405,6 @@ def recompute(exp: Experiment) -> pd.DataFrame:
         of = task(run.task)
         outputs = pd.read_parquet(place.outputs(run))
         for (target, n), cell in outputs.groupby(["target", "n_target"], sort=False):
-            tests = worker.test(of, target)
-            rows += score_rows(run, of, target, int(n), list(cell["output"]), tests)
+            tests = worker.test(of, str(target))
+            rows += score_rows(run, of, str(target), int(str(n)), list(cell["output"]), tests)
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))

@@ -1,4 +1,4 @@
-"""Real words of many languages without a download: the Unicode CLDR, as the package `babel` carries it.
+"""Real words of many languages without a download: the Unicode CLDR, as `babel` carries it.
 
 CLDR holds, for well over a hundred languages, what people there call countries, languages,
 currencies, cities and units, and how they write lists, dates, amounts and shares (Unicode CLDR,
@@ -44,7 +44,7 @@ Kind = Literal["territory", "language", "city", "unit"]
 Split = Literal["train", "validation", "test"]
 KINDS: tuple[str, ...] = get_args(Kind)
 SPLITS: tuple[str, ...] = get_args(Split)
-MOST = 90  # names of a kind; a model this small cannot come to know many more
+MOST = 80  # names of a kind; a model this small cannot come to know many more
 SIZES = {"territory": 257, "language": 180, "currency": 290, "city": 400, "unit": 186}
 SHARES = {"train": 0.42, "validation": 0.13, "test": 0.45}
 
@@ -136,7 +136,7 @@ def _own_names(code: str) -> tuple[tuple[str, str, str], ...]:
 
 
 def _kept(kind: str, key: str) -> bool:
-    """Whether a name belongs to the inventory: about MOST of each kind, the same in all languages."""
+    """Whether a name is in the inventory: about MOST of each kind, the same everywhere."""
     return _position("kept", f"{kind}/{key}") < MOST / SIZES[kind]
 
 
@@ -231,8 +231,8 @@ class _Writer:
         }
         self.writers: list[tuple[float, Callable[[], str]]] = [
             (0.42, self.note),
-            (0.32, self.mixed),
-            (0.16, self.same_kind),
+            (0.36, self.mixed),
+            (0.12, self.same_kind),
             (0.05, self.spoken),
             (0.05, self.money_of_land),
         ]
@@ -268,9 +268,9 @@ class _Writer:
 
     def mixed(self) -> str:
         """Oslo 14:30, Danish 73% and kilometres: several of them, some bare."""
-        kinds = self.rng.sample(list(self.formats), self.rng.choice([2, 2, 3]))
+        kinds = self.rng.sample(list(self.formats), self.rng.choice([2, 3, 3, 4]))
         elements = [
-            self.pick(kind)[0] if self.rng.random() < 0.25 else self.formats[kind]()
+            self.pick(kind)[0] if self.rng.random() < 0.15 else self.formats[kind]()
             for kind in kinds
         ]
         return fill(skeleton(self.loc, len(elements), self.rng, None), elements)
@@ -348,12 +348,14 @@ def lines(code: str, n: int, seed: int = 0) -> list[str]:
 
 # ---------------------------------------------------------------- labelled phrases
 
+BLANK = "_"
 MAX_WORDS = 16  # of a phrase; longer ones are drawn again
+_SLOTS = re.compile("[\ue000-\ue0ff]")
 _SLOT = 0xE000  # private-use characters stand for the names until they are filled in
 
 
 def skeleton(loc: Locale, n: int, rng: random.Random, number: str | None) -> str:
-    """A phrase with `n` open slots (and a number somewhere, if given), as this language writes it."""
+    """A phrase with `n` open slots (and a number, if given), as this language writes it."""
     slots = [chr(_SLOT + i) for i in range(n)]
     if number is not None:
         at = rng.randrange(n)
@@ -480,6 +482,7 @@ def phrases(
     *,
     kinds: Literal["same", "distinct"],
     size: tuple[int, int] = (2, 2),
+    blank: bool = False,
     seed: int = 0,
 ) -> list[Phrase]:
     """`n` labelled phrases of one language, all different.
@@ -491,6 +494,8 @@ def phrases(
         ``"distinct"``: every name is of another kind, and a number stands somewhere.
     size
         Fewest and most names in a phrase.
+    blank
+        Leave a place open behind every name, marked by `BLANK`.
     """
     check_split(split)
     everyone = tuple(language(c).code for c in languages)
@@ -507,6 +512,8 @@ def phrases(
         number = None if kinds == "same" else format_decimal(_numbers(rng, split), locale=loc)
         if len({key for _, key, _ in chosen}) == count:
             text = skeleton(loc, count, rng, clean(number) if number else None)
+            if blank:
+                text = _SLOTS.sub(rf"\g<0> {BLANK}", text)
             phrase = _place(code, text, chosen)
             if len(phrase.words) <= MAX_WORDS:
                 found.setdefault(phrase.text, phrase)

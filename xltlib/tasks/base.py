@@ -1,4 +1,4 @@
-"""What a task is: how an example becomes text, how text becomes an answer, how answers are scored."""
+"""What a task is: example -> text, text -> answer, answer -> score."""
 
 from __future__ import annotations
 

@@ -1,20 +1,22 @@
 """The three tasks on the embedded data, in the forms of the paper's three.
 
-=========  ===========================  =====================================================
-task       mirrors                      raw -> input -> target
-=========  ===========================  =====================================================
-``kind``   sentence classification      ``kind: Oslo and Lima`` -> ``CITY``
-``spans``  named entities               ``spans: <extra_id_0> Sri <extra_id_1> Lanka <extra_id_2> 7``
-                                        -> ``<extra_id_0> TERRITORY <extra_id_1> I <extra_id_2> O``
-``find``   extractive question answers  ``question: Lima context: <extra_id_0> Danish
-                                        <extra_id_1> or <extra_id_2> Oslo``
-                                        -> ``<extra_id_2> <extra_id_2>``
-=========  ===========================  =====================================================
+* `kind` mirrors sentence classification:
+  ``Oslo <extra_id_0> and Lima <extra_id_0>`` -> ``<extra_id_0> CITY``
+* `spans` mirrors named entities:
+  ``Sri <extra_id_0> Lanka <extra_id_1> 7 <extra_id_2>`` ->
+  ``<extra_id_0> TERRITORY <extra_id_1> I <extra_id_2> O``
+* `find` mirrors extractive question answering:
+  ``14:30: Danish <extra_id_0> or Oslo <extra_id_1>`` ->
+  ``CITY <extra_id_0> LANGUAGE <extra_id_1> CITY``
 
-`spans` is the "sentinel + tag, simplified inside" form of Raman et al. 2022 (arXiv 2203.08378):
-words are numbered by sentinels, the output says a tag for each, and nothing need be copied. In
-`find` the question is a name, and the answer is the name in the context that is *the same kind of
-thing*, said as the sentinels of its first and last word.
+All are cloze tasks: the blank behind a name is the one that pre-training filled with what the name
+is met with, and fine-tuning teaches to fill it with a label. `spans` is the "sentinel + tag,
+simplified inside" form of Raman et al. 2022 (arXiv 2203.08378): words are numbered by sentinels,
+the output says a tag for each, and nothing need be copied. In `find` the question is a cue (a time
+of day, a share, a year, a count) and the answer is the name in the context that goes with it. The
+output shows its work: what is asked for, then what each name is; the answer is the first name that
+is what is asked for. (Pointing at once, by a sentinel alone, is learnt too late for a model this
+small: near chance after 300 steps.)
 """
 
 from __future__ import annotations
@@ -63,10 +65,12 @@ def number_tags(tags: Sequence[str]) -> str:
 
 
 def kind_source(
-    languages: Sequence[str], code: str, split: str, n: int, seed: int = 0
+    languages: Sequence[str], code: str, split: cldr.Split, n: int, seed: int = 0
 ) -> list[Example]:
-    """Three names of one kind, joined as the language joins them; label = the kind."""
-    found = cldr.phrases(languages, code, split, n, kinds="same", size=(3, 3), seed=seed)
+    """Four names of one kind, joined as the language joins them, a blank behind each."""
+    found = cldr.phrases(
+        languages, code, split, n, kinds="same", size=(4, 4), blank=True, seed=seed
+    )
     return [
         Example(
             f"{p.language}-{split}-{i}", p.language, {"text": p.text, "label": p.elements[0].kind}
@@ -77,11 +81,11 @@ def kind_source(
 
 def kind_preprocess(example: Example) -> tuple[str, str]:
     """
-    >>> kind_preprocess(Example("0", "eng", {"text": "Oslo and Lima", "label": "city"}))
-    ('kind: Oslo and Lima', 'CITY')
+    >>> kind_preprocess(Example("0", "eng", {"text": "Oslo _ and Lima _", "label": "city"}))
+    ('Oslo <extra_id_0> and Lima <extra_id_0>', '<extra_id_0> CITY')
     """
     return (
-        f"{example.fields['text']} {sentinel(0)}",
+        example.fields["text"].replace(cldr.BLANK, sentinel(0)),
         f"{sentinel(0)} {LABELS[example.fields['label']]}",
     )
 
@@ -89,7 +93,7 @@ def kind_preprocess(example: Example) -> tuple[str, str]:
 def kind_postprocess(output: str, example: Example) -> str | None:
     """The label named by the output, or None.
 
-    >>> kind_postprocess("CITY", Example("0", "eng", {}))
+    >>> kind_postprocess("<extra_id_0> CITY", Example("0", "eng", {}))
     'city'
     """
     said = output.removeprefix(sentinel(0)).strip()
@@ -120,7 +124,7 @@ def accuracy(answer: str | None, example: Example) -> tuple[float, float]:
 
 
 def spans_source(
-    languages: Sequence[str], code: str, split: str, n: int, seed: int = 0
+    languages: Sequence[str], code: str, split: cldr.Split, n: int, seed: int = 0
 ) -> list[Example]:
     """Running phrases of three or four names of different kinds and a number."""
     found = cldr.phrases(languages, code, split, n, kinds="distinct", size=(2, 3), seed=seed)
@@ -173,7 +177,7 @@ def spans_of(tags: Sequence[str]) -> list[tuple[int, int, str]]:
 def spans_preprocess(example: Example) -> tuple[str, str]:
     """
     >>> spans_preprocess(Example("0", "eng", {"words": ["Oslo", "7"], "spans": [(0, 1, "city")]}))
-    ('spans: <extra_id_0> Oslo <extra_id_1> 7', '<extra_id_0> CITY <extra_id_1> O')
+    ('Oslo <extra_id_0> 7 <extra_id_1>', '<extra_id_0> CITY <extra_id_1> O')
     """
     words = example.fields["words"][:MAX_WORDS]
     tags = tags_of(len(example.fields["words"]), example.fields["spans"])
@@ -214,10 +218,10 @@ def span_f1(answer: list[tuple[int, int, str]] | None, example: Example) -> tupl
 
 
 def find_source(
-    languages: Sequence[str], code: str, split: str, n: int, seed: int = 0
+    languages: Sequence[str], code: str, split: cldr.Split, n: int, seed: int = 0
 ) -> list[Example]:
-    """A phrase with four names of different kinds, asked about by another name of one kind."""
-    found = cldr.phrases(languages, code, split, n, kinds="distinct", size=(3, 3), seed=seed)
+    """A phrase with four names of different kinds; asked is what one of them is met with."""
+    found = cldr.phrases(languages, code, split, n, kinds="distinct", size=(4, 4), seed=seed)
     asked = cldr.questions(code, split, found, seed=seed)
     return [
         Example(
@@ -226,8 +230,8 @@ def find_source(
             {
                 "question": cue,
                 "words": list(p.words),
-                "answer": (wanted.start, wanted.stop),
-                "kind": wanted.kind,
+                "spans": [(e.start, e.stop, e.kind) for e in p.elements],
+                "answer": p.elements.index(wanted),
             },
         )
         for i, (p, (cue, wanted)) in enumerate(zip(found, asked, strict=True))
@@ -236,23 +240,20 @@ def find_source(
 
 def find_preprocess(example: Example) -> tuple[str, str]:
     """
-    >>> find_preprocess(Example("0", "eng", {"question": "Lima", "words": ["Danish", "or", "Oslo"],
-    ...                                      "answer": (2, 3)}))
-    ('question: Lima context: <extra_id_0> Danish <extra_id_1> or <extra_id_2> Oslo', \
-'<extra_id_2> <extra_id_2>')
+    >>> find_preprocess(Example("0", "eng", {"question": "14:30", "words": ["Danish", "or", "Oslo"],
+    ...     "spans": [(0, 1, "language"), (2, 3, "city")], "answer": 1}))
+    ('14:30: Danish <extra_id_0> or Oslo <extra_id_1>', \
+'CITY <extra_id_0> LANGUAGE <extra_id_1> CITY')
     """
     fields = example.fields
-    start, stop = fields["answer"]
-    context = number_words(fields["words"][:MAX_WORDS])
+    context = list(fields["words"])
+    for i, (_, stop, _) in reversed(list(enumerate(fields["spans"]))):
+        context.insert(stop, sentinel(i))
+    kinds = [LABELS[kind] for _, _, kind in fields["spans"]]
     return (
-        f"question: {fields['question']} context: {context}",
-        f"{LABELS[fields['kind']]} {sentinel(start)} {sentinel(stop - 1)}",
+        f"{fields['question']}: {' '.join(context)}",
+        f"{kinds[fields['answer']]} {number_tags(kinds)}",
     )
-
-
-def find_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
-    """Questions dealt out anew among the contexts."""
-    return _dealt(examples, "question", seed)
 
 
 def answer_text(words: Sequence[str]) -> str:
@@ -264,38 +265,44 @@ def answer_text(words: Sequence[str]) -> str:
     return " ".join(words).strip(string.punctuation + "،؛–«»؟ ")
 
 
-def find_postprocess(output: str, example: Example) -> str | None:
-    """The span of the context that the output names, or None."""
-    said = [int(i) for i in _SENTINEL.findall(output)]
-    n = min(len(example.fields["words"]), MAX_WORDS)
-    if len(said) != 2 or not said[0] <= said[1] < n:
-        return None
-    return answer_text(example.fields["words"][said[0] : said[1] + 1])
-
-
-def _gold(example: Example) -> str:
-    start, stop = example.fields["answer"]
+def _span_text(example: Example, which: int) -> str:
+    start, stop, _ = example.fields["spans"][which]
     return answer_text(example.fields["words"][start:stop])
+
+
+def find_postprocess(output: str, example: Example) -> str | None:
+    """The first name said to be of the kind that is said to be asked for; None without one."""
+    asked, *parts = _SENTINEL.split(output)
+    said = {int(i): tag.strip() for i, tag in zip(parts[::2], parts[1::2], strict=True)}
+    for i in range(len(example.fields["spans"])):
+        if asked.strip() in LABELS.values() and said.get(i) == asked.strip():
+            return _span_text(example, i)
+    return None
+
+
+def find_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
+    """Kinds dealt out anew among the names of each context, and answers among the questions."""
+    random_ = random.Random(f"shuffle/{seed}")
+    dealt = []
+    for e in spans_shuffle(examples, seed):
+        answer = random_.randrange(len(e.fields["spans"]))
+        dealt.append(replace(e, fields={**e.fields, "answer": answer}))
+    return dealt
 
 
 def exact_match(answer: str | None, example: Example) -> tuple[float, float]:
     """1 where the answer is the right span's text (Rajpurkar et al. 2016)."""
-    return float(answer == _gold(example)), 1.0
+    return float(answer == _span_text(example, example.fields["answer"])), 1.0
 
 
 def token_f1(answer: str | None, example: Example) -> tuple[float, float]:
     """F1 over the words of answer and right answer (Rajpurkar et al. 2016)."""
-    said, gold = Counter((answer or "").split()), Counter(_gold(example).split())
+    said = Counter((answer or "").split())
+    gold = Counter(_span_text(example, example.fields["answer"]).split())
     return 2.0 * (said & gold).total() / max(said.total() + gold.total(), 1), 1.0
 
 
-def _uniform_spans() -> float:
-    """Chance for spans: right borders, kinds dealt out at random over one phrase's names."""
-    return 1 / len(cldr.KINDS)
-
-
-PROMPTS = ("kind:", "spans:", "question:", "context:")
-WORDS: tuple[str, ...] = (*PROMPTS, *LABELS.values(), INSIDE, OUTSIDE)
+WORDS: tuple[str, ...] = (*LABELS.values(), INSIDE, OUTSIDE)
 
 TASKS: dict[str, Task] = {
     "kind": Task(
@@ -318,7 +325,7 @@ TASKS: dict[str, Task] = {
         spans_preprocess,
         spans_postprocess,
         {"span_f1": span_f1},
-        _uniform_spans(),
+        1 / len(cldr.KINDS),  # right borders, kinds at random: generous to chance
         2 * MAX_WORDS + 1,
         spans_shuffle,
     ),
@@ -331,7 +338,7 @@ TASKS: dict[str, Task] = {
         find_postprocess,
         {"exact_match": exact_match, "token_f1": token_f1},
         1 / len(cldr.KINDS),
-        4,
+        11,
         find_shuffle,
     ),
 }

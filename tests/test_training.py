@@ -1,0 +1,426 @@
+"""Training: what is hidden can be put back, the numbers are the library's own, and models learn."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="training needs xltlib[train]")
+
+from xltlib.data import cldr  # noqa: E402
+from xltlib.finetune import FinetuneRecipe, finetune, plan_batches, trainable  # noqa: E402
+from xltlib.models import (  # noqa: E402
+    ModelShape,
+    build,
+    health,
+    learning_rate,
+    load,
+    loss,
+    n_parameters,
+    save,
+    train_tokenizer,
+)
+from xltlib.predict import answers, batches, encode, greedy  # noqa: E402
+from xltlib.pretrain import (  # noqa: E402
+    PretrainRecipe,
+    Sampler,
+    pad,
+    plan_epoch,
+    pretrain,
+    span_corrupt,
+)
+from xltlib.tasks import TASKS, task  # noqa: E402
+from xltlib.tasks.embedded import WORDS  # noqa: E402
+
+LANGUAGES = ("eng", "rus")
+SHAPE = ModelShape(vocab_size=400, d_model=32, d_ff=64, n_heads=4, n_encoder=2, n_decoder=1)
+SENTINELS = list(range(1000, 1032))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def text() -> dict[str, list[str]]:
+    return {code: cldr.lines(code, 400) for code in LANGUAGES}
+
+
+@pytest.fixture(scope="module")
+def tokenizer(text):
+    return train_tokenizer([line for own in text.values() for line in own], 400, WORDS)
+
+
+@pytest.fixture
+def model(tokenizer):
+    return build(SHAPE, tokenizer, seed=0)
+
+
+# ---------------------------------------------------------------- vocabulary
+
+
+def test_tokenizer_training_is_deterministic(text, tokenizer) -> None:
+    again = train_tokenizer([line for own in text.values() for line in own], 400, WORDS)
+    assert again.get_vocab() == tokenizer.get_vocab()
+    assert again("Oslo 14:30")["input_ids"] == tokenizer("Oslo 14:30")["input_ids"]
+
+
+def test_prompts_labels_and_sentinels_are_one_token_each(tokenizer) -> None:
+    for word in (*WORDS, "<extra_id_0>", "<extra_id_31>"):
+        ids = tokenizer(word, add_special_tokens=False)["input_ids"]
+        assert len(ids) == 1 and ids != [tokenizer.unk_token_id], word
+
+
+def test_text_comes_back_from_its_tokens(text, tokenizer) -> None:
+    for own in text.values():
+        for line in own[:50]:
+            ids = tokenizer(line, add_special_tokens=False)["input_ids"]
+            assert tokenizer.unk_token_id not in ids
+            assert tokenizer.decode(ids) == line
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_target_texts_come_back_from_their_tokens(name: str, tokenizer) -> None:
+    """Decoding must put back exactly the spaces that the answer is read by."""
+    of = task(name)
+    examples = of.source(LANGUAGES, "rus", "test", 40, 0)
+    rows = [tokenizer(of.preprocess(e)[1])["input_ids"] for e in examples]
+    decoded = [t.split("</s>")[0].strip() for t in tokenizer.batch_decode(rows)]
+    scores = of.evaluate(decoded, examples)
+    assert scores[of.metric].score == 1.0 and scores["illegal"].score == 0.0
+
+
+# ---------------------------------------------------------------- span corruption
+
+
+class Fixed:
+    """A generator that gives what it is told to."""
+
+    def __init__(self, jitter: float, cuts: list[list[int]]) -> None:
+        self.jitter, self.cuts = jitter, cuts
+
+    def uniform(self, low: float, high: float) -> float:
+        return self.jitter
+
+    def integers(self, low: int, high: int, size: int) -> np.ndarray:
+        cuts = np.array(self.cuts.pop(0), dtype=int)
+        assert len(cuts) == size and ((low <= cuts) & (cuts < high)).all()
+        return cuts
+
+
+def test_span_corruption_of_the_docstring() -> None:
+    """A B C D E with B C hidden (Raffel et al. 2020, figure 2)."""
+    rng = Fixed(0.0, [[], [1]])  # one span of two; one unit shown before it
+    units = [[10], [11], [12], [13], [14]]
+    source, target = span_corrupt(units, rng, SENTINELS, noise=0.4, mean_span=2.0)  # type: ignore
+    assert source.tolist() == [10, 1000, 13, 14, 1]
+    assert target.tolist() == [1000, 11, 12, 1001, 1]
+
+
+def test_span_corruption_hides_whole_units() -> None:
+    rng = Fixed(0.0, [[0], [1, 1]])
+    units = [[10, 11], [12], [13, 14, 15], [16]]
+    source, target = span_corrupt(units, rng, SENTINELS, noise=0.5, mean_span=1.0)  # type: ignore
+    # two spans of one word each: the second is beside the first
+    assert source.tolist() == [10, 11, 1000, 1001, 16, 1]
+    assert target.tolist() == [1000, 12, 1001, 13, 14, 15, 1002, 1]
+
+
+def restored(source: list[int], target: list[int]) -> list[int]:
+    """Put every hidden span back in its place."""
+    spans: dict[int, list[int]] = {}
+    for token in target:
+        if token in SENTINELS:
+            spans[mark := token] = []
+        else:
+            spans[mark].append(token)
+    full: list[int] = []
+    for token in source:
+        full += spans.pop(token) if token in SENTINELS else [token]
+    (last,) = spans  # the closing sentinel hides nothing
+    assert spans[last] == []
+    return full
+
+
+@pytest.mark.parametrize("noise, mean_span", [(0.15, 3.0), (0.3, 1.0), (0.5, 2.0), (0.95, 1.0)])
+def test_span_corruption_loses_nothing(noise: float, mean_span: float) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(300):
+        n = int(rng.integers(1, 40))
+        units = [rng.integers(10, 900, rng.integers(1, 4)).tolist() for _ in range(n)]
+        source, target = span_corrupt(units, rng, SENTINELS, noise=noise, mean_span=mean_span)
+        assert source[-1] == target[-1] == 1
+        marks = [t for t in target if t in SENTINELS]
+        assert marks == SENTINELS[: len(marks)]  # in order, each once
+        whole = [i for unit in units for i in unit]
+        assert restored(source[:-1].tolist(), target[:-1].tolist()) == whole
+
+
+def test_span_corruption_hides_the_share_it_is_told() -> None:
+    rng = np.random.default_rng(0)
+    units = [[i] for i in range(10, 30)]
+    pairs = [span_corrupt(units, rng, SENTINELS, noise=0.3, mean_span=1.5) for _ in range(2000)]
+    hidden = [sum(t < 1000 for t in target) - 1 for _, target in pairs]
+    spans = [sum(t >= 1000 for t in target) - 1 for _, target in pairs]
+    # 6 of 20 with a rounding of +-1/2: standard error of the mean under 0.02
+    assert np.mean(hidden) == pytest.approx(6, abs=0.05)
+    assert np.mean(spans) == pytest.approx(4, abs=0.1)
+    # every unit is as likely hidden as another, the ends somewhat less sharply
+    share = np.mean([[u not in source for (u,) in units] for source, _ in pairs], axis=0)
+    assert share.min() > 0.15 and share.max() < 0.45
+
+
+def test_the_sampler_hides_words_of_one_line_at_a_time(text, tokenizer) -> None:
+    sampler = Sampler(text, tokenizer, PretrainRecipe(batch=16))
+    source, target = sampler.batch(np.random.default_rng(0))
+    assert source.shape[0] == target.shape[0] == 16
+    lines = {line for own in text.values() for line in own}
+    marks = {tokenizer.convert_tokens_to_ids(f"<extra_id_{i}>") for i in range(32)}
+    for ids, labels in zip(source.tolist(), target.tolist(), strict=True):
+        spans: dict[int, list[int]] = {}
+        for token in labels:
+            if token in marks:
+                spans[mark := token] = []
+            elif token not in (-100, 1):
+                spans[mark].append(token)
+        whole = [j for i in ids if i > 1 for j in (spans[i] if i in marks else [i])]
+        assert tokenizer.decode(whole) in lines
+        for span in spans.values():  # words whole: a hidden span starts where a word starts
+            assert not span or tokenizer.convert_ids_to_tokens(span[0]).startswith("▁")
+
+
+def test_an_epoch_meets_every_line_once() -> None:
+    rng = np.random.default_rng(0)
+    lengths = rng.integers(1, 50, 1000).tolist()
+    planned = plan_epoch(lengths, 32, rng)
+    assert sorted(i for group in planned for i in group) == list(range(1000))
+    spread = np.mean([np.ptp([lengths[i] for i in group]) for group in planned])
+    assert spread < 10  # of 49: like lengths go together, so little is padding
+
+
+def test_batches_of_fine_tuning() -> None:
+    planned = plan_batches([3] * 50, 16, 20, seed=0)
+    assert len(planned) == 20
+    assert planned == plan_batches([3] * 50, 16, 20, seed=0) != plan_batches([3] * 50, 16, 20, 1)
+    assert [sorted(b) for b in batches([np.zeros(n) for n in (5, 1, 3, 2)], 2)] == [[1, 3], [0, 2]]
+
+
+# ---------------------------------------------------------------- learning rate, loss, decoding
+
+
+def test_learning_rate() -> None:
+    rates = [learning_rate(step, 200, 1e-3) for step in range(200)]
+    assert rates[0] == pytest.approx(1e-4)  # a tenth of the ten steps of warm-up
+    assert rates[9] == rates[10] == pytest.approx(1e-3) == max(rates)
+    assert rates[105] == pytest.approx(1e-3 * 0.55)  # half-way down the cosine, of 1 to 0.1
+    assert rates[-1] == pytest.approx(1e-4, rel=0.01)
+    assert all(a > b for a, b in zip(rates[10:], rates[11:], strict=False))
+    assert learning_rate(0, 1, 1e-3) == pytest.approx(1e-3)
+
+
+@pytest.fixture
+def pair(tokenizer) -> tuple:
+    """Return inputs and labels of different lengths, so that there is padding in both."""
+    of = task("spans")
+    examples = of.source(LANGUAGES, "eng", "train", 12, 0)
+    texts = [of.preprocess(e) for e in examples]
+    source, target = ([encode(tokenizer, own) for own in zip(*texts, strict=True)])
+    assert len({len(row) for row in source}) > 1 < len({len(row) for row in target})
+    return pad(source, 0), pad(target, -100)
+
+
+def test_loss_is_the_model_s_own(model, pair) -> None:
+    source, labels = pair
+    model.eval()
+    with torch.no_grad():
+        wanted = model(input_ids=source, attention_mask=source != 0, labels=labels).loss
+        assert loss(model, source, labels).item() == pytest.approx(wanted.item(), rel=1e-5)
+    uniform = math.log(model.config.vocab_size)
+    assert wanted.item() == pytest.approx(uniform, rel=0.25)  # a fresh model knows nothing
+
+
+def test_gradients_are_the_model_s_own(model, pair) -> None:
+    source, labels = pair
+    model(input_ids=source, attention_mask=source != 0, labels=labels).loss.backward()
+    wanted = {n: p.grad.clone() for n, p in model.named_parameters()}
+    model.zero_grad()
+    loss(model, source, labels).backward()
+    for name, weight in model.named_parameters():
+        torch.testing.assert_close(weight.grad, wanted[name], rtol=1e-3, atol=1e-6)
+
+
+def test_greedy_is_generate_token_for_token(model, pair) -> None:
+    source, labels = pair
+    model.eval()
+    with torch.no_grad():  # a livelier fresh model: rows end at different steps
+        model.lm_head.weight.mul_(20)
+        model.lm_head.weight[1] += 0.3
+    said = greedy(model, source, 12)
+    wanted = model.generate(
+        input_ids=source,
+        attention_mask=source != 0,
+        max_new_tokens=12,
+        do_sample=False,
+        num_beams=1,
+        decoder_start_token_id=0,
+    )[:, 1:]
+    assert said.shape[1] <= 12
+    assert len(set(map(tuple, said.tolist()))) > 3
+    torch.testing.assert_close(said, wanted, rtol=0, atol=0)
+
+
+def test_answers_do_not_depend_on_the_batch(model, pair, tokenizer) -> None:
+    rows = [row[row != 0].numpy() for row in pair[0]]
+    together = answers(model, tokenizer, rows, max_target=8)
+    assert together == answers(model, tokenizer, rows, max_target=8, batch=1)
+    assert together == answers(model, tokenizer, rows[::-1], max_target=8)[::-1]
+    assert not any("<pad>" in said or "</s>" in said for said in together)
+
+
+# ---------------------------------------------------------------- the model
+
+
+def test_fresh_models_are_healthy_untied_and_the_seed_s_own(tokenizer, model) -> None:
+    again, other = build(SHAPE, tokenizer, seed=0), build(SHAPE, tokenizer, seed=1)
+    for (name, one), two in zip(model.named_parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, two), name
+    assert not torch.equal(model.shared.weight, other.shared.weight)
+    assert model.lm_head.weight.data_ptr() != model.shared.weight.data_ptr()
+    assert abs(health(model)["cosine"]) < 0.02
+    assert health(model)["participation"] > 0.85 * SHAPE.d_model
+    tied = sum({p.data_ptr(): p.numel() for p in model.parameters()}.values())
+    assert n_parameters(model) == tied
+
+
+def test_health_sees_a_collapse(model) -> None:
+    with torch.no_grad():
+        model.shared.weight.copy_(model.shared.weight * 0.01 + model.shared.weight[5])
+    found = health(model)
+    assert found["cosine"] > 0.99
+    assert found["participation"] > 1
+
+
+def test_save_and_load_keep_every_weight(tmp_path: Path, model, tokenizer, pair) -> None:
+    """`transformers` 5 ties output and input embeddings unless the saved config says not to."""
+    with torch.no_grad():
+        model.lm_head.weight.normal_()
+    save(model, tokenizer, tmp_path)
+    assert not list(tmp_path.glob("*.bin")) and list(tmp_path.glob("*.safetensors"))
+    back, vocabulary = load(tmp_path)
+    saved = model.state_dict()
+    assert back.state_dict().keys() == saved.keys()
+    for name, weight in back.state_dict().items():
+        assert torch.equal(weight, saved[name]), name
+    assert not torch.equal(back.lm_head.weight, back.shared.weight)
+    assert vocabulary.get_vocab() == tokenizer.get_vocab()
+    with torch.no_grad():
+        assert loss(back.eval(), *pair) == loss(model.eval(), *pair)
+    text = "Oslo <extra_id_0> CITY 73%"
+    assert vocabulary(text)["input_ids"] == tokenizer(text)["input_ids"]
+
+
+@pytest.mark.parametrize(
+    "freeze, frozen",
+    [("nothing", ()), ("embeddings", ("shared.",)), ("encoder", ("shared.", "encoder."))],
+)
+def test_freezing(model, freeze, frozen) -> None:
+    trained = {id(p) for p in trainable(model, freeze)}
+    for name, weight in model.named_parameters():
+        assert (id(weight) in trained) == (not name.startswith(frozen) if frozen else True), name
+    assert len({id(p) for p in trainable(model, "nothing")}) == len(list(model.parameters()))
+
+
+# ---------------------------------------------------------------- learning
+
+
+def test_pretraining_learns_and_repeats_itself(text, tokenizer) -> None:
+    recipe = PretrainRecipe(steps=40, batch=16, lr=3e-3)
+
+    def run(seed: int) -> tuple[list[dict[str, float]], dict]:
+        model = build(SHAPE, tokenizer, seed)
+        log = pretrain(model, Sampler(text, tokenizer, recipe), recipe, seed=seed, every=10)
+        return log, model.state_dict()
+
+    (log, weights), (log_again, weights_again) = run(0), run(0)
+    assert [row["step"] for row in log] == [10, 20, 30, 40]
+    assert [row["loss"] for row in log] == [row["loss"] for row in log_again]
+    assert all(torch.equal(weights[n], weights_again[n]) for n in weights)
+    assert log[-1]["loss"] < 0.8 * log[0]["loss"]
+    assert run(1)[0][-1]["loss"] != log[-1]["loss"]
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_tiny_model_can_learn_32_examples_by_heart(name: str, tokenizer) -> None:
+    of = task(name)
+    examples = of.source(LANGUAGES, "eng", "train", 32, 0)
+    shape = ModelShape(vocab_size=400, d_model=64, d_ff=128, n_encoder=2, n_decoder=1)
+    recipe = FinetuneRecipe(
+        steps=OVERFIT_STEPS[name], batch=32, lr=4e-3, evaluations=4, freeze="nothing"
+    )
+    seen: list[float] = []
+    found = finetune(
+        build(shape, tokenizer, seed=0),
+        tokenizer,
+        of,
+        examples,
+        examples,
+        recipe,
+        progress=lambda step, loss: seen.append(loss),
+    )
+    assert found.validation >= 0.95
+    assert len(seen) == len(found.log) == recipe.steps
+    assert found.log[-1]["loss"] < 0.2 * found.log[0]["loss"]
+
+
+OVERFIT_STEPS = {"kind": 60, "spans": 150, "find": 250}
+
+
+def test_the_kept_weights_are_those_best_on_validation(tokenizer, model, monkeypatch) -> None:
+    """Scores that fall after the first look: the first weights must come back."""
+    from xltlib import finetune as module
+
+    shown, weights = iter([0.9, 0.5, 0.1]), []
+
+    def evaluate(model, *rest):
+        weights.append(model.lm_head.weight.detach().clone())
+        return next(shown), []
+
+    monkeypatch.setattr(module, "evaluate", evaluate)
+    of = task("kind")
+    train = of.source(LANGUAGES, "eng", "train", 16, 0)
+    recipe = FinetuneRecipe(steps=6, batch=8, evaluations=3)
+    found = finetune(model, tokenizer, of, train, train, recipe)
+    assert (found.validation, found.step) == (0.9, 2)
+    assert [row["step"] for row in found.log if "validation" in row] == [2, 4, 6]
+    assert torch.equal(model.lm_head.weight, weights[0])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_frozen_embeddings_do_not_move(tokenizer, model) -> None:
+    of = task("kind")
+    train = of.source(LANGUAGES, "eng", "train", 16, 0)
+    before = model.shared.weight.detach().clone(), model.lm_head.weight.detach().clone()
+    recipe = FinetuneRecipe(steps=3, batch=8, evaluations=0, freeze="embeddings")
+    found = finetune(model, tokenizer, of, train, [], recipe)
+    assert torch.equal(model.shared.weight, before[0])
+    assert not torch.equal(model.lm_head.weight, before[1])
+    assert found.step == 0 and not any("validation" in row for row in found.log)
+
+
+def test_training_stops_at_a_loss_that_is_no_number(text, tokenizer, model) -> None:
+    with torch.no_grad():
+        model.lm_head.weight.fill_(float("nan"))
+    recipe = PretrainRecipe(steps=3, batch=4)
+    with pytest.raises(FloatingPointError, match="pre-training loss is nan at step 0"):
+        pretrain(model, Sampler(text, tokenizer, recipe), recipe)
+    of = task("kind")
+    train = of.source(LANGUAGES, "eng", "train", 8, 0)
+    with pytest.raises(FloatingPointError, match="fine-tuning loss is nan at step 1"):
+        finetune(model, tokenizer, of, train, train, FinetuneRecipe(steps=3, batch=4))

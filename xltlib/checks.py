@@ -1,0 +1,404 @@
+"""Looking inside: what the data give away, what a model knows before and after it is taught.
+
+None of this changes a score. The chapters use it to ask whether the scores mean what they seem to:
+can a label be read off a name's length; does any name stand in two splits; has pre-training put
+the kinds of names in the same places in every language; what are a fine-tuned model's mistakes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from xltlib.data import cldr
+from xltlib.experiment import Experiment
+from xltlib.tasks import Example, Task, task
+from xltlib.tasks.embedded import answer_text, sentinel, tags_of
+
+Array = npt.NDArray[np.float64]
+ILLEGAL = "no legal answer"
+
+
+# ---------------------------------------------------------------- what the data give away
+
+
+def sample(
+    of: Task, languages: Sequence[str], code: str, split: str, n: int, seed: int = 0
+) -> list[Example]:
+    """`n` labelled examples of a task in one language (a short form of `Task.source`)."""
+    return of.source(tuple(languages), code, split, n, seed)
+
+
+def overlap(names: pd.DataFrame) -> pd.DataFrame:
+    """Names that two splits share, over all languages together: there must be none.
+
+    Parameters
+    ----------
+    names
+        The table of `xltlib.data.cldr.names`: language, kind, id, name, split.
+
+    Returns
+    -------
+    DataFrame
+        ``first, second, shared_ids, shared_spellings`` for every two splits; upper and lower case
+        count as one spelling.
+    """
+    ids = {s: set(zip(g["kind"], g["id"], strict=True)) for s, g in names.groupby("split")}
+    spelt = {s: set(g["name"].str.casefold()) for s, g in names.groupby("split")}
+    rows = [
+        (a, b, len(ids[a] & ids[b]), len(spelt[a] & spelt[b]))
+        for i, a in enumerate(cldr.SPLITS)
+        for b in cldr.SPLITS[i + 1 :]
+        if a in ids and b in ids
+    ]
+    return pd.DataFrame(rows, columns=["first", "second", "shared_ids", "shared_spellings"])
+
+
+def shape(text: str) -> dict[str, float]:
+    """All that is left of a text when its letters cannot be told apart: lengths and punctuation.
+
+    >>> shape("Sri Lanka, Oslo")["words"], shape("Sri Lanka, Oslo")["sign ,"]
+    (3.0, 1.0)
+    """
+    words = text.replace(cldr.BLANK, " ").split()
+    lengths = [len(w) for w in words] or [0]
+    signs = Counter(c for c in text if unicodedata.category(c)[0] in "PS" and c != cldr.BLANK)
+    return {
+        "characters": float(sum(lengths)),
+        "words": float(len(words)),
+        "longest": float(max(lengths)),
+        "shortest": float(min(lengths)),
+        **{f"sign {sign}": float(n) for sign, n in signs.items()},
+    }
+
+
+def labelled_texts(of: Task, examples: Iterable[Example]) -> list[tuple[str, str]]:
+    """(text, kind) of what a task asks about: whole phrases, marked names, or answers."""
+    rows: list[tuple[str, str]] = []
+    for fields in (e.fields for e in examples):
+        if of.name == "kind":
+            rows.append((fields["text"], fields["label"]))
+        elif of.name == "spans":
+            rows += [(" ".join(fields["words"][a:b]), kind) for a, b, kind in fields["spans"]]
+        else:
+            start, stop, kind = fields["spans"][fields["answer"]]
+            rows.append((" ".join(fields["words"][start:stop]), kind))
+    return rows
+
+
+def shape_score(
+    train: Sequence[tuple[str, str]], test: Sequence[tuple[str, str]], seed: int = 0
+) -> float:
+    """Accuracy of a forest of trees that sees nothing but the `shape` of (text, label) pairs.
+
+    Extremely randomised trees (Geurts et al. 2006) find any dependence on a few numbers, not only
+    a straight one; leaves of ten keep them from learning single texts by heart.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier
+    from sklearn.feature_extraction import DictVectorizer
+    from sklearn.pipeline import make_pipeline
+
+    trees = ExtraTreesClassifier(60, min_samples_leaf=10, random_state=seed)
+    model = make_pipeline(DictVectorizer(sparse=False), trees)
+    model.fit([shape(text) for text, _ in train], [label for _, label in train])
+    return float(model.score([shape(text) for text, _ in test], [label for _, label in test]))
+
+
+def shape_floor(
+    tasks: Sequence[str], languages: Sequence[str], *, n_train: int = 600, n_test: int = 400
+) -> pd.DataFrame:
+    """How far length and punctuation alone tell the kind of a name, task by task, unseen names.
+
+    Returns
+    -------
+    DataFrame
+        ``task, language, accuracy, chance, n_test``: trained and tested in the same language, which
+        is the easiest case.
+    """
+    rows = []
+    for of in map(task, tasks):
+        for code in languages:
+            train, test = (
+                labelled_texts(of, sample(of, languages, code, split, n))
+                for split, n in (("train", n_train), ("test", n_test))
+            )
+            rows.append((of.name, code, shape_score(train, test), 1 / len(cldr.KINDS), len(test)))
+    return pd.DataFrame(rows, columns=["task", "language", "accuracy", "chance", "n_test"])
+
+
+def mean_over_languages(table: pd.DataFrame, value: str, by: str = "task") -> pd.DataFrame:
+    """Mean with a 95 % interval (Student's t) over languages: ``mean, low, high, n``."""
+    from xltlib.inference import t_quantile
+
+    rows = []
+    for group, own in table.groupby(by, sort=False):
+        y = own[value].to_numpy(dtype=float)
+        if len(y) < 2:
+            raise ValueError(f"{by} {group!r} has one language; an interval needs two or more")
+        half = t_quantile(len(y) - 1) * float(y.std(ddof=1)) / math.sqrt(len(y))
+        rows.append((group, y.mean(), y.mean() - half, y.mean() + half, len(y)))
+    return pd.DataFrame(rows, columns=[by, "mean", "low", "high", "n"])
+
+
+# ---------------------------------------------------------------- what pre-training has left
+
+
+def corrupted(lines: Sequence[str], tokenizer: Any, recipe: Any, seed: int = 0) -> pd.DataFrame:
+    """What span corruption makes of lines: columns ``line, input, target``.
+
+    `recipe` is a `xltlib.pretrain.PretrainRecipe`; the hidden words are drawn anew for every seed.
+    """
+    from xltlib.pretrain import Sampler, span_corrupt
+
+    sampler = Sampler({"": lines}, tokenizer, recipe)
+    rng = np.random.default_rng(seed)
+    marks, noise, mean_span = sampler.sentinels, recipe.noise, recipe.mean_span
+    pairs = [
+        span_corrupt(row, rng, marks, noise=noise, mean_span=mean_span) for row in sampler.rows
+    ]
+    texts = [[_plain(tokenizer.decode(ids)) for ids in pair] for pair in pairs]
+    rows = [(line, *pair) for line, pair in zip(lines, texts, strict=True)]
+    return pd.DataFrame(rows, columns=["line", "input", "target"])
+
+
+def _plain(text: str) -> str:
+    """Decoded text without its end mark, with spaces around sentinels."""
+    return " ".join(re.sub(r"(<extra_id_\d+>)", r" \1 ", text.replace("</s>", "")).split())
+
+
+def fill_blanks(model: Any, tokenizer: Any, texts: Sequence[str], most: int = 8) -> list[str]:
+    """What the model writes into the first blank (``<extra_id_0>``) of each text."""
+    from xltlib.predict import answers, encode
+
+    said = answers(model, tokenizer, encode(tokenizer, list(texts)), max_target=most)
+    return [" ".join(s.removeprefix(sentinel(0)).split("<extra_id_")[0].split()) for s in said]
+
+
+def company(text: str) -> str:
+    """The form of what stands beside a name: clock, share, year, number, sign or words.
+
+    >>> [company(t) for t in ("14:30", "73%", "1990,", "12", "or")]
+    ['clock', 'share', 'year', 'number', 'words']
+    """
+    digits = "".join(str(unicodedata.digit(c)) if c.isdigit() else c for c in text)
+    for form, pattern in (
+        ("clock", r"\d[:.]\d\d(?!\d)"),
+        ("share", r"[%٪]"),
+        ("year", r"(?<!\d)(19|20)\d\d(?!\d)"),
+        ("number", r"\d"),
+        ("words", r"[^\W\d_]"),
+    ):
+        if re.search(pattern, digits):
+            return form
+    return "sign or nothing"
+
+
+def after_names(model: Any, tokenizer: Any, names: pd.DataFrame) -> pd.DataFrame:
+    """The table of names with ``filled``, what the model puts behind each, and its ``company``."""
+    texts = [f"{name} {sentinel(0)}" for name in names["name"]]
+    filled = fill_blanks(model, tokenizer, texts)
+    return names.assign(filled=filled, company=[company(f) for f in filled])
+
+
+def name_vectors(model: Any, tokenizer: Any, names: Sequence[str], batch: int = 256) -> Array:
+    """Mean of the encoder's last states over the pieces of each bare name: (n, d_model)."""
+    import torch
+
+    from xltlib.predict import batches
+    from xltlib.pretrain import pad
+
+    rows = [np.array(ids) for ids in tokenizer(list(names), add_special_tokens=False)["input_ids"]]
+    out = np.zeros((len(rows), model.config.d_model))
+    model.eval()
+    with torch.inference_mode():
+        for group in batches(rows, batch):
+            ids = pad([rows[i] for i in group], 0)
+            mask = (ids != 0)[..., None]
+            states = model.get_encoder()(input_ids=ids, attention_mask=ids != 0).last_hidden_state
+            out[group] = ((states * mask).sum(1) / mask.sum(1).clamp(min=1)).numpy()
+    return out
+
+
+def probe(
+    vectors: Array, names: pd.DataFrame, *, model: str, seed: int = 0, centre: bool = False
+) -> pd.DataFrame:
+    """How well kinds told apart in one language can be told apart in another, by straight lines.
+
+    A logistic regression on the vectors of one language's training names answers for the test
+    names of every language. Nothing of the model is trained.
+
+    Parameters
+    ----------
+    vectors
+        (n, d), one row per row of `names`.
+    names
+        ``language, kind, split``, as `xltlib.data.cldr.names`.
+    model
+        What to call the model in the table.
+    centre
+        Take each language's own mean away first: where languages lie side by side, but alike,
+        that lays one upon the other.
+
+    Returns
+    -------
+    DataFrame
+        Rows of a scores table: task ``probe``, metric ``balanced_accuracy`` (the mean over kinds
+        of the share that is right, so that chance is one over their number).
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    names = names.reset_index(drop=True)
+    if centre:
+        means = pd.DataFrame(vectors).groupby(names["language"].to_numpy()).transform("mean")
+        vectors = vectors - means.to_numpy()
+    codes = list(dict.fromkeys(names["language"]))
+    where = {s: names[names["split"] == s].groupby("language").indices for s in cldr.SPLITS}
+    places = {s: np.flatnonzero(names["split"] == s) for s in cldr.SPLITS}
+    tests = {code: places["test"][where["test"][code]] for code in codes}
+    kinds, rows = names["kind"].to_numpy(), []
+    for source in codes:
+        at = places["train"][where["train"][source]]
+        lines = LogisticRegression(C=0.1, max_iter=1000, class_weight="balanced")
+        fitted = make_pipeline(StandardScaler(), lines).fit(vectors[at], kinds[at])
+        for target, test in tests.items():
+            score, stderr = balanced(kinds[test], fitted.predict(vectors[test]))
+            rows.append((source, target, score, stderr, len(test)))
+    table = pd.DataFrame(rows, columns=["source", "target", "score", "stderr", "n_test"])
+    return table.assign(
+        model=model, task="probe", n_target=0, seed=seed, metric="balanced_accuracy",
+        chance=1 / len(set(kinds)),
+    )  # fmt: skip
+
+
+def balanced(truth: npt.NDArray[Any], answer: npt.NDArray[Any]) -> tuple[float, float]:
+    """Mean over classes of the share that is right, and its standard error."""
+    classes = np.unique(truth)
+    right = [(answer[truth == c] == c).astype(float) for c in classes]
+    variances = [r.mean() * (1 - r.mean()) / len(r) for r in right]
+    return float(np.mean([r.mean() for r in right])), math.sqrt(sum(variances)) / len(classes)
+
+
+# ---------------------------------------------------------------- one model, closely
+
+
+@dataclass(frozen=True)
+class Study:
+    """One model, fine-tuned to be looked at.
+
+    Attributes
+    ----------
+    task, source
+        What it was taught, and in which language.
+    history
+        ``step, loss`` and, where it was taken, ``validation``.
+    kept
+        The step whose weights were kept, by the source's validation set.
+    """
+
+    task: Task
+    source: str
+    history: pd.DataFrame
+    kept: int
+    worker: Any
+    model: Any
+
+    def say(self, target: str) -> tuple[list[str], list[Example]]:
+        """Outputs for the test set of a language, and the examples."""
+        said = self.worker.say(self.model, self.task, target)
+        return said, self.worker.test(self.task, target)
+
+
+def study(exp: Experiment, task_name: str, source: str, *, seed: int = 0, steps: int = 0) -> Study:
+    """Fine-tune the pre-trained model as the experiment does, with progress, and keep it.
+
+    `steps` 0 is the experiment's own number; `seed` must be one of the experiment's, for the model
+    to be the one whose scores are in the table.
+    """
+    from tqdm import tqdm
+
+    from xltlib.finetune import FinetuneRecipe, finetune
+    from xltlib.runs import Worker
+
+    of, spec = task(task_name), exp.recipe(task_name)
+    spec = dataclasses.replace(spec, steps=steps or spec.steps)
+    wanted = ("tiny", task_name, source, seed)
+    found_runs = [r for r in exp.runs() if (r.arm, r.task, r.source, r.seed) == wanted]
+    if not found_runs:
+        raise ValueError(
+            f"{exp.name} has no run {' '.join(map(str, wanted))}: choose a task of {exp.tasks}, "
+            f"a source of {exp.languages} and a seed of {exp.seeds}"
+        )
+    run = found_runs[0]
+    worker = Worker(exp)
+    model = worker.model(run)
+    train = worker.examples(of, source, "train", spec.train_items, seed)
+    validation = worker.examples(of, source, "validation", spec.validation_items)
+    recipe = FinetuneRecipe(spec.steps, spec.batch, spec.lr, spec.evaluations, spec.freeze)  # type: ignore[arg-type]
+    with tqdm(total=recipe.steps, desc=run.label, unit="step", mininterval=0.5) as bar:
+
+        def progress(step: int, loss: float) -> None:
+            bar.set_postfix(loss=f"{loss:.2f}", refresh=False)
+            bar.update()
+
+        found = finetune(
+            model, worker.tokenizer, of, train, validation, recipe, seed=seed, progress=progress
+        )
+    return Study(of, source, pd.DataFrame(found.log), found.step, worker, model)
+
+
+def judged(of: Task, outputs: Sequence[str], examples: Sequence[Example]) -> pd.DataFrame:
+    """One row per item: ``language, input, wanted, said, verdict`` (right, wrong, no legal answer).
+
+    Right means that nothing is missing: full marks on the task's main metric.
+    """
+    metric, rows = of.metrics[of.metric], []
+    for output, example in zip(outputs, examples, strict=True):
+        answer = of.postprocess(output, example)
+        top, bottom = metric(answer, example)
+        verdict = ILLEGAL if answer is None else "right" if top == bottom else "wrong"
+        rows.append((example.language, *of.preprocess(example), output, verdict))
+    return pd.DataFrame(rows, columns=["language", "input", "wanted", "said", "verdict"])
+
+
+def confused(of: Task, outputs: Sequence[str], examples: Sequence[Example]) -> pd.DataFrame:
+    """What was taken for what: columns ``truth, answer``, for `figures.confusion`.
+
+    A row is a phrase (`kind`), a word (`spans`) or a question (`find`: the kind asked for, and
+    that of the name given).
+    """
+    by_task: Mapping[str, Any] = {"kind": _kind_pairs, "spans": _word_pairs, "find": _place_pairs}
+    rows = []
+    for output, example in zip(outputs, examples, strict=True):
+        rows += by_task[of.name](of.postprocess(output, example), output, example)
+    return pd.DataFrame(rows, columns=["truth", "answer"])
+
+
+def _kind_pairs(answer: Any, output: str, example: Example) -> list[tuple[str, str]]:
+    return [(example.fields["label"], answer or ILLEGAL)]
+
+
+def _word_pairs(answer: Any, output: str, example: Example) -> list[tuple[str, str]]:
+    n = len(example.fields["words"])
+    said = [ILLEGAL] * n if answer is None else tags_of(n, answer)
+    truth = tags_of(n, example.fields["spans"])
+    words = {"I": "inside a name", "O": "no name"}
+    shown = lambda tag: tag if tag == ILLEGAL else words.get(tag, tag.lower())  # noqa: E731
+    return [(shown(t), shown(s)) for t, s in zip(truth, said, strict=True)]
+
+
+def _place_pairs(answer: Any, output: str, example: Example) -> list[tuple[str, str]]:
+    words, spans = example.fields["words"], example.fields["spans"]
+    kinds = {answer_text(words[start:stop]): kind for start, stop, kind in spans}
+    return [(spans[example.fields["answer"]][2], kinds.get(answer, ILLEGAL))]

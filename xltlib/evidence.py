@@ -1,0 +1,517 @@
+"""The evidence of a chapter: which scores, which pairs, which arms; and results put in words.
+
+The chapters on transfer read an experiment or a person's own table of scores in the same way. The
+numbers come from `regression`, `fewshot` and `ranking`; here they are gathered, shown with their
+intervals, and summed up. What a small table cannot give is said instead of shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from xltlib import regression, similarity
+from xltlib.errors import unknown
+from xltlib.scores import cells, read, select, transfer
+
+if TYPE_CHECKING:
+    from IPython.display import HTML, Markdown
+
+    from xltlib.experiment import Experiment
+
+ALL = "all"
+TOGETHER = "all together"
+MODEL = "tiny"  # the arm whose transfer is asked about, where a table has it
+CONTROLS = ("tiny-scratch", "tiny-shuffled", "char-ngram")
+ILLEGAL = "illegal"  # share of outputs that are no answer: shown, never analysed
+LANGUAGES = ("source", "target", "language", "chosen", "best")
+BESIDE = {
+    "holds": "clearly more",
+    "does not hold": "clearly less",
+    "cannot tell": "the intervals overlap",
+}
+ORDER = {"kind": 0, "spans": 1, "find": 2}  # as the chapters tell them
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What a chapter reads.
+
+    Attributes
+    ----------
+    scores : the rows of the chosen tasks, one metric each (`one_metric`).
+    every : all rows of the table, whatever the metric.
+    pairs : the pairs table of these languages.
+    model : the arm or model whose transfer is asked about.
+    controls : other arms measured from two sources or more, in order.
+    tasks : names, in order.
+    experiment : where the table comes from, None for a file of one's own (`file`).
+    """
+
+    scores: pd.DataFrame
+    every: pd.DataFrame
+    pairs: pd.DataFrame
+    model: str
+    controls: tuple[str, ...]
+    tasks: tuple[str, ...]
+    experiment: Experiment | None = None
+    file: str = ""
+
+    @property
+    def zero_shot(self) -> pd.DataFrame:
+        """Rows of the model between two different languages."""
+        return transfer(select(self.scores, model=self.model))
+
+    @property
+    def chance(self) -> dict[str, float]:
+        """What guessing scores, for each task where the table says so."""
+        if "chance" not in self.scores:
+            return {}
+        means = self.scores.groupby("task")["chance"].mean().dropna()
+        return {str(task): float(value) for task, value in means.items()}
+
+    def caption(self, text: str, rows: pd.DataFrame | None = None) -> Markdown:
+        """What to see, and the run it came from (`parameters.caption`)."""
+        from xltlib.parameters import caption
+
+        shown = self.zero_shot if rows is None else rows
+        if self.experiment is None:
+            text = f"{text} Scores of `{self.file}`."
+        pairs = shown[["source", "target"]].drop_duplicates()
+        return caption(f"{text} {len(pairs)} pairs of languages.", self.experiment, shown)
+
+
+def gather(experiment: Experiment, scores: str = "", model: str = "", task: str = ALL) -> Evidence:
+    """The tables of an experiment, or of the file `scores` with likeness from lang2vec.
+
+    Raises
+    ------
+    ValueError
+        An unknown model or task, or a file that is no table of scores.
+    FileNotFoundError
+        An experiment that has not run yet, with the command that runs it.
+    """
+    if scores:
+        every = read(scores)
+        pairs = similarity.pairs(sorted({*every["source"], *every["target"]}))
+    else:
+        from xltlib.parameters import built
+
+        every = read(built(experiment, "scores.parquet"))
+        pairs = similarity.read_pairs(built(experiment, "pairs.parquet"))
+    table = one_metric(every)
+    chosen = _model(table, model)
+    tasks = _tasks(select(table, model=chosen), task)
+    table = table[table["task"].isin(tasks)]
+    table = table.sort_values("task", key=lambda t: t.map(tasks.index), kind="stable")
+    return Evidence(
+        table.reset_index(drop=True),
+        every[every["task"].isin(tasks)].reset_index(drop=True),
+        pairs,
+        chosen,
+        _controls(table, chosen),
+        tasks,
+        None if scores else experiment,
+        Path(scores).name if scores else "",
+    )
+
+
+def one_metric(scores: pd.DataFrame) -> pd.DataFrame:
+    """The main metric of each task: the one with a chance level, else the first by name."""
+    rows = scores[scores["metric"] != ILLEGAL]
+    main = rows[["task", "metric"]].drop_duplicates()
+    if "chance" in rows:
+        known = rows.loc[rows["chance"].notna(), ["task", "metric"]].drop_duplicates()
+        main = pd.concat([known, main[~main["task"].isin(known["task"])]])
+    first = main.sort_values("metric").drop_duplicates("task").set_index("task")["metric"]
+    kept = rows[rows["metric"] == rows["task"].map(first)].reset_index(drop=True)
+    kept.attrs = {}
+    return kept
+
+
+def _model(scores: pd.DataFrame, wanted: str) -> str:
+    found = sorted(scores["model"].unique())
+    if wanted in found:
+        return wanted
+    if wanted:
+        raise unknown("model", wanted, found, "Choose one of the scores table.")
+    if MODEL in found or len(found) == 1:
+        return MODEL if MODEL in found else str(found[0])
+    raise ValueError(f"the scores hold several models, {', '.join(found)}: say which one")
+
+
+def _tasks(scores: pd.DataFrame, wanted: str) -> tuple[str, ...]:
+    found = sorted(map(str, scores["task"].unique()), key=lambda t: (ORDER.get(t, 9), t))
+    if wanted == ALL:
+        return tuple(found)
+    if wanted not in found:
+        raise unknown("task", wanted, [ALL, *found], "Choose one of the scores table.")
+    return (wanted,)
+
+
+def _controls(scores: pd.DataFrame, model: str) -> tuple[str, ...]:
+    """Arms beside the model for which a mean over languages has an interval."""
+    rows = transfer(scores)
+    enough = rows.groupby(["model", "task"])[["source", "target"]].nunique().min(axis=1) >= 2
+    whole = enough.groupby("model").all()
+    return tuple(c for c in CONTROLS if c != model and bool(whole.get(c, False)))
+
+
+def pairs_with(pairs: pd.DataFrame, codes: Iterable[str]) -> pd.DataFrame | None:
+    """The pairs table if it knows all these languages, else None: make a new one."""
+    known = {*pairs["source"], *pairs["target"]}
+    return pairs if set(codes) <= known else None
+
+
+# -- what a small table cannot give is said -------------------------------------------------------
+
+
+def attempt(
+    compute: Callable[[str | None], pd.DataFrame], tasks: Sequence[str], together: bool = False
+) -> tuple[pd.DataFrame, list[str]]:
+    """A table per task, stacked under the column ``task``, and why some tasks have none.
+
+    With `together` also ``compute(None)``: all tasks in one analysis.
+    """
+    tables, unable = [], []
+    wanted: list[str | None] = [*tasks, *([None] if together and len(tasks) > 1 else [])]
+    for task in wanted:
+        name = task or TOGETHER
+        try:
+            found = compute(task).drop(columns="task", errors="ignore")
+        except ValueError as error:
+            unable.append(f"{name}: {error}")
+            continue
+        found.insert(0, "task", name)
+        tables.append(found)
+    empty = pd.DataFrame(columns=["task"])
+    return (pd.concat(tables, ignore_index=True) if tables else empty), unable
+
+
+def show(
+    draw: Callable[..., Any], table: pd.DataFrame, unable: Sequence[str] = (), **how: Any
+) -> None:
+    """Display ``draw(table)`` where there is something to draw, and what could not be computed."""
+    from IPython.display import Markdown, display
+
+    if len(table):
+        display(draw(table, **how))
+    for reason in unable:
+        display(Markdown(f"*Not computed. {reason}.*"))
+
+
+def tell(sentences: Iterable[str]) -> Markdown:
+    """Sentences as a list."""
+    from IPython.display import Markdown
+
+    return Markdown("\n".join(f"* {s}" for s in sentences))
+
+
+def points(
+    table: pd.DataFrame,
+    value: str,
+    low: str = "low",
+    high: str = "high",
+    scale: float = 100,
+    digits: int = 1,
+) -> pd.Series:
+    """Estimates in words: ``46.5 (44.4 to 48.6)``; a dash where there is none."""
+
+    def words(mid: float, a: float, b: float) -> str:
+        if not math.isfinite(mid):
+            return "–"
+        ends = f" ({a:.{digits}f} to {b:.{digits}f})" if math.isfinite(a + b) else ""
+        return f"{mid:.{digits}f}{ends}".replace("-", "−")
+
+    rows = scale * table[[value, low, high]].astype(float)
+    return pd.Series([words(*r) for r in rows.itertuples(index=False)], index=table.index)
+
+
+def listed(table: pd.DataFrame, digits: int = 2, **names: str) -> HTML:
+    """A table for the page: columns renamed, languages by name, numbers rounded."""
+    from IPython.display import HTML
+
+    from xltlib.languages import name
+
+    shown = table.copy()
+    for column in shown:
+        if column in LANGUAGES:
+            shown[column] = shown[column].map(name)
+        elif pd.api.types.is_float_dtype(shown[column]):
+            shown[column] = shown[column].map(lambda v: "–" if pd.isna(v) else f"{v:.{digits}f}")
+    heads = {str(c): str(c).replace("_", " ") for c in shown} | names
+    return HTML(shown.rename(columns=heads).to_html(index=False, border=0, justify="left"))
+
+
+# -- chapter by chapter ---------------------------------------------------------------------------
+
+
+def above(means: pd.DataFrame, control: str) -> pd.DataFrame:
+    """Is zero-shot transfer above a control, neither interval touching the other?
+
+    `means` is that of `regression.arms`. Returns ``task``, both means with their ends, ``verdict``.
+    """
+    mine = means[means["arm"] == "zero-shot"].set_index("task")
+    other = means[means["arm"] == control].set_index("task")
+    both = mine.join(other[["mean", "low", "high"]], rsuffix="_control", how="inner")
+    low = both["low"] - both["high_control"]
+    high = both["high"] - both["low_control"]
+    both["verdict"] = [regression.verdict(a, b) for a, b in zip(low, high, strict=True)]
+    ends = [f"{c}{s}" for s in ("", "_control") for c in ("mean", "low", "high")]
+    return both.reset_index()[["task", *ends, "verdict"]]
+
+
+def noise(scores: pd.DataFrame) -> pd.DataFrame:
+    """How sure one cell is, per model and task: standard errors in score points.
+
+    Returns
+    -------
+    DataFrame
+        ``model, task, cells``; the median of ``items`` and ``seeds``, the two parts of the error;
+        ``median`` and ``largest`` of the whole; ``under_2``, the share of cells below two points.
+    """
+    table = cells(scores[scores["n_target"] == 0])
+    rows = []
+    for (task, model), group in table.groupby(["task", "model"], sort=False):
+        se = 100 * group["se"]
+        parts = [100 * float(group[c].median()) for c in ("se_items", "se_seeds")]
+        rows.append((task, model, len(se), *parts, se.median(), se.max(), (se < 2).mean()))
+    names = ["task", "model", "cells", "items", "seeds", "median", "largest", "under_2"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def symmetry(scores: pd.DataFrame, bootstrap: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Is transfer from A to B what it is from B to A?
+
+    Returns
+    -------
+    DataFrame
+        Per task ``n_pairs`` measured both ways; ``r, r_low, r_high``, the correlation of the two
+        directions; the same as ``over_r, ...`` after source and target effects are taken out
+        (a language may be a good source and an easy target at once); ``apart``, the mean
+        difference of the two directions in points, ``noise``, what it would be were they equal
+        but for error, and ``beyond``, the share of pairs that differ by more than 1.96 standard
+        errors. Intervals: bootstrap over languages.
+    """
+    rows = []
+    for task, group in cells(transfer(scores)).groupby("task", sort=False):
+        both = _both_ways(group)
+        if len(both) < 3:
+            continue
+        spread = np.hypot(both["se"], both["se_back"])
+        apart = (both["score"] - both["score_back"]).abs()
+        row = {"task": task, "n_pairs": len(both)}
+        row |= _correlations(both, bootstrap, seed)
+        row |= {"apart": 100 * apart.mean(), "noise": 100 * math.sqrt(2 / math.pi) * spread.mean()}
+        rows.append(row | {"beyond": float((apart > 1.96 * spread).mean())})
+    return pd.DataFrame(rows)
+
+
+def _both_ways(table: pd.DataFrame) -> pd.DataFrame:
+    """Unordered pairs with the score of either direction, raw and without language effects."""
+    from xltlib.inference import Effects
+
+    s, t = (np.unique(table[c], return_inverse=True)[1] for c in ("source", "target"))
+    table = table.assign(over=Effects(s, t).within(table["score"].to_numpy(dtype=float)))
+    table = table[["source", "target", "score", "over", "se"]]
+    back = table.rename(columns={"source": "target", "target": "source"})
+    both = table.merge(back, on=["source", "target"], suffixes=("", "_back"))
+    return both[both["source"] < both["target"]].reset_index(drop=True)
+
+
+def _correlations(both: pd.DataFrame, bootstrap: int, seed: int) -> dict[str, float]:
+    """Correlation of the two directions, symmetric in which is which, with its interval."""
+    codes = sorted({*both["source"], *both["target"]})
+    ends = [both[c].map(codes.index).to_numpy() for c in ("source", "target")]
+    rng, draws = np.random.default_rng(seed), []
+    counts: list[np.ndarray] = [np.ones(len(codes))]
+    counts += [np.bincount(rng.integers(0, len(codes), len(codes)), minlength=len(codes))
+               for _ in range(bootstrap)]  # fmt: skip
+    for count in counts:
+        weight = count[ends[0]] * count[ends[1]]
+        draws.append([_correlation(both, c, weight) for c in ("score", "over")])
+    low, high = np.nanpercentile(np.array(draws[1:]), [2.5, 97.5], axis=0)
+    (r, over), names = draws[0], ("r", "over_r")
+    out: dict[str, float] = {}
+    for i, (name, value) in enumerate(zip(names, (r, over), strict=True)):
+        out |= {name: value, f"{name}_low": float(low[i]), f"{name}_high": float(high[i])}
+    return out
+
+
+def _correlation(both: pd.DataFrame, column: str, weight: np.ndarray) -> float:
+    """Intraclass correlation: every pair enters in both orders."""
+    x, y = both[column].to_numpy(dtype=float), both[f"{column}_back"].to_numpy(dtype=float)
+    if weight.sum() <= 0 or np.count_nonzero(weight) < 3:
+        return math.nan
+    mean = np.average((x + y) / 2, weights=weight)
+    variance = np.average(((x - mean) ** 2 + (y - mean) ** 2) / 2, weights=weight)
+    return (
+        float(np.average((x - mean) * (y - mean), weights=weight) / variance)
+        if variance
+        else math.nan
+    )
+
+
+def raw_beside_gain(
+    data: Evidence, baseline: str, features: Sequence[str] | None, permutations: int, seed: int
+) -> tuple[pd.DataFrame, list[str]]:
+    """Coefficients of the score, of the score on the baseline's sources only, and of the gain.
+
+    Stacked under ``response``; the second tells whether it is the gain or the fewer sources that
+    changes a coefficient.
+    """
+    own = select(data.scores, model=data.model)
+    options: dict[str, Any] = {"permutations": permutations, "seed": seed}
+    shared = set(select(data.scores, model=baseline)["source"])
+    bodies: dict[str, tuple[pd.DataFrame, str | None]] = {
+        "score, all sources": (own, None),
+        f"score, {len(shared)} sources": (own[own["source"].isin(shared)], None),
+        f"gain, {len(shared)} sources": (data.scores, baseline),
+    }
+
+    def explained(what: str | None) -> pd.DataFrame:
+        rows, base = bodies[str(what)]
+        found = regression.explain(
+            rows, data.pairs, features, None, data.model, baseline=base, **options
+        )
+        return found.coefficients
+
+    table, unable = attempt(explained, list(bodies))
+    return table.rename(columns={"task": "response"}), unable
+
+
+def claims(
+    data: Evidence, baseline: str = "", bootstrap: int = 300, permutations: int = 999, seed: int = 0
+) -> tuple[pd.DataFrame, list[str]]:
+    """A verdict for each claim that these scores can judge (`regression.verdicts`, few-shot law).
+
+    Returns
+    -------
+    table
+        ``task, claim, evidence, estimate, low, high, verdict`` and ``response`` (score, gain).
+    unable
+        What could not be judged, and why.
+    """
+    options: dict[str, Any] = {"bootstrap": bootstrap, "permutations": permutations, "seed": seed}
+
+    def judged(task: str | None) -> pd.DataFrame:
+        rows = select(data.scores, task=task)
+        return regression.verdicts(
+            rows, data.pairs, data.model, controls=data.controls, baseline=base, **options
+        )
+
+    base = baseline if baseline in data.controls else None
+    table, unable = attempt(judged, data.tasks)
+    if base and unable:  # too few of the baseline's sources: the score can still be judged
+        base = None
+        more, still = attempt(judged, [t for t in data.tasks if t not in set(table["task"])])
+        table, unable = pd.concat([table, more], ignore_index=True), [*unable, *still]
+    missing = [t for t in data.tasks if t not in set(table["task"])]
+    kept = [table, _transfer_claims(data, missing), _law_claims(data, seed)]
+    table = pd.concat([k for k in kept if len(k)] or [table], ignore_index=True)
+    if len(table):
+        gains = table["evidence"].str.contains("gain over")
+        table["response"] = np.where(gains, "gain", "score")
+    return table, list(dict.fromkeys(unable))
+
+
+def _transfer_claims(data: Evidence, tasks: Sequence[str]) -> pd.DataFrame:
+    """The comparisons with the controls, for tasks that have too few languages for the rest."""
+    rows = []
+    for control in data.controls:
+        for r in regression.compare(data.scores, data.model, control).to_dict("records"):
+            if r["task"] in tasks:
+                n = f"{r['task']}, {r['metric']}: zero-shot minus {control}, {r['n_pairs']} pairs"
+                ends = (r["difference"], r["low"], r["high"])
+                said = regression.verdict(r["low"], r["high"])
+                rows.append((r["task"], f"transfer exceeds {control}", n, *ends, said))
+    names = ["task", "claim", "evidence", "estimate", "low", "high", "verdict"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def _law_claims(data: Evidence, seed: int) -> pd.DataFrame:
+    """Is few-shot growth logarithmic? Nothing where no curve was measured."""
+    from xltlib import fewshot
+
+    try:
+        curves = fewshot.curves(data.scores, model=data.model)
+        return fewshot.law_verdicts(fewshot.compare_laws(curves, seed=seed)[1], seed)
+    except ValueError:
+        return pd.DataFrame()
+
+
+def tally(table: pd.DataFrame) -> list[str]:
+    """One sentence a claim and response: in which tasks it holds, does not, cannot be told."""
+    out = []
+    if not len(table):
+        return ["These scores are too few to judge any claim."]
+    for (claim, response), group in table.groupby(["claim", "response"], sort=False):
+        tasks = group.groupby("verdict", sort=False)["task"].unique()
+        parts = [f"{v} ({', '.join(map(str, t))})" for v, t in tasks.items()]
+        of = " for the gain" if response == "gain" else ""
+        out.append(f"*{str(claim).replace('_', ' ')}*{of}: {'; '.join(parts)}")
+    return out
+
+
+def head_start(points_with: pd.DataFrame, points_alone: pd.DataFrame) -> pd.DataFrame:
+    """Score with a source minus score without any, at every number of target examples.
+
+    Both tables are those of `fewshot.curves`. Mean over pairs with a 95 % interval over targets
+    (pairs with one target share its test and its control): ``task, n_target, difference, low,
+    high, n_pairs, n_targets``.
+    """
+    from xltlib.inference import t_quantile
+
+    keys = ["task", "metric", "target", "n_target"]
+    alone = points_alone.groupby(keys)["score"].mean().rename("alone")
+    both = points_with.join(alone, on=keys).dropna(subset="alone")
+    both = both.assign(more=both["score"] - both["alone"])
+    rows = []
+    for (task, n), group in both.groupby(["task", "n_target"]):
+        means = group.groupby("target")["more"].mean()
+        k, mean = len(means), float(means.mean())
+        se = float(means.std(ddof=1)) / math.sqrt(k) if k > 1 else math.nan
+        half = t_quantile(k - 1) * se if k > 1 else math.nan
+        rows.append((task, n, mean, mean - half, mean + half, len(group), k))
+    names = ["task", "n_target", "difference", "low", "high", "n_pairs", "n_targets"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def goal_of(data: Evidence, task: str, goal: float, share: float = 0.9) -> float:
+    """The goal itself, or where it is 0 a share of the mean in-language score of the model."""
+    if goal > 0:
+        return goal
+    from xltlib.scores import in_language
+
+    rows = in_language(select(data.scores, model=data.model, task=task))
+    if rows.empty:
+        raise ValueError(f"no in-language score of {task} to set a goal by: give goal a value")
+    return share * float(cells(rows)["score"].mean())
+
+
+def rules_beside(table: pd.DataFrame, rule: str, others: Mapping[str, str]) -> list[str]:
+    """Sentences: what a rule loses beside others, and whether the intervals part them.
+
+    `table` is that of `ranking.league`; `others` gives the words for each rule compared.
+    """
+    out = []
+    for task, group in table.groupby("task", sort=False):
+        rows = group.set_index("method")[["loss_pct", "loss_pct_low", "loss_pct_high"]]
+        if rule not in rows.index:
+            continue
+        mean, low, high = map(float, rows.loc[rule])
+        parts = []
+        for other, words in others.items():
+            if other in rows.index:
+                it, it_low, it_high = map(float, rows.loc[other])
+                said = regression.verdict(it_low - high, it_high - low)
+                parts.append(f"{words} {it:.1f} % ({BESIDE[said]})")
+        own = f"{mean:.1f} % ({low:.1f} to {high:.1f})"
+        out.append(f"**{task}**: `{rule}` loses {own}; {', '.join(parts)}")
+    return out
