@@ -52,8 +52,8 @@ EXACT = [
     (
         "find",
         FIND,
-        "question: 14:30 context: Sri Lanka: <extra_id_0> Danish <extra_id_1> or Oslo <extra_id_2>",
-        "CITY <extra_id_2>",
+        "14:30: Sri Lanka: <extra_id_0> Danish <extra_id_1> or Oslo <extra_id_2>",
+        "CITY <extra_id_0> TERRITORY <extra_id_1> LANGUAGE <extra_id_2> CITY",
     ),
 ]
 
@@ -220,14 +220,23 @@ def test_span_outputs_are_legal_or_not(output: str, legal: bool) -> None:
 @pytest.mark.parametrize(
     "output, answer",
     [
-        ("CITY <extra_id_2>", "Oslo"),
-        ("TERRITORY <extra_id_0>", "Sri Lanka"),  # without the colon behind it
-        ("<extra_id_1>", "Danish"),  # the blank is the answer; the kind before it helps learning
+        ("CITY <extra_id_0> TERRITORY <extra_id_1> LANGUAGE <extra_id_2> CITY", "Oslo"),
+        ("TERRITORY <extra_id_0> TERRITORY", "Sri Lanka"),  # without the colon behind it
+        # What is asked for is read first: a wrong cue gives a wrong answer, but a legal one.
+        ("LANGUAGE <extra_id_0> TERRITORY <extra_id_1> LANGUAGE <extra_id_2> CITY", "Danish"),
+        # Two names of the kind: the first, whatever order the output says them in.
+        ("CITY <extra_id_0> UNIT <extra_id_1> CITY <extra_id_2> CITY", "Danish"),
+        ("CITY <extra_id_2> CITY <extra_id_1> CITY", "Danish"),
+        # A blank said twice holds what was said last.
+        ("CITY <extra_id_1> CITY <extra_id_1> UNIT <extra_id_2> CITY", "Oslo"),
         ("", None),
         ("CITY", None),
-        ("CITY <extra_id_3>", None),  # no such blank
-        ("CITY <extra_id_2> <extra_id_2>", None),
-        ("CITY Oslo", None),
+        ("CITY <extra_id_2>", None),
+        ("UNIT <extra_id_0> TERRITORY <extra_id_1> LANGUAGE <extra_id_2> CITY", None),
+        ("CITY <extra_id_3> CITY", None),  # no such blank
+        ("<extra_id_2> CITY", None),  # a name, but nothing was asked
+        ("O <extra_id_2> O", None),  # not a kind
+        ("CITY CITY <extra_id_2> CITY", None),
     ],
 )
 def test_find_answers(output: str, answer: str | None) -> None:
@@ -323,10 +332,10 @@ def test_find_f1_is_squad_s() -> None:
             "answer": 0,
         },
     )
-    said = task("find").evaluate(["CITY <extra_id_1>"], [example])
+    said = task("find").evaluate(["CITY <extra_id_1> CITY"], [example])
     assert said["exact_match"].score == 0
     assert said["token_f1"].score == pytest.approx(2 / 3)
-    assert task("find").evaluate(["CITY <extra_id_2>"], [example])["token_f1"].score == 0
+    assert task("find").evaluate(["CITY <extra_id_2> CITY"], [example])["token_f1"].score == 0
 
 
 def test_stderr_of_a_share_is_the_binomial_one() -> None:
@@ -375,6 +384,6 @@ def test_shuffled_labels_mean_nothing_and_keep_the_inputs(name: str, languages) 
 def test_answering_the_same_always_scores_chance(name: str, languages) -> None:
     of = task(name)
     examples = of.source(languages, "urd", "test", 400, 0)
-    same = {"kind": "<extra_id_0> UNIT", "find": "CITY <extra_id_1>"}[name]
+    same = {"kind": "<extra_id_0> UNIT", "find": "CITY <extra_id_1> CITY"}[name]
     score = of.evaluate([same] * 400, examples)[of.metric]
     assert abs(score.score - of.chance) < 3.5 * score.stderr

@@ -8,6 +8,7 @@ the kinds of names in the same places in every language; what are a fine-tuned m
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 import re
 import unicodedata
@@ -21,7 +22,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from xltlib.data import cldr
+from xltlib.errors import unknown
 from xltlib.experiment import Experiment
+from xltlib.languages import languages, name
 from xltlib.tasks import Example, Task, task
 from xltlib.tasks.embedded import answer_text, sentinel, tags_of
 
@@ -29,7 +32,147 @@ Array = npt.NDArray[np.float64]
 ILLEGAL = "no legal answer"
 
 
+# ---------------------------------------------------------------- what the languages are
+
+
+def portraits(codes: Iterable[str], seed: int = 0) -> pd.DataFrame:
+    """One row per language: ``language, code, script, family, direction, example``.
+
+    The example is a line of the embedded text, empty where CLDR has too little of the language.
+    """
+    rows = []
+    for known in languages(codes):
+        try:
+            example = cldr.lines(known.code, 1, seed)[0]
+        except ValueError:
+            example = ""
+        family = known.family or "none known"
+        rows.append((known.name, known.code, known.script, family, known.direction, example))
+    columns = ["language", "code", "script", "family", "direction", "example"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def likeness(exp: Experiment, codes: Sequence[str] = (), shared_only: bool = False) -> pd.DataFrame:
+    """The pairs table of an experiment's languages, or of any others.
+
+    The words compared are CLDR's names. Data size is that of the experiment's own text; for
+    languages outside it, mC4's.
+    """
+    from xltlib import similarity
+    from xltlib.runs import text_of
+
+    codes = tuple(codes) or exp.languages
+    own = set(codes) <= set(exp.languages)
+    with_text = tuple(k.code for k in languages(codes) if k.locale)
+    names = cldr.names(with_text).groupby("language")["name"]
+    sizes = {c: float(sum(map(len, t))) for c, t in text_of(exp).items()} if own else None
+    return similarity.pairs(
+        codes, texts={str(c): list(n) for c, n in names}, sizes=sizes, shared_only=shared_only
+    )
+
+
+def contrasts(pairs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
+    """Mean likeness of the pairs by what they share: family, script, both, neither; and ``pairs``.
+
+    Every measure is first put on one scale (its mean 0, its standard deviation 1 over the pairs).
+    """
+    families = {c: languages([c])[0].family or c for c in {*pairs["source"], *pairs["target"]}}
+    scripts = {c: languages([c])[0].script for c in families}
+    kin = pairs["source"].map(families) == pairs["target"].map(families)
+    same = pairs["source"].map(scripts) == pairs["target"].map(scripts)
+    words = {(True, True): "family and script", (True, False): "family only",
+             (False, True): "script only", (False, False): "neither"}  # fmt: skip
+    shared = pd.Series(list(zip(kin, same, strict=True)), index=pairs.index).map(words)
+    values = pairs[list(measures)]
+    scaled = (values - values.mean()) / values.std().replace(0, np.nan)
+    table = scaled.groupby(shared).mean()
+    table.insert(0, "pairs", shared.value_counts())
+    return table.reindex([w for w in words.values() if w in table.index]).rename_axis("shared")
+
+
+def in_words(together: pd.DataFrame) -> str:
+    """The pairs of measures of such a table, as text."""
+    said = [f"{a} and {b}" for a, b in together[["first", "second"]].itertuples(index=False)]
+    return "; ".join(said).replace("_", " ") or "none"
+
+
+def one_per_script(codes: Sequence[str]) -> list[str]:
+    """The first language of every script."""
+    first: dict[str | None, str] = {}
+    for known in languages(codes):
+        first.setdefault(known.script, known.code)
+    return list(first.values())
+
+
+def agreement(
+    pairs: pd.DataFrame, measures: Sequence[str], reps: int = 400, seed: int = 0
+) -> pd.DataFrame:
+    """Correlation of every two measures over the pairs: ``first, second, r, low, high, n``.
+
+    Pairs share languages, so the interval (95 %) comes from drawing languages with replacement;
+    a pair counts as often as both its languages were drawn. A measure that does not vary has none.
+    """
+    codes = sorted({*pairs["source"], *pairs["target"]})
+    ends = [pairs[end].map(codes.index).to_numpy() for end in ("source", "target")]
+    complete = pairs[list(measures)].to_numpy(dtype=float)
+    keep = np.isfinite(complete).all(axis=1)
+    x, (s, t) = complete[keep], (e[keep] for e in ends)
+    rng = np.random.default_rng(seed)
+    whole = _correlations(x, np.ones(len(x)))
+    drawn = rng.multinomial(len(codes), np.full(len(codes), 1 / len(codes)), reps)
+    draws = np.stack([_correlations(x, (d[s] * d[t]).astype(float)) for d in drawn])
+    low, high = np.nanquantile(draws, [0.025, 0.975], axis=0)
+    rows = [
+        (a, b, whole[i, j], low[i, j], high[i, j], len(x))
+        for i, a in enumerate(measures)
+        for j, b in enumerate(measures)
+        if i < j
+    ]
+    return pd.DataFrame(rows, columns=["first", "second", "r", "low", "high", "n"])
+
+
+def _correlations(x: Array, weight: Array) -> Array:
+    """Weighted correlation matrix of the columns; NaN where a column does not vary."""
+    total = weight.sum()
+    if total <= 0:
+        return np.full((x.shape[1], x.shape[1]), np.nan)
+    centred = x - weight @ x / total
+    covariance = (centred * weight[:, None]).T @ centred / total
+    spread = np.sqrt(np.diag(covariance))
+    spread = np.where(spread > 1e-9, spread, np.nan)
+    return np.asarray(covariance / np.outer(spread, spread))
+
+
 # ---------------------------------------------------------------- what the data give away
+
+
+def worked(
+    of: Task, everyone: Sequence[str], codes: Sequence[str], n: int, seed: int = 0
+) -> pd.DataFrame:
+    """Labelled examples as a person reads them and as the model does.
+
+    Returns
+    -------
+    DataFrame
+        ``language, raw, label, input, target``, `n` examples of each of `codes`.
+    """
+    rows = []
+    for code in codes:
+        for e in sample(of, everyone, code, "train", n, seed):
+            rows.append((code, *_raw(of, e), *of.preprocess(e)))
+    return pd.DataFrame(rows, columns=["language", "raw", "label", "input", "target"])
+
+
+def _raw(of: Task, example: Example) -> tuple[str, str]:
+    """The example and its label in words."""
+    fields = example.fields
+    if of.name == "kind":
+        return " ".join(fields["text"].replace(cldr.BLANK, "").split()), fields["label"]
+    text = " ".join(fields["words"])
+    marked = [(answer_text(fields["words"][a:b]), kind) for a, b, kind in fields["spans"]]
+    if of.name == "spans":
+        return text, "; ".join(f"{name}: {kind}" for name, kind in marked)
+    return f"{fields['question']}? {text}", marked[fields["answer"]][0]
 
 
 def sample(
@@ -153,16 +296,42 @@ def mean_over_languages(table: pd.DataFrame, value: str, by: str = "task") -> pd
 # ---------------------------------------------------------------- what pre-training has left
 
 
-def corrupted(lines: Sequence[str], tokenizer: Any, recipe: Any, seed: int = 0) -> pd.DataFrame:
-    """What span corruption makes of lines: columns ``line, input, target``.
+def pretrained(exp: Experiment, seed: int = 0) -> tuple[Any, Any, Any, dict[str, Any]]:
+    """A pre-trained model, one of its shape with random weights, the tokenizer, and its log.
 
-    `recipe` is a `xltlib.pretrain.PretrainRecipe`; the hidden words are drawn anew for every seed.
+    Raises
+    ------
+    ValueError
+        If `seed` is none of the experiment's ``pretrain.seeds``.
+    FileNotFoundError
+        If the model is not there yet, with the command that makes it.
     """
-    from xltlib.pretrain import Sampler, span_corrupt
+    from xltlib.experiment import pretrain_key
+    from xltlib.models import ModelShape, build, load, prepare_process
+    from xltlib.parameters import built
 
+    if seed not in exp.pretrain.seeds:
+        raise unknown("pre-training seed", seed, exp.pretrain.seeds, f"{exp.name} has these.")
+    folder = built(exp, "pretrained", pretrain_key(exp, seed))
+    prepare_process()
+    model, tokenizer = load(folder)
+    untrained = build(ModelShape(**dataclasses.asdict(exp.model)), tokenizer, seed=1000 + seed)
+    return model, untrained, tokenizer, json.loads((folder / "log.json").read_text("utf-8"))
+
+
+def corrupted(lines: Sequence[str], tokenizer: Any, exp: Experiment, seed: int = 0) -> pd.DataFrame:
+    """What the experiment's span corruption makes of lines: columns ``line, input, target``.
+
+    The hidden words are drawn anew for every seed, as they are in every epoch.
+    """
+    from xltlib.pretrain import PretrainRecipe, Sampler, span_corrupt
+
+    settings = {k: v for k, v in dataclasses.asdict(exp.pretrain).items() if k != "seeds"}
+    recipe = PretrainRecipe(**settings)
     sampler = Sampler({"": lines}, tokenizer, recipe)
     rng = np.random.default_rng(seed)
-    marks, noise, mean_span = sampler.sentinels, recipe.noise, recipe.mean_span
+    marks: Any = sampler.sentinels
+    noise, mean_span = recipe.noise, recipe.mean_span
     pairs = [
         span_corrupt(row, rng, marks, noise=noise, mean_span=mean_span) for row in sampler.rows
     ]
@@ -182,6 +351,9 @@ def fill_blanks(model: Any, tokenizer: Any, texts: Sequence[str], most: int = 8)
 
     said = answers(model, tokenizer, encode(tokenizer, list(texts)), max_target=most)
     return [" ".join(s.removeprefix(sentinel(0)).split("<extra_id_")[0].split()) for s in said]
+
+
+COMPANY = {"territory": "year", "language": "share", "city": "clock"}  # what lines put behind it
 
 
 def company(text: str) -> str:
@@ -208,6 +380,19 @@ def after_names(model: Any, tokenizer: Any, names: pd.DataFrame) -> pd.DataFrame
     texts = [f"{name} {sentinel(0)}" for name in names["name"]]
     filled = fill_blanks(model, tokenizer, texts)
     return names.assign(filled=filled, company=[company(f) for f in filled])
+
+
+def known_to_all(names: pd.DataFrame, codes: Sequence[str], n: int = 1) -> pd.DataFrame:
+    """`n` things of each kind that have a name in all these languages, as ``code, language`` …
+
+    The things come in the order of their id, one row per language.
+    """
+    own = names[names["language"].isin(codes)]
+    everywhere = own.groupby(["kind", "id"])["language"].transform("nunique") == len(codes)
+    own = own[everywhere].drop_duplicates(["kind", "id", "language"])
+    first = own[["kind", "id"]].drop_duplicates().sort_values("id").groupby("kind").head(n)
+    table = own.merge(first, on=["kind", "id"]).sort_values(["kind", "id", "language"])
+    return table.assign(code=table["language"], language=table["language"].map(name))
 
 
 def name_vectors(model: Any, tokenizer: Any, names: Sequence[str], batch: int = 256) -> Array:
@@ -345,7 +530,7 @@ def study(exp: Experiment, task_name: str, source: str, *, seed: int = 0, steps:
     model = worker.model(run)
     train = worker.examples(of, source, "train", spec.train_items, seed)
     validation = worker.examples(of, source, "validation", spec.validation_items)
-    recipe = FinetuneRecipe(spec.steps, spec.batch, spec.lr, spec.evaluations, spec.freeze)  # type: ignore[arg-type]
+    recipe = FinetuneRecipe(spec.steps, spec.batch, spec.lr, spec.evaluations, spec.freeze)
     with tqdm(total=recipe.steps, desc=run.label, unit="step", mininterval=0.5) as bar:
 
         def progress(step: int, loss: float) -> None:
@@ -356,6 +541,19 @@ def study(exp: Experiment, task_name: str, source: str, *, seed: int = 0, steps:
             model, worker.tokenizer, of, train, validation, recipe, seed=seed, progress=progress
         )
     return Study(of, source, pd.DataFrame(found.log), found.step, worker, model)
+
+
+def farthest(exp: Experiment, home: str) -> str:
+    """The language of the experiment whose names look least like those of `home`."""
+    from xltlib import similarity
+
+    others = [c for c in exp.languages if c != home]
+    texts = {str(c): list(g) for c, g in cldr.names(exp.languages).groupby("language")["name"]}
+    table = similarity.pairs([home], targets=others, measures=["lexical_translit"], texts=texts)
+    return str(table.sort_values("lexical_translit")["target"].iloc[0])
+
+
+Said = tuple[list[str], list[Example]]  # outputs of a model, and the examples
 
 
 def judged(of: Task, outputs: Sequence[str], examples: Sequence[Example]) -> pd.DataFrame:
@@ -402,3 +600,39 @@ def _place_pairs(answer: Any, output: str, example: Example) -> list[tuple[str, 
     words, spans = example.fields["words"], example.fields["spans"]
     kinds = {answer_text(words[start:stop]): kind for start, stop, kind in spans}
     return [(spans[example.fields["answer"]][2], kinds.get(answer, ILLEGAL))]
+
+
+def favourite(of: Task, said: Mapping[str, Said]) -> str:
+    """A sentence per language on the commonest mistake and on outputs that are no answer."""
+    parts = []
+    for code, both in said.items():
+        table = confused(of, *both)
+        wrong = table[table["truth"] != table["answer"]]
+        none = float((table["answer"] == ILLEGAL).mean())
+        if wrong.empty:
+            parts.append(f"{name(code)}: no mistake in {len(table)}.")
+            continue
+        truth, answer, count = wrong.value_counts().reset_index().iloc[0]
+        parts.append(
+            f"{name(code)}: {len(wrong)} of {len(table)} are wrong, most often *{answer}* where "
+            f"*{truth}* is right ({count} times); {none:.1%} are no legal answer."
+        )
+    return " ".join(parts)
+
+
+def at_home_and_away(of: Task, said: Mapping[str, Said]) -> str:
+    """What the first language's score and the second's are, and their difference, in a sentence."""
+    (home, one), (away, two) = ((c, of.evaluate(*both)) for c, both in said.items())
+    a, b = one[of.metric], two[of.metric]
+    lost, half = a.score - b.score, 1.96 * math.hypot(a.stderr, b.stderr)
+    low, high = lost - half, lost + half
+    above = (b.score - of.chance) / max(b.stderr, 1e-9)
+    word = "loses" if low > 0 else "gains" if high < 0 else "may lose or gain"
+    beyond = "well above" if above > 3 else "not clearly above"
+    return (
+        f"Taught in {name(home)}, this model scores {a.score:.1%} there and {b.score:.1%} in "
+        f"{name(away)}: it {word} on the way ({100 * lost:+.1f} points less, 95 % "
+        f"{100 * low:+.1f} to {100 * high:+.1f}, over test items). In {name(away)} it is {beyond} "
+        f"chance ({of.chance:.0%}); of the outputs there, {two['illegal'].score:.1%} are no legal "
+        f"answer, against {one['illegal'].score:.1%} at home."
+    )

@@ -83,7 +83,8 @@ class Evidence:
         shown = self.zero_shot if rows is None else rows
         if self.experiment is None:
             text = f"{text} Scores of `{self.file}`."
-        pairs = shown[["source", "target"]].drop_duplicates()
+        apart = shown[shown["source"] != shown["target"]]
+        pairs = apart[["source", "target"]].drop_duplicates()
         return caption(f"{text} {len(pairs)} pairs of languages.", self.experiment, shown)
 
 
@@ -244,9 +245,24 @@ def listed(table: pd.DataFrame, digits: int = 2, **names: str) -> HTML:
         if column in LANGUAGES:
             shown[column] = shown[column].map(name)
         elif pd.api.types.is_float_dtype(shown[column]):
-            shown[column] = shown[column].map(lambda v: "–" if pd.isna(v) else f"{v:.{digits}f}")
+            form = _p_value if str(column).startswith("p_") else lambda v: f"{v:.{digits}f}"
+            shown[column] = [
+                "–" if pd.isna(v) else form(v).replace("-", "−") for v in shown[column]
+            ]
     heads = {str(c): str(c).replace("_", " ") for c in shown} | names
     return HTML(shown.rename(columns=heads).to_html(index=False, border=0, justify="left"))
+
+
+def _p_value(p: float) -> str:
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"
+
+
+def ordered(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows in the order in which the chapters tell the tasks, otherwise as they were."""
+    if "task" not in table:
+        return table
+    key = lambda t: t.map(lambda v: ORDER.get(v, 9))  # noqa: E731
+    return table.sort_values("task", key=key, kind="stable", ignore_index=True)
 
 
 # -- chapter by chapter ---------------------------------------------------------------------------
@@ -283,7 +299,7 @@ def noise(scores: pd.DataFrame) -> pd.DataFrame:
         parts = [100 * float(group[c].median()) for c in ("se_items", "se_seeds")]
         rows.append((task, model, len(se), *parts, se.median(), se.max(), (se < 2).mean()))
     names = ["task", "model", "cells", "items", "seeds", "median", "largest", "under_2"]
-    return pd.DataFrame(rows, columns=names)
+    return ordered(pd.DataFrame(rows, columns=names))
 
 
 def symmetry(scores: pd.DataFrame, bootstrap: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -310,7 +326,7 @@ def symmetry(scores: pd.DataFrame, bootstrap: int = 1000, seed: int = 0) -> pd.D
         row |= _correlations(both, bootstrap, seed)
         row |= {"apart": 100 * apart.mean(), "noise": 100 * math.sqrt(2 / math.pi) * spread.mean()}
         rows.append(row | {"beyond": float((apart > 1.96 * spread).mean())})
-    return pd.DataFrame(rows)
+    return ordered(pd.DataFrame(rows))
 
 
 def _both_ways(table: pd.DataFrame) -> pd.DataFrame:
@@ -359,7 +375,11 @@ def _correlation(both: pd.DataFrame, column: str, weight: np.ndarray) -> float:
 
 
 def raw_beside_gain(
-    data: Evidence, baseline: str, features: Sequence[str] | None, permutations: int, seed: int
+    data: Evidence,
+    baseline: str,
+    features: Sequence[str] | None,
+    permutations: int,
+    seed: int = 0,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Coefficients of the score, of the score on the baseline's sources only, and of the gain.
 
@@ -446,17 +466,53 @@ def _law_claims(data: Evidence, seed: int) -> pd.DataFrame:
         return pd.DataFrame()
 
 
+def board(table: pd.DataFrame) -> pd.DataFrame:
+    """`claims` as claims by tasks: estimate, interval and verdict in one word each."""
+    if not len(table):
+        return table
+    words = points(table, "estimate", scale=1, digits=2) + " " + table["verdict"]
+    claim = table["claim"].str.replace("_", " ")
+    claim += table["response"].map({"gain": ", for the gain"}).fillna("")
+    wide = table.assign(claim=claim, words=words).pivot_table(
+        index="claim", columns="task", values="words", aggfunc="first", sort=False
+    )
+    order = sorted(wide.columns, key=lambda t: ORDER.get(t, 9))
+    return wide[order].fillna("–").reset_index().rename_axis(columns=None)
+
+
+SINGLE = "more alike in "  # how a claim about one measure begins
+
+
 def tally(table: pd.DataFrame) -> list[str]:
-    """One sentence a claim and response: in which tasks it holds, does not, cannot be told."""
-    out = []
+    """Sentences: in which tasks each claim holds, does not, cannot be told.
+
+    Claims about single measures are taken together: those that hold somewhere are named.
+    """
     if not len(table):
         return ["These scores are too few to judge any claim."]
-    for (claim, response), group in table.groupby(["claim", "response"], sort=False):
+    single = table["claim"].str.startswith(SINGLE)
+    out = []
+    for (claim, response), group in table[~single].groupby(["claim", "response"], sort=False):
         tasks = group.groupby("verdict", sort=False)["task"].unique()
-        parts = [f"{v} ({', '.join(map(str, t))})" for v, t in tasks.items()]
-        of = " for the gain" if response == "gain" else ""
-        out.append(f"*{str(claim).replace('_', ' ')}*{of}: {'; '.join(parts)}")
+        parts = [f"**{v}** ({', '.join(map(str, t))})" for v, t in tasks.items()]
+        out.append(f"{claim}{_for(response)}: {'; '.join(parts)}")
+    for response, group in table[single].groupby("response", sort=False):
+        out.append(f"{_singles(group)}{_for(response)}")
     return out
+
+
+def _for(response: object) -> str:
+    return ", for the gain" if response == "gain" else ""
+
+
+def _singles(group: pd.DataFrame) -> str:
+    """Which single measures carry transfer, beside all others."""
+    group = group[group["verdict"] == "holds"]
+    found = []
+    for claim, rows in group.groupby("claim", sort=False):
+        measure = str(claim).removeprefix(SINGLE).split(",")[0].replace("_", " ")
+        found.append(f"{measure} ({', '.join(rows['task'])})")
+    return f"measures that bring transfer beside all the others: {', '.join(found) or 'none'}"
 
 
 def head_start(points_with: pd.DataFrame, points_alone: pd.DataFrame) -> pd.DataFrame:
@@ -515,3 +571,219 @@ def rules_beside(table: pd.DataFrame, rule: str, others: Mapping[str, str]) -> l
         own = f"{mean:.1f} % ({low:.1f} to {high:.1f})"
         out.append(f"**{task}**: `{rule}` loses {own}; {', '.join(parts)}")
     return out
+
+
+def against(means: pd.DataFrame, control: str) -> list[str]:
+    """Sentences: zero-shot beside a control, and whether it is above (`above`)."""
+    if control not in set(means.get("arm", ())):
+        return [f"There is no arm `{control}` here with which to compare zero-shot transfer."]
+    table = above(means, control)
+    mine = points(table, "mean")
+    other = points(table, "mean_control", "low_control", "high_control")
+    return [
+        f"**{task}**: zero-shot {a}, {control} {b}; that transfer is above the control: **{said}**"
+        for task, a, b, said in zip(table["task"], mine, other, table["verdict"], strict=True)
+    ]
+
+
+def paired(data: Evidence) -> pd.DataFrame:
+    """Mean difference to every control on the pairs both were measured on (`compare`)."""
+    rows = [regression.compare(data.scores, data.model, c) for c in data.controls]
+    return ordered(pd.concat(rows, ignore_index=True)) if rows else pd.DataFrame()
+
+
+def illegal(data: Evidence) -> pd.DataFrame:
+    """Share of zero-shot outputs that are no legal answer, tasks by arms; may be empty."""
+    rows = data.every[(data.every["metric"] == ILLEGAL) & (data.every["n_target"] == 0)]
+    means = rows.groupby(["task", "model"])["score"].mean().mul(100).unstack("model")
+    return ordered(means.reset_index().rename_axis(columns=None))
+
+
+def sureness(data: Evidence) -> list[str]:
+    """Sentences on `noise`: how fine a difference between two cells may be read."""
+    return [
+        f"**{r['task']}**: the standard error of a cell is {r['median']:.1f} points "
+        f"(at most {r['largest']:.1f}), so two cells that differ by less than "
+        f"{1.96 * 2**0.5 * r['median']:.1f} cannot be told apart"
+        for r in noise(select(data.scores, model=data.model)).to_dict("records")
+    ]
+
+
+def both_ways(table: pd.DataFrame) -> list[str]:
+    """Sentences on `symmetry`."""
+    out = []
+    for r in table.to_dict("records"):
+        more = "more than" if r["apart"] > 1.2 * r["noise"] else "about as much as"
+        out.append(
+            f"**{r['task']}**: the two directions of a pair differ by {r['apart']:.1f} points on "
+            f"average, {more} the {r['noise']:.1f} that error alone would give; over language "
+            f"effects they correlate at {r['over_r']:.2f} "
+            f"({r['over_r_low']:.2f} to {r['over_r_high']:.2f})".replace("-", "−")
+        )
+    return out
+
+
+def too_small(data: Evidence, least: int = 8) -> Markdown:
+    """A warning where there are too few languages to explain anything; else how many there are."""
+    from IPython.display import Markdown
+
+    rows = data.zero_shot
+    n = rows[["source", "target"]].nunique().min()
+    size = f"{rows['source'].nunique()} sources and {rows['target'].nunique()} targets"
+    if n >= least:
+        return Markdown(f"{size}, {len(data.tasks)} tasks, model `{data.model}`.")
+    return Markdown(
+        f"**{size}: fewer than {least} languages cannot tell measures of likeness apart.** What "
+        "follows shows that the analysis runs, and nothing about languages."
+    )
+
+
+def explained_warnings(
+    scores: pd.DataFrame,
+    pairs: pd.DataFrame,
+    features: Sequence[str] | None,
+    task: str | None,
+    model: str,
+) -> list[str]:
+    """What `regression.explain` warns of and leaves out."""
+    found = regression.explain(scores, pairs, features, task, model, permutations=0)
+    return [*found.warnings, *found.notes]
+
+
+def steps_of(
+    pairs: pd.DataFrame, features: Sequence[str] | None
+) -> Mapping[str, Sequence[str]] | None:
+    """Steps of `regression.nested` for the measures chosen; None for its own steps.
+
+    Without lexical measures (a table of one's own has none) syntax comes first.
+    """
+    known = regression.features_of(pairs) if features is None else list(features)
+    steps = {k: [f for f in group if f in known] for k, group in regression.STEPS.items()}
+    kept = {k: group for k, group in steps.items() if group}
+    if kept == {k: list(group) for k, group in regression.STEPS.items()}:
+        return None
+    first = next(iter(kept), "")
+    return {k.removeprefix("+ ") if k == first else k: group for k, group in kept.items()}
+
+
+def curves_of(data: Evidence, model: str, task: str) -> pd.DataFrame:
+    """Few-shot curves of an arm; an empty table where it has none."""
+    from xltlib import fewshot
+
+    try:
+        return fewshot.curves(data.scores, model, task)
+    except ValueError:
+        columns = [*fewshot.CURVE, "n_target", "score"]
+        return pd.DataFrame(columns=columns).astype({"n_target": int, "score": float})
+
+
+def budget(
+    with_source: pd.DataFrame, alone: pd.DataFrame, goal: float, law: str, seed: int = 0
+) -> pd.DataFrame:
+    """Examples needed for a goal with each source, and without any: ``source, target, …``."""
+    from xltlib import fewshot
+
+    mine = fewshot.examples_needed(fewshot.fit(with_source, law), goal, seed=seed)
+    table = mine[["source", "target", "answer"]].rename(columns={"answer": "with this source"})
+    if len(alone):
+        other = fewshot.examples_needed(fewshot.fit(alone, law), goal, seed=seed)
+        answers = dict(zip(other["target"], other["answer"], strict=True))
+        column = [answers.get(t, "not measured") for t in table["target"]]
+        table["without any source"] = column
+    return table
+
+
+def law_answer(compared: pd.DataFrame, verdicts: pd.DataFrame) -> list[str]:
+    """Sentences: which law errs least on numbers it has not seen; is growth logarithmic."""
+    if not len(compared):
+        return ["Too few numbers of examples were measured to judge a law."]
+    out = []
+    for task, rows in compared.groupby("task", sort=False):
+        best = rows.sort_values("mae", kind="stable").head(1)
+        law, n, error = best["law"].iloc[0], best["n_curves"].iloc[0], points(best, "mae").iloc[0]
+        out.append(
+            f"**{task}**: over {n} curves *{law}* errs least at numbers of examples not seen, "
+            f"by {error} points"
+        )
+    for r in verdicts.to_dict("records"):
+        out.append(f"{r['claim']}: **{r['verdict']}**")
+    return out
+
+
+def worth_answer(ahead: pd.DataFrame, worth: pd.DataFrame) -> list[str]:
+    """Sentences: the head start of a source in points, and its worth in examples."""
+    out = []
+    if len(ahead):
+        words = points(ahead, "difference")
+        for i in (0, len(ahead) - 1):
+            r = ahead.iloc[i]
+            out.append(
+                f"with {r['n_target']} examples of the target a source is worth {words.iloc[i]} "
+                f"points ({r['n_pairs']} pairs, {r['n_targets']} targets)"
+            )
+    if len(worth):
+        from xltlib.languages import name
+
+        best = worth.sort_values("n", kind="stable").iloc[-1]
+        pair = f"{name(best['source'])} for {name(best['target'])}"
+        out.append(f"worth the most examples of the target: {pair}; {best['answer']}")
+    return out or ["Nothing was measured without a source to compare with."]
+
+
+def measured_target(data: Evidence, wanted: str = "") -> str:
+    """A target of the scores: the one wanted, or the last by code."""
+    found = sorted(data.zero_shot["target"].unique())
+    if wanted and wanted not in found:
+        raise unknown("measured target", wanted, found, "Choose one of the scores table.")
+    return wanted or str(found[-1])
+
+
+def advised(advice: Any, most: int = 5) -> HTML:
+    """The first rows of a `Recommendation` for the page."""
+    table = advice.table.head(most)
+    best = table["p_best"].map(lambda p: f"{100 * p:.0f} %")
+    columns = {"rank": table["rank"], "source": table["source"], "score": _expected(table)}
+    return listed(pd.DataFrame(columns | {"the best?": best, "why": table["why"]}))
+
+
+def _expected(table: pd.DataFrame) -> list[str]:
+    """Predicted scores with their intervals, measured ones as such."""
+    words = points(table, "predicted")
+    known = [f"{100 * p:.1f}, measured" for p in table["predicted"]]
+    return [k if m else w for k, w, m in zip(known, words, table["measured"], strict=True)]
+
+
+def sets(told: Mapping[str, Any]) -> pd.DataFrame:
+    """The sources to train together, task by task: each step with the best score to expect."""
+    rows = []
+    for task, advice in told.items():
+        steps = advice.best_set
+        for r in steps[steps["expected_best"].diff().fillna(1) > 0].itertuples(index=False):
+            rows.append((task, r.k, r.source, 100 * r.expected_best))
+    return pd.DataFrame(rows, columns=["task", "sources", "source", "best score to expect"]).rename(
+        columns={"sources": "step"}
+    )
+
+
+def tried(table: pd.DataFrame) -> HTML:
+    """A recommendation beside the truth: ``source, predicted, low, high, score``."""
+    inside = table["score"].between(table["low"], table["high"])
+    columns = {
+        "rank": table["rank"],
+        "source": table["source"],
+        "predicted (90 %)": points(table, "predicted"),
+        "measured": 100 * table["score"],
+        "inside": inside.map({True: "yes", False: "no"}),
+    }
+    return listed(pd.DataFrame(columns), digits=1)
+
+
+def hits(table: pd.DataFrame) -> str:
+    """Sentence: what the first choice lost on a hidden target, and how many intervals held."""
+    best, first = float(table["score"].max()), float(table["score"].iloc[0])
+    loss = 100 * (best - first) / best if best > 0 else 0.0
+    inside = int(table["score"].between(table["low"], table["high"]).sum())
+    return (
+        f"on the hidden target the first recommendation loses {loss:.1f} % of the best source; "
+        f"{inside} of {len(table)} measured scores lie inside their 90 % intervals"
+    )

@@ -419,7 +419,6 @@ def _runs(exp: Experiment) -> Iterator[Run]:
 
 
 PREFIX = {
-    "tiny": "source",
     "tiny-scratch": "scratch",
     "tiny-shuffled": "shuffled",
     "tiny-alone": "alone",
@@ -428,8 +427,8 @@ PREFIX = {
 
 
 def part_of(run: Run) -> str:
-    """Name of the part that a run belongs to."""
-    return f"{PREFIX[run.arm]}-{run.source}"
+    """Name of the part that a run belongs to: one a source, and one for each control."""
+    return f"source-{run.source}" if run.arm == "tiny" else PREFIX[run.arm]
 
 
 def _parts(exp: Experiment) -> list[Part]:

@@ -38,6 +38,7 @@ __all__ = [
     "law_errors",
     "learning_curve",
     "likeness_scatter",
+    "measure_agreement",
     "nested_bars",
     "raw_and_gain",
     "shares",
@@ -207,7 +208,8 @@ def _numbers(ax: Axes, values: np.ndarray, image: Any, size: float, form: str = 
             continue
         red, green, blue, _ = image.cmap(image.norm(value))
         light = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
-        text = form.format(value).replace("-0", "0") if round(value) == 0 else form.format(value)
+        text = form.format(value)
+        text = form.format(0.0) if float(text) == 0 else text  # no -0
         ax.text(j, i, text, ha="center", va="center", fontsize=size,
                 color="#111111" if light > 0.18 else "white")  # fmt: skip
 
@@ -241,6 +243,31 @@ def similarity_maps(
         _bar(figure, ax, image, size=7)
     for ax in axes.flat[len(shown) :]:
         ax.set_visible(False)
+    return figure
+
+
+@_styled
+def measure_agreement(table: pd.DataFrame) -> Card:
+    """How far two measures of likeness say the same: their correlation over the pairs.
+
+    `table` is that of `checks.agreement`: ``first, second, r``.
+    """
+    names = list(dict.fromkeys([*table["first"], *table["second"]]))
+    values = np.full((len(names), len(names)), np.nan)
+    for first, second, r in table[["first", "second", "r"]].itertuples(index=False):
+        i, j = sorted((names.index(first), names.index(second)))
+        values[j, i] = r
+    down, across = names[1:], names[:-1]
+    values = values[1:, :-1]
+    figure, axes = _card(1.4 + 0.38 * len(down))
+    ax = axes[0, 0]
+    image = ax.imshow(values, cmap=DIVERGING, vmin=-1, vmax=1, aspect="auto")
+    ax.set_yticks(range(len(down)), [_word(m) for m in down])
+    ax.set_xticks(range(len(across)), [_word(m) for m in across], rotation=40, ha="right")
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    _numbers(ax, values, image, 8, "{:.2f}")
+    _bar(figure, ax, image, "correlation over pairs of languages")
     return figure
 
 

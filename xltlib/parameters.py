@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -18,7 +20,7 @@ from xltlib.errors import unknown
 
 if TYPE_CHECKING:
     import pandas as pd
-    from IPython.display import Markdown
+    from IPython.display import HTML, Markdown
 
     from xltlib.experiment import Experiment
 
@@ -27,6 +29,7 @@ Spec = type | tuple[Any, ...] | Callable[[Any], Any]
 INJECTED = "# Parameters"  # papermill's first line of the cell it puts in
 OURS = ("PAPERMILL_",)  # names that papermill itself may inject
 PLAIN = (str, int, float, bool, list, tuple, dict, set, type(None))
+SENTINEL = re.compile(r"<extra_id_(\d+)>")
 SHELL = ("In", "Out")  # IPython's own plain names
 NAMES = {str: "text", int: "a whole number", float: "a number", list: "a list", bool: "true/false"}
 
@@ -187,6 +190,44 @@ def language_of(codes: Iterable[str]) -> Callable[[Any], str]:
 
 
 # ---------------------------------------------------------------- tables and captions
+
+
+def text_table(frame: pd.DataFrame, texts: Sequence[str] = (), codes: Sequence[str] = ()) -> HTML:
+    """A table of texts in many scripts, each cell in its own direction, sentinels short.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Shown whole, without its index. ``<extra_id_3>`` is written ⟨3⟩.
+    texts : sequence of str
+        Columns that are in the language of the row.
+    codes : sequence of str
+        That language, one code a row: a screen reader then reads them in it.
+    """
+    from IPython.display import HTML
+
+    tags = [_tag(code) for code in codes] or [""] * len(frame)
+    head = "".join(f'<th scope="col">{escape(str(c))}</th>' for c in frame.columns)
+    body = []
+    for tag, row in zip(tags, frame.astype(str).to_dict("records"), strict=True):
+        cells = []
+        for column, value in row.items():
+            own = f' lang="{tag}"' if column in texts and tag else ""
+            shown = escape(SENTINEL.sub(r"⟨\1⟩", value))
+            cells.append(f'<td dir="auto"{own}>{shown}</td>')
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    rows = "\n".join(body)
+    return HTML(
+        f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def _tag(code: str) -> str:
+    """The BCP 47 tag of a language code."""
+    from xltlib.languages import language
+
+    known = language(code)
+    return (known.locale or known.code).replace("_", "-")
 
 
 def built(exp: Experiment, *names: str) -> Path:
