@@ -195,7 +195,7 @@ def test_the_sampler_hides_words_of_one_line_at_a_time(text, tokenizer) -> None:
     sampler = Sampler(text, tokenizer, PretrainRecipe(batch=16))
     source, target = sampler.batch(np.random.default_rng(0))
     assert source.shape[0] == target.shape[0] == 16
-    lines = {tuple(row) for own in text.values() for row in ids_of(tokenizer, own)}
+    lines = {tuple(row[:48]) for own in text.values() for row in ids_of(tokenizer, own)}
     marks = {tokenizer.convert_tokens_to_ids(f"<extra_id_{i}>") for i in range(32)}
     for ids, labels in zip(source.tolist(), target.tolist(), strict=True):
         spans: dict[int, list[int]] = {}

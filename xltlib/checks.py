@@ -12,6 +12,7 @@ import json
 import math
 import re
 import unicodedata
+import warnings
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -90,10 +91,11 @@ def contrasts(pairs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
     return table.reindex([w for w in words.values() if w in table.index]).rename_axis("shared")
 
 
-def in_words(together: pd.DataFrame) -> str:
-    """The pairs of measures of such a table, as text."""
+def in_words(together: pd.DataFrame, most: int = 5) -> str:
+    """The pairs of measures of such a table, as text; of many the first."""
     said = [f"{a} and {b}" for a, b in together[["first", "second"]].itertuples(index=False)]
-    return "; ".join(said).replace("_", " ") or "none"
+    left = f"; and {len(said) - most} more" if len(said) > most else ""
+    return "; ".join(said[:most]).replace("_", " ") + left or "none"
 
 
 def one_per_script(codes: Sequence[str]) -> list[str]:
@@ -121,7 +123,9 @@ def agreement(
     whole = _correlations(x, np.ones(len(x)))
     drawn = rng.multinomial(len(codes), np.full(len(codes), 1 / len(codes)), reps)
     draws = np.stack([_correlations(x, (d[s] * d[t]).astype(float)) for d in drawn])
-    low, high = np.nanquantile(draws, [0.025, 0.975], axis=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a measure that never varies: NaN
+        low, high = np.nanquantile(draws, [0.025, 0.975], axis=0)
     rows = [
         (a, b, whole[i, j], low[i, j], high[i, j], len(x))
         for i, a in enumerate(measures)
@@ -251,14 +255,14 @@ def shape_score(
     from sklearn.feature_extraction import DictVectorizer
     from sklearn.pipeline import make_pipeline
 
-    trees = ExtraTreesClassifier(60, min_samples_leaf=10, random_state=seed)
+    trees = ExtraTreesClassifier(30, min_samples_leaf=10, random_state=seed)
     model = make_pipeline(DictVectorizer(sparse=False), trees)
     model.fit([shape(text) for text, _ in train], [label for _, label in train])
     return float(model.score([shape(text) for text, _ in test], [label for _, label in test]))
 
 
 def shape_floor(
-    tasks: Sequence[str], languages: Sequence[str], *, n_train: int = 600, n_test: int = 400
+    tasks: Sequence[str], languages: Sequence[str], *, n_train: int = 400, n_test: int = 300
 ) -> pd.DataFrame:
     """How far length and punctuation alone tell the kind of a name, task by task, unseen names.
 
@@ -511,11 +515,6 @@ def study(exp: Experiment, task_name: str, source: str, *, seed: int = 0, steps:
     `steps` 0 is the experiment's own number; `seed` must be one of the experiment's, for the model
     to be the one whose scores are in the table.
     """
-    from tqdm import tqdm
-
-    from xltlib.finetune import FinetuneRecipe, finetune
-    from xltlib.runs import Worker
-
     of, spec = task(task_name), exp.recipe(task_name)
     spec = dataclasses.replace(spec, steps=steps or spec.steps)
     wanted = ("tiny", task_name, source, seed)
@@ -526,6 +525,11 @@ def study(exp: Experiment, task_name: str, source: str, *, seed: int = 0, steps:
             f"a source of {exp.languages} and a seed of {exp.seeds}"
         )
     run = found_runs[0]
+    from tqdm import tqdm  # torch takes seconds: after the check
+
+    from xltlib.finetune import FinetuneRecipe, finetune
+    from xltlib.runs import Worker
+
     worker = Worker(exp)
     model = worker.model(run)
     train = worker.examples(of, source, "train", spec.train_items, seed)
@@ -629,10 +633,11 @@ def at_home_and_away(of: Task, said: Mapping[str, Said]) -> str:
     above = (b.score - of.chance) / max(b.stderr, 1e-9)
     word = "loses" if low > 0 else "gains" if high < 0 else "may lose or gain"
     beyond = "well above" if above > 3 else "not clearly above"
+    ends = f"95 % {100 * low:.1f} to {100 * high:.1f} over test items"
     return (
         f"Taught in {name(home)}, this model scores {a.score:.1%} there and {b.score:.1%} in "
-        f"{name(away)}: it {word} on the way ({100 * lost:+.1f} points less, 95 % "
-        f"{100 * low:+.1f} to {100 * high:+.1f}, over test items). In {name(away)} it is {beyond} "
+        f"{name(away)}: it {word} on the way (by {100 * lost:.1f} points, {ends}; "
+        f"below 0 would be a gain). In {name(away)} it is {beyond} "
         f"chance ({of.chance:.0%}); of the outputs there, {two['illegal'].score:.1%} are no legal "
         f"answer, against {one['illegal'].score:.1%} at home."
     )

@@ -83,6 +83,8 @@ class Evidence:
         shown = self.zero_shot if rows is None else rows
         if self.experiment is None:
             text = f"{text} Scores of `{self.file}`."
+        if shown["n_test"].isna().all():  # a table of one's own may not say
+            shown = shown.drop(columns="n_test")
         apart = shown[shown["source"] != shown["target"]]
         pairs = apart[["source", "target"]].drop_duplicates()
         return caption(f"{text} {len(pairs)} pairs of languages.", self.experiment, shown)
@@ -466,6 +468,15 @@ def _law_claims(data: Evidence, seed: int) -> pd.DataFrame:
         return pd.DataFrame()
 
 
+def standings(league: pd.DataFrame) -> pd.DataFrame:
+    """`ranking.league` for the page: rules by loss, with NDCG@3, both with their intervals."""
+    table = ordered(league.sort_values("loss_pct", kind="stable"))
+    loss, ndcg = (points(table, v, f"{v}_low", f"{v}_high", 1) for v in ("loss_pct", "ndcg3"))
+    rules = table["method"].str.replace("_", " ")
+    columns = {"task": table["task"], "rule": rules, "loss, % (95 %)": loss}
+    return pd.DataFrame(columns | {"NDCG@3, % (95 %)": ndcg, "targets": table["n_targets"]})
+
+
 def board(table: pd.DataFrame) -> pd.DataFrame:
     """`claims` as claims by tasks: estimate, interval and verdict in one word each."""
     if not len(table):
@@ -556,7 +567,9 @@ def rules_beside(table: pd.DataFrame, rule: str, others: Mapping[str, str]) -> l
 
     `table` is that of `ranking.league`; `others` gives the words for each rule compared.
     """
-    out = []
+    out: list[str] = []
+    if not len(table):
+        return out
     for task, group in table.groupby("task", sort=False):
         rows = group.set_index("method")[["loss_pct", "loss_pct_low", "loss_pct_high"]]
         if rule not in rows.index:
@@ -738,6 +751,50 @@ def measured_target(data: Evidence, wanted: str = "") -> str:
     return wanted or str(found[-1])
 
 
+def league(data: Evidence, protocol: str) -> tuple[pd.DataFrame, list[str]]:
+    """`ranking.league` of the model, tasks in order; a reason instead where languages are few."""
+    from xltlib import ranking
+
+    languages = {*data.zero_shot["source"], *data.zero_shot["target"]}
+    if len(languages) < 4:
+        return pd.DataFrame(), [
+            f"comparing rules: with one language held out, {len(languages) - 1} are left to learn "
+            "from; at least 4 in all are needed"
+        ]
+    return ordered(ranking.league(data.zero_shot, data.pairs, protocol)), []
+
+
+def recommendations(data: Evidence, target: str) -> tuple[dict[str, Any], list[str]]:
+    """A `recommend.Recommendation` per task, and why a task has none."""
+    from xltlib.recommend import recommend
+
+    rows = data.zero_shot
+    pairs = pairs_with(data.pairs, {*rows["source"], *rows["target"], target})
+    found, unable = {}, []
+    for task in data.tasks:
+        try:
+            found[task] = recommend(target, rows, pairs, task=task)
+        except ValueError as error:
+            unable.append(f"{task}: {error}")
+    return found, unable
+
+
+def trial(data: Evidence, target: str, task: str) -> tuple[pd.DataFrame, list[str]]:
+    """The recommendation for a measured target whose scores were hidden, with the true ``score``.
+
+    Its own model, as a source for others, stays known (warm).
+    """
+    from xltlib.recommend import recommend
+
+    rows = select(data.zero_shot, task=task)
+    try:
+        advice = recommend(target, rows[rows["target"] != target], data.pairs)
+    except ValueError as error:
+        return pd.DataFrame(), [f"{task}: {error}"]
+    truth = cells(rows[rows["target"] == target])[["source", "score"]]
+    return advice.table.merge(truth, on="source"), []
+
+
 def advised(advice: Any, most: int = 5) -> HTML:
     """The first rows of a `Recommendation` for the page."""
     table = advice.table.head(most)
@@ -780,6 +837,8 @@ def tried(table: pd.DataFrame) -> HTML:
 
 def hits(table: pd.DataFrame) -> str:
     """Sentence: what the first choice lost on a hidden target, and how many intervals held."""
+    if not len(table):
+        return "There are too few sources to try a recommendation on."
     best, first = float(table["score"].max()), float(table["score"].iloc[0])
     loss = 100 * (best - first) / best if best > 0 else 0.0
     inside = int(table["score"].between(table["low"], table["high"]).sum())

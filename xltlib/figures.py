@@ -233,7 +233,8 @@ def similarity_maps(
     for ax, measure in zip(axes.flat, shown, strict=False):
         values = _grid(pairs, measure, order, order)
         np.fill_diagonal(values, np.nan)
-        image = ax.imshow(values, cmap=SEQUENTIAL, aspect="equal")
+        whole = {"vmin": 0.0, "vmax": 1.0} if measure.startswith("coverage_") else {}
+        image = ax.imshow(values, cmap=SEQUENTIAL, aspect="equal", **whole)
         _ticks(ax, order, order, 7 if len(order) <= 14 else 4)
         if ax not in axes[:, 0]:
             ax.set_yticks([])
@@ -343,10 +344,16 @@ def raw_and_gain(scores: pd.DataFrame, task: str, model: str, baseline: str) -> 
 
 
 @_styled
-def confusion(table: pd.DataFrame, title: str = "") -> Card:
+def confusion(
+    table: pd.DataFrame,
+    title: str = "",
+    truth: str = "right answer",
+    answer: str = "answer given",
+) -> Card:
     """Mistakes: rows = right answer, columns = given answer, in per cent of the row.
 
-    `table` has columns ``truth`` and ``answer``, one row per item (or a ``count`` column).
+    `table` has columns ``truth`` and ``answer``, one row per item (or a ``count`` column); the
+    words of the axes can be others.
     """
     counts = (
         pd.crosstab(table["truth"], table["answer"])
@@ -355,7 +362,7 @@ def confusion(table: pd.DataFrame, title: str = "") -> Card:
             index="truth", columns="answer", values="count", aggfunc="sum", fill_value=0
         )
     )
-    labels = list(counts.index)
+    labels = [c for c in counts.index if set(counts.index) & set(counts.columns)]
     labels += [c for c in counts.columns if c not in labels]
     counts = counts.reindex(index=list(counts.index), columns=labels, fill_value=0)
     share = 100 * counts.to_numpy(float) / counts.to_numpy(float).sum(axis=1, keepdims=True)
@@ -367,7 +374,7 @@ def confusion(table: pd.DataFrame, title: str = "") -> Card:
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
     _numbers(ax, share, image, 8)
-    ax.set(xlabel="answer given", ylabel="right answer", title=title)
+    ax.set(xlabel=answer, ylabel=truth, title=title)
     _bar(figure, ax, image, "per cent of the row")
     return figure
 
@@ -674,9 +681,15 @@ def law_errors(summary: pd.DataFrame) -> Card:
 
 @_styled
 def learning_curve(
-    history: pd.DataFrame, values: Sequence[str] = ("loss", "score"), by: str = "split"
+    history: pd.DataFrame,
+    values: Sequence[str] = ("loss", "score"),
+    by: str = "split",
+    limits: Mapping[str, tuple[float | None, float | None]] | None = None,
 ) -> Card:
-    """Watch a model learn: `history` has ``step``, a column `by`, and the columns named."""
+    """Watch a model learn: `history` has ``step``, a column `by`, and the columns named.
+
+    `limits` gives the ends of a column's axis, for values that mean something as they stand.
+    """
     shown = [v for v in values if v in history and history[v].notna().any()]
     figure, axes = _card(2.7, 1, max(len(shown), 1))
     groups = list(dict.fromkeys(history[by])) if by in history else [""]
@@ -689,6 +702,8 @@ def learning_curve(
                     markersize=4)  # fmt: skip
         ax.grid(axis="y")
         ax.set(xlabel="training step", title=_word(value))
+        if limits and value in limits:
+            ax.set_ylim(*limits[value])
     if len(groups) > 1:
         axes[0, 0].legend()
     return figure

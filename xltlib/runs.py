@@ -207,8 +207,8 @@ class Worker:
 
     def __init__(self, exp: Experiment) -> None:
         self.exp, self.place = exp, Place(exp)
-        self.tests: dict[tuple[str, str], list[Example]] = {}
-        self.inputs: dict[tuple[str, str], list[Any]] = {}
+        self.tests: dict[tuple[str, str, int], list[Example]] = {}
+        self.inputs: dict[tuple[str, str, int], list[Any]] = {}
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -219,12 +219,15 @@ class Worker:
     def examples(self, of: Task, code: str, split: str, n: int, seed: int = 0) -> list[Example]:
         return of.source(self.exp.languages, code, split, n, seed)
 
-    def test(self, of: Task, code: str) -> list[Example]:
-        """The test set of a language: the same for every source, seed and arm."""
-        if (of.name, code) not in self.tests:
+    def test(self, of: Task, code: str, seed: int) -> list[Example]:
+        """The test set of a language: one a seed, the same for every source and arm.
+
+        A cell is a mean over seeds, so its standard error falls with all their items together.
+        """
+        if (of.name, code, seed) not in self.tests:
             n = self.exp.recipe(of.name).test_items
-            self.tests[of.name, code] = self.examples(of, code, "test", n)
-        return self.tests[of.name, code]
+            self.tests[of.name, code, seed] = self.examples(of, code, "test", n, seed)
+        return self.tests[of.name, code, seed]
 
     def model(self, run: Run) -> Any:
         from xltlib.models import ModelShape, build, load, prepare_process
@@ -266,7 +269,7 @@ class Worker:
         answer = FLOORS[of.name](train, run.seed)
         rows, outputs = [], []
         for target in self.exp.languages:
-            tests = self.test(of, target)
+            tests = self.test(of, target, run.seed)
             said = answer(tests)
             rows += score_rows(run, of, target, 0, said, tests)
             outputs += output_rows(target, 0, said, tests)
@@ -298,17 +301,18 @@ class Worker:
                 "train_seconds": found.seconds,
             }
             for target in self.exp.languages:
-                tests = self.test(of, target)
-                said = self.say(model, of, target)
+                tests = self.test(of, target, run.seed)
+                said = self.say(model, of, target, run.seed)
                 rows += score_rows(run, of, target, 0, said, tests)
                 outputs += output_rows(target, 0, said, tests)
         kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
         for target in run.fewshot_targets:
             for n in self.exp.fewshot.n:
                 model.load_state_dict(kept)
+                tests = self.test(of, target, run.seed)
                 said = self.go_on(model, run, of, target, n)
-                rows += score_rows(run, of, target, n, said, self.test(of, target))
-                outputs += output_rows(target, n, said, self.test(of, target))
+                rows += score_rows(run, of, target, n, said, tests)
+                outputs += output_rows(target, n, said, tests)
         return made, rows, outputs
 
     def go_on(self, model: Any, run: Run, of: Task, target: str, n: int) -> list[str]:
@@ -320,16 +324,16 @@ class Worker:
         freeze = self.exp.recipe(of.name).freeze
         recipe = FinetuneRecipe(shot.steps, min(shot.batch, n), shot.lr, 0, freeze)
         finetune(model, self.tokenizer, of, few, [], recipe, seed=run.seed)
-        return self.say(model, of, target)
+        return self.say(model, of, target, run.seed)
 
-    def say(self, model: Any, of: Task, target: str) -> list[str]:
+    def say(self, model: Any, of: Task, target: str, seed: int) -> list[str]:
         """What the model says to the test set of a language."""
         from xltlib.predict import answers, encode
 
-        if (of.name, target) not in self.inputs:
-            texts = [of.preprocess(e)[0] for e in self.test(of, target)]
-            self.inputs[of.name, target] = encode(self.tokenizer, texts)
-        rows = self.inputs[of.name, target]
+        if (of.name, target, seed) not in self.inputs:
+            texts = [of.preprocess(e)[0] for e in self.test(of, target, seed)]
+            self.inputs[of.name, target, seed] = encode(self.tokenizer, texts)
+        rows = self.inputs[of.name, target, seed]
         return answers(model, self.tokenizer, rows, max_target=of.max_target)
 
 
@@ -405,6 +409,6 @@ def recompute(exp: Experiment) -> pd.DataFrame:
         of = task(run.task)
         outputs = pd.read_parquet(place.outputs(run))
         for (target, n), cell in outputs.groupby(["target", "n_target"], sort=False):
-            tests = worker.test(of, str(target))
+            tests = worker.test(of, str(target), run.seed)
             rows += score_rows(run, of, str(target), int(str(n)), list(cell["output"]), tests)
     return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))

@@ -230,11 +230,11 @@ class _Writer:
             if t in self.territory and len(t) == 2
         }
         self.writers: list[tuple[float, Callable[[], str]]] = [
-            (0.42, self.note),
-            (0.36, self.mixed),
-            (0.12, self.same_kind),
-            (0.05, self.spoken),
-            (0.05, self.money_of_land),
+            (0.46, self.note),
+            (0.38, self.mixed),
+            (0.08, self.same_kind),
+            (0.04, self.spoken),
+            (0.04, self.money_of_land),
         ]
         self.formats: dict[str, Callable[[], str]] = {
             "territory": self.year,

@@ -1,0 +1,363 @@
+"""Runs from end to end on two languages: nothing twice, nothing lost, nothing half-written."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+pytest.importorskip("torch", reason="running an experiment needs xltlib[train]")
+
+from xltlib import cli, runs, scores  # noqa: E402
+from xltlib.experiment import Experiment, load  # noqa: E402
+from xltlib.runs import Place, do_part, read_run, recompute, whole  # noqa: E402
+from xltlib.tasks import task  # noqa: E402
+
+MICRO = """
+title: Two languages, a dozen steps
+languages: [eng, rus]
+tasks: [kind, spans, find]
+seeds: [0]
+text: {lines: 300}
+model: {vocab_size: 400, d_model: 16, d_ff: 32, n_heads: 2, n_encoder: 1}
+pretrain: {steps: 12, batch: 8}
+finetune:
+  kind: &few {steps: 12, batch: 8, scratch_steps: 12, evaluations: 2, train_items: 30,
+              validation_items: 20, test_items: 30}
+  spans: *few
+  find: *few
+fewshot: {pairs: [[eng, rus]], n: [2, 4], steps: 3}
+controls: {scratch: [eng], shuffled: [eng], ngram: [eng]}
+"""
+
+
+@pytest.fixture(scope="module")
+def micro(tmp_path_factory) -> Experiment:
+    """Return an experiment of seconds; it lies where XLT_BUILD says when it is used."""
+    path = tmp_path_factory.mktemp("experiments") / "micro.yml"
+    path.write_text(MICRO)
+    return load(str(path))
+
+
+@pytest.fixture(scope="module")
+def finished(micro: Experiment, tmp_path_factory) -> Path:
+    """Run the whole experiment once; return the folder it was built in."""
+    build = tmp_path_factory.mktemp("build")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLT_BUILD", str(build))
+        for part in micro.parts():
+            do_part(micro, part.name)
+    return build
+
+
+@pytest.fixture
+def build(finished: Path, tmp_path: Path, monkeypatch) -> Path:
+    """Return a copy of the finished folder, to be damaged."""
+    shutil.copytree(finished, tmp_path / "build")
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path / "build"))
+    return tmp_path / "build" / "micro"
+
+
+def again(micro: Experiment, *names: str) -> None:
+    """Run all parts once more, or some."""
+    for part in names or [p.name for p in micro.parts()]:
+        do_part(micro, part)
+
+
+def stamps(folder: Path, *kinds: str) -> dict[str, tuple[int, int]]:
+    """Return inode and time of change of every file of the given folders."""
+    found = {}
+    for kind in kinds:
+        for path in sorted((folder / kind).rglob("*")):
+            if path.is_file():
+                state = path.stat()
+                found[str(path.relative_to(folder))] = (state.st_ino, state.st_mtime_ns)
+    return found
+
+
+KEPT = ("vocabulary", "pretrained", "runs", "outputs")
+
+
+# ---------------------------------------------------------------- the whole
+
+
+def test_everything_is_there_and_nothing_else(finished: Path, micro: Experiment) -> None:
+    folder = finished / "micro"
+    records = {p.stem for p in (folder / "runs").iterdir()}
+    assert records == {r.key for r in micro.runs()}
+    assert {p.stem for p in (folder / "outputs").iterdir()} == records
+    assert {p.stem for p in (folder / "parts").iterdir()} == {p.name for p in micro.parts()}
+    assert not [p for p in folder.rglob("*") if ".tmp" in p.name]
+
+
+def test_the_scores_table(finished: Path, micro: Experiment) -> None:
+    table = scores.read(finished / "micro" / "scores.parquet")
+    assert set(table["model"]) == {
+        "tiny",
+        "tiny-scratch",
+        "tiny-shuffled",
+        "tiny-alone",
+        "char-ngram",
+    }
+    assert table["score"].between(0, 1).all() and (table["stderr"] >= 0).all()
+    assert (table["n_test"] == 30).all()
+    key = ["model", "task", "source", "target", "n_target", "seed", "metric"]
+    assert not table.duplicated(key).any()
+    tiny = table[(table["model"] == "tiny") & (table["n_target"] == 0)]
+    assert len(tiny[["task", "source", "target"]].drop_duplicates()) == 3 * 2 * 2
+    shots = table[table["n_target"] > 0]
+    assert set(shots["n_target"]) == {2, 4} and set(shots["target"]) == {"rus"}
+    assert set(shots["model"]) == {"tiny", "tiny-alone"}
+    for name, own in table[table["metric"] != "illegal"].groupby("task"):
+        main = own[own["metric"] == task(str(name)).metric]
+        assert (main["chance"] == task(str(name)).chance).all()
+
+
+def test_the_pairs_table(finished: Path) -> None:
+    pairs = pd.read_parquet(finished / "micro" / "pairs.parquet")
+    assert {("eng", "rus"), ("rus", "eng")} <= set(zip(pairs["source"], pairs["target"]))
+    assert len(pairs.columns) > 8
+
+
+def test_recomputing_the_scores_from_the_kept_outputs_gives_the_table(
+    finished: Path, micro: Experiment, monkeypatch
+) -> None:
+    monkeypatch.setenv("XLT_BUILD", str(finished))
+    key = ["model", "task", "source", "target", "n_target", "seed", "metric"]
+    kept = scores.read(finished / "micro" / "scores.parquet").sort_values(key)
+    counted = scores.validate(recompute(micro)).sort_values(key)
+    pd.testing.assert_frame_equal(
+        counted.reset_index(drop=True)[list(runs.SCORE_COLUMNS)],
+        kept.reset_index(drop=True)[list(runs.SCORE_COLUMNS)],
+    )
+
+
+def test_records_say_what_was_done(finished: Path, micro: Experiment) -> None:
+    for run in micro.runs():
+        record = read_run(finished / "micro" / "runs" / f"{run.key}.json")
+        assert record is not None
+        assert record["run"]["key"] == run.key and record["seconds"] > 0
+        if run.arm not in ("char-ngram", "tiny-alone"):
+            assert len(record["log"]) == 12 and record["kept_step"] in (6, 12)
+            assert 0 <= record["validation"] <= 1
+    (log,) = (finished / "micro" / "pretrained").glob("*/log.json")
+    story = json.loads(log.read_text())
+    assert story["lines"] == 600 and story["parameters"] > 5000 and story["log"][-1]["step"] == 12
+
+
+def test_the_char_ngram_floor_answers_legally(finished: Path) -> None:
+    """A floor whose outputs cannot be read would make every model look good."""
+    table = scores.read(finished / "micro" / "scores.parquet")
+    floor = table[(table["model"] == "char-ngram") & (table["metric"] == "illegal")]
+    assert len(floor) == 3 * 2
+    assert (floor["score"] == 0).all()
+
+
+# ---------------------------------------------------------------- again
+
+
+def test_again_nothing_is_done_twice(build: Path, micro: Experiment) -> None:
+    before, table = stamps(build, *KEPT), (build / "scores.parquet").read_bytes()
+    again(micro)
+    assert stamps(build, *KEPT) == before
+    assert (build / "scores.parquet").read_bytes() == table
+
+
+def test_in_a_fresh_folder_the_table_is_the_same_to_the_byte(
+    finished: Path, micro: Experiment, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path))
+    again(micro)
+    for name in ("scores.parquet", "pairs.parquet"):
+        assert (tmp_path / "micro" / name).read_bytes() == (
+            finished / "micro" / name
+        ).read_bytes(), name
+
+
+def test_a_new_seed_adds_runs_and_keeps_the_old(build: Path, micro: Experiment, tmp_path) -> None:
+    before = stamps(build, *KEPT)
+    (tmp_path / "micro.yml").write_text(MICRO.replace("seeds: [0]", "seeds: [0, 1]"))
+    more = load(str(tmp_path / "micro.yml"))
+    part = next(p.name for p in more.parts() if p.name.startswith("shuffled"))
+    do_part(more, part)
+    after = stamps(build, *KEPT)
+    assert {k: v for k, v in after.items() if k in before} == before
+    assert len([k for k in after if k.startswith("runs/") and k not in before]) == 3
+    with pytest.raises(ValueError, match="runs of micro are missing, first 'tiny kind eng seed 1'"):
+        do_part(more, "collect")
+
+
+# ---------------------------------------------------------------- stopped and damaged
+
+
+def test_killed_in_mid_run_the_same_command_finishes_with_the_same_table(
+    finished: Path, micro: Experiment, tmp_path: Path, monkeypatch
+) -> None:
+    part = next(p.name for p in micro.parts() if p.name.startswith("source-"))
+    expected = {r.key for r in micro.runs() if runs.part_of(r) == part}
+    folder = tmp_path / "build" / "micro"
+    for kind in ("vocabulary", "pretrained"):
+        shutil.copytree(finished / "micro" / kind, folder / kind)
+    environment = {**os.environ, "XLT_BUILD": str(tmp_path / "build"), "OMP_NUM_THREADS": "1"}
+    (tmp_path / "micro.yml").write_text(MICRO)
+    command = [sys.executable, "-m", "xltlib.cli", "run", str(tmp_path / "micro.yml")]
+    process = subprocess.Popen(
+        [*command, "--part", part],
+        env={**environment, "PYTHONPATH": str(Path(runs.__file__).parents[1])},
+        stderr=subprocess.DEVNULL,
+    )
+    end = time.monotonic() + 240
+    while not list(folder.glob("runs/*.json")) and process.poll() is None:
+        assert time.monotonic() < end, "no run finished in time"
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    before = stamps(folder, "runs")
+    assert 0 < len(before) < len(expected)
+    assert not (folder / "parts" / f"{part}.done").exists()
+
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path / "build"))
+    again(micro)
+    after = stamps(folder, "runs")
+    assert {k: v for k, v in after.items() if k in before} == before
+    table = (finished / "micro" / "scores.parquet").read_bytes()
+    assert (folder / "scores.parquet").read_bytes() == table
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b'{"run": {"arm": "tiny"', b"[]", b"null", b"{}", b"\xff\xfe"]
+)
+def test_a_damaged_record_is_as_good_as_none(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "run.json").write_bytes(content)
+    assert read_run(tmp_path / "run.json") is None
+    assert read_run(tmp_path / "nothing.json") is None
+
+
+def test_only_the_damaged_run_is_done_again(build: Path, micro: Experiment) -> None:
+    run = next(r for r in micro.runs() if r.arm == "tiny-shuffled")
+    before, table = stamps(build, "runs"), (build / "scores.parquet").read_bytes()
+    path = Place(micro).run(run)
+    path.write_text(path.read_text()[:100])
+    again(micro, runs.part_of(run), "collect")
+    changed = {k for k, v in stamps(build, "runs").items() if before[k] != v}
+    assert changed == {f"runs/{run.key}.json"}
+    assert (build / "scores.parquet").read_bytes() == table
+
+
+def test_collecting_with_a_run_missing_names_it_and_keeps_the_table(
+    build: Path, micro: Experiment
+) -> None:
+    run = micro.runs()[0]
+    table = (build / "scores.parquet").read_bytes()
+    Place(micro).run(run).unlink()
+    with pytest.raises(ValueError, match=f"1 runs of micro are missing, first '{run.label}'.*xlt"):
+        again(micro, "collect")
+    assert (build / "scores.parquet").read_bytes() == table
+
+
+def test_half_a_pretrained_folder_is_made_again(build: Path, micro: Experiment) -> None:
+    (log,) = (build / "pretrained").glob("*/log.json")
+    weights = log.parent / "model.safetensors"
+    whole_weights = weights.read_bytes()
+    weights.write_bytes(whole_weights[:50])
+    log.unlink()
+    again(micro, "pretrain-0")
+    assert log.is_file() and weights.read_bytes() == whole_weights
+
+
+# ---------------------------------------------------------------- no space, no permission
+
+
+def no_space(*_: object, **__: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_whole_writes_all_or_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "file.txt"
+    with whole(path) as temporary:
+        temporary.write_text("first")
+        assert not path.exists() and temporary.parent == path.parent
+    with pytest.raises(KeyError), whole(path) as temporary:
+        temporary.write_text("half")
+        raise KeyError
+    with pytest.raises(OSError, match="No space left on device"), whole(path) as temporary:
+        temporary.write_text("half")
+        no_space()
+    assert path.read_text() == "first"
+    assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
+
+
+def test_whole_replaces_a_folder(tmp_path: Path) -> None:
+    for content in ("one", "two"):
+        with whole(tmp_path / "made") as temporary:
+            temporary.mkdir()
+            (temporary / content).write_text(content)
+    assert [p.name for p in (tmp_path / "made").iterdir()] == ["two"]
+    assert [p.name for p in tmp_path.iterdir()] == ["made"]
+
+
+@pytest.mark.parametrize("where", ["replace", "write_text", "to_parquet", "mkdir"])
+def test_no_space_is_said_with_the_cure_and_leaves_nothing_half(
+    build: Path, micro: Experiment, monkeypatch, where: str
+) -> None:
+    run = next(r for r in micro.runs() if r.arm == "char-ngram" and r.task == "kind")
+    Place(micro).run(run).unlink()
+    Place(micro).outputs(run).unlink()
+    owner = {"replace": os, "to_parquet": pd.DataFrame}.get(where, Path)
+    with monkeypatch.context() as patch:
+        patch.setattr(owner, where, no_space)
+        with pytest.raises(
+            OSError, match="could not be written .No space left on device.: free some space"
+        ):
+            again(micro, runs.part_of(run))
+    assert not Place(micro).run(run).exists()
+    assert not [p for p in build.rglob("*") if ".tmp" in p.name]
+    again(micro)  # with space again it goes on
+    assert Place(micro).run(run).exists()
+
+
+def test_a_folder_that_cannot_be_written_is_named_with_the_cure(
+    micro: Experiment, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    """A file stands where the folder should be: refused to everybody, root as well."""
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path / "file"))
+    path = tmp_path / "micro.yml"
+    path.write_text(MICRO)
+    assert cli.main(["run", str(path), "--part", "vocabulary"]) == cli.FAILED
+    said = capsys.readouterr().err
+    assert str(tmp_path / "file") in said and "XLT_BUILD" in said
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_read_only_folder(micro: Experiment, tmp_path: Path, monkeypatch, capsys) -> None:
+    (tmp_path / "locked").mkdir(mode=0o500)
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path / "locked"))
+    path = tmp_path / "micro.yml"
+    path.write_text(MICRO)
+    assert cli.main(["run", str(path), "--part", "vocabulary"]) == cli.FAILED
+    said = capsys.readouterr().err
+    assert "could not be written (Permission denied)" in said and "XLT_BUILD" in said
+
+
+def test_read_only_as_the_system_says_it(build: Path, micro: Experiment, monkeypatch) -> None:
+    """The same for root, with the error made by hand; the done mark must not appear."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EROFS, os.strerror(errno.EROFS))
+
+    Place(micro).done("collect").unlink()
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="Read-only file system"):
+        again(micro, "collect")
+    assert not Place(micro).done("collect").exists()
+    assert not [p for p in build.rglob("*") if ".tmp" in p.name]
