@@ -84,7 +84,7 @@ def test_no_name_is_in_two_splits_and_a_leak_is_counted() -> None:
 def test_worked_examples_agree_with_the_task(name: str) -> None:
     table = worked(task(name), LANGUAGES, ["eng", "rus"], 2)
     assert list(table["language"]) == ["eng", "eng", "rus", "rus"]
-    assert not table["raw"].str.contains("extra_id|_").any()
+    assert not table["raw"].str.contains("extra_id|_| ,").any()
     first = sample(task(name), LANGUAGES, "eng", "train", 2)[0]
     assert tuple(table.loc[0, ["input", "target"]]) == task(name).preprocess(first)
 

@@ -91,6 +91,18 @@ FIGURES: dict[str, tuple[Callable[[], figures.Card], str]] = {
         ),
         "word order",
     ),
+    "measure_agreement": (
+        lambda: figures.measure_agreement(
+            pd.DataFrame(
+                {
+                    "first": ["word_order", "word_order", "lexical"],
+                    "second": ["lexical", "script", "script"],
+                    "r": [0.4, -0.35, 0.0],
+                }
+            )
+        ),
+        "-0.35",
+    ),
     "few_shot": (draw_few_shot, "English → German"),
     "law_errors": (
         lambda: figures.law_errors(spread(task="kind", law=["log", "power"], mae=[0.06, 0.05])),

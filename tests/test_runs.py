@@ -124,7 +124,8 @@ def test_the_scores_table(finished: Path, micro: Experiment) -> None:
 
 def test_the_pairs_table(finished: Path) -> None:
     pairs = pd.read_parquet(finished / "micro" / "pairs.parquet")
-    assert {("eng", "rus"), ("rus", "eng")} <= set(zip(pairs["source"], pairs["target"]))
+    both = set(pairs[["source", "target"]].itertuples(index=False, name=None))
+    assert {("eng", "rus"), ("rus", "eng")} <= both
     assert len(pairs.columns) > 8
 
 
@@ -134,7 +135,7 @@ def test_recomputing_the_scores_from_the_kept_outputs_gives_the_table(
     monkeypatch.setenv("XLT_BUILD", str(finished))
     key = ["model", "task", "source", "target", "n_target", "seed", "metric"]
     kept = scores.read(finished / "micro" / "scores.parquet").sort_values(key)
-    counted = scores.validate(recompute(micro)).sort_values(key)
+    counted = scores.check(recompute(micro)).sort_values(key)
     pd.testing.assert_frame_equal(
         counted.reset_index(drop=True)[list(runs.SCORE_COLUMNS)],
         kept.reset_index(drop=True)[list(runs.SCORE_COLUMNS)],
@@ -357,7 +358,7 @@ def test_read_only_as_the_system_says_it(build: Path, micro: Experiment, monkeyp
 
     Place(micro).done("collect").unlink()
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError, match="Read-only file system"):
+    with pytest.raises(OSError, match="(?i)read-only.*choose another place"):
         again(micro, "collect")
     assert not Place(micro).done("collect").exists()
     assert not [p for p in build.rglob("*") if ".tmp" in p.name]

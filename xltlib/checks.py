@@ -24,8 +24,9 @@ import pandas as pd
 
 from xltlib.data import cldr
 from xltlib.errors import unknown
-from xltlib.experiment import Experiment
+from xltlib.experiment import Experiment, pretrain_key
 from xltlib.languages import languages, name
+from xltlib.parameters import built
 from xltlib.tasks import Example, Task, task
 from xltlib.tasks.embedded import answer_text, sentinel, tags_of
 
@@ -171,7 +172,7 @@ def _raw(of: Task, example: Example) -> tuple[str, str]:
     """The example and its label in words."""
     fields = example.fields
     if of.name == "kind":
-        return " ".join(fields["text"].replace(cldr.BLANK, "").split()), fields["label"]
+        return fields["text"].replace(f" {cldr.BLANK}", ""), fields["label"]
     text = " ".join(fields["words"])
     marked = [(answer_text(fields["words"][a:b]), kind) for a, b, kind in fields["spans"]]
     if of.name == "spans":
@@ -310,13 +311,11 @@ def pretrained(exp: Experiment, seed: int = 0) -> tuple[Any, Any, Any, dict[str,
     FileNotFoundError
         If the model is not there yet, with the command that makes it.
     """
-    from xltlib.experiment import pretrain_key
-    from xltlib.models import ModelShape, build, load, prepare_process
-    from xltlib.parameters import built
-
     if seed not in exp.pretrain.seeds:
         raise unknown("pre-training seed", seed, exp.pretrain.seeds, f"{exp.name} has these.")
     folder = built(exp, "pretrained", pretrain_key(exp, seed))
+    from xltlib.models import ModelShape, build, load, prepare_process  # torch: after the checks
+
     prepare_process()
     model, tokenizer = load(folder)
     untrained = build(ModelShape(**dataclasses.asdict(exp.model)), tokenizer, seed=1000 + seed)

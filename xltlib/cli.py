@@ -106,9 +106,8 @@ def do_run(chosen: argparse.Namespace) -> int:
 
 
 def _list_parts(exp: Any, as_json: bool) -> int:
-    rows = [
-        {"part": p.name, "needs": list(p.needs), "done": _is_done(exp, p.name)} for p in exp.parts()
-    ]
+    done = _done(exp)
+    rows = [{"part": p.name, "needs": list(p.needs), "done": done[p.name]} for p in exp.parts()]
     if as_json:
         print(json.dumps(rows))
         return 0
@@ -117,12 +116,26 @@ def _list_parts(exp: Any, as_json: bool) -> int:
     return 0
 
 
-def _is_done(exp: Any, name: str) -> bool:
-    return bool((exp.folder / "parts" / f"{name}.done").exists())
+def _done(exp: Any) -> dict[str, bool]:
+    """Whether each part was made by these very settings and this code (the names are keys)."""
+    from xltlib.experiment import part_of
+    from xltlib.runs import Place
+
+    place = Place(exp)
+    made: dict[str, list[Path]] = {"vocabulary": [place.vocabulary()]}
+    for seed in exp.pretrain.seeds:
+        made[f"pretrain-{seed}"] = [place.pretrained(seed) / "log.json"]
+    for run in exp.runs():
+        made.setdefault(part_of(run), []).append(place.run(run))
+    done = {n: all(p.exists() for p in [place.done(n), *paths]) for n, paths in made.items()}
+    done["collect"] = all(done.values()) and place.done("collect").exists()
+    return done
 
 
 def _run_all(exp: Any, chosen: argparse.Namespace) -> int:
     """Every part in its own process, as many at a time as there are cores."""
+    if chosen.jobs is not None and chosen.jobs < 1:
+        raise ValueError(f"--jobs {chosen.jobs}: at least one part must run at a time")
     waiting = {p.name: set(p.needs) for p in exp.parts()}
     total, begin = len(waiting), time.monotonic()
     jobs = chosen.jobs or os.cpu_count() or 1
@@ -265,7 +278,8 @@ def do_doctor(chosen: argparse.Namespace) -> int:
     }
     exp = load(chosen.experiment)
     parts = exp.parts()
-    missing = [p.name for p in parts if not _is_done(exp, p.name)]
+    done = _done(exp)
+    missing = [p.name for p in parts if not done[p.name]]
     report["experiment"] = {
         "name": exp.name,
         "folder": str(exp.folder),

@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
 
     from xltlib.experiment import Experiment
+    from xltlib.matrix import Protocol
 
 ALL = "all"
 TOGETHER = "all together"
 MODEL = "tiny"  # the arm whose transfer is asked about, where a table has it
 CONTROLS = ("tiny-scratch", "tiny-shuffled", "char-ngram")
+SINGULAR = "so few languages do not tell the measures apart: use fewer measures or more languages"
+LEAST_CURVES = 5  # fewer curves drawn anew are no interval
 ILLEGAL = "illegal"  # share of outputs that are no answer: shown, never analysed
 LANGUAGES = ("source", "target", "language", "chosen", "best")
 BESIDE = {
@@ -87,7 +90,24 @@ class Evidence:
             shown = shown.drop(columns="n_test")
         apart = shown[shown["source"] != shown["target"]]
         pairs = apart[["source", "target"]].drop_duplicates()
-        return caption(f"{text} {len(pairs)} pairs of languages.", self.experiment, shown)
+        return caption(f"{text} {_count(len(pairs), 'pair')}.", self.experiment, shown)
+
+    def figure(
+        self,
+        draw: Callable[..., Any],
+        table: pd.DataFrame,
+        text: str,
+        unable: Sequence[str] = (),
+        rows: pd.DataFrame | None = None,
+        **how: Any,
+    ) -> None:
+        """Display ``draw(table)`` and its caption, or only why there is nothing to draw."""
+        from IPython.display import display
+
+        show(draw, table, (), **how)
+        if len(table):
+            display(self.caption(text, rows))
+        show(draw, table.iloc[:0], unable)
 
 
 def gather(experiment: Experiment, scores: str = "", model: str = "", task: str = ALL) -> Evidence:
@@ -182,17 +202,21 @@ def attempt(
 
     With `together` also ``compute(None)``: all tasks in one analysis.
     """
-    tables, unable = [], []
+    tables: list[pd.DataFrame] = []
+    reasons: dict[str, list[str]] = {}
     wanted: list[str | None] = [*tasks, *([None] if together and len(tasks) > 1 else [])]
     for task in wanted:
         name = task or TOGETHER
         try:
             found = compute(task).drop(columns="task", errors="ignore")
+        except np.linalg.LinAlgError:
+            reasons.setdefault(SINGULAR, []).append(name)
         except ValueError as error:
-            unable.append(f"{name}: {error}")
-            continue
-        found.insert(0, "task", name)
-        tables.append(found)
+            reasons.setdefault(str(error), []).append(name)
+        else:
+            found.insert(0, "task", name)
+            tables.append(found)
+    unable = [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
     empty = pd.DataFrame(columns=["task"])
     return (pd.concat(tables, ignore_index=True) if tables else empty), unable
 
@@ -207,6 +231,10 @@ def show(
         display(draw(table, **how))
     for reason in unable:
         display(Markdown(f"*Not computed. {reason}.*"))
+
+
+def _count(n: int, word: str) -> str:
+    return f"{n} {word}{'' if n == 1 else 's'}"
 
 
 def tell(sentences: Iterable[str]) -> Markdown:
@@ -277,12 +305,12 @@ def above(means: pd.DataFrame, control: str) -> pd.DataFrame:
     """
     mine = means[means["arm"] == "zero-shot"].set_index("task")
     other = means[means["arm"] == control].set_index("task")
-    both = mine.join(other[["mean", "low", "high"]], rsuffix="_control", how="inner")
+    ends = other[["mean", "low", "high"]].add_suffix("_control")
+    both = mine.join(ends, how="inner")
     low = both["low"] - both["high_control"]
     high = both["high"] - both["low_control"]
     both["verdict"] = [regression.verdict(a, b) for a, b in zip(low, high, strict=True)]
-    ends = [f"{c}{s}" for s in ("", "_control") for c in ("mean", "low", "high")]
-    return both.reset_index()[["task", *ends, "verdict"]]
+    return both.reset_index()[["task", "mean", "low", "high", *ends.columns, "verdict"]]
 
 
 def noise(scores: pd.DataFrame) -> pd.DataFrame:
@@ -436,7 +464,7 @@ def claims(
         table, unable = pd.concat([table, more], ignore_index=True), [*unable, *still]
     missing = [t for t in data.tasks if t not in set(table["task"])]
     kept = [table, _transfer_claims(data, missing), _law_claims(data, seed)]
-    table = pd.concat([k for k in kept if len(k)] or [table], ignore_index=True)
+    table = ordered(pd.concat([k for k in kept if len(k)] or [table], ignore_index=True))
     if len(table):
         gains = table["evidence"].str.contains("gain over")
         table["response"] = np.where(gains, "gain", "score")
@@ -462,10 +490,21 @@ def _law_claims(data: Evidence, seed: int) -> pd.DataFrame:
     from xltlib import fewshot
 
     try:
-        curves = fewshot.curves(data.scores, model=data.model)
-        return fewshot.law_verdicts(fewshot.compare_laws(curves, seed=seed)[1], seed)
+        return law_judged(fewshot.curves(data.scores, model=data.model), seed)
     except ValueError:
         return pd.DataFrame()
+
+
+def law_judged(curves: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """`fewshot.law_verdicts` of some curves; too few of them cannot tell."""
+    from xltlib import fewshot
+
+    table = fewshot.law_verdicts(fewshot.compare_laws(curves, seed=seed)[1], seed)
+    few = curves.groupby("task")["curve"].nunique() < LEAST_CURVES
+    small = table["task"].map(few).astype(bool)
+    table.loc[small, ["low", "high"]] = math.nan
+    table.loc[small, "verdict"] = "cannot tell"
+    return table
 
 
 def standings(league: pd.DataFrame) -> pd.DataFrame:
@@ -508,7 +547,9 @@ def tally(table: pd.DataFrame) -> list[str]:
         parts = [f"**{v}** ({', '.join(map(str, t))})" for v, t in tasks.items()]
         out.append(f"{claim}{_for(response)}: {'; '.join(parts)}")
     for response, group in table[single].groupby("response", sort=False):
-        out.append(f"{_singles(group)}{_for(response)}")
+        out.append(
+            f"measures that bring transfer beside all the others{_for(response)}: {_holding(group)}"
+        )
     return out
 
 
@@ -516,14 +557,13 @@ def _for(response: object) -> str:
     return ", for the gain" if response == "gain" else ""
 
 
-def _singles(group: pd.DataFrame) -> str:
-    """Which single measures carry transfer, beside all others."""
-    group = group[group["verdict"] == "holds"]
+def _holding(group: pd.DataFrame) -> str:
+    """Which single measures carry transfer, and in which tasks."""
     found = []
-    for claim, rows in group.groupby("claim", sort=False):
+    for claim, rows in group[group["verdict"] == "holds"].groupby("claim", sort=False):
         measure = str(claim).removeprefix(SINGLE).split(",")[0].replace("_", " ")
-        found.append(f"{measure} ({', '.join(rows['task'])})")
-    return f"measures that bring transfer beside all the others: {', '.join(found) or 'none'}"
+        found.append(f"**{measure}** ({', '.join(rows['task'])})")
+    return ", ".join(found) or "none"
 
 
 def head_start(points_with: pd.DataFrame, points_alone: pd.DataFrame) -> pd.DataFrame:
@@ -589,7 +629,9 @@ def rules_beside(table: pd.DataFrame, rule: str, others: Mapping[str, str]) -> l
 def against(means: pd.DataFrame, control: str) -> list[str]:
     """Sentences: zero-shot beside a control, and whether it is above (`above`)."""
     if control not in set(means.get("arm", ())):
-        return [f"There is no arm `{control}` here with which to compare zero-shot transfer."]
+        return [
+            f"No comparison with `{control}`: it was not measured from two sources or more here"
+        ]
     table = above(means, control)
     mine = points(table, "mean")
     other = points(table, "mean_control", "low_control", "high_control")
@@ -715,8 +757,8 @@ def law_answer(compared: pd.DataFrame, verdicts: pd.DataFrame) -> list[str]:
         best = rows.sort_values("mae", kind="stable").head(1)
         law, n, error = best["law"].iloc[0], best["n_curves"].iloc[0], points(best, "mae").iloc[0]
         out.append(
-            f"**{task}**: over {n} curves *{law}* errs least at numbers of examples not seen, "
-            f"by {error} points"
+            f"**{task}**: over {_count(n, 'curve')} *{law}* errs least at numbers of examples not "
+            f"seen, by {error} points"
         )
     for r in verdicts.to_dict("records"):
         out.append(f"{r['claim']}: **{r['verdict']}**")
@@ -732,7 +774,7 @@ def worth_answer(ahead: pd.DataFrame, worth: pd.DataFrame) -> list[str]:
             r = ahead.iloc[i]
             out.append(
                 f"with {r['n_target']} examples of the target a source is worth {words.iloc[i]} "
-                f"points ({r['n_pairs']} pairs, {r['n_targets']} targets)"
+                f"points ({_count(r['n_pairs'], 'pair')}, {_count(r['n_targets'], 'target')})"
             )
     if len(worth):
         from xltlib.languages import name
@@ -751,7 +793,7 @@ def measured_target(data: Evidence, wanted: str = "") -> str:
     return wanted or str(found[-1])
 
 
-def league(data: Evidence, protocol: str) -> tuple[pd.DataFrame, list[str]]:
+def league(data: Evidence, protocol: Protocol) -> tuple[pd.DataFrame, list[str]]:
     """`ranking.league` of the model, tasks in order; a reason instead where languages are few."""
     from xltlib import ranking
 
@@ -769,6 +811,9 @@ def recommendations(data: Evidence, target: str) -> tuple[dict[str, Any], list[s
     from xltlib.recommend import recommend
 
     rows = data.zero_shot
+    least = int(rows[["source", "target"]].nunique().min())
+    if least < 3:
+        return {}, [f"a recommendation learns from 3 sources and 3 targets, here are {least}"]
     pairs = pairs_with(data.pairs, {*rows["source"], *rows["target"], target})
     found, unable = {}, []
     for task in data.tasks:

@@ -17,6 +17,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -341,6 +342,12 @@ def code_digest(files: Sequence[str] = SOURCES) -> str:
     return digest(trees)
 
 
+@cache
+def _own_code() -> str:
+    """The digest when this process first asked: what it runs, whatever is edited meanwhile."""
+    return code_digest()
+
+
 def _is_docstring(node: ast.AST) -> bool:
     return (
         isinstance(node, ast.Expr)
@@ -363,7 +370,7 @@ def versions() -> dict[str, str]:
 def base_key(exp: Experiment) -> dict[str, Any]:
     """What every model of an experiment depends on."""
     return {
-        "code": code_digest(),
+        "code": _own_code(),
         "versions": versions(),
         "languages": exp.languages,
         "text": dataclasses.asdict(exp.text),

@@ -287,7 +287,7 @@ def _matrix(
         style: Any = {"facecolor": "white", "edgecolor": "#999999", "linewidth": 0.6}
         ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, **style))
         if len(columns) <= 20 and np.isfinite(values[i, j]):
-            ax.text(j, i, f"{values[i, j]:.0f}", ha="center", va="center", fontsize=size,
+            ax.text(j, i, f"{round(values[i, j])}", ha="center", va="center", fontsize=size,
                     color="#555555", style="italic")  # fmt: skip
     return image
 
@@ -331,7 +331,7 @@ def raw_and_gain(scores: pd.DataFrame, task: str, model: str, baseline: str) -> 
         _matrix(first, raw, order_s, order_t, cmap=SEQUENTIAL),
         _matrix(second, more, order_s, order_t, cmap=DIVERGING, vmin=-top, vmax=top),
     ]
-    first.set(title="score", ylabel="source")
+    first.set(title=f"{_word(task)}: score", ylabel="source")
     second.set(title=f"gain over {_word(baseline)}")
     for ax, image in zip((first, second), images, strict=True):
         ax.set_xlabel("target")

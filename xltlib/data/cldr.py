@@ -44,7 +44,7 @@ Kind = Literal["territory", "language", "city", "unit"]
 Split = Literal["train", "validation", "test"]
 KINDS: tuple[str, ...] = get_args(Kind)
 SPLITS: tuple[str, ...] = get_args(Split)
-MOST = 80  # names of a kind; a model this small cannot come to know many more
+MOST = 60  # names of a kind; a model this small cannot come to know many more
 SIZES = {"territory": 257, "language": 180, "currency": 290, "city": 400, "unit": 186}
 SHARES = {"train": 0.42, "validation": 0.13, "test": 0.45}
 
@@ -230,11 +230,11 @@ class _Writer:
             if t in self.territory and len(t) == 2
         }
         self.writers: list[tuple[float, Callable[[], str]]] = [
-            (0.46, self.note),
-            (0.38, self.mixed),
-            (0.08, self.same_kind),
-            (0.04, self.spoken),
-            (0.04, self.money_of_land),
+            (0.48, self.note),
+            (0.42, self.mixed),
+            (0.04, self.same_kind),
+            (0.03, self.spoken),
+            (0.03, self.money_of_land),
         ]
         self.formats: dict[str, Callable[[], str]] = {
             "territory": self.year,

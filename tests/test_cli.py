@@ -1,0 +1,312 @@
+"""The command line, in this process where that is possible: what it says and how it ends."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+import xltlib
+from xltlib import cli
+from xltlib.cli import FAILED, INTERRUPTED, USAGE, main
+from xltlib.experiment import load
+
+SMALL = """
+title: Two languages, one task
+languages: [eng, rus]
+tasks: [kind]
+seeds: [0]
+text: {lines: 200}
+model: {vocab_size: 400, d_model: 16, d_ff: 32, n_heads: 2, n_encoder: 1}
+pretrain: {steps: 3, batch: 8}
+finetune: {kind: {steps: 4, batch: 8, train_items: 20, validation_items: 10, test_items: 20}}
+"""
+PARTS = ["vocabulary", "pretrain-0", "source-eng", "source-rus", "collect"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch, repository: Path) -> Path:
+    """Go to an empty folder with the shipped experiments and `small`."""
+    (tmp_path / "experiments").mkdir()
+    for path in (repository / "experiments").glob("*.yml"):
+        (tmp_path / "experiments" / path.name).write_text(path.read_text())
+    (tmp_path / "experiments" / "small.yml").write_text(SMALL)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path / "build"))
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    monkeypatch.setenv("COLUMNS", "100")
+    return tmp_path
+
+
+@pytest.fixture
+def say(capsys):
+    """Return a function that runs a command and gives (exit code, stdout, stderr)."""
+
+    def inside(*words: str) -> tuple[int, str, str]:
+        try:
+            code = main(words)
+        except SystemExit as stop:  # argparse stops by itself at --help and at a wrong option
+            code = int(stop.code or 0)
+        return (code, *capsys.readouterr())
+
+    return inside
+
+
+# ---------------------------------------------------------------- help and usage
+
+
+def test_without_a_command_the_help_is_shown(say) -> None:
+    code, out, _ = say()
+    assert code == USAGE
+    for command in ("run", "similarity", "recommend", "doctor"):
+        assert command in out
+
+
+@pytest.mark.parametrize("command", ["run", "similarity", "recommend", "doctor"])
+def test_every_option_has_help(say, command: str) -> None:
+    code, out, _ = say(command, "--help")
+    assert code == 0 and f"xlt {command}" in out
+    parser = cli.build_parser()
+    actions = parser._subparsers._group_actions[0].choices[command]._actions  # type: ignore
+    assert all(a.help for a in actions if a.option_strings)
+
+
+def test_version(say) -> None:
+    assert say("--version")[:2] == (0, f"xlt {xltlib.__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "words", [["rnu"], ["run", "--part"], ["similarity"], ["run", "small", "--jobs", "two"]]
+)
+def test_asked_wrongly(say, words: list[str]) -> None:
+    code, out, err = say(*words)
+    assert code == USAGE and not out and "usage: xlt" in err
+
+
+@pytest.mark.parametrize(
+    "words, message",
+    [
+        (["run", "quik"], "unknown experiment 'quik'. Did you mean 'quick'"),
+        (["run", "small", "--part", "source-en"], "Did you mean 'source-eng'"),
+        (["run", "small", "--set", "pretrain.step=3"], "Did you mean 'steps'"),
+        (["run", "small", "--set", "pretrain.steps"], "is not KEY=VALUE"),
+        (["run", "small", "--jobs", "-1"], "at least one part must run"),
+        (["run", "small", "--jobs", "0"], "at least one part must run"),
+        (["run", "small", "--set", "tasks=[knd]"], "unknown task 'knd'. Did you mean 'kind'"),
+        (["doctor", "smal"], "Did you mean 'small'"),
+        (["similarity", "deu", "Germn"], "unknown language 'Germn'. Did you mean 'German'"),
+        (["recommend", "Ukranian", "--experiment", "small"], "Did you mean 'Ukrainian'"),
+        (["recommend", "ukr", "--experiment", "small"], "run `xlt run small` first, or give"),
+        (["recommend", "ukr", "--experiment", "small", "--top", "0"], "at least one source"),
+        (["recommend", "ukr", "--scores", "nothere.csv"], "nothere.csv"),
+    ],
+)
+def test_what_is_theirs_to_mend_is_said_in_one_line(say, words, message: str) -> None:
+    code, out, err = say(*words)
+    assert code in (USAGE, FAILED) and not out
+    assert err.startswith("xlt: ") and message in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("content", ["", "a,b\n1,2\n", "model,task,source,target,score\n"])
+def test_an_empty_or_damaged_scores_file(say, folder: Path, content: str) -> None:
+    (folder / "scores.csv").write_text(content)
+    code, out, err = say("recommend", "ukr", "--scores", "scores.csv")
+    assert code == USAGE and not out
+    assert err.startswith("xlt: ") and "scores" in err
+
+
+def test_a_damaged_parquet_file(say, folder: Path) -> None:
+    (folder / "scores.parquet").write_bytes(b"PAR1 and then nothing")
+    code, _, err = say("recommend", "ukr", "--scores", "scores.parquet")
+    assert code == USAGE and "scores.parquet" in err
+
+
+@pytest.mark.parametrize(
+    "error, code, message",
+    [
+        (ValueError("mend this"), USAGE, "xlt: mend this"),
+        (OSError("no space"), FAILED, "xlt: no space"),
+        (ModuleNotFoundError("no", name="torch"), FAILED, "'torch', which is not installed"),
+        (KeyboardInterrupt(), INTERRUPTED, "the same command goes on from here"),
+    ],
+)
+def test_exit_codes(say, monkeypatch, error: BaseException, code: int, message: str) -> None:
+    def fail(_: object) -> int:
+        raise error
+
+    monkeypatch.setattr(cli, "do_doctor", fail)
+    found, out, err = say("doctor", "small")
+    assert (found, out) == (code, "") and message in err
+
+
+def test_an_error_of_ours_keeps_its_traceback(monkeypatch) -> None:
+    def fail(_: object) -> int:
+        raise KeyError("a bug")
+
+    monkeypatch.setattr(cli, "do_doctor", fail)
+    with pytest.raises(KeyError):
+        main(["doctor"])
+
+
+# ---------------------------------------------------------------- run
+
+
+def test_run_list(say) -> None:
+    code, out, _ = say("run", "small", "--list")
+    assert code == 0
+    assert out.split() == [w for name in PARTS for w in ("missing", name)]
+    code, out, _ = say("run", "small", "--list", "--json")
+    rows = json.loads(out)
+    assert [r["part"] for r in rows] == PARTS and not any(r["done"] for r in rows)
+    assert rows[2]["needs"] == ["pretrain-0"] and rows[-1]["needs"] == PARTS[:-1]
+
+
+def test_run_a_part_at_a_time_then_the_whole(say, folder: Path) -> None:
+    pytest.importorskip("torch", reason="running an experiment needs xltlib[train]")
+    for done, name in enumerate(PARTS):
+        assert say("run", "small", "--part", name)[0] == 0
+        rows = json.loads(say("run", "small", "--list", "--json")[1])
+        assert [r["part"] for r in rows if r["done"]] == PARTS[: done + 1]
+    table = folder / "build" / "small" / "scores.parquet"
+    before = table.read_bytes()
+
+    # The whole, each part in a process of its own, with nothing left to do.
+    records = {p: p.stat().st_mtime_ns for p in (table.parent / "runs").iterdir()}
+    code, out, err = say("run", "small", "--jobs", "2", "--json")
+    assert code == 0 and json.loads(out) == {"scores": str(table)}
+    assert f"{len(PARTS)} of {len(PARTS)} parts, collect done" in err and "min left" in err
+    assert {p: p.stat().st_mtime_ns for p in (table.parent / "runs").iterdir()} == records
+    assert table.read_bytes() == before
+
+    # Done means done with these settings.
+    changed = ["--set", "finetune.kind.steps=5"]
+    rows = json.loads(say("run", "small", "--list", "--json", *changed)[1])
+    assert [r["part"] for r in rows if r["done"]] == ["vocabulary", "pretrain-0"]
+    report = json.loads(say("doctor", "small", "--json")[1])["experiment"]
+    assert report["parts_missing"] == [] and report["runs"] == 2
+
+
+def test_a_part_that_fails_is_named_and_the_others_are_not_started(say, folder: Path) -> None:
+    (folder / "build").write_text("a file where the folder should be")
+    code, out, err = say("run", "small")
+    assert code == FAILED and not out
+    assert "part vocabulary failed (exit 1)" in err
+
+
+# ---------------------------------------------------------------- similarity
+
+
+def test_similarity(say, folder: Path) -> None:
+    code, out, _ = say("similarity", "de", "English", "nld_Latn")
+    assert code == 0
+    head, *rows = out.splitlines()
+    assert {tuple(row.split()[:2]) for row in rows} == {
+        (a, b) for a in ("deu", "eng", "nld") for b in ("deu", "eng", "nld") if a != b
+    }
+    assert "coverage_" not in head and head.split()[:2] == ["source", "target"]
+    assert all(re.fullmatch(r"-?\d+\.\d\d|NaN|nan", n) for row in rows for n in row.split()[2:])
+
+
+def test_similarity_json_and_files_hold_the_same(say, folder: Path) -> None:
+    code, out, _ = say("similarity", "deu", "eng", "--json")
+    assert code == 0
+    rows = pd.DataFrame(json.loads(out))
+    for name, read in (("pairs.csv", pd.read_csv), ("pairs.parquet", pd.read_parquet)):
+        code, out, err = say("similarity", "deu", "eng", "--out", name)
+        assert code == 0 and not out and err == f"2 pairs: {name}\n"
+        table = read(folder / name)
+        assert list(table.columns) == list(rows.columns)
+        numbers = rows.select_dtypes("number").columns
+        pd.testing.assert_frame_equal(
+            table[numbers], rows[numbers], check_dtype=False, rtol=1e-6, atol=1e-9
+        )
+
+
+# ---------------------------------------------------------------- recommend
+
+
+@pytest.fixture
+def measured(folder: Path) -> Path:
+    """Write a scores table in which likeness of script decides; return its path."""
+    same = [{"eng", "deu", "hrv", "tur"}, {"rus", "srp", "kir"}, {"hin", "mar"}]
+    codes = [code for group in same for code in sorted(group)]
+    rows = [
+        {
+            "model": "tiny",
+            "task": "kind",
+            "source": s,
+            "target": t,
+            "n_target": 0,
+            "seed": 0,
+            "metric": "accuracy",
+            "score": 0.9 if s == t else 0.7 if any({s, t} <= g for g in same) else 0.3,
+            "n_test": 400,
+        }
+        for s in codes
+        for t in codes
+    ]
+    pd.DataFrame(rows).to_csv(folder / "scores.csv", index=False)
+    return folder / "scores.csv"
+
+
+def test_recommend(say, measured: Path) -> None:
+    words = ["recommend", "bul", "--scores", str(measured), "--top", "3"]
+    code, out, _ = say(*words)
+    assert code == 0
+    assert out.startswith("Sources for Bulgarian (bul)")
+    assert re.search(r"^ +1 \w+", out, re.MULTILINE) and "Rests on" in out
+    code, out, _ = say(*words, "--json")
+    report = json.loads(out)
+    assert code == 0 and report["target"] == "bul" and len(report["sources"]) == 3
+    assert report["sources"][0]["source"] in ("rus", "srp", "kir")  # Cyrillic, as Bulgarian
+    assert all(0 <= row["low"] <= row["high"] <= 1 for row in report["sources"])
+
+
+def test_recommend_asks_which_task(say, measured: Path) -> None:
+    table = pd.read_csv(measured)
+    pd.concat([table, table.assign(task="spans", metric="span_f1")]).to_csv(measured, index=False)
+    code, _, err = say("recommend", "bul", "--scores", str(measured))
+    assert code == USAGE and "add --task, one of kind, spans" in err
+    code, _, err = say("recommend", "bul", "--scores", str(measured), "--task", "span")
+    assert code == USAGE and "spans" in err
+
+
+# ---------------------------------------------------------------- doctor
+
+
+def test_doctor(say) -> None:
+    code, out, _ = say("doctor", "small")
+    assert code == 0
+    assert f"xltlib {xltlib.__version__}" in out and "device: " in out
+    assert "experiment small: 2 languages, 2 runs in 5 parts, 5 parts missing" in out
+    code, out, _ = say("doctor", "small", "--json")
+    report = json.loads(out)
+    assert code == 0 and report["experiment"]["parts_missing"] == PARTS
+    assert report["experiment"]["folder"] == str(load("small").folder)
+    assert report["packages"]["babel"]
+
+
+def test_doctor_without_torch(say, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails
+    monkeypatch.setattr("xltlib.experiment.versions", lambda: {"torch": "", "babel": "2.18"})
+    code, out, _ = say("doctor", "small")
+    assert code == 0
+    assert re.search(r"torch +not installed: pip install", out)
+    assert "device: none: torch is not installed" in out
+
+
+def test_help_starts_fast_and_without_the_heavy_packages(repository: Path) -> None:
+    code = (
+        "import sys; from xltlib.cli import build_parser; build_parser(); "
+        "print([m for m in ('torch', 'transformers', 'pandas', 'sklearn') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"

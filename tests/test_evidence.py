@@ -1,0 +1,298 @@
+"""What the chapters say: evidence gathered rightly, sums by hand, verdicts that follow."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from xltlib import cli, evidence, experiment, ranking, scores, similarity
+
+CODES = ["eng", "deu", "rus", "srp", "hin", "urd", "tur", "arb"]
+
+
+def table(
+    models: dict[str, list[str]], likeness: pd.DataFrame, seed: int = 0, noise: float = 0.01
+) -> pd.DataFrame:
+    """Scores of two tasks in which genealogy helps the model `tiny` and no other."""
+    rng = np.random.default_rng(seed)
+    kin = likeness.set_index(["source", "target"])["genealogy"]
+    rows = []
+    for (model, sources), task in itertools.product(models.items(), ("kind", "find")):
+        for source, target, run in itertools.product(sources, CODES, (0, 1, 2)):
+            base = 0.9 if source == target else 0.3 + 0.4 * kin[source, target]
+            value = (base if model == "tiny" else 0.15) + rng.normal(0, noise)
+            cell = (model, task, source, target, 0, run)
+            rows.append((*cell, "accuracy", value, 500, 0.125))
+            rows.append((*cell, "illegal", 0.02, 500, math.nan))
+    names = ["model", "task", "source", "target", "n_target", "seed", "metric", "score"]
+    return pd.DataFrame(rows, columns=[*names, "n_test", "chance"])
+
+
+@pytest.fixture(scope="module")
+def likeness() -> pd.DataFrame:
+    return similarity.pairs(CODES)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory, likeness: pd.DataFrame) -> pd.DataFrame:
+    models = {"tiny": CODES, "tiny-shuffled": CODES[:4], "char-ngram": CODES[:1]}
+    return scores.check(table(models, likeness))
+
+
+@pytest.fixture
+def data(
+    built: pd.DataFrame,
+    likeness: pd.DataFrame,
+    tmp_path_factory: pytest.TempPathFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> evidence.Evidence:
+    folder = tmp_path_factory.mktemp("build")
+    monkeypatch.setenv("XLT_BUILD", str(folder))
+    scores.write(built, folder / "quick" / "scores.parquet")
+    similarity.write_pairs(likeness, folder / "quick" / "pairs.parquet")
+    return evidence.gather(experiment.load("quick"))
+
+
+def test_evidence_of_an_experiment(data: evidence.Evidence) -> None:
+    assert data.model == "tiny" and data.tasks == ("kind", "find")
+    assert data.controls == ("tiny-shuffled",)  # from one source no mean has an interval
+    assert set(data.scores["metric"]) == {"accuracy"} and "illegal" in set(data.every["metric"])
+    assert data.chance == {"kind": 0.125, "find": 0.125}
+    assert "56 pairs" in data.caption("Look.").data and "3 seeds" in data.caption("Look.").data
+
+
+def test_evidence_of_ones_own_file(tmp_path, built: pd.DataFrame) -> None:
+    own = scores.select(built, model="tiny", task="kind", metric="accuracy")
+    file = tmp_path / "mine.csv"
+    own[["source", "target", "score", "seed"]].assign(task="ner").to_csv(file, index=False)
+    data = evidence.gather(experiment.load("quick"), str(file))
+    assert (data.model, data.tasks, data.experiment) == ("model", ("ner",), None)
+    assert {*data.pairs["source"]} == set(CODES)
+    said = data.caption("Look.").data
+    assert "mine.csv" in said and "quick" not in said
+
+
+def test_what_is_unknown_is_named(data: evidence.Evidence) -> None:
+    quick = experiment.load("quick")
+    with pytest.raises(ValueError, match="unknown task 'knd'. Did you mean 'kind'.*all"):
+        evidence.gather(quick, task="knd")
+    with pytest.raises(ValueError, match="unknown model 'tinny'. Did you mean 'tiny'"):
+        evidence.gather(quick, model="tinny")
+    with pytest.raises(ValueError, match="unknown measured target 'fra'"):
+        evidence.measured_target(data, "fra")
+
+
+def test_an_experiment_that_has_not_run_names_the_command(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="xlt run quick"):
+        evidence.gather(experiment.load("quick"))
+
+
+def test_the_main_metric_is_the_one_with_a_chance_level() -> None:
+    rows = [("kind", m, c) for m, c in (("a", math.nan), ("b", 0.5), ("illegal", math.nan))]
+    rows += [("own", m, math.nan) for m in ("zz", "f1")]
+    given = pd.DataFrame(rows, columns=["task", "metric", "chance"])
+    kept = evidence.one_metric(given)
+    assert list(zip(kept["task"], kept["metric"], strict=True)) == [("kind", "b"), ("own", "f1")]
+
+
+def test_attempt_groups_what_could_not_be_computed() -> None:
+    def compute(task: str | None) -> pd.DataFrame:
+        if task in ("a", "b"):
+            raise ValueError("too few")
+        if task is None:
+            np.linalg.cholesky(-np.eye(2))
+        return pd.DataFrame({"task": ["wrong"], "x": [1]})
+
+    found, unable = evidence.attempt(compute, ["a", "b", "c"], together=True)
+    assert found.to_dict("records") == [{"task": "c", "x": 1}]
+    assert unable == ["a, b: too few", f"{evidence.TOGETHER}: {evidence.SINGULAR}"]
+
+
+@pytest.mark.parametrize(
+    ("zero", "control", "said"),
+    [
+        ((0.4, 0.6), (0.1, 0.39), "holds"),
+        ((0.4, 0.6), (0.1, 0.41), "cannot tell"),
+        ((0.1, 0.2), (0.3, 0.4), "does not hold"),
+    ],
+)
+def test_above_a_control_means_that_no_interval_touches(zero, control, said) -> None:
+    rows = [("kind", a, sum(e) / 2, *e) for a, e in (("zero-shot", zero), ("c", control))]
+    means = pd.DataFrame(rows, columns=["task", "arm", "mean", "low", "high"])
+    assert evidence.above(means, "c")["verdict"].item() == said
+    assert f"**{said}**" in evidence.against(means, "c")[0]
+    assert "No comparison" in evidence.against(means, "d")[0]
+
+
+def symmetric(noise: float, skew: float) -> pd.DataFrame:
+    rng, rows = np.random.default_rng(1), []
+    worth = rng.normal(0, 0.1, (len(CODES), len(CODES)))
+    for i, j in itertools.permutations(range(len(CODES)), 2):
+        value = 0.5 + worth[min(i, j), max(i, j)] * (1 if i < j else 1 - 2 * skew)
+        for seed in (0, 1, 2):
+            rows.append((CODES[i], CODES[j], seed, value + rng.normal(0, noise)))
+    made = pd.DataFrame(rows, columns=["source", "target", "seed", "score"])
+    return scores.check(made.assign(task="kind", n_test=400))
+
+
+def test_symmetry_tells_equal_directions_from_opposite_ones() -> None:
+    same, opposite = (evidence.symmetry(symmetric(0.005, s)).iloc[0] for s in (0.0, 1.0))
+    assert same["n_pairs"] == 28
+    assert same["r_low"] > 0.9 and same["r"] <= 1 and same["beyond"] == 0
+    assert opposite["r_high"] < 0 and opposite["over_r_high"] < 0 and opposite["beyond"] > 0.3
+    assert opposite["apart"] > 3 * opposite["noise"]
+
+
+def test_symmetry_by_hand() -> None:
+    both = pd.DataFrame({"score": [0.2, 0.4, 0.9], "score_back": [0.4, 0.2, 0.9]})
+    x, y = np.array([0.2, 0.4, 0.9, 0.4, 0.2, 0.9]), np.array([0.4, 0.2, 0.9, 0.2, 0.4, 0.9])
+    found = evidence._correlation(both, "score", np.ones(3))
+    assert found == pytest.approx(np.corrcoef(x, y)[0, 1])  # every pair in both orders
+
+
+def test_noise_is_that_of_the_cells(data: evidence.Evidence) -> None:
+    mine = scores.select(data.scores, model="tiny", task="kind")
+    found = evidence.noise(mine).iloc[0]
+    se = 100 * scores.cells(mine)["se"]
+    assert (found["cells"], found["median"], found["largest"]) == (64, se.median(), se.max())
+    assert found["under_2"] == pytest.approx((se < 2).mean())
+
+
+def test_head_start_counts_a_target_once() -> None:
+    base = {"model": "m", "task": "kind", "metric": "accuracy", "n_target": 2}
+    cells = [("eng", "rus", 0.5), ("deu", "rus", 0.7), ("eng", "hin", 0.4)]
+    mine = pd.DataFrame([{**base, "source": s, "target": t, "score": v} for s, t, v in cells])
+    alone = pd.DataFrame([{**base, "source": t, "target": t, "score": 0.3} for t in ("rus", "hin")])
+    row = evidence.head_start(mine, alone).iloc[0]
+    assert row["difference"] == pytest.approx(0.2)  # rus 0.3 (two sources), hin 0.1
+    half = 12.706 * 0.1  # t(0.975, 1 df) times the standard error of 0.3 and 0.1
+    assert row["high"] - row["difference"] == pytest.approx(half, rel=1e-3)
+    assert (row["n_pairs"], row["n_targets"]) == (3, 2)
+
+
+def test_claims_find_what_was_put_in(data: evidence.Evidence) -> None:
+    judged, unable = evidence.claims(data, "tiny-shuffled", bootstrap=30, permutations=99)
+    said = judged.set_index(["claim", "task", "response"])["verdict"]
+    assert said["transfer exceeds tiny-shuffled", "kind", "score"] == "holds"
+    assert said["more alike in genealogy, more transfer", "find", "score"] == "holds"
+    assert not (said.xs("gain", level="response") == "does not hold").any()
+    assert list(evidence.board(judged)["claim"]) and "kind" in evidence.board(judged)
+    told = evidence.tally(judged)
+    assert "transfer exceeds tiny-shuffled: **holds** (kind, find)" in told
+    assert any("**genealogy** (kind, find)" in sentence for sentence in told)
+
+
+def test_a_table_too_small_to_explain_still_compares_arms(data: evidence.Evidence) -> None:
+    few = data.scores[data.scores["source"].isin(CODES[:3]) & data.scores["target"].isin(CODES[:3])]
+    small = evidence.Evidence(
+        few, few, data.pairs, "tiny", ("tiny-shuffled",), data.tasks, data.experiment
+    )
+    judged, unable = evidence.claims(small, "tiny-shuffled", bootstrap=30, permutations=99)
+    assert set(judged["claim"]) == {"transfer exceeds tiny-shuffled"} and unable
+    assert "fewer than 8" in evidence.too_small(small).data
+    league, reason = evidence.league(small, "cold")
+    assert not len(league) and "at least 4" in reason[0]
+    assert evidence.tally(pd.DataFrame()) == ["These scores are too few to judge any claim."]
+
+
+def test_too_few_curves_cannot_judge_a_law() -> None:
+    n = [2, 4, 8, 16, 32]
+    rows = [("eng", t, k, 0.2 + 0.1 * math.log(k), 100) for t in ("rus", "hin") for k in n]
+    made = pd.DataFrame(rows, columns=["source", "target", "n_target", "score", "n_test"])
+    from xltlib import fewshot
+
+    judged = evidence.law_judged(fewshot.curves(scores.check(made)))
+    assert set(judged["verdict"]) == {"cannot tell"} and judged["low"].isna().all()
+
+
+def test_steps_follow_the_measures_there_are(likeness: pd.DataFrame) -> None:
+    steps = evidence.steps_of(likeness, None)  # no texts, so nothing lexical
+    assert steps is not None and next(iter(steps)) == "syntax" and "lexical" not in steps
+    assert evidence.steps_of(likeness.assign(lexical=0.1), None) is None
+    chosen = evidence.steps_of(likeness, ["phonology", "script"])
+    assert chosen == {"phonology": ["phonology"], "+ the rest": ["script"]}
+
+
+def test_numbers_in_words() -> None:
+    given = pd.DataFrame({"m": [0.1234, -0.5, math.nan], "low": [0.1, math.nan, 0], "high": 0.2})
+    assert list(evidence.points(given, "m")) == ["12.3 (10.0 to 20.0)", "−50.0", "–"]
+    page = evidence.listed(pd.DataFrame({"target": ["deu"], "p_x": [0.0001], "v": [-1.0]})).data
+    assert "German" in page and "&lt;0.001" in page and "−1.00" in page
+
+
+def test_rules_are_parted_by_their_intervals() -> None:
+    rows = [("kind", "xlt", 1.0, 0.5, 2.0), ("kind", "random", 9.0, 8.0, 10.0)]
+    rows.append(("kind", "best_mean", 2.0, 1.0, 3.0))
+    columns = ["task", "method", "loss_pct", "loss_pct_low", "loss_pct_high"]
+    made = pd.DataFrame(rows, columns=columns)
+    (said,) = evidence.rules_beside(made, "xlt", {"random": "random", "best_mean": "best"})
+    assert "random 9.0 % (clearly more)" in said and "best 2.0 % (the intervals overlap)" in said
+
+
+def test_the_hidden_target_is_hidden(data: evidence.Evidence) -> None:
+    tried, unable = evidence.trial(data, "urd", "kind")
+    assert not unable and not tried["measured"].any() and set(tried["source"]) == {*CODES} - {"urd"}
+    assert "measured scores lie inside" in evidence.hits(tried)
+    changed = data.scores.assign(
+        score=data.scores["score"].where(data.scores["target"] != "urd", 0.5)
+    )
+    other = evidence.Evidence(changed, changed, data.pairs, "tiny", (), data.tasks, data.experiment)
+    again, _ = evidence.trial(other, "urd", "kind")
+    pd.testing.assert_series_equal(again["predicted"], tried["predicted"])
+
+
+def test_league_is_in_the_order_of_the_tasks(data: evidence.Evidence) -> None:
+    league, _ = evidence.league(data, "cold")
+    assert list(dict.fromkeys(league["task"])) == ["kind", "find"]
+    assert set(ranking.METHODS) - {"lambdamart"} <= set(league["method"])
+
+
+def run(*words: str) -> int:
+    return cli.main(["recommend", *words, "--experiment", "quick"])
+
+
+def test_recommend_prints_the_sources(data: evidence.Evidence, capsys) -> None:
+    assert run("Ukrainian", "--task", "kind", "--top", "3") == 0
+    said = capsys.readouterr().out
+    assert "Sources for Ukrainian (ukr); model tiny, task kind, metric accuracy" in said
+    assert "Russian (rus)" in said and "Rests on 56 measured pairs" in said
+    first = next(line for line in said.splitlines() if line.strip().startswith("1 "))
+    assert "to" in first and "%" in first
+
+
+def test_recommend_as_json_uses_the_experiments_own_pairs(
+    data: evidence.Evidence, capsys, monkeypatch
+) -> None:
+    assert run("srp", "--task", "find", "--json", "--top", "2") == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["target"] == "srp" and report["model"] == "tiny" and len(report["sources"]) == 2
+    assert report["sources"][0]["source"] == "rus" and report["sources"][0]["measured"]
+    monkeypatch.setattr(similarity, "pairs", None)  # would be needed for a language not measured
+    assert run("srp", "--task", "find") == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "cure"),
+    [
+        (["srp"], "add --task, one of find, kind"),
+        (["srp", "--task", "knd"], "Did you mean 'kind'"),
+        (["srp", "--task", "kind", "--model", "tinny"], "Did you mean 'tiny'"),
+        (["srp", "--task", "kind", "--top", "0"], "at least one"),
+        (["Serbain", "--task", "kind"], "Serbian"),
+    ],
+)
+def test_recommend_says_what_to_ask(data: evidence.Evidence, capsys, words, cure) -> None:
+    assert run(*words) == cli.USAGE
+    assert cure in capsys.readouterr().err
+
+
+def test_recommend_without_scores_names_the_command(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path))
+    assert run("srp", "--task", "kind") == cli.USAGE
+    assert "xlt run quick" in capsys.readouterr().err
