@@ -21,6 +21,7 @@ from xltlib.parameters import (
     language_of,
     optional,
     root,
+    text_table,
 )
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -132,6 +133,14 @@ def test_caption_counts_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> Non
         "n = 150 to 200 test items a cell.*"
     )
     assert caption("Only text.").data == "Only text."
+
+
+def test_texts_keep_their_direction_and_language() -> None:
+    frame = pd.DataFrame({"language": ["Urdu"], "text": ["<extra_id_0> لاہور <b>"]})
+    html = text_table(frame, ["text"], ["urd"]).data
+    assert '<td dir="auto" lang="ur">⟨0⟩ لاہور &lt;b&gt;</td>' in html
+    assert '<td dir="auto">Urdu</td>' in html
+    assert "lang=" not in text_table(frame).data
 
 
 def test_papermill_stops_at_the_check_cell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

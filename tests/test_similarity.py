@@ -414,3 +414,13 @@ def test_missing_lang2vec_names_the_cure(
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(ModuleNotFoundError, match="pip install lang2vec"):
         uriel.load()
+
+
+def test_lang2vec_is_found_from_the_folder_that_holds_its_script(tmp_path: Path) -> None:
+    (tmp_path / "lang2vec.py").write_text("raise SystemExit('the script, not the package')\n")
+    code = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
+        "from xltlib import uriel; print(uriel._data_folder())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip().endswith("data")

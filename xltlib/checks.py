@@ -317,9 +317,18 @@ def pretrained(exp: Experiment, seed: int = 0) -> tuple[Any, Any, Any, dict[str,
     from xltlib.models import ModelShape, build, load, prepare_process  # torch: after the checks
 
     prepare_process()
+    _quiet()
     model, tokenizer = load(folder)
     untrained = build(ModelShape(**dataclasses.asdict(exp.model)), tokenizer, seed=1000 + seed)
     return model, untrained, tokenizer, json.loads((folder / "log.json").read_text("utf-8"))
+
+
+def _quiet() -> None:
+    """No loading bars, no note that embeddings are untied: they are so on purpose."""
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
 
 
 def corrupted(lines: Sequence[str], tokenizer: Any, exp: Experiment, seed: int = 0) -> pd.DataFrame:
@@ -487,8 +496,8 @@ class Study:
 
     Attributes
     ----------
-    task, source
-        What it was taught, and in which language.
+    task, source, seed
+        What it was taught, in which language, and with which seed.
     history
         ``step, loss`` and, where it was taken, ``validation``.
     kept
@@ -497,6 +506,7 @@ class Study:
 
     task: Task
     source: str
+    seed: int
     history: pd.DataFrame
     kept: int
     worker: Any
@@ -504,8 +514,8 @@ class Study:
 
     def say(self, target: str) -> tuple[list[str], list[Example]]:
         """Outputs for the test set of a language, and the examples."""
-        said = self.worker.say(self.model, self.task, target)
-        return said, self.worker.test(self.task, target)
+        said = self.worker.say(self.model, self.task, target, self.seed)
+        return said, self.worker.test(self.task, target, self.seed)
 
 
 def study(exp: Experiment, task_name: str, source: str, *, seed: int = 0, steps: int = 0) -> Study:
@@ -529,6 +539,7 @@ def study(exp: Experiment, task_name: str, source: str, *, seed: int = 0, steps:
     from xltlib.finetune import FinetuneRecipe, finetune
     from xltlib.runs import Worker
 
+    _quiet()
     worker = Worker(exp)
     model = worker.model(run)
     train = worker.examples(of, source, "train", spec.train_items, seed)
@@ -543,7 +554,7 @@ def study(exp: Experiment, task_name: str, source: str, *, seed: int = 0, steps:
         found = finetune(
             model, worker.tokenizer, of, train, validation, recipe, seed=seed, progress=progress
         )
-    return Study(of, source, pd.DataFrame(found.log), found.step, worker, model)
+    return Study(of, source, seed, pd.DataFrame(found.log), found.step, worker, model)
 
 
 def farthest(exp: Experiment, home: str) -> str:

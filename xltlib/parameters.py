@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import os
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -42,6 +43,8 @@ def root() -> Path:
     FileNotFoundError
         If neither this folder, nor one above, nor the installed package's has `experiments/`.
     """
+    # tqdm wants widgets in a notebook; bars of text do, and the page shows neither
+    warnings.filterwarnings("ignore", message="IProgress not found")
     here = Path.cwd()
     for folder in (here, *here.parents, Path(__file__).resolve().parents[1]):
         if any((folder / "experiments").glob("*.yml")):
@@ -207,7 +210,8 @@ def text_table(frame: pd.DataFrame, texts: Sequence[str] = (), codes: Sequence[s
     from IPython.display import HTML
 
     tags = [_tag(code) for code in codes] or [""] * len(frame)
-    head = "".join(f'<th scope="col">{escape(str(c))}</th>' for c in frame.columns)
+    start = 'scope="col" style="text-align: start"'
+    head = "".join(f"<th {start}>{escape(str(c))}</th>" for c in frame.columns)
     body = []
     for tag, row in zip(tags, frame.astype(str).to_dict("records"), strict=True):
         cells = []

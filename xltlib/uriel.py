@@ -120,15 +120,21 @@ def load() -> Uriel:
 
 def _data_folder() -> Path:
     """lang2vec's data folder, found without importing it (its import takes seconds)."""
-    import importlib.util
+    from importlib import metadata
 
-    spec = importlib.util.find_spec("lang2vec")
-    folder = Path(spec.origin).parent / "data" if spec and spec.origin else None
-    missing = [f for f in _FILES.values() if not (folder and (folder / f).is_file())]
-    if folder is None or missing:
+    cure = "Install them with `pip install lang2vec`."
+    try:
+        # Not by `find_spec`: lang2vec also installs a script bin/lang2vec.py, which a program
+        # started from that folder (`xlt` is one) would find first.
+        found = metadata.distribution("lang2vec").locate_file("lang2vec/data")
+    except metadata.PackageNotFoundError:
+        raise ModuleNotFoundError(f"lang2vec is not installed. {cure}", name="lang2vec") from None
+    folder = Path(str(found))
+    missing = [f for f in _FILES.values() if not (folder / f).is_file()]
+    if missing:
         raise ModuleNotFoundError(
-            f"lang2vec's feature files were not found ({', '.join(missing)}). "
-            "Install them with `pip install lang2vec`."
+            f"lang2vec's feature files were not found ({', '.join(missing)}). {cure}",
+            name="lang2vec",
         )
     return folder
 
