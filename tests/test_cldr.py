@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import doctest
 import random
+import subprocess
+import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -354,3 +356,17 @@ def test_the_kinds_of_a_spans_example_all_differ(languages) -> None:
     for example in TASKS["spans"].source(languages, "mar", "test", 40, 0):
         kinds = [kind for *_, kind in example.fields["spans"]]
         assert len(set(kinds)) == len(kinds)
+
+
+def test_a_language_is_the_same_whatever_was_read_before() -> None:
+    code = (
+        "import sys; from xltlib.data import cldr; "
+        "[cldr.lines(c, 5) for c in sys.argv[1:]]; print(cldr.lines('mar', 400))"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code, *before], capture_output=True, text=True, check=True
+        ).stdout
+        for before in ([], ["urd"], ["urd", "hin", "eng"])
+    }
+    assert len(said) == 1

@@ -32,7 +32,7 @@ from itertools import accumulate
 from typing import Literal, get_args
 
 import pandas as pd
-from babel import Locale
+from babel import Locale, localedata
 from babel.core import get_global
 from babel.dates import format_time
 from babel.numbers import format_decimal, format_percent
@@ -88,7 +88,12 @@ def locale(code: str) -> Locale:
             f"CLDR has no data for {found.name}: choose a language with a CLDR locale, "
             "or bring your own text and examples",
         )
-    return Locale.parse(found.locale)
+    # babel writes what it resolves in one locale into tables it shares with the next one: after
+    # Urdu, Marathi's weekdays came out in Urdu. So every locale is read from a fresh table.
+    localedata._cache.clear()
+    loc = Locale.parse(found.locale)
+    _ = loc._data
+    return loc
 
 
 def _raw_names(loc: Locale) -> Iterator[tuple[str, str, str]]:
