@@ -402,3 +402,10 @@ def test_published_variance_is_reproduced() -> None:
     y = table["f1"].to_numpy()
     left = inf.Effects(s, t).within(y)
     assert 1 - (left @ left) / ((y - y.mean()) ** 2).sum() == pytest.approx(0.886, abs=5e-4)
+
+
+def test_too_few_sources_for_a_bootstrap_is_an_error_not_an_endless_loop(world) -> None:
+    scores, pairs = world
+    few = scores[scores["source"].isin(sorted(set(scores["source"]))[:3])]
+    with pytest.raises(ValueError, match="at least four sources"):
+        rg.nested(few, pairs, bootstrap=5, permutations=9)

@@ -424,7 +424,8 @@ def _runs(exp: Experiment) -> Iterator[Run]:
     ):
         for source in sources:
             for task in exp.tasks:
-                for seed in exp.seeds:
+                # For the shuffled arm more sources tell more than more seeds: its mean is chance.
+                for seed in exp.seeds[:1] if arm == "tiny-shuffled" else exp.seeds:
                     yield run(arm, task, source, seed)
 
 

@@ -466,6 +466,9 @@ def resample(data: Data, statistic: Callable[[Array], Array], reps: int, seed: i
     """
     rng, classes = np.random.default_rng(seed), _language_classes(data)
     out: list[Array] = []
+    if min(len(np.unique(data.source)), len(np.unique(data.target))) < 4:
+        # or no draw would ever do
+        raise ValueError("a bootstrap over languages needs at least four sources and four targets")
     while len(out) < reps:
         count = np.zeros(len(data.languages))
         for part in classes:
