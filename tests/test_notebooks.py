@@ -65,7 +65,7 @@ def small(shared_tmp: Path, repository: Path) -> Path:
     return path
 
 
-def wait_for(mark: Path, seconds: float = 400) -> None:
+def wait_for(mark: Path, seconds: float = 900) -> None:
     """Wait until another worker has written its mark."""
     end = time.monotonic() + seconds
     while not mark.exists() and time.monotonic() < end:

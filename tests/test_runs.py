@@ -188,7 +188,7 @@ def test_a_new_seed_adds_runs_and_keeps_the_old(build: Path, micro: Experiment, 
     before = stamps(build, *KEPT)
     (tmp_path / "micro.yml").write_text(MICRO.replace("seeds: [0]", "seeds: [0, 1]"))
     more = load(str(tmp_path / "micro.yml"))
-    part = next(p.name for p in more.parts() if p.name.startswith("shuffled"))
+    part = next(p.name for p in more.parts() if p.name.startswith("scratch"))
     do_part(more, part)
     after = stamps(build, *KEPT)
     assert {k: v for k, v in after.items() if k in before} == before

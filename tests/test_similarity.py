@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 from types import ModuleType
 
@@ -413,7 +414,10 @@ def test_no_place_for_a_cache_is_no_error(
 def test_missing_lang2vec_names_the_cure(
     monkeypatch: pytest.MonkeyPatch, fresh_cache: Path
 ) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    def absent(name: str) -> None:
+        raise metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(metadata, "distribution", absent)
     with pytest.raises(ModuleNotFoundError, match="pip install lang2vec"):
         uriel.load()
 

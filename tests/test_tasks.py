@@ -46,8 +46,8 @@ EXACT = [
         SPANS,
         "(Sri <extra_id_0> Lanka), <extra_id_1> 7 <extra_id_2> Oslo <extra_id_3> "
         "or <extra_id_4> Danish <extra_id_5>",
-        "<extra_id_0> TERRITORY <extra_id_1> I <extra_id_2> O <extra_id_3> CITY "
-        "<extra_id_4> O <extra_id_5> LANGUAGE",
+        "<extra_id_0> TERRITORY <extra_id_1> INSIDE <extra_id_2> OUTSIDE <extra_id_3> CITY "
+        "<extra_id_4> OUTSIDE <extra_id_5> LANGUAGE",
     ),
     (
         "find",
@@ -139,7 +139,9 @@ def test_long_phrases_lose_words_but_never_misplace_tags() -> None:
     source, target = task("spans").preprocess(long)
     assert f"w{embedded.MAX_WORDS - 1} {sentinel(embedded.MAX_WORDS - 1)}" in source
     assert f"w{embedded.MAX_WORDS}" not in source
-    assert target.startswith("<extra_id_0> CITY") and target.count("O") == embedded.MAX_WORDS - 1
+    assert (
+        target.startswith("<extra_id_0> CITY") and target.count("OUTSIDE") == embedded.MAX_WORDS - 1
+    )
 
 
 # ---------------------------------------------------------------- outputs as models write them
@@ -169,14 +171,14 @@ TERRITORY_ONLY = [(0, 2, "territory")]
 @pytest.mark.parametrize(
     "tags, spans",
     [
-        (["TERRITORY", "I", "O", "O", "O", "O"], TERRITORY_ONLY),
-        (["O", "O", "O", "O", "O", "O"], []),
+        (["TERRITORY", "INSIDE", "OUTSIDE", "OUTSIDE", "OUTSIDE", "OUTSIDE"], TERRITORY_ONLY),
+        (["OUTSIDE", "OUTSIDE", "OUTSIDE", "OUTSIDE", "OUTSIDE", "OUTSIDE"], []),
         # An I with no beginning before it opens nothing, in front, after O, and repeated.
-        (["I", "I", "O", "O", "O", "O"], []),
-        (["TERRITORY", "I", "O", "I", "I", "O"], TERRITORY_ONLY),
+        (["INSIDE", "INSIDE", "OUTSIDE", "OUTSIDE", "OUTSIDE", "OUTSIDE"], []),
+        (["TERRITORY", "INSIDE", "OUTSIDE", "INSIDE", "INSIDE", "OUTSIDE"], TERRITORY_ONLY),
         # Two beginnings side by side are two spans.
         (
-            ["CITY", "CITY", "I", "O", "O", "UNIT"],
+            ["CITY", "CITY", "INSIDE", "OUTSIDE", "OUTSIDE", "UNIT"],
             [(0, 1, "city"), (1, 3, "city"), (5, 6, "unit")],
         ),
     ],
@@ -192,7 +194,7 @@ def test_spans_survive_tags_and_back(languages) -> None:
         assert spans_of(tags_of(len(example.fields["words"]), spans)) == spans
 
 
-GOLD = embedded.number_tags(["TERRITORY", "I", "O", "CITY", "O", "LANGUAGE"])
+GOLD = embedded.number_tags(["TERRITORY", "INSIDE", "OUTSIDE", "CITY", "OUTSIDE", "LANGUAGE"])
 
 
 @pytest.mark.parametrize(
@@ -203,7 +205,7 @@ GOLD = embedded.number_tags(["TERRITORY", "I", "O", "CITY", "O", "LANGUAGE"])
         (" ".join(f"{sentinel(i)} {t}" for i, t in [*enumerate("OOOOOO")][::-1]), True),
         (f"{GOLD} <extra_id_6> CITY", True),  # a word too many is not in the phrase
         ("", False),
-        ("TERRITORY I O CITY O LANGUAGE", False),
+        ("TERRITORY INSIDE OUTSIDE CITY OUTSIDE LANGUAGE", False),
         (GOLD.removesuffix(" <extra_id_5> LANGUAGE"), False),  # stopped too early
         (GOLD.replace("CITY", "TOWN"), False),
         (GOLD.replace("CITY", "CITY I"), False),
@@ -235,7 +237,7 @@ def test_span_outputs_are_legal_or_not(output: str, legal: bool) -> None:
         ("UNIT <extra_id_0> TERRITORY <extra_id_1> LANGUAGE <extra_id_2> CITY", None),
         ("CITY <extra_id_3> CITY", None),  # no such blank
         ("<extra_id_2> CITY", None),  # a name, but nothing was asked
-        ("O <extra_id_2> O", None),  # not a kind
+        ("OUTSIDE <extra_id_2> OUTSIDE", None),  # not a kind
         ("CITY CITY <extra_id_2> CITY", None),
     ],
 )
@@ -300,7 +302,7 @@ def test_span_f1_is_micro_f1_of_sets(languages) -> None:
         n = len(example.fields["words"])
         tags = tags_of(n, example.fields["spans"])
         for j in np.flatnonzero(rng.random(n) < 0.3):
-            tags[j] = str(rng.choice([*embedded.LABELS.values(), "I", "O"]))
+            tags[j] = str(rng.choice([*embedded.LABELS.values(), "INSIDE", "OUTSIDE"]))
         outputs.append(embedded.number_tags(tags))
         gold_all |= {(i, *span) for span in example.fields["spans"]}
         said_all |= {(i, *span) for span in spans_of(tags)}

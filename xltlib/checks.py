@@ -605,7 +605,7 @@ def _word_pairs(answer: Any, output: str, example: Example) -> list[tuple[str, s
     n = len(example.fields["words"])
     said = [ILLEGAL] * n if answer is None else tags_of(n, answer)
     truth = tags_of(n, example.fields["spans"])
-    words = {"I": "inside a name", "O": "no name"}
+    words = {"INSIDE": "inside a name", "OUTSIDE": "no name"}
     shown = lambda tag: tag if tag == ILLEGAL else words.get(tag, tag.lower())  # noqa: E731
     return [(shown(t), shown(s)) for t, s in zip(truth, said, strict=True)]
 

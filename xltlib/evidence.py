@@ -8,6 +8,7 @@ intervals, and summed up. What a small table cannot give is said instead of show
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -382,7 +383,9 @@ def _correlations(both: pd.DataFrame, bootstrap: int, seed: int) -> dict[str, fl
     for count in counts:
         weight = count[ends[0]] * count[ends[1]]
         draws.append([_correlation(both, c, weight) for c in ("score", "over")])
-    low, high = np.nanpercentile(np.array(draws[1:]), [2.5, 97.5], axis=0)
+    with warnings.catch_warnings():  # all missing: the interval is missing too
+        warnings.simplefilter("ignore", RuntimeWarning)
+        low, high = np.nanpercentile(np.array(draws[1:]), [2.5, 97.5], axis=0)
     (r, over), names = draws[0], ("r", "over_r")
     out: dict[str, float] = {}
     for i, (name, value) in enumerate(zip(names, (r, over), strict=True)):
@@ -781,7 +784,10 @@ def worth_answer(ahead: pd.DataFrame, worth: pd.DataFrame) -> list[str]:
 
         best = worth.sort_values("n", kind="stable").iloc[-1]
         pair = f"{name(best['source'])} for {name(best['target'])}"
-        out.append(f"worth the most examples of the target: {pair}; {best['answer']}")
+        out.append(
+            f"the source worth the most examples is {pair}; without any source "
+            f"its zero-shot score takes: {best['answer']}"
+        )
     return out or ["Nothing was measured without a source to compare with."]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from tokenizers import AddedToken
 from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, T5Tokenizer
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
@@ -68,7 +69,8 @@ def train_tokenizer(
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     vocab = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
     tokenizer = T5Tokenizer(vocab=vocab, extra_ids=N_SENTINELS)
-    tokenizer.add_tokens(list(words))
+    # whole words only: the tag "I" must not cut a word that begins with it
+    tokenizer.add_tokens([AddedToken(w, single_word=True, normalized=False) for w in words])
     return tokenizer
 
 

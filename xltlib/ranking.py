@@ -13,6 +13,7 @@ are hidden together, and pairs within one language never count.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable
 from functools import partial
 
@@ -341,7 +342,9 @@ def _intervals(own: pd.DataFrame, seed: int) -> dict[str, float]:
     weight = generator.multinomial(len(total), np.full(len(total), 1 / len(total)), DRAWS)
     with np.errstate(invalid="ignore", divide="ignore"):
         draws = (weight @ total) / (weight @ count)
-    low, high = np.nanpercentile(draws, [2.5, 97.5], axis=0)
+    with warnings.catch_warnings():  # all missing: the interval is missing too
+        warnings.simplefilter("ignore", RuntimeWarning)
+        low, high = np.nanpercentile(draws, [2.5, 97.5], axis=0)
     out: dict[str, float] = {}
     for i, metric in enumerate(METRICS):
         out |= {

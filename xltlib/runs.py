@@ -8,7 +8,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -47,10 +47,10 @@ SCORE_COLUMNS = (
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A temporary name to write to; it becomes `path` only if all goes well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    _remove(temporary)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove(temporary)
         yield temporary
         if path.is_dir():  # half a folder of an interrupted run
             _remove(path)
@@ -61,7 +61,8 @@ def whole(path: Path) -> Iterator[Path]:
             "choose another place with the environment variable XLT_BUILD"
         ) from error
     finally:
-        _remove(temporary)
+        with suppress(OSError):
+            _remove(temporary)
 
 
 def _remove(path: Path) -> None:

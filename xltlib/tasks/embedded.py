@@ -4,7 +4,7 @@
   ``Oslo <extra_id_0> and Lima <extra_id_0>`` -> ``<extra_id_0> CITY``
 * `spans` mirrors named entities:
   ``Sri <extra_id_0> Lanka <extra_id_1> 7 <extra_id_2>`` ->
-  ``<extra_id_0> TERRITORY <extra_id_1> I <extra_id_2> O``
+  ``<extra_id_0> TERRITORY <extra_id_1> INSIDE <extra_id_2> OUTSIDE``
 * `find` mirrors extractive question answering:
   ``14:30: Danish <extra_id_0> or Oslo <extra_id_1>`` ->
   ``CITY <extra_id_0> LANGUAGE <extra_id_1> CITY``
@@ -32,7 +32,7 @@ from xltlib.data import cldr
 from xltlib.tasks.base import Example, Task
 
 LABELS = {kind: kind.upper() for kind in cldr.KINDS}
-INSIDE, OUTSIDE = "I", "O"
+INSIDE, OUTSIDE = "INSIDE", "OUTSIDE"
 MAX_WORDS = cldr.MAX_WORDS
 
 _SENTINEL = re.compile(r"<extra_id_(\d+)>")
@@ -55,8 +55,8 @@ def number_words(words: Sequence[str]) -> str:
 def number_tags(tags: Sequence[str]) -> str:
     """What fills the blanks.
 
-    >>> number_tags(["CITY", "O"])
-    '<extra_id_0> CITY <extra_id_1> O'
+    >>> number_tags(["CITY", "OUTSIDE"])
+    '<extra_id_0> CITY <extra_id_1> OUTSIDE'
     """
     return " ".join(f"{sentinel(i)} {tag}" for i, tag in enumerate(tags))
 
@@ -142,10 +142,10 @@ def spans_source(
 
 
 def tags_of(n_words: int, spans: Sequence[tuple[int, int, str]]) -> list[str]:
-    """One tag a word: the kind at a span's first word, I inside it, O elsewhere.
+    """One tag a word: the kind at a span's first word, INSIDE in it, OUTSIDE elsewhere.
 
     >>> tags_of(4, [(0, 2, "territory"), (3, 4, "city")])
-    ['TERRITORY', 'I', 'O', 'CITY']
+    ['TERRITORY', 'INSIDE', 'OUTSIDE', 'CITY']
     """
     tags = [OUTSIDE] * n_words
     for start, stop, kind in spans:
@@ -154,9 +154,9 @@ def tags_of(n_words: int, spans: Sequence[tuple[int, int, str]]) -> list[str]:
 
 
 def spans_of(tags: Sequence[str]) -> list[tuple[int, int, str]]:
-    """Spans said by tags; an I with nothing before it opens no span.
+    """Spans said by tags; an INSIDE with nothing before it opens no span.
 
-    >>> spans_of(["TERRITORY", "I", "O", "CITY"])
+    >>> spans_of(["TERRITORY", "INSIDE", "OUTSIDE", "CITY"])
     [(0, 2, 'territory'), (3, 4, 'city')]
     """
     kinds = {label: kind for kind, label in LABELS.items()}
@@ -177,7 +177,7 @@ def spans_of(tags: Sequence[str]) -> list[tuple[int, int, str]]:
 def spans_preprocess(example: Example) -> tuple[str, str]:
     """
     >>> spans_preprocess(Example("0", "eng", {"words": ["Oslo", "7"], "spans": [(0, 1, "city")]}))
-    ('Oslo <extra_id_0> 7 <extra_id_1>', '<extra_id_0> CITY <extra_id_1> O')
+    ('Oslo <extra_id_0> 7 <extra_id_1>', '<extra_id_0> CITY <extra_id_1> OUTSIDE')
     """
     words = example.fields["words"][:MAX_WORDS]
     tags = tags_of(len(example.fields["words"]), example.fields["spans"])
