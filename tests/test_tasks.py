@@ -202,7 +202,7 @@ GOLD = embedded.number_tags(["TERRITORY", "INSIDE", "OUTSIDE", "CITY", "OUTSIDE"
     [
         (GOLD, True),
         # The sentinels say which word is meant, not the order in which they come.
-        (" ".join(f"{sentinel(i)} {t}" for i, t in [*enumerate("OOOOOO")][::-1]), True),
+        (" ".join(f"{sentinel(i)} {t}" for i, t in [*enumerate(["OUTSIDE"] * 6)][::-1]), True),
         (f"{GOLD} <extra_id_6> CITY", True),  # a word too many is not in the phrase
         ("", False),
         ("TERRITORY INSIDE OUTSIDE CITY OUTSIDE LANGUAGE", False),
