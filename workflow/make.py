@@ -44,7 +44,7 @@ def planned(dry_run: str) -> list[str]:
 
 
 def kind(name: str) -> str:
-    """Return what sort of step `name` is: `fewshot` for `fewshot-rus-srp`, `notebook` for any."""
+    """Return what sort of step `name` is: `source` for `source-deu`, `notebook` for any."""
     return "notebook" if name[0].isdigit() else name.split("-", maxsplit=1)[0]
 
 

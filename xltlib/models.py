@@ -46,7 +46,7 @@ def train_tokenizer(
     vocab_size
         Pieces to learn, besides sentinels and `words`.
     words
-        Words that are one token each, always (prompts and labels).
+        Words that are one token each, always (labels and tags).
     """
     import sentencepiece
 
@@ -69,7 +69,7 @@ def train_tokenizer(
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     vocab = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
     tokenizer = T5Tokenizer(vocab=vocab, extra_ids=N_SENTINELS)
-    # whole words only: the tag "I" must not cut a word that begins with it
+    # whole words only: a label must not cut a longer word that contains it
     tokenizer.add_tokens([AddedToken(w, single_word=True, normalized=False) for w in words])
     return tokenizer
 
