@@ -14,6 +14,7 @@ import pytest
 
 from xltlib import inference as inf
 from xltlib import regression as rg
+from xltlib.tasks.base import ratio
 
 CODES = ["eng", "deu", "hrv", "tur", "srp", "rus", "kaz", "arb", "pes", "urd", "hin", "mar"]
 FEATURES = ["lexical", "word_order", "morphology"]
@@ -409,3 +410,23 @@ def test_too_few_sources_for_a_bootstrap_is_an_error_not_an_endless_loop(world) 
     few = scores[scores["source"].isin(sorted(set(scores["source"]))[:3])]
     with pytest.raises(ValueError, match="at least four sources"):
         rg.nested(few, pairs, bootstrap=5, permutations=9)
+
+
+def test_error_over_shared_parts() -> None:
+    """Without sharing that of a ratio; with sharing that of the names, by simulation."""
+    rng = np.random.default_rng(1)
+    top, one = (rng.random(200) < 0.7).astype(float), np.ones(200)
+    value, error = inf.shared_parts_error(top, one, [[str(i)] for i in range(200)])
+    alone = ratio(top, one)
+    assert (value, error) == pytest.approx((alone.score, alone.stderr * np.sqrt(199 / 200)))
+    drawn, errors, one = [], [], np.ones(150)
+    for _ in range(300):  # 40 names, known or not; an item's score is the share of its 4 known
+        known = rng.random(40) < 0.6
+        parts = [rng.choice(40, 4, replace=False) for _ in range(150)]
+        top = np.array([known[p].mean() for p in parts])
+        value, error = inf.shared_parts_error(top, one, [list(map(str, p)) for p in parts])
+        drawn.append(value)
+        errors.append(error)
+    # a little low with few names, as all cluster-robust errors are
+    assert 0.8 * np.std(drawn) < np.mean(errors) < 1.1 * np.std(drawn)
+    assert np.mean(errors) > 2 * ratio(top, one).stderr

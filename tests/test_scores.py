@@ -215,3 +215,28 @@ def test_standard_error_against_simulation() -> None:
 def test_given_standard_errors_replace_the_binomial_part() -> None:
     df = sc.check(tidy(stderr=[0.03, 0.04, 0.05]))
     assert sorted(sc.cells(df)["se"]) == pytest.approx([0.03, 0.04, 0.05])
+
+
+def test_seeds_with_items_of_their_own_are_not_counted_twice() -> None:
+    """Simulated: each seed draws its own model and its own items; the error is that of the mean."""
+    rng = np.random.default_rng(5)
+    n, seeds, reps = 200, 3, 1500
+    truth = np.clip(rng.normal(0.6, 0.02, (reps, seeds)), 0, 1)
+    value = rng.binomial(n, truth) / n
+    rows = pd.DataFrame(
+        {
+            "source": "eng",
+            "target": "deu",
+            "task": np.repeat([f"t{i}" for i in range(reps)], seeds),
+            "seed": np.tile(range(seeds), reps),
+            "score": value.ravel(),
+            "n_test": n,
+        }
+    )
+    table = sc.check(rows)
+    own = sc.cells(table.assign(test_set=table["seed"].astype(str)))
+    real = value.mean(1).std()
+    assert np.sqrt((own["se"] ** 2).mean()) == pytest.approx(real, rel=0.1)
+    assert (own["n_test"] == seeds * n).all()
+    shared = sc.cells(table)["se"]  # as if the seeds shared their items
+    assert np.sqrt((shared**2).mean()) > 1.3 * real

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
@@ -11,9 +12,8 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs xltlib[train]")
 
 from xltlib.data import cldr  # noqa: E402
-from xltlib.finetune import FinetuneRecipe, finetune, plan_batches, trainable  # noqa: E402
+from xltlib.finetune import finetune, plan_batches, trainable  # noqa: E402
 from xltlib.models import (  # noqa: E402
-    ModelShape,
     build,
     health,
     learning_rate,
@@ -26,13 +26,13 @@ from xltlib.models import (  # noqa: E402
 )
 from xltlib.predict import answers, batches, encode, greedy  # noqa: E402
 from xltlib.pretrain import (  # noqa: E402
-    PretrainRecipe,
     Sampler,
     pad,
     plan_epoch,
     pretrain,
     span_corrupt,
 )
+from xltlib.recipes import FinetuneRecipe, ModelShape, PretrainRecipe  # noqa: E402
 from xltlib.tasks import TASKS, task  # noqa: E402
 from xltlib.tasks.embedded import WORDS  # noqa: E402
 
@@ -368,6 +368,35 @@ def test_pretraining_learns_and_repeats_itself(text, tokenizer) -> None:
     assert all(torch.equal(weights[n], weights_again[n]) for n in weights)
     assert losses[-1] < 0.9 * losses[0]
     assert run(1, 5)[0] != run(0, 5)[0]
+
+
+def test_interrupted_pretraining_goes_on_as_if_nothing_had_happened(
+    text, tokenizer, tmp_path
+) -> None:
+    recipe, file = PretrainRecipe(steps=24, batch=16, lr=3e-3), tmp_path / "half.pt"
+
+    def run(stop: int | None = None) -> tuple[list[dict], dict]:
+        def progress(step: int, loss: float) -> None:
+            if step == stop:
+                raise KeyboardInterrupt
+
+        model, sampler = build(SHAPE, tokenizer, 0), Sampler(text, tokenizer, recipe)
+        log = pretrain(model, sampler, recipe, every=4, progress=progress, checkpoint=file, keep=8)
+        return log, model.state_dict()
+
+    whole_log, whole = run()
+    file.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        run(stop=19)
+    assert json.loads(torch.load(file, weights_only=True)["log"])[-1]["step"] == 16
+    log, weights = run()
+    assert [(r["step"], r["loss"]) for r in log] == [(r["step"], r["loss"]) for r in whole_log]
+    assert all(torch.equal(weights[n], whole[n]) for n in whole)
+
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match="begins anew"):
+        log, weights = run()
+    assert all(torch.equal(weights[n], whole[n]) for n in whole)
 
 
 @pytest.mark.parametrize("name", TASKS)

@@ -314,12 +314,12 @@ def pretrained(exp: Experiment, seed: int = 0) -> tuple[Any, Any, Any, dict[str,
     if seed not in exp.pretrain.seeds:
         raise unknown("pre-training seed", seed, exp.pretrain.seeds, f"{exp.name} has these.")
     folder = built(exp, "pretrained", pretrain_key(exp, seed))
-    from xltlib.models import ModelShape, build, load, prepare_process  # torch: after the checks
+    from xltlib.models import build, load, prepare_process  # torch: after the checks
 
     prepare_process()
     _quiet()
     model, tokenizer = load(folder)
-    untrained = build(ModelShape(**dataclasses.asdict(exp.model)), tokenizer, seed=1000 + seed)
+    untrained = build(exp.model, tokenizer, seed=1000 + seed)
     return model, untrained, tokenizer, json.loads((folder / "log.json").read_text("utf-8"))
 
 
@@ -336,10 +336,9 @@ def corrupted(lines: Sequence[str], tokenizer: Any, exp: Experiment, seed: int =
 
     The hidden words are drawn anew for every seed, as they are in every epoch.
     """
-    from xltlib.pretrain import PretrainRecipe, Sampler, span_corrupt
+    from xltlib.pretrain import Sampler, span_corrupt
 
-    settings = {k: v for k, v in dataclasses.asdict(exp.pretrain).items() if k != "seeds"}
-    recipe = PretrainRecipe(**settings)
+    recipe = exp.pretrain
     sampler = Sampler({"": lines}, tokenizer, recipe)
     rng = np.random.default_rng(seed)
     marks: Any = sampler.sentinels
@@ -536,7 +535,7 @@ def study(exp: Experiment, task_name: str, source: str, *, seed: int = 0, steps:
     run = found_runs[0]
     from tqdm import tqdm  # torch takes seconds: after the check
 
-    from xltlib.finetune import FinetuneRecipe, finetune
+    from xltlib.finetune import finetune
     from xltlib.runs import Worker
 
     _quiet()
@@ -544,7 +543,7 @@ def study(exp: Experiment, task_name: str, source: str, *, seed: int = 0, steps:
     model = worker.model(run)
     train = worker.examples(of, source, "train", spec.train_items, seed)
     validation = worker.examples(of, source, "validation", spec.validation_items)
-    recipe = FinetuneRecipe(spec.steps, spec.batch, spec.lr, spec.evaluations, spec.freeze)
+    recipe = spec.of("tiny")
     with tqdm(total=recipe.steps, desc=run.label, unit="step", mininterval=0.5) as bar:
 
         def progress(step: int, loss: float) -> None:

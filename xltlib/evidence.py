@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from xltlib import regression, similarity
+from xltlib import inference, regression, similarity
 from xltlib.errors import unknown
 from xltlib.scores import cells, read, select, transfer
+from xltlib.tasks.base import ratio
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
@@ -331,6 +332,51 @@ def noise(scores: pd.DataFrame) -> pd.DataFrame:
         rows.append((task, model, len(se), *parts, se.median(), se.max(), (se < 2).mean()))
     names = ["task", "model", "cells", "items", "seeds", "median", "largest", "under_2"]
     return ordered(pd.DataFrame(rows, columns=names))
+
+
+def unseen_names(data: Evidence) -> pd.DataFrame:
+    """In-language scores on names never labelled in training, with errors that count names.
+
+    Returns
+    -------
+    DataFrame
+        ``task, languages, items, names, score, chance``; ``se_items`` takes test phrases as drawn
+        one by one, ``se_names`` respects that they share names (`inference.shared_parts_error`,
+        a name being one and the same in all languages); ``above``: score minus chance in
+        ``se_names``. Empty without kept outputs.
+    """
+    rows, exp = [], data.experiment
+    for task in data.tasks:
+        items = _in_language_items(exp, data.model, task) if exp else pd.DataFrame()
+        if items.empty:
+            continue
+        top, bottom = items["top"].to_numpy(), items["bottom"].to_numpy()
+        score, by_name = inference.shared_parts_error(top, bottom, list(items["names"]))
+        by_item = ratio(top, bottom).stderr
+        seen = {name for own in items["names"] for name in own}
+        chance = data.chance.get(task, float("nan"))
+        counts = (items["language"].nunique(), len(items), len(seen))
+        rows.append((task, *counts, score, by_item, by_name, chance, (score - chance) / by_name))
+    names = "task languages items names score se_items se_names chance above"
+    return ordered(pd.DataFrame(rows, columns=names.split()))
+
+
+def _in_language_items(experiment: Experiment, model: str, task: str) -> pd.DataFrame:
+    """Test items of the fine-tuning languages themselves: what they are made of, how they went."""
+    from xltlib.runs import Place, Worker
+    from xltlib.tasks import task as task_named
+
+    of, place, worker, rows = task_named(task), Place(experiment), Worker(experiment), []
+    for run in experiment.runs():
+        if (run.arm, run.task) != (model, task) or not place.outputs(run).is_file():
+            continue
+        said = pd.read_parquet(place.outputs(run))
+        said = said[(said["target"] == run.source) & (said["n_target"] == 0)]
+        tests = worker.test(of, run.source, run.seed)
+        for example, output in zip(tests, said["output"], strict=True):
+            top, bottom = of.metrics[of.metric](of.postprocess(output, example), example)
+            rows.append((run.source, example.fields["names"], top, bottom))
+    return pd.DataFrame(rows, columns=["language", "names", "top", "bottom"])
 
 
 def symmetry(scores: pd.DataFrame, bootstrap: int = 1000, seed: int = 0) -> pd.DataFrame:
@@ -664,6 +710,23 @@ def sureness(data: Evidence) -> list[str]:
         f"(at most {r['largest']:.1f}), so two cells that differ by less than "
         f"{1.96 * 2**0.5 * r['median']:.1f} cannot be told apart"
         for r in noise(select(data.scores, model=data.model)).to_dict("records")
+    ]
+
+
+def known_names(table: pd.DataFrame) -> list[str]:
+    """Sentences on `unseen_names`."""
+    score = points(
+        table.assign(
+            low=table["score"] - 1.96 * table["se_names"],
+            high=table["score"] + 1.96 * table["se_names"],
+        ),
+        "score",
+    )
+    return [
+        f"**{r['task']}**: in the language of its training the model scores {said} on "
+        f"{r['names']} names that never had a label, {r['above']:.0f} standard errors above "
+        f"chance ({100 * r['chance']:.0f})"
+        for r, said in zip(table.to_dict("records"), score, strict=True)
     ]
 
 

@@ -26,6 +26,7 @@ import yaml
 
 from xltlib.errors import unknown
 from xltlib.languages import language
+from xltlib.recipes import FinetuneRecipe, ModelShape, PretrainRecipe
 
 Arm = Literal["tiny", "tiny-scratch", "tiny-shuffled", "tiny-alone", "char-ngram"]
 ROOT = Path(__file__).resolve().parent
@@ -36,6 +37,7 @@ SOURCES = (
     "data/cldr.py",
     "tasks/base.py",
     "tasks/embedded.py",
+    "recipes.py",
     "models.py",
     "pretrain.py",
     "finetune.py",
@@ -54,48 +56,32 @@ class TextSpec:
 
 
 @dataclass(frozen=True)
-class ModelSpec:
-    """Shape of the model (`xltlib.models.ModelShape`)."""
+class PretrainSpec(PretrainRecipe):
+    """Pre-training and its seeds: one model each."""
 
-    vocab_size: int = 3000
-    d_model: int = 64
-    d_ff: int = 128
-    n_heads: int = 4
-    n_encoder: int = 2
-    n_decoder: int = 1
-    dropout: float = 0.0
-
-
-@dataclass(frozen=True)
-class PretrainSpec:
-    """Pre-training (`xltlib.pretrain.PretrainRecipe`) and its seeds: one model each."""
-
-    steps: int = 8000
-    batch: int = 64
-    lr: float = 3e-3
-    noise: float = 0.3
-    mean_span: float = 1.0
-    unit: Literal["word", "piece"] = "word"
     seeds: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True)
-class FinetuneSpec:
-    """Fine-tuning on the source (`xltlib.finetune.FinetuneRecipe`), of either arm.
+class FinetuneSpec(FinetuneRecipe):
+    """Fine-tuning on the source, of either arm, and how many examples to draw.
 
     Every seed has test items of its own; a cell has `test_items` times the number of seeds.
     """
 
-    steps: int = 200
-    batch: int = 32
-    lr: float = 2e-3
-    freeze: Literal["nothing", "embeddings", "encoder"] = "embeddings"
     scratch_steps: int = 200
     scratch_lr: float = 2e-3
-    evaluations: int = 3
     train_items: int = 3000
     validation_items: int = 200
     test_items: int = 240
+
+    def of(self, arm: str) -> FinetuneRecipe:
+        """The recipe of an arm: without pre-training one tuned for it, with nothing to keep."""
+        if arm != "tiny-scratch":
+            return self
+        return dataclasses.replace(
+            self, steps=self.scratch_steps, lr=self.scratch_lr, freeze="nothing"
+        )
 
 
 @dataclass(frozen=True)
@@ -129,7 +115,7 @@ class Experiment:
     tasks: tuple[str, ...] = ("kind", "spans", "find")
     seeds: tuple[int, ...] = (0, 1, 2)
     text: TextSpec = field(default_factory=TextSpec)
-    model: ModelSpec = field(default_factory=ModelSpec)
+    model: ModelShape = field(default_factory=ModelShape)
     pretrain: PretrainSpec = field(default_factory=PretrainSpec)
     finetune: Mapping[str, FinetuneSpec] = field(default_factory=dict)
     fewshot: FewshotSpec = field(default_factory=FewshotSpec)

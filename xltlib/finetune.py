@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -16,21 +15,8 @@ from xltlib.models import learning_rate
 from xltlib.models import loss as loss_of
 from xltlib.predict import answers, encode
 from xltlib.pretrain import pad, plan_epoch
+from xltlib.recipes import FinetuneRecipe, Freeze
 from xltlib.tasks.base import Example, Task
-
-Freeze = Literal["nothing", "embeddings", "encoder"]
-
-
-@dataclass(frozen=True)
-class FinetuneRecipe:
-    """How to fine-tune: see `experiments/embedded.yml` for what each number is for."""
-
-    steps: int = 300
-    batch: int = 64
-    lr: float = 2e-3
-    evaluations: int = 3
-    freeze: Freeze = "embeddings"
-    max_length: int = 128
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,10 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from xltlib.data.cldr import BLANK, KINDS
+from xltlib.data.cldr import BLANK
 from xltlib.tasks.base import Example
 from xltlib.tasks.embedded import (
     LABELS,
-    find_preprocess,
     kind_preprocess,
     number_tags,
     sentinel,
@@ -64,17 +63,29 @@ def spans_floor(train: Sequence[Example], seed: int = 0) -> Answer:
 
 
 def find_floor(train: Sequence[Example], seed: int = 0) -> Answer:
-    """Answer with the name spelt most like the question (nothing is learned)."""
-    grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 3))
-    grams.fit([find_preprocess(e)[0] for e in train])
+    """Two classifiers: what kind the question asks for, and what kind each name is."""
 
-    def answer(example: Example) -> str:
-        words = [" ".join(example.fields["words"][a:b]) for a, b, _ in example.fields["spans"]]
-        likeness = grams.transform(words) @ grams.transform([example.fields["question"]]).T
-        best = LABELS[KINDS[0]]  # any label will do: the answer is the name that carries it
-        return f"{best} {sentinel(int(likeness.toarray().argmax()))} {best}"
+    def texts(example: Example) -> list[str]:
+        words = example.fields["words"]
+        return [" ".join(words[a:b]) for a, b, _ in example.fields["spans"]]
 
-    return lambda examples: [answer(e) for e in examples]
+    kinds = [[kind for _, _, kind in e.fields["spans"]] for e in train]
+    asked = _classifier(seed).fit(
+        [e.fields["question"] for e in train],
+        [own[e.fields["answer"]] for e, own in zip(train, kinds, strict=True)],
+    )
+    named = _classifier(seed).fit([t for e in train for t in texts(e)], sum(kinds, []))
+
+    def answer(example: Example, kind: str) -> str:
+        likely = named.predict_proba(texts(example))[:, list(named.classes_).index(kind)]
+        label = LABELS[kind]  # the answer is the one name that carries the label asked for
+        return f"{label} {sentinel(int(likely.argmax()))} {label}"
+
+    def answers(examples: Sequence[Example]) -> list[str]:
+        wanted = asked.predict([e.fields["question"] for e in examples])
+        return [answer(e, str(kind)) for e, kind in zip(examples, wanted, strict=True)]
+
+    return answers
 
 
 FLOORS: dict[str, Callable[..., Answer]] = {

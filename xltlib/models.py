@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,24 +13,13 @@ from tokenizers import AddedToken
 from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, T5Tokenizer
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from xltlib.recipes import ModelShape
+
 N_SENTINELS = 32
 # How a small model starts so that it learns to read within minutes; see `build`.
 EMBEDDING_STD = 0.5
 BRANCH_SCALE = 0.3
 MATCH_SCALE = 0.5
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """Shape of a T5 with gated GELU, as mT5 (Xue et al. 2021), small enough for one CPU core."""
-
-    vocab_size: int = 3000
-    d_model: int = 64
-    d_ff: int = 128
-    n_heads: int = 4
-    n_encoder: int = 2
-    n_decoder: int = 1
-    dropout: float = 0.0
 
 
 def train_tokenizer(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
+import pickle
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,21 +17,9 @@ from transformers import T5ForConditionalGeneration
 
 from xltlib.models import health, learning_rate
 from xltlib.models import loss as loss_of
+from xltlib.recipes import PretrainRecipe
 
 Progress = Callable[[int, float], None]
-
-
-@dataclass(frozen=True)
-class PretrainRecipe:
-    """How to pre-train: see `experiments/embedded.yml` for what each number is for."""
-
-    steps: int = 2500
-    batch: int = 96
-    lr: float = 3e-3
-    noise: float = 0.3
-    mean_span: float = 1.0
-    max_length: int = 48
-    unit: Literal["word", "piece"] = "word"
 
 
 def span_corrupt(
@@ -157,16 +148,25 @@ def pretrain(
     seed: int = 0,
     progress: Progress | None = None,
     every: int = 100,
+    checkpoint: Path | None = None,
+    keep: int = 1000,
 ) -> list[dict[str, float]]:
-    """Train in place; returns the log: step, loss, learning rate, seconds, embedding health."""
+    """Train in place; returns the log: step, loss, learning rate, seconds, embedding health.
+
+    With a `checkpoint` file the state is kept there every `keep` steps (a multiple of `every`), and
+    training goes on from it: the weights in the end are those of an uninterrupted run, bit by bit.
+    """
     rng = np.random.default_rng([seed, 17])
     torch.manual_seed(seed)
     optimizer = torch.optim.AdamW(
         model.parameters(), lr=recipe.lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True
     )
     model.train()
-    log, recent, begin = [], [], time.perf_counter()
-    for step in range(recipe.steps):
+    log = _restore(checkpoint, model, optimizer, sampler, rng) if checkpoint else []
+    first, spent = (int(log[-1]["step"]), log[-1]["seconds"]) if log else (0, 0.0)
+    begin = time.perf_counter() - spent
+    recent: list[float] = []
+    for step in range(first, recipe.steps):
         rate = learning_rate(step, recipe.steps, recipe.lr)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -190,6 +190,55 @@ def pretrain(
                 }
             )
             recent = []
+            if checkpoint and (step + 1) % keep == 0:
+                _keep(checkpoint, model, optimizer, sampler, rng, log)
         if progress:
             progress(step + 1, loss.item())
     return log
+
+
+def _keep(
+    path: Path,
+    model: T5ForConditionalGeneration,
+    optimizer: torch.optim.Optimizer,
+    sampler: Sampler,
+    rng: np.random.Generator,
+    log: Sequence[dict[str, float]],
+) -> None:
+    """Write everything that the next step depends on, under its name only when it is whole."""
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "queue": sampler.queue,
+        "rng": json.dumps(rng.bit_generator.state),
+        "log": json.dumps(list(log)),
+    }
+    temporary = path.with_suffix(".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def _restore(
+    path: Path,
+    model: T5ForConditionalGeneration,
+    optimizer: torch.optim.Optimizer,
+    sampler: Sampler,
+    rng: np.random.Generator,
+) -> list[dict[str, float]]:
+    """Go back to what `_keep` wrote (plain tensors and text, no code); the log so far.
+
+    Without a file, or with a damaged one, training begins anew: the log is empty.
+    """
+    if not path.is_file():
+        return []
+    try:
+        state = torch.load(path, weights_only=True)
+    except (RuntimeError, EOFError, pickle.UnpicklingError):
+        warnings.warn(f"{path} is damaged: pre-training begins anew", stacklevel=3)
+        return []
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    sampler.queue = state["queue"]
+    rng.bit_generator.state = json.loads(state["rng"])
+    return list(json.loads(state["log"]))

@@ -36,6 +36,7 @@ SCORE_COLUMNS = (
     "target",
     "n_target",
     "seed",
+    "test_set",
     "metric",
     "score",
     "n_test",
@@ -135,15 +136,14 @@ def do_part(exp: Experiment, name: str) -> None:
 
 def make_vocabulary(exp: Experiment) -> None:
     """Train the tokenizer, unless it is there."""
-    from xltlib.models import ModelShape, train_tokenizer
+    from xltlib.models import train_tokenizer
     from xltlib.tasks.embedded import WORDS
 
     folder = Place(exp).vocabulary()
     if folder.is_dir():
         return
-    shape = ModelShape(**dataclasses.asdict(exp.model))
     lines = (line for own in text_of(exp).values() for line in own)
-    tokenizer = train_tokenizer(lines, shape.vocab_size, WORDS)
+    tokenizer = train_tokenizer(lines, exp.model.vocab_size, WORDS)
     with whole(folder) as temporary:
         tokenizer.save_pretrained(temporary)
 
@@ -152,40 +152,40 @@ def make_pretrained(exp: Experiment, seed: int) -> None:
     """Pre-train one model, unless it is there."""
     from transformers import AutoTokenizer
 
-    from xltlib.models import ModelShape, build, n_parameters, prepare_process, save
-    from xltlib.pretrain import PretrainRecipe, Sampler, pretrain
+    from xltlib.models import build, n_parameters, prepare_process, save
+    from xltlib.pretrain import Sampler, pretrain
 
     place = Place(exp)
     folder = place.pretrained(seed)
     if (folder / "log.json").is_file():
         return
     prepare_process()
-    begin = time.time()
     tokenizer = AutoTokenizer.from_pretrained(place.vocabulary())
-    settings = {k: v for k, v in dataclasses.asdict(exp.pretrain).items() if k != "seeds"}
-    recipe = PretrainRecipe(**settings)
+    recipe = exp.pretrain
     sampler = Sampler(text_of(exp), tokenizer, recipe)
-    model = build(ModelShape(**dataclasses.asdict(exp.model)), tokenizer, seed)
+    model = build(exp.model, tokenizer, seed)
+    half = folder.with_name(f".{folder.name}.half.pt")  # where an interrupted one goes on
     with tqdm(total=recipe.steps, desc=f"pre-training seed {seed}", mininterval=2) as bar:
 
         def progress(step: int, loss: float) -> None:
-            bar.update()
+            bar.update(step - bar.n)
             if step % 50 == 0:
                 bar.set_postfix(loss=f"{loss:.2f}")
 
-        log = pretrain(model, sampler, recipe, seed=seed, progress=progress)
+        log = pretrain(model, sampler, recipe, seed=seed, progress=progress, checkpoint=half)
     story = {
         "seed": seed,
         "log": log,
         "parameters": n_parameters(model),
         "tokens": sampler.n_tokens,
         "lines": len(sampler.rows),
-        "seconds": time.time() - begin,
-        "recipe": settings,
+        "seconds": log[-1]["seconds"],
+        "recipe": dataclasses.asdict(recipe),
     }
     with whole(folder) as temporary:
         save(model, tokenizer, temporary)
         (temporary / "log.json").write_text(json.dumps(story, indent=1))
+    half.unlink(missing_ok=True)
 
 
 def do_runs(exp: Experiment, runs: Sequence[Run], name: str) -> None:
@@ -231,12 +231,11 @@ class Worker:
         return self.tests[of.name, code, seed]
 
     def model(self, run: Run) -> Any:
-        from xltlib.models import ModelShape, build, load, prepare_process
+        from xltlib.models import build, load, prepare_process
 
         prepare_process()
         if run.pretrain_seed is None:
-            shape = ModelShape(**dataclasses.asdict(self.exp.model))
-            return build(shape, self.tokenizer, seed=1000 + run.seed)
+            return build(self.exp.model, self.tokenizer, seed=1000 + run.seed)
         return load(self.place.pretrained(run.pretrain_seed))[0]
 
     def do(self, run: Run) -> dict[str, Any]:
@@ -279,16 +278,12 @@ class Worker:
     def neural(
         self, run: Run, of: Task, spec: FinetuneSpec, train: Sequence[Example]
     ) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
-        from xltlib.finetune import FinetuneRecipe, finetune
+        from xltlib.finetune import finetune
 
         validation = self.examples(of, run.source, "validation", spec.validation_items)
         if run.arm == "tiny-shuffled":
             train = of.shuffle(train, run.seed)
-        recipe = FinetuneRecipe(spec.steps, spec.batch, spec.lr, spec.evaluations, spec.freeze)
-        if run.arm == "tiny-scratch":  # has nothing to keep, and a recipe tuned for it
-            recipe = dataclasses.replace(
-                recipe, steps=spec.scratch_steps, lr=spec.scratch_lr, freeze="nothing"
-            )
+        recipe = spec.of(run.arm)
         model = self.model(run)
         rows: list[dict[str, Any]] = []
         outputs: list[dict[str, Any]] = []
@@ -318,7 +313,8 @@ class Worker:
 
     def go_on(self, model: Any, run: Run, of: Task, target: str, n: int) -> list[str]:
         """Go on with `n` examples of the target; nothing is selected on target data."""
-        from xltlib.finetune import FinetuneRecipe, finetune
+        from xltlib.finetune import finetune
+        from xltlib.recipes import FinetuneRecipe
 
         shot = self.exp.fewshot
         few = self.examples(of, target, "train", max(self.exp.fewshot.n), 100 + run.seed)[:n]
@@ -350,6 +346,7 @@ def score_rows(
             "target": target,
             "n_target": n,
             "seed": run.seed,
+            "test_set": f"seed {run.seed}",  # every seed has test items of its own
             "metric": metric,
             "score": score.score,
             "n_test": score.n,

@@ -73,6 +73,7 @@ ALIASES = {
 }
 SAME_UNIT = ("stderr", "chance")  # optional columns in the unit of the score
 SETS = ["source_set", "target_set"]  # optional: which treebank of the language
+TEST_SET = "test_set"  # optional: which test items; runs that do not say so share theirs
 PRIOR_DF = 4  # weight of the group's seed variance beside a cell's own few seeds
 
 Unknown = Literal["error", "drop"]
@@ -477,10 +478,12 @@ def cells(scores: pd.DataFrame, value: str = "score") -> pd.DataFrame:
 
     Notes
     -----
-    ``se**2 = var_seeds / n_seeds + p (1 - p) / n_test``: the seeds share their test items, so the
-    item part is not averaged away; the sum is an upper bound, exact for accuracy. A few seeds
-    give a poor variance, so it is drawn towards the mean of its model, task and metric. A column
-    ``stderr`` replaces the item part. What is unknown counts as 0.
+    Where the seeds share their test items, ``se**2 = var_seeds / n_seeds + p (1 - p) / n_test``:
+    the item part is not averaged away, and the sum is an upper bound. Where a column ``test_set``
+    says that each of k test sets has items of its own, the item part falls with k, the differences
+    between seeds hold it already, and the larger of the two parts is the error. A few seeds give a
+    poor variance, so it is drawn towards the mean of its model, task and metric. A column
+    ``stderr`` replaces the binomial item part. What is unknown counts as 0.
     """
     df = scores.assign(_value=scores[value].astype(float), _items=scores["n_test"].astype(float))
     grouped = df.groupby(CELL, sort=True)
@@ -496,7 +499,11 @@ def cells(scores: pd.DataFrame, value: str = "score") -> pd.DataFrame:
     if "stderr" in df.columns:
         given = grouped["stderr"].mean().to_numpy()
         out["se_items"] = np.where(np.isfinite(given), given, out["se_items"])
-    out["se"] = np.sqrt(out["se_seeds"] ** 2 + out["se_items"].fillna(0.0) ** 2)
+    sets = grouped[TEST_SET].nunique().to_numpy() if TEST_SET in df.columns else np.ones(len(out))
+    out["n_test"] *= sets
+    out["se_items"] = (out["se_items"] / np.sqrt(sets)).fillna(0.0)
+    both = np.hypot(out["se_seeds"], out["se_items"])
+    out["se"] = np.where(sets > 1, np.maximum(out["se_seeds"], out["se_items"]), both)
     if value == "gain":
         out["se"] = np.hypot(out["se"], grouped["baseline_se"].mean().to_numpy())
     floor = -1.0 if value == "gain" else 0.0

@@ -81,12 +81,9 @@ def locale(code: str) -> Locale:
     """The CLDR locale of a language in any code form; an error where CLDR has none of use."""
     found = language(code)
     if not found.locale:
-        raise unknown(
-            "language in the embedded data",
-            code,
-            [],
-            f"CLDR has no data for {found.name}: choose a language with a CLDR locale, "
-            "or bring your own text and examples",
+        raise ValueError(
+            f"CLDR has no data for {code!r} ({found.name}): choose a language with a CLDR locale, "
+            "or bring your own text and examples"
         )
     # babel writes what it resolves in one locale into tables it shares with the next one: after
     # Urdu, Marathi's weekdays came out in Urdu. So every locale is read from a fresh table.

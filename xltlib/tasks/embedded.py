@@ -61,6 +61,11 @@ def number_tags(tags: Sequence[str]) -> str:
     return " ".join(f"{sentinel(i)} {tag}" for i, tag in enumerate(tags))
 
 
+def names_of(phrase: cldr.Phrase) -> list[str]:
+    """The names a phrase is made of, the same in every language: test items share them."""
+    return [f"{e.kind}/{e.id}" for e in phrase.elements]
+
+
 # ---------------------------------------------------------------- kind
 
 
@@ -73,7 +78,9 @@ def kind_source(
     )
     return [
         Example(
-            f"{p.language}-{split}-{i}", p.language, {"text": p.text, "label": p.elements[0].kind}
+            f"{p.language}-{split}-{i}",
+            p.language,
+            {"text": p.text, "label": p.elements[0].kind, "names": names_of(p)},
         )
         for i, p in enumerate(found)
     ]
@@ -135,6 +142,7 @@ def spans_source(
             {
                 "words": list(p.words),
                 "spans": [(e.start, e.stop, e.kind) for e in p.elements],
+                "names": names_of(p),
             },
         )
         for i, p in enumerate(found)
@@ -231,6 +239,7 @@ def find_source(
                 "question": cue,
                 "words": list(p.words),
                 "spans": [(e.start, e.stop, e.kind) for e in p.elements],
+                "names": names_of(p),
                 "answer": p.elements.index(wanted),
             },
         )

@@ -1,0 +1,46 @@
+"""The settings of model, pre-training and fine-tuning. Starts without torch: plans read it too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Freeze = Literal["nothing", "embeddings", "encoder"]
+
+
+@dataclass(frozen=True)
+class ModelShape:
+    """Shape of a T5 with gated GELU, as mT5 (Xue et al. 2021), small enough for one CPU core."""
+
+    vocab_size: int = 3000
+    d_model: int = 64
+    d_ff: int = 128
+    n_heads: int = 4
+    n_encoder: int = 2
+    n_decoder: int = 1
+    dropout: float = 0.0
+
+
+@dataclass(frozen=True)
+class PretrainRecipe:
+    """How to pre-train: see `experiments/embedded.yml` for what each number is for."""
+
+    steps: int = 8000
+    batch: int = 64
+    lr: float = 3e-3
+    noise: float = 0.3
+    mean_span: float = 1.0
+    unit: Literal["word", "piece"] = "word"
+    max_length: int = 48
+
+
+@dataclass(frozen=True)
+class FinetuneRecipe:
+    """How to fine-tune: see `experiments/embedded.yml` for what each number is for."""
+
+    steps: int = 200
+    batch: int = 32
+    lr: float = 2e-3
+    evaluations: int = 3
+    freeze: Freeze = "embeddings"
+    max_length: int = 128
