@@ -70,6 +70,7 @@ def _position(kind: str, key: str) -> float:
     return int.from_bytes(digest[:4], "big") / 2**32
 
 
+@lru_cache(maxsize=2**16)
 def split_of(kind: str, key: str) -> str:
     """The split that a name or number belongs to, the same in every language and run."""
     bounds = list(accumulate(SHARES[name] for name in SPLITS))
@@ -409,12 +410,12 @@ def _place(code: str, text: str, chosen: Sequence[tuple[str, str, str]]) -> Phra
     words: list[str] = []
     elements = []
     for token in text.split():
-        slot = next((c for c in token if _SLOT <= ord(c) < _SLOT + len(chosen)), None)
+        slot = _SLOTS.search(token)
         if slot is None:
             words.append(token)
             continue
-        kind, key, name = chosen[ord(slot) - _SLOT]
-        filled = token.replace(slot, name).split()
+        kind, key, name = chosen[ord(slot[0]) - _SLOT]
+        filled = token.replace(slot[0], name).split()
         elements.append(Element(kind, key, name, len(words), len(words) + len(filled)))
         words.extend(filled)
     return Phrase(code, tuple(words), tuple(elements))
@@ -452,11 +453,11 @@ class Matched:
                 "Choose another language."
             )
         weights = [min(len(self.pools[k, s]) / totals[k] for k in KINDS) for s in common]
-        self.shapes, self.weights = common, weights
+        self.shapes, self.weights = common, list(accumulate(weights))
 
     def draw(self, kind: str, rng: random.Random) -> tuple[str, str, str]:
         """One name of this kind: (kind, id, name)."""
-        return rng.choice(self.pools[kind, rng.choices(self.shapes, self.weights)[0]])
+        return rng.choice(self.pools[kind, rng.choices(self.shapes, cum_weights=self.weights)[0]])
 
     def n_names(self) -> int:
         return sum(len(self.pools[k, s]) for k in KINDS for s in self.shapes)
