@@ -26,7 +26,7 @@ model: {vocab_size: 400, d_model: 16, d_ff: 32, n_heads: 2, n_encoder: 1}
 pretrain: {steps: 3, batch: 8}
 finetune: {kind: {steps: 4, batch: 8, train_items: 20, validation_items: 10, test_items: 20}}
 """
-PARTS = ["vocabulary", "pretrain-0", "source-eng", "source-rus", "collect"]
+PARTS = ["vocabulary", "pretrain-0", "source-eng-rus", "collect"]
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ def test_asked_wrongly(say, words: list[str]) -> None:
     "words, message",
     [
         (["run", "quik"], "unknown experiment 'quik'. Did you mean 'quick'"),
-        (["run", "small", "--part", "source-en"], "Did you mean 'source-eng'"),
+        (["run", "small", "--part", "source-en"], "Did you mean 'source-eng-rus'"),
         (["run", "small", "--set", "pretrain.step=3"], "Did you mean 'steps'"),
         (["run", "small", "--set", "pretrain.steps"], "is not KEY=VALUE"),
         (["run", "small", "--jobs", "-1"], "at least one part must run"),
@@ -284,7 +284,7 @@ def test_doctor(say) -> None:
     code, out, _ = say("doctor", "small")
     assert code == 0
     assert f"xltlib {xltlib.__version__}" in out and "device: " in out
-    assert "experiment small: 2 languages, 2 runs in 5 parts, 5 parts missing" in out
+    assert "experiment small: 2 languages, 2 runs in 4 parts, 4 parts missing" in out
     code, out, _ = say("doctor", "small", "--json")
     report = json.loads(out)
     assert code == 0 and report["experiment"]["parts_missing"] == PARTS

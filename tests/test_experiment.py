@@ -195,7 +195,9 @@ def test_unknown_experiment_names_the_nearest(folder) -> None:
 
 
 def test_unknown_part_names_the_nearest(folder) -> None:
-    with pytest.raises(ValueError, match="part of small 'source-en'. Did you mean 'source-eng'"):
+    with pytest.raises(
+        ValueError, match="part of small 'source-en'. Did you mean 'source-eng-rus'"
+    ):
         part(load("small"), "source-en")
 
 
@@ -341,7 +343,7 @@ def test_seeds_share_the_pretrained_models_evenly(folder) -> None:
     starts = {r.seed: r.pretrain_seed for r in exp.runs() if r.arm == "tiny"}
     assert starts == {0: 5, 1: 6, 2: 5}
     needs = {p.name: p.needs for p in exp.parts()}
-    assert needs["source-eng"] == ("pretrain-5", "pretrain-6")
+    assert needs["source-eng-rus"] == ("pretrain-5", "pretrain-6")
 
 
 @pytest.mark.parametrize("name", ["embedded", "quick", "small"])
@@ -354,7 +356,7 @@ def test_parts_come_after_what_they_need_and_hold_every_run(folder, name: str) -
         done.append(p.name)
     assert done[0] == "vocabulary" and done[-1] == "collect"
     assert exp.parts()[-1].needs == tuple(done[:-1])
-    held = {experiment.part_of(r) for r in exp.runs()}
+    held = {experiment.part_of(exp, r) for r in exp.runs()}
     assert held == {n for n in done if not n.startswith(("vocabulary", "pretrain", "collect"))}
 
 
@@ -366,7 +368,8 @@ def test_the_inputs_of_parts_are_files_of_the_repository(folder, repository: Pat
 def test_a_part_s_settings_change_with_its_runs_only(folder) -> None:
     before = {p.name: p.params for p in load("small").parts()}
     after = {p.name: p.params for p in load("small", ["fewshot.steps=3"]).parts()}
-    few = {experiment.part_of(r) for r in load("small").runs() if r.fewshot_targets}
+    small = load("small")
+    few = {experiment.part_of(small, r) for r in small.runs() if r.fewshot_targets}
     assert 2 == len(few) < len(before) - 1
     assert {n for n in before if before[n] != after[n]} == {*few, "collect"}
 

@@ -204,7 +204,7 @@ def test_killed_in_mid_run_the_same_command_finishes_with_the_same_table(
     finished: Path, micro: Experiment, tmp_path: Path, monkeypatch
 ) -> None:
     part = next(p.name for p in micro.parts() if p.name.startswith("source-"))
-    expected = {r.key for r in micro.runs() if runs.part_of(r) == part}
+    expected = {r.key for r in micro.runs() if runs.part_of(micro, r) == part}
     folder = tmp_path / "build" / "micro"
     for kind in ("vocabulary", "pretrained"):
         shutil.copytree(finished / "micro" / kind, folder / kind)
@@ -248,7 +248,7 @@ def test_only_the_damaged_run_is_done_again(build: Path, micro: Experiment) -> N
     before, table = stamps(build, "runs"), (build / "scores.parquet").read_bytes()
     path = Place(micro).run(run)
     path.write_text(path.read_text()[:100])
-    again(micro, runs.part_of(run), "collect")
+    again(micro, runs.part_of(micro, run), "collect")
     changed = {k for k, v in stamps(build, "runs").items() if before[k] != v}
     assert changed == {f"runs/{run.key}.json"}
     assert (build / "scores.parquet").read_bytes() == table
@@ -319,7 +319,7 @@ def test_no_space_is_said_with_the_cure_and_leaves_nothing_half(
         with pytest.raises(
             OSError, match="could not be written .No space left on device.: free some space"
         ):
-            again(micro, runs.part_of(run))
+            again(micro, runs.part_of(micro, run))
     assert not Place(micro).run(run).exists()
     assert not [p for p in build.rglob("*") if ".tmp" in p.name]
     again(micro)  # with space again it goes on

@@ -126,7 +126,7 @@ def _done(exp: Any) -> dict[str, bool]:
     for seed in exp.pretrain.seeds:
         made[f"pretrain-{seed}"] = [place.pretrained(seed) / "log.json"]
     for run in exp.runs():
-        made.setdefault(part_of(run), []).append(place.run(run))
+        made.setdefault(part_of(exp, run), []).append(place.run(run))
     done = {n: all(p.exists() for p in [place.done(n), *paths]) for n, paths in made.items()}
     done["collect"] = all(done.values()) and place.done("collect").exists()
     return done

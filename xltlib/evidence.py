@@ -281,8 +281,15 @@ def listed(table: pd.DataFrame, digits: int = 2, **names: str) -> HTML:
             shown[column] = [
                 "–" if pd.isna(v) else form(v).replace("-", "−") for v in shown[column]
             ]
+        elif pd.api.types.is_object_dtype(shown[column]) or shown[column].dtype == "string":
+            shown[column] = [_on_one_line(v) for v in shown[column]]
     heads = {str(c): str(c).replace("_", " ") for c in shown} | names
     return HTML(shown.rename(columns=heads).to_html(index=False, border=0, justify="left"))
+
+
+def _on_one_line(value: object, most: int = 32) -> object:
+    """A short text with spaces that do not break: an interval in three lines is hard to read."""
+    return value.replace(" ", "\u00a0") if isinstance(value, str) and len(value) <= most else value
 
 
 def _p_value(p: float) -> str:

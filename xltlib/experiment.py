@@ -415,6 +415,7 @@ def _runs(exp: Experiment) -> Iterator[Run]:
                     yield run(arm, task, source, seed)
 
 
+TOGETHER = 2  # sources a process: starting one takes as long as a run
 PREFIX = {
     "tiny-scratch": "scratch",
     "tiny-shuffled": "shuffled",
@@ -423,9 +424,12 @@ PREFIX = {
 }
 
 
-def part_of(run: Run) -> str:
-    """Name of the part that a run belongs to: one a source, and one for each control."""
-    return f"source-{run.source}" if run.arm == "tiny" else PREFIX[run.arm]
+def part_of(exp: Experiment, run: Run) -> str:
+    """Name of the part that a run belongs to: one for two sources, and one for each control."""
+    if run.arm != "tiny":
+        return PREFIX[run.arm]
+    first = exp.languages.index(run.source) // TOGETHER * TOGETHER
+    return "-".join(["source", *exp.languages[first : first + TOGETHER]])
 
 
 def _parts(exp: Experiment) -> list[Part]:
@@ -437,7 +441,7 @@ def _parts(exp: Experiment) -> list[Part]:
         parts.append(Part(f"pretrain-{seed}", ("vocabulary",), inputs, {"key": key}))
     grouped: dict[str, list[Run]] = {}
     for run in exp.runs():
-        grouped.setdefault(part_of(run), []).append(run)
+        grouped.setdefault(part_of(exp, run), []).append(run)
     for name, runs in grouped.items():
         starts = {r.pretrain_seed for r in runs if r.pretrain_seed is not None}
         needs = tuple(f"pretrain-{s}" for s in sorted(starts)) or ("vocabulary",)

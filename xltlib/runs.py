@@ -129,7 +129,7 @@ def do_part(exp: Experiment, name: str) -> None:
     elif name == "collect":
         collect(exp)
     else:
-        do_runs(exp, [r for r in exp.runs() if part_of(r) == name], name)
+        do_runs(exp, [r for r in exp.runs() if part_of(exp, r) == name], name)
     with whole(place.done(name)) as temporary:
         temporary.write_text(f"{time.time():.0f}\n")
 
