@@ -195,9 +195,7 @@ def test_unknown_experiment_names_the_nearest(folder) -> None:
 
 
 def test_unknown_part_names_the_nearest(folder) -> None:
-    with pytest.raises(
-        ValueError, match="part of small 'source-en'. Did you mean 'source-eng-r"
-    ):
+    with pytest.raises(ValueError, match="part of small 'source-en'. Did you mean 'source-eng-r"):
         part(load("small"), "source-en")
 
 

@@ -282,7 +282,7 @@ def listed(table: pd.DataFrame, digits: int = 2, **names: str) -> HTML:
                 "–" if pd.isna(v) else form(v).replace("-", "−") for v in shown[column]
             ]
         elif pd.api.types.is_object_dtype(shown[column]) or shown[column].dtype == "string":
-            shown[column] = [_on_one_line(v) for v in shown[column]]
+            shown[column] = shown[column].map(_on_one_line)
     heads = {str(c): str(c).replace("_", " ") for c in shown} | names
     return HTML(shown.rename(columns=heads).to_html(index=False, border=0, justify="left"))
 

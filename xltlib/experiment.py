@@ -98,11 +98,12 @@ class FewshotSpec:
 
 @dataclass(frozen=True)
 class ControlSpec:
-    """Sources on which the control arms are run."""
+    """Sources on which the control arms are run, with the first `seeds` seeds (shuffled: one)."""
 
     scratch: tuple[str, ...] = ()
     shuffled: tuple[str, ...] = ()
     ngram: tuple[str, ...] = ()
+    seeds: int = 2
 
 
 @dataclass(frozen=True)
@@ -283,6 +284,9 @@ def check(experiment: Experiment) -> Experiment:
             raise unknown(f"language in {where}", code, codes, "add it to `languages`")
         return found
 
+    def control(name: str) -> tuple[str, ...]:
+        return tuple(known(code, f"controls.{name}") for code in getattr(controls, name))
+
     controls = experiment.controls
     fewshot = experiment.fewshot
     for spec in dataclasses.fields(PretrainSpec):
@@ -298,10 +302,7 @@ def check(experiment: Experiment) -> Experiment:
             pairs=tuple((known(s, "fewshot"), known(t, "fewshot")) for s, t in fewshot.pairs),
         ),
         controls=ControlSpec(
-            *(
-                tuple(known(c, f"controls.{f.name}") for c in getattr(controls, f.name))
-                for f in dataclasses.fields(ControlSpec)
-            )
+            control("scratch"), control("shuffled"), control("ngram"), controls.seeds
         ),
     )
 
@@ -411,7 +412,7 @@ def _runs(exp: Experiment) -> Iterator[Run]:
         for source in sources:
             for task in exp.tasks:
                 # For the shuffled arm more sources tell more than more seeds: its mean is chance.
-                for seed in exp.seeds[:1] if arm == "tiny-shuffled" else exp.seeds:
+                for seed in exp.seeds[: 1 if arm == "tiny-shuffled" else exp.controls.seeds]:
                     yield run(arm, task, source, seed)
 
 

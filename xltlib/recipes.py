@@ -28,7 +28,7 @@ class PretrainRecipe:
     steps: int = 8000
     batch: int = 64
     lr: float = 3e-3
-    noise: float = 0.3
+    noise: float = 0.4
     mean_span: float = 1.0
     unit: Literal["word", "piece"] = "word"
     max_length: int = 48
