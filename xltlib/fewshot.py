@@ -39,6 +39,7 @@ CURVE = ["model", "task", "source", "target", "metric"]
 PRIOR_SD = 0.1  # of level and rise between curves, where the data say little
 PRIOR_CURVES = 2.0  # how many curves that prior is worth
 MIDDLE = "median of laws"
+LEAST_CURVES = 5  # fewer curves drawn anew are no interval
 FLOOR = 1e-3  # least standard deviation of a single score around its curve
 
 
@@ -457,7 +458,8 @@ def law_verdicts(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     -------
     DataFrame
         ``claim, task, evidence, estimate, low, high, verdict``: the claim holds where the log law
-        errs less, does not where it errs more, else cannot tell (bootstrap over curves).
+        errs less, does not where it errs more, else cannot tell (bootstrap over curves). Fewer
+        than five curves have no interval and cannot tell.
     """
     rows = []
     rivals = [c for c in ("power", "logistic", "last value") if c in predictions.columns]
@@ -468,6 +470,8 @@ def law_verdicts(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
             other = np.abs(group[rival].to_numpy(dtype=float) - y)
             less = other - np.abs(group["log"].to_numpy(dtype=float) - y)
             low, high = np.percentile(less[picks].mean(axis=1), [2.5, 97.5])
+            if len(y) < LEAST_CURVES:
+                low = high = math.nan
             said = "holds" if low > 0 else "does not hold" if high < 0 else "cannot tell"
             evidence = f"{model}, {task}, {metric}: error at the largest n, {rival} minus log"
             claim = f"few-shot growth is logarithmic rather than {rival}"

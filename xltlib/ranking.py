@@ -99,6 +99,8 @@ def lambdamart(matrix: Matrix, fold: Fold, protocol: Protocol) -> Array:
     import lightgbm
 
     cells, seen = matrix.cells(), _visible(matrix, fold)
+    if not len(seen):  # nothing to learn from: two languages, one of them hidden
+        return np.full(len(fold.asked), np.nan)
     seen = seen[np.argsort(matrix.target[seen], kind="stable")]
     raw = [matrix.likeness(m) for m in matrix.measures] + list(matrix.data.T)
     x = np.column_stack([*raw, cells.features, cells.data, _standing(matrix, fold)])
@@ -326,11 +328,21 @@ def league(
     rows = []
     names = None if methods is None else list(methods)
     for labels, matrix in matrices(scores, pairs):
-        table = choices(matrix, protocol, names)
-        for name, own in table.groupby("method", sort=False):
-            counts = {"n_targets": len(own), "n_pairs": len(matrix.score)}
-            rows.append(labels | {"protocol": protocol, "method": name} | counts
-                        | _intervals(own, seed))  # fmt: skip
+        table = standings(choices(matrix, protocol, names), seed)
+        table.insert(1, "protocol", protocol)
+        table.insert(3, "n_pairs", len(matrix.score))
+        rows.append(table.assign(**labels)[[*labels, *table]])
+    return pd.concat(rows, ignore_index=True)
+
+
+def standings(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """`choices` summed up: ``method, n_targets`` and each metric with its 95 % interval."""
+    if table.empty:
+        return pd.DataFrame(columns=["method", "n_targets", *METRICS])
+    rows = [
+        {"method": name, "n_targets": len(own)} | _intervals(own, seed)
+        for name, own in table.groupby("method", sort=False)
+    ]
     return pd.DataFrame(rows)
 
 
