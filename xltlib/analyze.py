@@ -289,9 +289,8 @@ def likeness(
     """
     from xltlib.data import cldr
 
-    with_names = tuple(c for c in codes if language(c).locale)
-    names = cldr.names(with_names).groupby("language")["name"]
-    texts = {str(c): list(n) for c, n in names}
+    # one language at a time: names() leaves out what is spelt alike in those asked for together
+    texts = {c: list(cldr.names((c,))["name"]) for c in codes if language(c).locale}
     full = similarity.pairs(codes, texts=texts).drop(columns="lexical")
     plain = full.drop(columns=LEXICAL)
     return (plain, full) if own is None else (_joined(plain, own), _joined(full, own))

@@ -210,7 +210,7 @@ def pool(S: Sums, W: Array, steps: int = 60) -> Pooled:
     base = np.eye(2) * PRIOR_SD**2
     V = W[seen]
     project = np.linalg.pinv(V.T @ V + 1e-6 * np.eye(W.shape[1])) @ V.T
-    gamma = project @ np.linalg.solve(S.ZZ + 1e-3 * np.eye(2), S.Zy[..., None])[:, seen, :, 0]
+    gamma = project @ np.linalg.solve(S.ZZ + 1e-3 * np.eye(2), S.Zy[..., None])[..., 0][:, seen]
     for _ in range(steps):
         u, cov = _posterior(S, W @ gamma, spread, sigma2)
         gamma = project @ u[:, seen]
