@@ -29,7 +29,7 @@ LEAST = 3  # sources, and targets: fewer cannot tell likeness from a language's 
 MADE_OF_SCORES = 0.97  # rank correlation from which a column is taken for one
 LEXICAL = "lexical_translit"
 STEPS = regression.STEPS | {
-    "lexical": (LEXICAL,),
+    "lexical": ("lexical", LEXICAL),
     "+ the rest": (*regression.STEPS["+ the rest"], "inventory"),
 }
 PARTS = 8  # of one analysis, for the progress

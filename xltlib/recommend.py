@@ -17,7 +17,7 @@ from xltlib import fewshot, levels, ranking
 from xltlib.matrix import SIZE, Array, Fold, Index, Matrix, Side, folds, matrices, target_mean
 from xltlib.scores import CELL, cells, transfer
 
-QUICK_CELLS = 2_000  # read at most: the nearest targets, for an answer in about a second
+QUICK_CELLS = 1_600  # read at most: the nearest targets, for an answer in about a second
 DRAWS = 2_000
 LEAST = 3  # sources, and targets, from which a prediction can be learnt
 CANDIDATES = 20  # languages looked at for the next measurement
@@ -94,10 +94,12 @@ def recommend(
     _enough(matrix, column, target)
     se = _errors(table, matrix, column)
     mean, covariance, bonus = _predicted(matrix, column, se)
-    half_width, evidence = _evidence(matrix, column)
+    past = _past(matrix, column)
+    evidence = _rests_on(matrix, past)
     order = np.argsort(-(mean + bonus), kind="stable")
-    best = _chosen(matrix, column, mean, covariance, min(k, len(mean)))
-    rows = _rows(matrix, column, mean, covariance, half_width).iloc[order]
+    draws = _draws(mean, np.where(np.diag(se > 0), 1, past.spread**2) * covariance)
+    best = _chosen(matrix, column, draws, min(k, len(mean)))
+    rows = _rows(matrix, column, mean, covariance, past.half_width, draws).iloc[order]
     rows.insert(0, "rank", np.arange(1, len(rows) + 1))
     rows = rows.reset_index(drop=True)
     if rows["measured"].any() and not (se > 0).any():
@@ -190,31 +192,60 @@ def _predicted(matrix: Matrix, cells: Index, se: Array) -> tuple[Array, Array, A
     return mean, covariance, bonus
 
 
-def _evidence(matrix: Matrix, cells: Index) -> tuple[float, str]:
-    """Half width of the interval in deviations; how well held-out targets were predicted."""
+@dataclass(frozen=True)
+class _Past:
+    """How predictions of other targets, each held out, turned out.
+
+    ``half_width`` of the 90 % interval in deviations; ``spread``, by how much the order of a
+    target's sources is more (above 1) or less unsure than the process says: root of the ratio of
+    squared errors to expected ones, each target's own level taken out of both; ``error``, mean
+    absolute; ``n_targets``.
+    """
+
+    half_width: float
+    spread: float
+    error: float
+    n_targets: int
+
+
+def _past(matrix: Matrix, cells: Index) -> _Past:
+    """Hold out every target but that of `cells`, cold; what was not measured stays hidden."""
     unmeasured = np.flatnonzero(np.isnan(matrix.score))
-    parts = []
+    misses, missed, expected, n = [], 0.0, 0.0, 0
     for fold in folds(matrix, "cold"):
-        if not len(np.intersect1d(fold.asked, cells)):
-            hidden = np.union1d(fold.hidden, unmeasured)
-            parts.append(levels.predicted(matrix, Fold(fold.asked, hidden), "cold"))
-    measured = (
-        f"{len(matrix.score) - len(unmeasured)} measured pairs, {len(matrix.sources)} sources"
-    )
-    if not parts:
-        return levels.stretch(np.array([])), f"{measured}, no other target to check predictions on."
-    past = pd.concat(parts, ignore_index=True)
-    error = (past["score"] - past["predicted"]).abs()
-    return levels.stretch((error / past["sd"]).to_numpy()), (
-        f"{measured}, {past['target'].nunique()} other targets; with each of these held out the "
-        f"prediction missed by {100 * error.mean():.1f} points on average."
+        asked = np.setdiff1d(fold.asked, unmeasured)
+        if len(np.intersect1d(fold.asked, cells)) or not len(asked):
+            continue
+        held = Fold(asked, np.union1d(fold.hidden, unmeasured))
+        mean, covariance = levels.posterior(matrix, held, "cold")
+        error, target = matrix.score[asked] - np.clip(mean, 0, 1), matrix.target[asked]
+        same = target[:, None] == target
+        centre = np.eye(len(target)) - same / same.sum(1)
+        missed += float(((centre @ error) ** 2).sum())
+        expected += float(np.trace(centre @ covariance @ centre.T))
+        misses.append(np.column_stack([np.abs(error), np.sqrt(np.diag(covariance))]))
+        n += len(np.unique(target))
+    if not misses:
+        return _Past(levels.stretch(np.array([])), 1.0, math.nan, 0)
+    error, sd = np.concatenate(misses).T
+    spread = math.sqrt(missed / expected) if expected > 0 else 1.0
+    return _Past(levels.stretch(error / sd), spread, float(error.mean()), n)
+
+
+def _rests_on(matrix: Matrix, past: _Past) -> str:
+    known = int((~np.isnan(matrix.score)).sum())
+    measured = f"{known} measured pairs, {len(matrix.sources)} sources"
+    if not past.n_targets:
+        return f"{measured}, no other target to check predictions on."
+    return (
+        f"{measured}, {past.n_targets} other targets; with each of these held out the prediction "
+        f"missed by {100 * past.error:.1f} points on average."
     )
 
 
-def _chosen(matrix: Matrix, cells: Index, mean: Array, covariance: Array, k: int) -> pd.DataFrame:
+def _chosen(matrix: Matrix, cells: Index, draws: Array, k: int) -> pd.DataFrame:
     """Greedy set of sources by the expected best score among them, over draws of the prediction."""
-    draws = _draws(mean, covariance)
-    have, left = np.zeros(len(draws)), list(range(len(mean)))
+    have, left = np.zeros(len(draws)), list(range(len(cells)))
     rows: list[dict[str, object]] = []
     for step in range(1, k + 1):
         gain = np.maximum(draws[:, left], have[:, None]).mean(axis=0)
@@ -236,11 +267,15 @@ def _draws(mean: Array, covariance: Array) -> Array:
 
 
 def _rows(
-    matrix: Matrix, cells: Index, mean: Array, covariance: Array, half_width: float
+    matrix: Matrix,
+    cells: Index,
+    mean: Array,
+    covariance: Array,
+    half_width: float,
+    draws: Array,
 ) -> pd.DataFrame:
     measured = ~np.isnan(matrix.score[cells])
     wide = np.where(measured, 1.645, half_width) * np.sqrt(np.diag(covariance))
-    draws = _draws(mean, covariance)
     first = draws == draws.max(axis=1, keepdims=True)  # a tie counts for all who share it
     return pd.DataFrame(
         {
@@ -422,7 +457,8 @@ def next_best(
         best first.
     """
     ((_, measured),) = matrices(scores, pairs, None, QUICK_CELLS, ("source", []))
-    spread, rows = _spread(measured), list[dict[str, object]]()
+    spread = _past(measured, np.array([], dtype=np.intp)).spread
+    rows: list[dict[str, object]] = []
     sides: tuple[Side, ...] = ("source", "target")
     for side in sides:
         chosen = _lacking(scores, pairs, side, most) if languages is None else list(languages)
@@ -445,22 +481,6 @@ def _lacking(scores: pd.DataFrame, pairs: pd.DataFrame, side: Side, most: int) -
     lacking = [(int(have.get(c, 0)), c) for c in every]
     mine = set(own[other])
     return [c for n, c in sorted(lacking) if n < full - (c in mine)][:most]
-
-
-def _spread(matrix: Matrix) -> float:
-    """By how much to widen the posterior: errors of held-out targets over what it expects.
-
-    Root of the ratio of squared errors, each target's own level taken out of both.
-    """
-    missed, expected = 0.0, 0.0
-    for fold in folds(matrix, "cold"):
-        mean, covariance = levels.posterior(matrix, fold, "cold")
-        target = matrix.target[fold.asked]
-        same = target[:, None] == target
-        centre = np.eye(len(target)) - same / same.sum(1)
-        missed += float(((centre @ (matrix.score[fold.asked] - mean)) ** 2).sum())
-        expected += float(np.trace(centre @ covariance @ centre.T))
-    return math.sqrt(missed / expected) if expected > 0 else 1.0
 
 
 def _gains(

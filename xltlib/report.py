@@ -114,6 +114,24 @@ def summary(report: Report) -> list[str]:
     return out
 
 
+def size(one: Analysis) -> str:
+    """How much was measured, in words."""
+    return f"{_n(one)}, {one.counts['measured']:.0%} of the matrix"
+
+
+def answers(report: Report, part: str) -> list[str]:
+    """The answers that rest on one part of the analysis (those on the table itself: ``""``).
+
+    One sentence a model, task and question, in Markdown; what was not computed says why.
+    """
+    out = []
+    for one in report.analyses:
+        told = [one.unable[part]] if part in one.unable else [
+            tell(one) for of, _, tell, _ in SECTIONS if of == part]  # fmt: skip
+        out += [f"**{one.task}, {one.model}**: {answer}" for answer in told if answer]
+    return out
+
+
 # -- the page -------------------------------------------------------------------------------------
 
 
@@ -243,7 +261,7 @@ def _matrix(one: Analysis, number: Iterator[int]) -> str:
     notes = [f"{d.n} {d.what}" for d in one.dropped] + list(one.warnings)
     caption = (
         f"Zero-shot {one.metric} of every target (column) from every source (row), 0 to 100; "
-        f"white: not measured. {_n(one)}, {one.counts['measured']:.0%} of the matrix."
+        f"white: not measured. {size(one)}."
     )
     card = figures.transfer_matrix(zero, one.task, one.model, one.metric)
     return (_items(notes) if notes else "") + _figure(card, caption, number)
