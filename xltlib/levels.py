@@ -70,13 +70,17 @@ def predicted(matrix: Matrix, fold: Fold, protocol: Protocol) -> pd.DataFrame:
     )
 
 
-def posterior(matrix: Matrix, fold: Fold, protocol: Protocol) -> tuple[Array, Array]:
+def posterior(
+    matrix: Matrix, fold: Fold, protocol: Protocol, power: float = POWER
+) -> tuple[Array, Array]:
     """Mean and covariance of the asked cells' scores.
 
     The process leaves a hidden target's level free, so its cells are centred and the level comes
     from `gp.predict_level`. A target with measured cells of its own keeps the level they give.
+    With ``power`` 0 one unit serves all targets (`matrix.standardised`): a source unlike all those
+    measured may then be better than they let expect.
     """
-    z, divisor = standardised(matrix, fold, POWER)
+    z, divisor = standardised(matrix, fold, power)
     z, covariance = given_the_rest(matrix, fold, protocol, z)
     target = matrix.target[fold.asked]
     unit = divisor[target]
