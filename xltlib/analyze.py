@@ -545,6 +545,8 @@ def _steps(
     steps = {name: [f for f in group if f in features] for name, group in STEPS.items()}
     own = [f for f in features if not any(f in group for group in steps.values())]
     steps = {name: group for name, group in (steps | {"+ your own": own}).items() if group}
+    first = next(iter(steps))
+    steps = {k.removeprefix("+ ") if k == first else k: group for k, group in steps.items()}
     return regression.nested(
         zero, pairs, steps, bootstrap=settings.bootstrap, permutations=199, seed=settings.seed
     )

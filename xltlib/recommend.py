@@ -20,6 +20,9 @@ from xltlib.scores import CELL, cells, transfer
 QUICK_CELLS = 1_600  # read at most: the nearest targets, for an answer in about a second
 DRAWS = 2_000
 LEAST = 3  # sources, and targets, from which a prediction can be learnt
+# Of `matrix.standardised`. One unit for all targets where a further source is weighed: where no
+# source did well the scores lie close together, and yet a further one may do well.
+POWER: dict[Side, float] = {"source": 0.0, "target": ranking.POWER}
 CANDIDATES = 20  # languages looked at for the next measurement
 
 
@@ -457,7 +460,6 @@ def next_best(
         best first.
     """
     ((_, measured),) = matrices(scores, pairs, None, QUICK_CELLS, ("source", []))
-    spread = _past(measured, np.array([], dtype=np.intp), power=0.0).spread
     rows: list[dict[str, object]] = []
     sides: tuple[Side, ...] = ("source", "target")
     for side in sides:
@@ -465,6 +467,7 @@ def next_best(
         if not chosen:
             continue
         ((_, matrix),) = matrices(scores, pairs, None, QUICK_CELLS, (side, chosen))
+        spread = _past(measured, np.array([], dtype=np.intp), POWER[side]).spread
         rows += _gains(matrix, side, chosen, spread)
     names = ["kind", "language", "gain", "low", "high", "n_new", "n_measured"]
     out = pd.DataFrame(rows, columns=names)
@@ -495,7 +498,7 @@ def _gains(
         hidden = np.flatnonzero(mine & np.isnan(matrix.score))
         if not len(hidden):
             continue
-        draws = _hidden_draws(matrix, hidden, spread)
+        draws = _hidden_draws(matrix, hidden, spread, POWER[side])
         if side == "source":
             more = np.maximum(draws - best[matrix.target[hidden]], 0).sum(axis=1)
             more /= len(np.unique(matrix.target[~np.isnan(matrix.score)]))
@@ -516,7 +519,7 @@ def target_best(matrix: Matrix) -> Array:
     return best
 
 
-def _hidden_draws(matrix: Matrix, hidden: Index, spread: float) -> Array:
+def _hidden_draws(matrix: Matrix, hidden: Index, spread: float, power: float) -> Array:
     """(DRAWS, n) scores of unmeasured cells, all other unmeasured ones hidden with them.
 
     Targets without any score need their level predicted, the others keep their own.
@@ -527,8 +530,8 @@ def _hidden_draws(matrix: Matrix, hidden: Index, spread: float) -> Array:
     out = np.zeros((DRAWS, len(hidden)))
     for part in (known[matrix.target[hidden]], ~known[matrix.target[hidden]]):
         if part.any():
-            # one unit for all targets: where no source did well, a further one may
-            mean, covariance = levels.posterior(matrix, Fold(hidden[part], every), "warm", 0.0)
+            fold = Fold(hidden[part], every)
+            mean, covariance = levels.posterior(matrix, fold, "warm", power)
             out[:, part] = _draws(mean, spread**2 * covariance)
     return out
 

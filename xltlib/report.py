@@ -516,7 +516,7 @@ SECTIONS: tuple[tuple[str, str, Tell, Show], ...] = (
     ("", "Who teaches whom?", _levels_of, _matrix),
     ("what explains transfer", "What drives transfer?", _driver, _drives),
     ("shares of measures", "How much does each measure explain?", _share, _shares),
-    ("growing models", "Does structure add to shared words?", _step, _steps),
+    ("growing models", "Does each kind of likeness add to those before it?", _step, _steps),
     ("choosing a source", "Which rule chooses the source?", _choice, _choosing),
     ("scores to expect", "Which score to expect for a new language?", _expectation, _expected),
     ("the best set", "Which few sources serve all targets?", _served, _best_set),
