@@ -26,6 +26,7 @@ model: {vocab_size: 400, d_model: 16, d_ff: 32, n_heads: 2, n_encoder: 1}
 pretrain: {steps: 3, batch: 8}
 finetune: {kind: {steps: 4, batch: 8, train_items: 20, validation_items: 10, test_items: 20}}
 """
+COMMANDS = ["run", "analyze", "similarity", "recommend", "budget", "doctor"]
 PARTS = ["vocabulary", "pretrain-0", "source-eng-rus", "collect"]
 
 
@@ -63,11 +64,11 @@ def say(capsys):
 def test_without_a_command_the_help_is_shown(say) -> None:
     code, out, _ = say()
     assert code == USAGE
-    for command in ("run", "similarity", "recommend", "doctor"):
+    for command in COMMANDS:
         assert command in out
 
 
-@pytest.mark.parametrize("command", ["run", "similarity", "recommend", "doctor"])
+@pytest.mark.parametrize("command", COMMANDS)
 def test_every_option_has_help(say, command: str) -> None:
     code, out, _ = say(command, "--help")
     assert code == 0 and f"xlt {command}" in out

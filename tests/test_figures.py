@@ -108,6 +108,10 @@ FIGURES: dict[str, tuple[Callable[[], figures.Card], str]] = {
         lambda: figures.law_errors(spread(task="kind", law=["log", "power"], mae=[0.06, 0.05])),
         "power",
     ),
+    "expected_scores": (
+        lambda: figures.expected_scores(spread(score=[0.35, 0.9], predicted=[0.3, 0.5])),
+        "outside",
+    ),
     "learning_curve": (
         lambda: figures.learning_curve(
             pd.DataFrame({"step": [0, 10, 20], "loss": [3.0, 2.0, 1.0], "split": "training"})

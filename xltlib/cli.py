@@ -1,4 +1,4 @@
-"""`xlt`: run an experiment, measure likeness, recommend a source, say what is installed."""
+"""`xlt`: run an experiment, analyse scores, measure likeness, recommend a source, plan a budget."""
 
 from __future__ import annotations
 
@@ -70,21 +70,49 @@ def build_parser() -> argparse.ArgumentParser:
     likeness.add_argument("--json", action="store_true", help="print machine-readable output")
     likeness.set_defaults(do=do_similarity)
 
+    says = commands.add_parser("analyze", help="what a table of scores says, as report and tables")
+    says.add_argument("scores", type=Path, help="tidy scores or a matrix: .csv, .tsv or .parquet")
+    says.add_argument("--out", type=Path, required=True, help="folder for the report and tables")
+    says.add_argument("--pairs", type=Path, help="likeness of your own: source, target, measures")
+    says.add_argument("--measures", help="only these measures explain, separated by commas")
+    says.add_argument("--task", help="only this task")
+    says.add_argument("--model", help="only this model")
+    says.add_argument("--rows", default="sources", help="rows of a matrix: sources or targets")
+    says.add_argument("--drop-unknown", action="store_true", help="leave unknown languages out")
+    says.add_argument("--permutations", type=int, default=999, help="of the MRQAP test (999)")
+    says.add_argument("--bootstrap", type=int, default=300, help="of the intervals (300)")
+    says.add_argument("--seed", type=int, default=0, help="of permutations and bootstrap (0)")
+    says.add_argument("--json", action="store_true", help="print analysis.json")
+    says.set_defaults(do=do_analyze)
+
     source = commands.add_parser("recommend", help="which source language to take for a target")
     source.add_argument("target", help="code or English name; need not have been measured")
-    source.add_argument("--task", help="task in the scores (needed if there are several)")
-    source.add_argument("--scores", type=Path, help="scores table (default: of the experiment)")
-    source.add_argument("--experiment", default="embedded", help="whose scores, if not --scores")
-    source.add_argument("--model", default=None, help="model in the scores (default: tiny)")
+    _which_scores(source)
+    source.add_argument("--n-target", type=int, default=0, help="also with so many target examples")
     source.add_argument("--top", type=int, default=5, help="how many sources to show")
-    source.add_argument("--json", action="store_true", help="print machine-readable output")
     source.set_defaults(do=do_recommend)
+
+    examples = commands.add_parser("budget", help="how many target examples a goal takes")
+    examples.add_argument("target", help="code or English name; need not have been measured")
+    examples.add_argument("--goal", type=float, required=True, help="score to reach, 0 to 1")
+    examples.add_argument("--source", help="after fine-tuning on this source (default: any)")
+    examples.add_argument("--law", default="power", help="log, power (default) or logistic")
+    _which_scores(examples)
+    examples.set_defaults(do=do_budget)
 
     doctor = commands.add_parser("doctor", help="what is installed, which device, what would run")
     doctor.add_argument("experiment", nargs="?", default="embedded")
     doctor.add_argument("--json", action="store_true", help="print machine-readable output")
     doctor.set_defaults(do=do_doctor)
     return parser
+
+
+def _which_scores(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--task", help="task in the scores (needed if there are several)")
+    command.add_argument("--scores", type=Path, help="scores table (default: of the experiment)")
+    command.add_argument("--experiment", default="embedded", help="whose scores, if not --scores")
+    command.add_argument("--model", default=None, help="model in the scores (default: tiny)")
+    command.add_argument("--json", action="store_true", help="print machine-readable output")
 
 
 # ---------------------------------------------------------------- run
@@ -196,18 +224,77 @@ def do_similarity(chosen: argparse.Namespace) -> int:
     return 0
 
 
+def do_analyze(chosen: argparse.Namespace) -> int:
+    """Say what a table of scores says: report, tables and JSON into a folder."""
+    from xltlib import analyze, report, similarity
+
+    for option, least in (("permutations", 0), ("bootstrap", 20)):
+        if getattr(chosen, option) < least:
+            raise ValueError(f"--{option} {getattr(chosen, option)}: give {least} or more")
+    found = analyze.analyze(
+        chosen.scores,
+        similarity.read_pairs(chosen.pairs) if chosen.pairs else None,
+        model=chosen.model,
+        task=chosen.task,
+        measures=chosen.measures.split(",") if chosen.measures else None,
+        rows=chosen.rows,
+        unknown_codes="drop" if chosen.drop_unknown else "error",
+        permutations=chosen.permutations,
+        bootstrap=chosen.bootstrap,
+        seed=chosen.seed,
+        progress=True,
+    )
+    paths = report.write(found, chosen.out)
+    if chosen.json:
+        print(paths[-1].read_text(encoding="utf-8"), end="")
+        return 0
+    for line in report.summary(found):
+        print(textwrap.fill(line, 96, subsequent_indent="  "))
+    print(f"{len(paths)} files in {chosen.out}; begin with {paths[0]}")
+    return 0
+
+
 def do_recommend(chosen: argparse.Namespace) -> int:
     """Rank the sources for a target, from the scores of an experiment or of a file."""
-    from xltlib import evidence
-    from xltlib.languages import iso3
     from xltlib.recommend import recommend
-    from xltlib.scores import read
 
-    target = iso3(chosen.target)
     if chosen.top < 1:
         raise ValueError(f"--top {chosen.top}: show at least one source")
+    target, table, pairs, part = _asked(chosen)
+    found = recommend(target, table, pairs, **part, n_target=chosen.n_target)
+    return _print_recommendation(found, chosen)
+
+
+def do_budget(chosen: argparse.Namespace) -> int:
+    """How many target examples a goal takes, per source."""
+    from xltlib.languages import name
+    from xltlib.recommend import budget
+
+    target, table, pairs, part = _asked(chosen)
+    options: dict[str, Any] = {"source": chosen.source, "law": chosen.law, **part}
+    found = budget(target, table, chosen.goal, pairs, **options)
+    if chosen.json:
+        print(found.to_json(orient="records"))
+        return 0
+    print(f"Examples of {name(target)} ({target}) for a score of {100 * chosen.goal:g} of 100")
+    for row in found.to_dict("records"):
+        how = "its own curve" if row["basis"] == "measured" else "curves of other targets"
+        print(f"  after {name(row['source'])} ({row['source']}), by {how}: {row['answer']}")
+        others = [f"{str(k)[3:]}: {v}" for k, v in row.items() if str(k).startswith("by_")]
+        print(f"    by other laws, {'; '.join(others)}")
+    print(f"Rests on {found['n_curves'].iloc[0]} few-shot curve(s); 95 % intervals")
+    return 0
+
+
+def _asked(chosen: argparse.Namespace) -> tuple[str, Any, Any, dict[str, Any]]:
+    """Target, scores, pairs and the part of the scores that a command asks about."""
+    from xltlib import evidence
+    from xltlib.languages import iso3
+    from xltlib.scores import one_metric, read
+
+    target = iso3(chosen.target)
     path, pairs = _tables(chosen)
-    table = evidence.one_metric(read(path))
+    table = one_metric(read(path))
     models = sorted(table["model"].unique())
     model = chosen.model or (evidence.MODEL if evidence.MODEL in models else None)
     if model is None and len(models) > 1:
@@ -217,8 +304,7 @@ def do_recommend(chosen: argparse.Namespace) -> int:
         raise ValueError(f"{path} holds several tasks: add --task, one of {', '.join(tasks)}")
     if pairs is not None:
         pairs = evidence.pairs_with(pairs, {*table["source"], *table["target"], target})
-    found = recommend(target, table, pairs, model=model, task=chosen.task)
-    return _print_recommendation(found, chosen)
+    return target, table, pairs, {"model": model, "task": chosen.task}
 
 
 def _tables(chosen: argparse.Namespace) -> tuple[Path, Any]:
@@ -255,9 +341,12 @@ def _print_recommendation(found: Any, chosen: argparse.Namespace) -> int:
     print(f"{'':4} {'source':28} {'score':>5}  {'90 % interval':13}  {'the best?':>9}")
     for row in shown.itertuples(index=False):
         source = f"{name(row.source)} ({row.source})"
-        how = "measured" if row.measured else f"{100 * row.low:.0f} to {100 * row.high:.0f}"
+        how = f"{100 * row.low:.0f} to {100 * row.high:.0f}" if row.high > row.low else "measured"
         numbers = f"{100 * row.predicted:5.1f}  {how:13}  {100 * row.p_best:7.0f} %"
-        print(f"{row.rank:4} {source:28} {numbers}")
+        print(f"{row.rank:4} {source:28} {numbers}{' measured' * (row.measured and how[0] != 'm')}")
+        if chosen.n_target:
+            ends = f"{100 * row.few_shot_low:.0f} to {100 * row.few_shot_high:.0f}"
+            print(f"     with {chosen.n_target} examples {100 * row.few_shot:.1f} ({ends})")
         print(textwrap.fill(row.why, 88, initial_indent=" " * 5, subsequent_indent=" " * 5))
     worth = [f"{name(r.source)} {100 * r.expected_best:.1f}" for r in steps.itertuples(index=False)]
     print(f"Trained together, best score to expect with each added: {', '.join(worth)}")

@@ -19,7 +19,8 @@ import pandas as pd
 
 from xltlib import inference, regression, similarity
 from xltlib.errors import unknown
-from xltlib.scores import cells, read, select, transfer
+from xltlib.inference import SINGULAR
+from xltlib.scores import ILLEGAL, cells, one_metric, read, select, transfer
 from xltlib.tasks.base import ratio
 
 if TYPE_CHECKING:
@@ -32,9 +33,6 @@ ALL = "all"
 TOGETHER = "all together"
 MODEL = "tiny"  # the arm whose transfer is asked about, where a table has it
 CONTROLS = ("tiny-scratch", "tiny-shuffled", "char-ngram")
-SINGULAR = "so few languages do not tell the measures apart: use fewer measures or more languages"
-LEAST_CURVES = 5  # fewer curves drawn anew are no interval
-ILLEGAL = "illegal"  # share of outputs that are no answer: shown, never analysed
 LANGUAGES = ("source", "target", "language", "chosen", "best")
 BESIDE = {
     "holds": "clearly more",
@@ -145,19 +143,6 @@ def gather(experiment: Experiment, scores: str = "", model: str = "", task: str 
         None if scores else experiment,
         Path(scores).name if scores else "",
     )
-
-
-def one_metric(scores: pd.DataFrame) -> pd.DataFrame:
-    """The main metric of each task: the one with a chance level, else the first by name."""
-    rows = scores[scores["metric"] != ILLEGAL]
-    main = rows[["task", "metric"]].drop_duplicates()
-    if "chance" in rows:
-        known = rows.loc[rows["chance"].notna(), ["task", "metric"]].drop_duplicates()
-        main = pd.concat([known, main[~main["task"].isin(known["task"])]])
-    first = main.sort_values("metric").drop_duplicates("task").set_index("task")["metric"]
-    kept = rows[rows["metric"] == rows["task"].map(first)].reset_index(drop=True)
-    kept.attrs = {}
-    return kept
 
 
 def _model(scores: pd.DataFrame, wanted: str) -> str:
@@ -552,15 +537,10 @@ def _law_claims(data: Evidence, seed: int) -> pd.DataFrame:
 
 
 def law_judged(curves: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """`fewshot.law_verdicts` of some curves; too few of them cannot tell."""
+    """`fewshot.law_verdicts` of some curves."""
     from xltlib import fewshot
 
-    table = fewshot.law_verdicts(fewshot.compare_laws(curves, seed=seed)[1], seed)
-    few = curves.groupby("task")["curve"].nunique() < LEAST_CURVES
-    small = table["task"].map(few).astype(bool)
-    table.loc[small, ["low", "high"]] = math.nan
-    table.loc[small, "verdict"] = "cannot tell"
-    return table
+    return fewshot.law_verdicts(fewshot.compare_laws(curves, seed=seed)[1], seed)
 
 
 def standings(league: pd.DataFrame) -> pd.DataFrame:

@@ -28,6 +28,7 @@ __all__ = [
     "examples_needed",
     "fit",
     "forecast",
+    "in_words",
     "law_verdicts",
     "worth",
 ]
@@ -39,6 +40,7 @@ CURVE = ["model", "task", "source", "target", "metric"]
 PRIOR_SD = 0.1  # of level and rise between curves, where the data say little
 PRIOR_CURVES = 2.0  # how many curves that prior is worth
 MIDDLE = "median of laws"
+LEAST_CURVES = 5  # fewer curves drawn anew are no interval
 FLOOR = 1e-3  # least standard deviation of a single score around its curve
 
 
@@ -200,18 +202,20 @@ def pool(S: Sums, W: Array, steps: int = 60) -> Pooled:
     """Partial pooling of level and rise by EM: u ~ N(W prior, spread), y = Z u + noise.
 
     Every shape is fitted by itself, all at once. A weak prior (`PRIOR_SD`, worth `PRIOR_CURVES`
-    curves) keeps the spread sane for few curves.
+    curves) keeps the spread sane for few curves. A curve without points learns from the others.
     """
-    m, k = S.Zy.shape[:2]
+    m, seen = S.Zy.shape[0], S.n > 0
+    k = int(seen.sum())
     spread, sigma2 = np.tile(np.eye(2) * 0.04, (m, 1, 1)), np.full(m, 4e-4)
     base = np.eye(2) * PRIOR_SD**2
-    project = np.linalg.pinv(W.T @ W + 1e-6 * np.eye(W.shape[1])) @ W.T
-    gamma = project @ np.linalg.solve(S.ZZ + 1e-3 * np.eye(2), S.Zy[..., None])[..., 0]
+    V = W[seen]
+    project = np.linalg.pinv(V.T @ V + 1e-6 * np.eye(W.shape[1])) @ V.T
+    gamma = project @ np.linalg.solve(S.ZZ + 1e-3 * np.eye(2), S.Zy[..., None])[..., 0][:, seen]
     for _ in range(steps):
         u, cov = _posterior(S, W @ gamma, spread, sigma2)
-        gamma = project @ u
-        left = u - W @ gamma
-        between = left.transpose(0, 2, 1) @ left + cov.sum(axis=1)
+        gamma = project @ u[:, seen]
+        left = u[:, seen] - V @ gamma
+        between = left.transpose(0, 2, 1) @ left + cov[:, seen].sum(axis=1)
         spread = (between + PRIOR_CURVES * base) / (k + PRIOR_CURVES)
         noise = _residual_square(S, u) + np.einsum("mkij,mkji->mk", cov, S.ZZ)
         sigma2 = np.maximum(noise.sum(axis=1) / S.n.sum(), FLOOR**2)
@@ -220,14 +224,17 @@ def pool(S: Sums, W: Array, steps: int = 60) -> Pooled:
     return Pooled(u, cov, sigma2, _evidence(S, prior, spread, sigma2), gamma, spread)
 
 
-def _shape_weights(evidence: Array, steps: int = 30) -> Array:
-    """Weight of every shape per curve (k, shapes): own evidence times how common the shape is."""
+def _shape_weights(evidence: Array, seen: NDArray[np.bool_], steps: int = 30) -> Array:
+    """Weight of every shape per curve (k, shapes): own evidence times how common the shape is.
+
+    How common it is comes from the curves `seen` (k,) to have points.
+    """
     common = np.full(evidence.shape[1], 1 / evidence.shape[1])
     for _ in range(steps):
         logs = evidence + np.log(np.maximum(common, 1e-300))
         weights = np.exp(logs - logs.max(axis=1, keepdims=True))
         weights /= weights.sum(axis=1, keepdims=True)
-        common = (weights.sum(axis=0) + 1 / len(common)) / (len(weights) + 1)
+        common = (weights[seen].sum(axis=0) + 1 / len(common)) / (seen.sum() + 1)
     return weights
 
 
@@ -302,7 +309,7 @@ def _law(name: str) -> Law:
     return LAWS[name]
 
 
-def fit(points: pd.DataFrame, law: str = "power") -> Fit:
+def fit(points: pd.DataFrame, law: str = "power", new: pd.DataFrame | None = None) -> Fit:
     """Fit one law to few-shot points (of `curves`), pooled within model, task and metric.
 
     Parameters
@@ -312,12 +319,22 @@ def fit(points: pd.DataFrame, law: str = "power") -> Fit:
         says where level and rise are expected.
     law
         ``log``, ``power`` (saturating) or ``logistic``.
+    new
+        Curves without a point (columns ``source, target, zero``) of the one model, task and
+        metric there is: what the others say of them. They come last in ``keys``.
     """
     chosen = _law(law)
     keys = points.groupby(CURVE, sort=True).agg(
         n_min=("n_target", "min"), n_max=("n_target", "max"), zero=("zero", "first")
     )
     keys = keys.reset_index()
+    if new is not None:
+        pool_of = keys[["model", "task", "metric"]].drop_duplicates()
+        if len(pool_of) > 1:
+            raise ValueError("a curve without points needs one model, task and metric: choose")
+        seen = {"n_min": points["n_target"].min(), "n_max": points["n_target"].max()}
+        more = new[["source", "target", "zero"]].assign(**pool_of.iloc[0], **seen)
+        keys = pd.concat([keys, more[keys.columns]], ignore_index=True)
     number = points.groupby(CURVE, sort=True).ngroup().to_numpy().astype(np.int64)
     k, m = len(keys), len(chosen.shapes)
     weights, sigma2, scale = np.zeros((k, m)), np.zeros((k, m)), np.zeros((k, m, 2))
@@ -331,10 +348,11 @@ def fit(points: pd.DataFrame, law: str = "power") -> Fit:
         ends = np.array([n.min(), n.max()])
         raw = np.stack([chosen.curve(np.append(ends, n), shape) for shape in chosen.shapes])
         low, span = raw[:, :1], np.maximum(raw[:, 1:2] - raw[:, :1], 1e-9)
-        result = pool(_sums(local, (raw[:, 2:] - low) / span, y, len(rows)), W)
+        S = _sums(local, (raw[:, 2:] - low) / span, y, len(rows))
+        result = pool(S, W)
         mean[rows], cov[rows] = result.mean.swapaxes(0, 1), result.cov.swapaxes(0, 1)
         sigma2[rows], scale[rows] = result.sigma2, np.hstack([low, span])
-        weights[rows] = _shape_weights(result.evidence.T)
+        weights[rows] = _shape_weights(result.evidence.T, S.n > 0)
     return Fit(chosen, keys, weights, mean, cov, sigma2, scale)
 
 
@@ -457,7 +475,8 @@ def law_verdicts(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     -------
     DataFrame
         ``claim, task, evidence, estimate, low, high, verdict``: the claim holds where the log law
-        errs less, does not where it errs more, else cannot tell (bootstrap over curves).
+        errs less, does not where it errs more, else cannot tell (bootstrap over curves). Fewer
+        than five curves have no interval and cannot tell.
     """
     rows = []
     rivals = [c for c in ("power", "logistic", "last value") if c in predictions.columns]
@@ -468,6 +487,8 @@ def law_verdicts(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
             other = np.abs(group[rival].to_numpy(dtype=float) - y)
             less = other - np.abs(group["log"].to_numpy(dtype=float) - y)
             low, high = np.percentile(less[picks].mean(axis=1), [2.5, 97.5])
+            if len(y) < LEAST_CURVES:
+                low = high = math.nan
             said = "holds" if low > 0 else "does not hold" if high < 0 else "cannot tell"
             evidence = f"{model}, {task}, {metric}: error at the largest n, {rival} minus log"
             claim = f"few-shot growth is logarithmic rather than {rival}"
@@ -479,7 +500,7 @@ def law_verdicts(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 # -- the inverse question -------------------------------------------------------------------------
 
 
-def _said(low: float, middle: float, high: float, n_max: int) -> str:
+def in_words(low: float, middle: float, high: float, n_max: int) -> str:
     """An answer in words; beyond ten times the n measured a number would be a guess."""
     far = 10 * n_max
     if not math.isfinite(middle) or middle > 100 * n_max:
@@ -509,7 +530,7 @@ def examples_needed(fitted: Fit, goal: float, draws: int = 2000, seed: int = 0) 
         if math.isfinite(float(key["zero"])) and key["zero"] >= goal:
             low, middle, high, answer = 0.0, 0.0, 0.0, "none: zero-shot is enough"
         else:
-            answer = _said(low, middle, high, int(key["n_max"]))
+            answer = in_words(low, middle, high, int(key["n_max"]))
         share = float((n <= 10 * key["n_max"]).mean())
         names = {c: key[c] for c in CURVE}
         rows.append(
@@ -547,7 +568,7 @@ def worth(
             continue
         n = np.sort(fitted.reach(float(goal["zero"]), int(found[0]), 2000, rng))
         low, middle, high = n[[49, 999, 1949]]
-        answer = _said(low, middle, high, int(keys["n_max"].iloc[found[0]]))
+        answer = in_words(low, middle, high, int(keys["n_max"].iloc[found[0]]))
         rows.append({**goal, "n": middle, "low": low, "high": high, "answer": answer})
     if not rows:
         raise ValueError(f"{control!r} has no few-shot curve for a target of {model!r}: score one")

@@ -33,6 +33,7 @@ __all__ = [
     "choosing",
     "coefficients",
     "confusion",
+    "expected_scores",
     "few_shot",
     "in_order",
     "law_errors",
@@ -521,6 +522,29 @@ def choosing(league: pd.DataFrame, most: int = 16) -> Card:
         ax.grid(axis="x")
         ax.set(title=_word(task), xlabel="loss, % of the best source")
     axes[0, 0].invert_yaxis()
+    return figure
+
+
+@_styled
+def expected_scores(predictions: pd.DataFrame, most: int = 4000) -> Card:
+    """Score measured against score predicted with the target held out, 90 % intervals in grey.
+
+    `predictions` is that of `levels.predict`; of very many cells every so many are drawn.
+    """
+    rows = predictions.dropna(subset=["score", "predicted"])
+    rows = rows.iloc[:: math.ceil(len(rows) / most)]
+    x, y, low, high = (100 * rows[c].to_numpy(float) for c in ("predicted", "score", "low", "high"))
+    inside = (y >= low) & (y <= high)
+    figure, axes = _card(4.6)
+    ax = axes[0, 0]
+    ends = [min(x.min(), y.min()) - 2, max(x.max(), y.max()) + 2]
+    ax.plot(ends, ends, color="#444444", linewidth=0.9)
+    for mine, i, label in ((inside, 0, "inside its 90 % interval"), (~inside, 1, "outside")):
+        ax.plot(x[mine], y[mine], MARKERS[i], color=_colour(i), markersize=3.5, alpha=0.5,
+                markeredgewidth=0, label=label, rasterized=len(rows) > 1000)  # fmt: skip
+    ax.set(xlabel="predicted with the target held out, 0 to 100", ylabel="measured, 0 to 100")
+    ax.grid()
+    ax.legend(loc="upper left")
     return figure
 
 

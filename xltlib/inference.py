@@ -21,6 +21,7 @@ Index = NDArray[np.int64]
 
 
 TINY = 1e-10
+SINGULAR = "so few languages do not tell the measures apart: use fewer measures or more languages"
 
 
 @dataclass(frozen=True)
@@ -309,7 +310,7 @@ def mixed(y: Array, X: Array, s: Index, t: Index) -> Mixed:
 
     The likelihood is profiled over b and the residual variance; with few languages per side its
     cost does not depend on the number of pairs (Bates et al. 2015, section 3). X holds its own
-    intercept columns.
+    intercept columns. Raises ValueError where so few languages leave no solution.
     """
     from scipy.optimize import minimize
 
@@ -319,15 +320,13 @@ def mixed(y: Array, X: Array, s: Index, t: Index) -> Mixed:
     def deviance(theta: Array) -> float:
         return _reml(Z, np.abs(theta), size_s, size_t, len(y))[0]
 
-    first = np.array([1.0, 1.0])
-    found = minimize(
-        deviance,
-        first,
-        method="Nelder-Mead",
-        options={"xatol": 1e-3, "fatol": 1e-4, "maxiter": 200},
-    )
-    theta = np.abs(found.x)
-    _, beta, sigma2, cov, u = _reml(Z, theta, size_s, size_t, len(y))
+    options = {"xatol": 1e-3, "fatol": 1e-4, "maxiter": 200}
+    try:
+        found = minimize(deviance, np.array([1.0, 1.0]), method="Nelder-Mead", options=options)
+        theta = np.abs(found.x)
+        _, beta, sigma2, cov, u = _reml(Z, theta, size_s, size_t, len(y))
+    except np.linalg.LinAlgError:
+        raise ValueError(SINGULAR) from None
     sd = math.sqrt(sigma2)
     return Mixed(beta, np.sqrt(np.diag(cov)), theta[0] * sd, theta[1] * sd, sd, u[:size_s])
 

@@ -70,13 +70,17 @@ def predicted(matrix: Matrix, fold: Fold, protocol: Protocol) -> pd.DataFrame:
     )
 
 
-def posterior(matrix: Matrix, fold: Fold, protocol: Protocol) -> tuple[Array, Array]:
+def posterior(
+    matrix: Matrix, fold: Fold, protocol: Protocol, power: float = POWER
+) -> tuple[Array, Array]:
     """Mean and covariance of the asked cells' scores.
 
     The process leaves a hidden target's level free, so its cells are centred and the level comes
     from `gp.predict_level`. A target with measured cells of its own keeps the level they give.
+    With ``power`` 0 one unit serves all targets (`matrix.standardised`): a source unlike all those
+    measured may then be better than they let expect.
     """
-    z, divisor = standardised(matrix, fold, POWER)
+    z, divisor = standardised(matrix, fold, power)
     z, covariance = given_the_rest(matrix, fold, protocol, z)
     target = matrix.target[fold.asked]
     unit = divisor[target]
@@ -149,25 +153,37 @@ def levels(scores: pd.DataFrame, pairs: pd.DataFrame, protocol: Protocol = "cold
     DataFrame
         One row per model, task and metric: ``r2_loto`` and ``mae_loto`` over cells with their
         target language held out, ``r2_known_level`` had the level been known, ``coverage90`` and
-        ``width90``.
+        ``width90``; ``_low`` and ``_high`` are ends of a 95 % interval (`accuracy`).
     """
     rows = []
     for labels, matrix in matrices(scores, pairs):
         table = predict(matrix, protocol)
-        rows.append(labels | {"protocol": protocol} | _accuracy(table))
+        rows.append(labels | {"protocol": protocol} | accuracy(table))
     return pd.DataFrame(rows)
 
 
-def _accuracy(table: pd.DataFrame) -> dict[str, float]:
+def accuracy(table: pd.DataFrame, seed: int = 0) -> dict[str, float]:
+    """Figures of merit of a table of `predict`; intervals by bootstrap over target languages."""
     error = table["score"] - table["predicted"]
-    total = ((table["score"] - table["score"].mean()) ** 2).sum()
+    apart = (table["score"] - table["score"].mean()) ** 2
+    total = apart.sum()
+    sums = pd.DataFrame({"apart": apart, "square": error**2, "miss": error.abs(), "n": 1.0})
+    sums = sums.groupby(table["language"]).sum()
+    draw = np.random.default_rng(seed).multinomial(len(sums), [1 / len(sums)] * len(sums), 2_000)
+    drawn = dict(zip(sums, (draw @ sums.to_numpy()).T, strict=True))
+    r2 = np.percentile(1 - drawn["square"] / np.maximum(drawn["apart"], 1e-12), [2.5, 97.5])
+    mae = np.percentile(drawn["miss"] / drawn["n"], [2.5, 97.5])
     inner = error - error.groupby(table["target"]).transform("mean")
     covered = table["score"].between(table["low"], table["high"])
     return {
         "n_targets": table["target"].nunique(),
         "r2_loto": 1 - (error**2).sum() / total,
+        "r2_loto_low": r2[0],
+        "r2_loto_high": r2[1],
         "r2_known_level": 1 - (inner**2).sum() / total,
         "mae_loto": error.abs().mean(),
+        "mae_loto_low": mae[0],
+        "mae_loto_high": mae[1],
         "coverage90": covered.mean(),
         "width90": (table["high"] - table["low"]).mean(),
     }

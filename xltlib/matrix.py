@@ -22,6 +22,7 @@ from xltlib.errors import unknown
 Array = npt.NDArray[np.floating]
 Index = npt.NDArray[np.intp]
 Protocol = Literal["cold", "warm", "norev"]
+Side = Literal["source", "target"]
 
 SIZE = "data_size"
 MAX_CELLS = 12_000  # exact inference keeps an n x n matrix: 0.6 GB at this size
@@ -89,10 +90,12 @@ def matrices(
     pairs: pd.DataFrame,
     target: str | None = None,
     most: int = MAX_CELLS,
+    complete: tuple[Side, Sequence[str]] | None = None,
 ) -> Iterator[tuple[dict[str, str], Matrix]]:
     """One `Matrix` per model, task and metric of the zero-shot rows, with its labels.
 
-    `target` adds cells for a language that may have no score yet; ``most`` bounds the cells kept.
+    `target` adds cells for a language that may have no score yet, `complete` all cells that these
+    languages lack as a source or as a target; ``most`` bounds the measured cells kept.
 
     Raises
     ------
@@ -113,17 +116,26 @@ def matrices(
     labels = [c for c in ("model", "task", "metric") if c in table]
     groups = table.groupby(labels, sort=True) if labels else [((), table)]
     for values, rows in groups:
-        yield dict(zip(labels, map(str, values), strict=True)), _matrix(rows, pairs, target, most)
+        built = _matrix(rows, pairs, target, most, complete)
+        yield dict(zip(labels, map(str, values), strict=True)), built
 
 
-def _matrix(rows: pd.DataFrame, pairs: pd.DataFrame, wanted: str | None, most: int) -> Matrix:
+def _matrix(
+    rows: pd.DataFrame,
+    pairs: pd.DataFrame,
+    wanted: str | None,
+    most: int,
+    complete: tuple[Side, Sequence[str]] | None,
+) -> Matrix:
     """Mean over seeds of every cell, plus unmeasured cells of a wanted target."""
     rows = rows.assign(_s=_item(rows, "source"), _t=_item(rows, "target"))
     data_names = [str(c) for c in rows if str(c).startswith("pair_") and rows[c].notna().any()]
     keys = ["_s", "_t", "source", "target"]
     cells = rows.groupby(keys, as_index=False)[["score", *data_names]].mean()
     if len(cells) > most:
-        cells = _reduced(cells, pairs, wanted, most)
+        cells = _reduced(cells, pairs, wanted, most, aloud=wanted is None and complete is None)
+    if complete is not None:
+        cells = pd.concat([cells, _missing(cells, *complete)], ignore_index=True)
     if wanted is not None:
         cells = pd.concat([cells, _asked(cells, wanted)], ignore_index=True)
     languages = sorted({*cells["source"], *cells["target"]})
@@ -141,13 +153,13 @@ def _matrix(rows: pd.DataFrame, pairs: pd.DataFrame, wanted: str | None, most: i
         target=pd.Index(targets).get_indexer(cells["_t"]),
         score=cells["score"].to_numpy(float),
         measures=_measures(pairs, languages),
-        data=_logged(cells[data_names]),
+        data=logged(cells[data_names]),
         data_names=data_names,
     )
 
 
 def _reduced(
-    cells: pd.DataFrame, pairs: pd.DataFrame, wanted: str | None, most: int
+    cells: pd.DataFrame, pairs: pd.DataFrame, wanted: str | None, most: int, aloud: bool
 ) -> pd.DataFrame:
     """At most about ``most`` cells: treebanks averaged per language, then whole targets left out.
 
@@ -167,7 +179,7 @@ def _reduced(
     elif keep < len(targets):
         targets = [targets[i] for i in np.linspace(0, len(targets) - 1, keep).astype(int)]
     cells = cells[cells["target"].isin(targets)].reset_index(drop=True)
-    if wanted is None:
+    if aloud:
         warnings.warn(
             f"{before} cells are more than exact inference holds ({most}): reduced to {len(cells)} "
             f"by averaging treebanks per language and keeping {len(targets)} targets",
@@ -188,6 +200,19 @@ def _asked(cells: pd.DataFrame, wanted: str) -> pd.DataFrame:
     known = cells.loc[cells["target"] == wanted, "source"]
     new = sources[(sources["source"] != wanted) & ~sources["source"].isin(known)]
     return new.assign(_t=wanted, target=wanted, score=np.nan)
+
+
+def _missing(cells: pd.DataFrame, side: Side, codes: Sequence[str]) -> pd.DataFrame:
+    """Cells of these languages as sources (or targets) that were not measured."""
+    other = "target" if side == "source" else "source"
+    mine, others = (cells[[f"_{s[0]}", s]].drop_duplicates() for s in (side, other))
+    mine = mine[mine[side].isin(codes)]
+    new = [c for c in codes if c not in set(mine[side])]
+    mine = pd.concat([mine, pd.DataFrame({f"_{side[0]}": new, side: new})])
+    grid = mine.merge(others, how="cross")
+    known = pd.MultiIndex.from_frame(cells[["_s", "_t"]])
+    seen = pd.MultiIndex.from_frame(grid[["_s", "_t"]]).isin(known)
+    return grid[~seen & (grid["source"] != grid["target"])].assign(score=np.nan)
 
 
 def _measures(pairs: pd.DataFrame, languages: Sequence[str]) -> dict[str, Array]:
@@ -229,7 +254,7 @@ def _sized(value: Array) -> Array:
     return np.minimum(size[:, None], size[None, :])
 
 
-def _logged(data: pd.DataFrame) -> Array:
+def logged(data: pd.DataFrame) -> Array:
     """Sizes, ratios and overlaps as logarithms, zeros at half the smallest."""
     out = data.to_numpy(float, copy=True)
     for j, name in enumerate(data):

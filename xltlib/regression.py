@@ -58,6 +58,7 @@ __all__ = [
     "mean_transfer",
     "nested",
     "observations",
+    "claims",
     "over_effects",
     "variance_added",
     "verdict",
@@ -897,13 +898,22 @@ def verdicts(
             options: dict[str, Any] = {"task": task, "model": model, "baseline": base, "seed": seed}
             options_nested = {"bootstrap": bootstrap, "permutations": permutations, **options}
             steps_table = nested(scores, pairs, steps, **options_nested)
-            rows += _nested_claims(steps_table, task, what)
             used = steps_table["features"].iloc[-1].split(", ")
             fit = explain(scores, pairs, used, permutations=permutations, **options)
+            rows += _nested_claims(steps_table, task, what)
             rows += _measure_claims(fit.coefficients, task, what)
-    out = pd.DataFrame(
-        rows, columns=["claim", "task", "evidence", "estimate", "low", "high", "p_mrqap"]
-    )
+    return _with_verdicts(rows)
+
+
+def claims(steps: pd.DataFrame, coefficients: pd.DataFrame, task: str) -> pd.DataFrame:
+    """`verdicts` from the tables of `nested` and `explain` (either may be empty)."""
+    rows = _nested_claims(steps, task, "score") if len(steps) else []
+    return _with_verdicts([*rows, *_measure_claims(coefficients, task, "score")])
+
+
+def _with_verdicts(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
+    names = ["claim", "task", "evidence", "estimate", "low", "high", "p_mrqap"]
+    out = pd.DataFrame(rows, columns=names)
     out["verdict"] = [_judged(r.low, r.high, r.p_mrqap) for r in out.itertuples(index=False)]
     return out
 
@@ -915,17 +925,19 @@ def _judged(low: Any, high: Any, p_mrqap: Any) -> str:
 
 
 def _nested_claims(table: pd.DataFrame, task: str, what: str) -> list[tuple[Any, ...]]:
-    """Likeness predicts; structure adds to the lexical model, in and out of sample."""
-    last = table.iloc[-1]
+    """Likeness predicts; structure adds to the first step, in and out of sample."""
+    last, first = table.iloc[-1], str(table["features"].iloc[0])
+    lexical = first.startswith("lexical")
+    adds = f"structure adds to {'lexical likeness' if lexical else first.replace('_', ' ')}"
     phon = table[table["step"].str.contains("phon")]
     core = phon.iloc[-1] if len(phon) else last
     seen, unseen = "partial R2 over effects", "error removed on languages never seen"
     return [
         ("likeness predicts transfer to a new language", task, f"{task}, {what}: {unseen}, all "
          "measures", last["cv_r2"], last["cv_low"], last["cv_high"], None),
-        ("structure adds to lexical likeness (prediction)", task, f"{task}, {what}: {unseen}, "
+        (f"{adds} (prediction)", task, f"{task}, {what}: {unseen}, "
          "difference", core["cv_gain"], core["cv_gain_low"], core["cv_gain_high"], None),
-        ("structure adds to lexical likeness (fit)", task, f"{task}, {what}: {seen}, difference",
+        (f"{adds} (fit)", task, f"{task}, {what}: {seen}, difference",
          core["difference"], core["diff_low"], core["diff_high"], core["p_added"]),
     ]  # fmt: skip
 

@@ -26,11 +26,13 @@ __all__ = [
     "SCHEMA",
     "Column",
     "ScoresWarning",
+    "atomic",
     "cells",
     "check",
     "gain",
     "in_language",
     "notes",
+    "one_metric",
     "read",
     "select",
     "transfer",
@@ -72,8 +74,10 @@ ALIASES = {
     "n_test": ("num_eval_examples", "n_eval", "test_size"),
 }
 SAME_UNIT = ("stderr", "chance")  # optional columns in the unit of the score
+ROLES = ("source", "target", "score")
 SETS = ["source_set", "target_set"]  # optional: which treebank of the language
 TEST_SET = "test_set"  # optional: which test items; runs that do not say so share theirs
+ILLEGAL = "illegal"  # share of outputs that are no answer: shown, never analysed
 PRIOR_DF = 4  # weight of the group's seed variance beside a cell's own few seeds
 
 Unknown = Literal["error", "drop"]
@@ -85,7 +89,10 @@ class ScoresWarning(UserWarning):
 
 
 def notes(scores: pd.DataFrame) -> list[str]:
-    """What reading and checking changed or dropped, in order, as sentences."""
+    """What reading and checking changed or dropped, in order, as sentences.
+
+    A sentence on something dropped begins with how many.
+    """
     return list(scores.attrs.get("notes", []))
 
 
@@ -233,7 +240,9 @@ def _unique(df: pd.DataFrame, said: list[str]) -> pd.DataFrame:
         scores = " and ".join(f"{s:g}" for s in first["score"])
         raise ValueError(
             f"{int(twice.sum())} rows measure the same cell with different scores, first "
-            f"{cell}: {scores}. Number repeated runs in a 'seed' column, or keep one row per cell"
+            f"{cell}: {scores}. Number repeated runs in a 'seed' column; name the treebanks or "
+            "data sets of one language in columns 'source_set' and 'target_set'; or keep one row "
+            "per cell"
         )
     return df
 
@@ -308,16 +317,34 @@ def _load(path: Path) -> pd.DataFrame:
         ) from None
 
 
+def _named(column: Any, role: str) -> bool:
+    return str(column).strip().lower() in (role, *ALIASES[role])
+
+
 def _is_wide(df: pd.DataFrame) -> bool:
-    names = {str(c).strip().lower() for c in df.columns}
-    known = {"source", "target", *ALIASES["source"], *ALIASES["target"]}
-    return not names & known and df.shape[1] >= 3
+    """A matrix names at most its rows, in the first column; all other heads are languages."""
+    first, *rest = df.columns
+    if len(rest) < 2 or any(_named(c, role) for c in rest for role in ROLES):
+        return False
+    return not any(_named(first, role) for role in ROLES) or _languages(rest)
+
+
+def _languages(heads: Iterable[Any]) -> bool:
+    """Whether most of these are languages."""
+    from xltlib.languages import iso3
+
+    def known(head: Any) -> bool:
+        try:
+            return bool(iso3(str(head)))
+        except ValueError:
+            return False
+
+    found = [known(h) for h in heads]
+    return sum(found) > len(found) / 2
 
 
 def _melt(df: pd.DataFrame, rows: Wide) -> pd.DataFrame:
     """A matrix with its row labels in the first column, as source, target, score."""
-    if rows not in get_args(Wide):
-        raise unknown("rows", rows, get_args(Wide), "say what the rows of the matrix are")
     columns = "target" if rows == "sources" else "source"
     labels = df.columns[0]
     long = df.melt(id_vars=[labels], var_name=columns, value_name="score")
@@ -331,8 +358,11 @@ def read(
     """Read and `check` a scores table: Parquet, CSV or TSV, tidy or wide.
 
     A file without source and target columns is taken as a matrix whose first column names the
-    rows; `rows` says whether these are the sources or the targets.
+    rows; `rows` says whether these are the sources or the targets, unless the head of that column
+    does.
     """
+    if rows not in get_args(Wide):
+        raise unknown("rows", rows, get_args(Wide), "say what the rows of the matrix are")
     file = Path(path)
     if not file.is_file():
         raise ValueError(f"no scores file {file}: check the path, or run the experiment first")
@@ -342,6 +372,8 @@ def read(
             f"{file} holds no table of scores: it needs the columns source, target, score"
         )
     if _is_wide(df):
+        for role, stated in (("source", "sources"), ("target", "targets")):
+            rows = stated if _named(df.columns[0], role) else rows  # type: ignore[assignment]
         df = _melt(df, rows)
         df.attrs["notes"] = [f"{file.name} read as a matrix, its rows being {rows}"]
     return check(df, unknown_codes)
@@ -354,8 +386,11 @@ def _store(df: pd.DataFrame, suffix: str, path: str) -> None:
         df.to_parquet(path, index=False, engine="pyarrow", compression="zstd")
 
 
-def _atomic(path: Path, store: Callable[[str], None]) -> None:
-    """Write to a temporary name in the same folder, then put it in place in one step."""
+def atomic(path: Path, store: Callable[[str], None]) -> None:
+    """Let `store` write to a temporary name in the same folder, then put it in place in one step.
+
+    A failure leaves the old file as it was; an OSError says why and what to do.
+    """
     temporary = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -392,7 +427,7 @@ def write(scores: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     names = [c.name for c in SCHEMA]
     df = df[names + sorted(c for c in df.columns if c not in names)]
     df.attrs = {}
-    _atomic(file, lambda temporary: _store(df, suffix, temporary))
+    atomic(file, lambda temporary: _store(df, suffix, temporary))
     return file
 
 
@@ -414,6 +449,19 @@ def select(
             raise unknown(name, value, allowed, f"choose a {name} of the scores table")
         scores = scores[scores[name] == value]
     return scores
+
+
+def one_metric(scores: pd.DataFrame) -> pd.DataFrame:
+    """The main metric of each task: the one with a chance level, else the first by name."""
+    rows = scores[scores["metric"] != ILLEGAL]
+    main = rows[["task", "metric"]].drop_duplicates()
+    if "chance" in rows:
+        known = rows.loc[rows["chance"].notna(), ["task", "metric"]].drop_duplicates()
+        main = pd.concat([known, main[~main["task"].isin(known["task"])]])
+    first = main.sort_values("metric").drop_duplicates("task").set_index("task")["metric"]
+    kept = rows[rows["metric"] == rows["task"].map(first)].reset_index(drop=True)
+    kept.attrs = {}
+    return kept
 
 
 def transfer(scores: pd.DataFrame) -> pd.DataFrame:

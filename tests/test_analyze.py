@@ -1,0 +1,451 @@
+"""`xlt analyze`: what it writes agrees with the functions behind it; what it cannot use it says."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import re
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pandas as pd
+import pytest
+
+import xltlib
+from xltlib import analyze, ranking, regression, report, scores, similarity
+from xltlib.cli import FAILED, USAGE, main
+
+CODES = "eng deu hrv tur srp rus kaz arb pes urd hin mar".split()
+QUICK = ["--permutations", "49", "--bootstrap", "40"]
+SCHEMA = Path(xltlib.__file__).parent / "schema" / "analysis.schema.json"
+
+
+def made(codes: list[str] = CODES, seed: int = 7) -> pd.DataFrame:
+    """A matrix that follows likeness, source quality, target level and noise; 0..1, two seeds."""
+    rng = np.random.default_rng(seed)
+    pairs = similarity.pairs(codes)
+    quality, level = (dict(zip(codes, rng.normal(0, sd, len(codes)), strict=True))
+                      for sd in (0.04, 0.1))  # fmt: skip
+    like = pairs[["word_order", "genealogy", "script"]].mean(axis=1)
+    true = 0.5 + pairs["target"].map(level) + pairs["source"].map(quality) + 0.3 * (like - 0.4)
+    rows = [
+        pairs[["source", "target"]].assign(score=(true + rng.normal(0, 0.02, len(true))), seed=k)
+        for k in range(2)
+    ]
+    table = pd.concat(rows, ignore_index=True).assign(n_test=500)
+    return table.assign(score=table["score"].clip(0.02, 0.98).round(4))
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    return made()
+
+
+@pytest.fixture(scope="module")
+def folder(table: pd.DataFrame, tmp_path_factory) -> Path:
+    """What `xlt analyze` writes of that matrix."""
+    place = tmp_path_factory.mktemp("analysis")
+    table.to_csv(place / "mine.csv", index=False)
+    assert main(["analyze", str(place / "mine.csv"), "--out", str(place / "out"), *QUICK]) == 0
+    return place / "out"
+
+
+@pytest.fixture(scope="module")
+def found(folder: Path) -> dict:
+    return json.loads((folder / "analysis.json").read_text("utf-8"))
+
+
+@pytest.fixture
+def say(capsys, tmp_path: Path):
+    """Return a function that analyses the text of a file: (exit code, stdout, stderr)."""
+
+    def inside(text: str, *words: str, name: str = "mine.csv") -> tuple[int, str, str]:
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        out = str(tmp_path / "out")
+        code = main(["analyze", str(tmp_path / name), "--out", out, *QUICK, *words])
+        return (code, *capsys.readouterr())
+
+    return inside
+
+
+# ---------------------------------------------------------------- what is written
+
+
+def test_json_is_as_its_schema_says(found: dict) -> None:
+    schema = json.loads(SCHEMA.read_text("utf-8"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(found, schema, cls=jsonschema.Draft202012Validator)
+    for wrong in ({"ranking": {}}, {"level": {"r2_loto": "high"}}, {"more": 1}):
+        one = {**found["analyses"][0], **wrong}
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({**found, "analyses": [one]}, schema)
+
+
+def test_every_field_is_in_the_book(repository: Path) -> None:
+    text = (repository / "book" / "api" / "analysis.md").read_text("utf-8")
+    schema = json.loads(SCHEMA.read_text("utf-8"))
+    fields = {*schema["properties"], *schema["$defs"]["analysis"]["properties"]}
+    missing = {f for f in fields if not re.search(rf"`{f}[`.]", text)}
+    assert not missing
+
+
+def test_its_figures_are_those_of_the_functions(found: dict, table: pd.DataFrame) -> None:
+    (one,) = found["analyses"]
+    checked = scores.check(table)
+    plain, full = analyze.likeness(CODES)
+    for protocol in ("cold", "warm"):
+        names = ["xlt", "best_mean", "nearest_script"]
+        league = ranking.league(checked, plain, protocol, names).set_index("method")
+        for method, metric in itertools.product(names, ranking.METRICS):
+            got = one["ranking"][protocol][method]
+            assert got[metric] == pytest.approx(league.loc[method, metric])
+            assert got[f"{metric}_low"] <= got[metric] <= got[f"{metric}_high"]
+    told = regression.explain(checked, full, permutations=49)
+    assert one["partial_r2"] == pytest.approx(told.fit["partial_r2"])
+    for row, mine in zip(told.coefficients.to_dict("records"), one["coefficients"], strict=True):
+        assert mine["name"] == row["feature"] and mine["ci"] == pytest.approx(
+            [row["low"], row["high"]]
+        )
+        for key in ("beta", "se_cluster", "p_cluster", "p_mrqap"):
+            assert mine[key] == pytest.approx(row[key])
+    assert {"lexical_translit", "word_order"} <= {c["name"] for c in one["coefficients"]}
+    assert (one["n_pairs"], one["n_sources"], one["n_targets"]) == (132, 12, 12)
+    assert one["not_computed"] == {} and one["n_seeds"] == 2
+    verdicts = {c["claim"]: c["verdict"] for c in one["claims"]}
+    assert verdicts["likeness predicts transfer to a new language"] == "holds"
+    assert verdicts["a chosen source beats chance (cold)"] == "holds"
+
+
+def test_tables_are_tidy_and_whole(folder: Path, found: dict) -> None:
+    names = {p.name for p in folder.iterdir()}
+    assert {f"{t}.csv" for t in analyze.TABLES if t != "laws"} | {"summary.csv"} <= names
+    assert not [n for n in names if n.startswith(".")]  # no temporary names
+    league = pd.read_csv(folder / "league.csv").set_index(["protocol", "method"])
+    cold = found["analyses"][0]["ranking"]["cold"]
+    for method, row in cold.items():
+        assert league.loc[("cold", method), "loss_pct"] == pytest.approx(row["loss_pct"], rel=1e-5)
+    pd.testing.assert_frame_equal(
+        scores.read(folder / "scores.csv"), scores.read(folder.parent / "mine.csv")
+    )
+    assert len(pd.read_csv(folder / "pairs.csv")) == 132
+
+
+def test_the_page_stands_by_itself(folder: Path) -> None:
+    text = (folder / "report.html").read_text("utf-8")
+    assert text.count("<svg") >= 5 and text.count("<svg") == text.count("<figcaption>")
+    bare = re.sub(r'xmlns(:\w+)?="[^"]*"', "", text)
+    assert not re.search(r"https?://|<script|<link|<img|\bsrc=|@import", bare)
+    ids = re.findall(r'\bid="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', text))
+    assert used <= set(ids)
+    assert "prefers-color-scheme: dark" in text and 'lang="en"' in text
+    for section in re.findall(r"<h3>.*?(?=<h3>|<h2>|$)", text, re.DOTALL)[1:]:
+        question = section[: section.index("</h3>")]
+        assert question.endswith("?")
+        if "<figure>" in section:  # an answer before it, n under it
+            assert section.index('class="answer"') < section.index("<figure>")
+            assert re.search(r"n = \d+", section)
+
+
+def test_same_table_and_seed_same_json(folder: Path, table: pd.DataFrame, tmp_path: Path) -> None:
+    table.sample(frac=1, random_state=1).to_csv(tmp_path / "mine.csv", index=False)
+    main(["analyze", str(tmp_path / "mine.csv"), "--out", str(tmp_path / "o"), *QUICK])
+    one, two = (json.loads((f / "analysis.json").read_text()) for f in (folder, tmp_path / "o"))
+    assert one == two
+
+
+def test_an_old_report_stays_if_the_new_one_fails(folder: Path, tmp_path: Path, capsys) -> None:
+    before = {p.name: p.read_bytes() for p in folder.iterdir()}
+    (tmp_path / "bad.csv").write_text("source,target,score\nde,en,x\n")
+    assert main(["analyze", str(tmp_path / "bad.csv"), "--out", str(folder)]) == USAGE
+    assert {p.name: p.read_bytes() for p in folder.iterdir()} == before
+    mine = str(folder.parent / "mine.csv")
+    assert main(["analyze", mine, "--out", mine, *QUICK]) == USAGE
+    assert "is a file: give --out the name of a folder" in capsys.readouterr().err
+    assert FAILED != USAGE
+
+
+# ---------------------------------------------------------------- what is understood
+
+
+def test_a_matrix_says_the_same_as_a_tidy_table(table: pd.DataFrame) -> None:
+    mean = table.groupby(["source", "target"], as_index=False)["score"].mean()
+    wide = mean.pivot(index="source", columns="target", values="score") * 100
+    names = {"eng": "English", "deu": "de", "rus": "rus_Cyrl", "arb": "ar"}
+    wide = wide.rename(index=names, columns=names).rename_axis(columns=None)
+    one, two = (analyze.analyze(t, permutations=0, bootstrap=20).analyses[0]
+                for t in (mean, _through_csv(wide.reset_index())))  # fmt: skip
+    pd.testing.assert_frame_equal(one.league, two.league)
+    pd.testing.assert_frame_equal(one.coefficients, two.coefficients)
+    turned = _through_csv(wide.T.rename_axis("target").reset_index())
+    pd.testing.assert_frame_equal(turned, _through_csv(wide.reset_index()))
+
+
+def _through_csv(wide: pd.DataFrame) -> pd.DataFrame:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        wide.to_csv(f"{folder}/wide.csv", index=False)
+        with pytest.warns(scores.ScoresWarning, match="divided by 100"):
+            return scores.read(f"{folder}/wide.csv")
+
+
+def test_further_columns_are_properties_of_the_pair_or_not_used(table: pd.DataFrame) -> None:
+    rng = np.random.default_rng(0)
+    size = {c: float(rng.integers(1000, 90000)) for c in CODES}
+    rank = table.groupby("target")["score"].rank()
+    more = table.assign(
+        **{"Train size": table["source"].map(size), "pair_overlap": table["target"].map(size)},
+        **{"rank": rank, "seconds": rng.random(len(table)), "version": 2, "note": "a", "f1": rank},
+    )
+    said: list[str] = []
+    kept, used = analyze.extras(scores.check(more), said)
+    assert used == ["pair_train_size", "pair_overlap"] and set(used) < set(kept)
+    whys = {"rank": "differs between runs", "seconds": "differs between", "f1": "another score",
+            "version": "same everywhere", "note": "no numbers"}  # fmt: skip
+    for column, why in whys.items():
+        assert any(f"{column!r} not used" in s and why in s for s in said)
+    once = more[more["seed"] == 0]
+    said.clear()
+    assert "pair_rank" not in analyze.extras(scores.check(once), said)[1]
+    assert any("'rank' not used: it orders the sources" in s for s in said)
+
+
+def test_a_rank_column_does_not_make_the_ranking_right(table: pd.DataFrame) -> None:
+    """The leak that published tables invite: with and without it the same is predicted."""
+    once = table[table["seed"] == 0]
+    leaky = once.assign(rank=once.groupby("target")["score"].rank(ascending=False))
+    one, two = (analyze.analyze(t, permutations=0, bootstrap=20) for t in (once, leaky))
+    pd.testing.assert_frame_equal(one.analyses[0].league, two.analyses[0].league)
+    assert any("'rank' not used" in line for line in two.understood)
+
+
+def test_models_tasks_metrics_and_seeds_are_told_apart(table: pd.DataFrame) -> None:
+    both = pd.concat(
+        [
+            table.assign(task="a", model="m", metric="f1"),
+            table.assign(task="b", model="m", metric="f1", score=1 - table["score"]),
+            table.assign(task="b", model="m", metric="zz", score=0.5),
+            table.head(3).assign(task="b", model="tiny", metric="f1"),
+        ]
+    )
+    whole = analyze.analyze(both, permutations=0, bootstrap=20)
+    assert [(a.task, a.model, a.metric) for a in whole.analyses] == [
+        ("a", "m", "f1"),
+        ("b", "m", "f1"),
+    ]
+    assert "1 source language" in whole.unable["b, tiny"]
+    dropped = {d.what: d.n for d in whole.analyses[1].dropped}
+    assert dropped["rows of other metrics"] == len(table)
+    first = whole.analyses[0].coefficients.set_index("feature")["beta"]
+    second = whole.analyses[1].coefficients.set_index("feature")["beta"]
+    np.testing.assert_allclose(first, -second, atol=1e-9)
+    only = analyze.analyze(both, task="a", permutations=0, bootstrap=20)
+    assert [a.task for a in only.analyses] == ["a"]
+    pd.testing.assert_frame_equal(only.analyses[0].league, whole.analyses[0].league)
+    with pytest.raises(ValueError, match="unknown task 'c'"):
+        analyze.analyze(both, task="c")
+    text = json.dumps(analyze.as_json(whole), allow_nan=False)
+    assert json.loads(text)["not_analysed"].keys() == {"b, tiny"}
+
+
+def test_likeness_of_ones_own(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
+    rng = np.random.default_rng(0)
+    own = pd.DataFrame(itertools.combinations(CODES, 2), columns=["source", "target"])
+    own = own.assign(mine=rng.random(len(own)), script=rng.random(len(own)))  # one direction
+    one = analyze.analyze(table, own, permutations=0, bootstrap=20).analyses[0]
+    assert "mine" in set(one.coefficients["feature"]) and "nearest_mine" in set(
+        one.league["method"]
+    )
+    assert set(one.steps["step"].tail(1)) == {"+ your own"}
+    plain, _ = analyze.likeness(CODES, own)
+    merged = plain.set_index(["source", "target"])["script"]
+    row = own.iloc[5]
+    assert merged[row["source"], row["target"]] == merged[row["target"], row["source"]]
+    assert merged[row["source"], row["target"]] == row["script"]
+    only = analyze.analyze(table, own, measures=["mine"], permutations=0, bootstrap=20)
+    assert only.analyses[0].coefficients["feature"].tolist() == ["mine"]
+    with pytest.raises(ValueError, match="shares no pair"):
+        analyze.analyze(table, own.assign(source="fin", target="ekk"))
+    (tmp_path / "pairs.csv").write_text("source,target,mine\nde,xx9,1\n")
+    table.to_csv(tmp_path / "mine.csv", index=False)
+    words = ["analyze", str(tmp_path / "mine.csv"), "--out", str(tmp_path / "o")]
+    assert main([*words, "--pairs", str(tmp_path / "pairs.csv")]) == USAGE
+    assert "xx9" in capsys.readouterr().err
+
+
+def test_few_shot_rows_feed_the_laws_only(table: pd.DataFrame) -> None:
+    rows = [
+        {"source": "eng", "target": t, "n_target": n, "seed": 0, "score": 0.2 + 0.08 * np.log2(n)}
+        for t in CODES[1:8]
+        for n in (2, 4, 8, 16, 32)
+    ]
+    more = pd.concat([table.assign(n_target=0), pd.DataFrame(rows)])
+    one = analyze.analyze(more, permutations=0, bootstrap=20).analyses[0]
+    plain = analyze.analyze(table, permutations=0, bootstrap=20).analyses[0]
+    pd.testing.assert_frame_equal(one.league, plain.league)
+    assert set(one.laws["n_curves"]) == {7} and plain.laws.empty
+    assert any("few-shot growth" in c for c in one.claims["claim"])
+    assert {d.what.split()[0]: d.n for d in one.dropped}["few-shot"] == 35
+    assert "How does the score grow" in report.page(analyze.analyze(more, permutations=0))
+
+
+# ---------------------------------------------------------------- bad input
+
+
+def csv(table: pd.DataFrame) -> str:
+    return table.to_csv(index=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t.drop(columns="target"), "no column target"),
+        (lambda t: t.drop(columns="score"), "no column score"),
+        (lambda t: t.replace({"source": {"deu": "Germn"}}), "Did you mean 'German'"),
+        (lambda t: t.assign(seed=0), "measure the same cell with different scores"),
+        (lambda t: t.assign(score=t["score"].where(t.index > 0, 1.7)), "seem mixed"),
+        (lambda t: t.assign(score=t["score"].where(t.index > 0, -0.2)), "outside 0..1"),
+        (lambda t: t.assign(score=t["score"].astype(object).where(t.index > 0, "high")), "'high'"),
+        (lambda t: t[t["source"] == "eng"], "1 source language(s) with zero-shot scores (eng)"),
+        (lambda t: t[t["target"] == "eng"], "1 target language(s)"),
+        (lambda t: t.assign(score=0.5), "every score is 0.5"),
+        (lambda t: t.assign(score=""), "no usable row"),
+        (lambda t: t[t["source"].isin(CODES[:3]) & t["target"].isin(CODES[:3])], "3 languages"),
+        (lambda t: t.assign(source=t["target"]).drop_duplicates(["target", "seed"]), "0 source"),
+        (lambda t: t.head(0), "no table of scores"),
+    ],
+)
+def test_what_cannot_be_analysed_is_refused_in_one_line(
+    say, table: pd.DataFrame, tmp_path: Path, change, message: str
+) -> None:
+    code, out, err = say(csv(change(table)))
+    assert code == USAGE and not out
+    (line,) = [x for x in err.splitlines() if x.startswith("xlt: ")]
+    assert message in line and "Traceback" not in err
+    assert not (tmp_path / "out").exists()
+
+
+def test_options_are_checked(say, table: pd.DataFrame) -> None:
+    for words, message in (
+        (["--rows", "columns"], "unknown rows 'columns'"),
+        (["--task", "ner"], "unknown task 'ner'"),
+        (["--bootstrap", "3"], "--bootstrap 3: give 20 or more"),
+        (["--measures", "word_ordr"], "Did you mean 'word_order'"),
+    ):
+        code, _, err = say(csv(table), *words)
+        assert code == USAGE and message in err
+
+
+def test_treebanks_of_one_language_name_their_cure(say, table: pd.DataFrame) -> None:
+    twice = pd.concat([table, table[table["source"] == "deu"].assign(score=0.4)])
+    code, _, err = say(csv(twice))
+    assert code == USAGE and "'source_set' and 'target_set'" in err
+    sets = pd.concat(
+        [table.assign(source_set="a"),
+         table[table["source"] == "deu"].assign(score=0.4, source_set="b")]
+    )  # fmt: skip
+    assert say(csv(sets))[0] == 0
+
+
+def test_reductions_are_stated(say, table: pd.DataFrame, tmp_path: Path) -> None:
+    holes = table.assign(score=table["score"].astype(object))
+    holes.loc[[3, 7], "score"] = ["", "NaN"]
+    holes = pd.concat([holes, holes.iloc[[20]]])  # an exact repeat
+    odd = pd.DataFrame({"source": ["qqq"], "target": ["eng"], "score": [0.5], "seed": [0]})
+    home = pd.DataFrame({"source": CODES, "target": CODES, "score": 0.9, "seed": 0})
+    code, out, _ = say(csv(pd.concat([holes, odd, home])), "--drop-unknown")
+    assert code == 0
+    found = json.loads((tmp_path / "out" / "analysis.json").read_text("utf-8"))
+    assert {d["n"]: d["what"] for d in found["dropped"]}.keys() == {1, 2}
+    whats = " ".join(d["what"] for d in found["dropped"])
+    for word in ("rows without a score", "exact repeats", "source unknown (qqq)"):
+        assert word in whats
+        assert word in " ".join(out.split())
+    assert {d["n"] for d in found["analyses"][0]["dropped"]} == {12}
+    assert found["analyses"][0]["n_pairs"] == 132
+
+
+def test_a_constant_column_and_an_empty_one(say, table: pd.DataFrame) -> None:
+    code, out, _ = say(csv(table.assign(size=5, other="")))
+    said = " ".join(out.split())
+    assert code == 0
+    assert "column 'size' not used: it is the same everywhere" in said
+    assert "column 'other' not used: no numbers" in said
+
+
+def test_nine_tenths_missing(table: pd.DataFrame) -> None:
+    codes = [*CODES, "fra", "spa", "ita", "pol", "ces", "ukr", "fin", "ekk", "ben", "tam"]
+    few = made(codes).drop_duplicates(["source", "target"]).sample(frac=0.1, random_state=0)
+    one = analyze.analyze(few, permutations=49, bootstrap=20).analyses[0]
+    assert one.counts["measured"] == pytest.approx(0.12, abs=0.02)
+    assert any("of the matrix is measured" in w for w in one.warnings)
+    xlt = one.league.set_index(["protocol", "method"]).loc[("cold", "xlt")]
+    assert 0 <= xlt["loss_pct_low"] <= xlt["loss_pct"] <= 100
+    for part, why in one.unable.items():  # what is missing says so, and only that is missing
+        assert why and part in {"what explains transfer", "shares of measures", "growing models"}
+    page = report.page(analyze.analyze(few, permutations=0, bootstrap=20))
+    assert all(f"Not computed: {why[:20]}" in page for why in one.unable.values())
+
+
+def test_a_matrix_in_two_pieces_is_said(table: pd.DataFrame) -> None:
+    first, second = CODES[:6], CODES[6:]
+    apart = table[
+        (table["source"].isin(first) & table["target"].isin(first))
+        | (table["source"].isin(second) & table["target"].isin(second))
+    ]
+    one = analyze.analyze(apart, permutations=19, bootstrap=20).analyses[0]
+    assert any("2 groups of languages without common scores" in w for w in one.warnings)
+    assert np.isfinite(one.coefficients["beta"]).all()
+
+
+def test_too_many_pairs_are_thinned_evenly(table: pd.DataFrame) -> None:
+    kept, dropped = analyze.usable(scores.check(table), most=60)
+    n = len(kept[["source", "target"]].drop_duplicates())
+    assert 30 <= n <= 60
+    assert abs(kept["source"].nunique() - kept["target"].nunique()) <= 1
+    (what,) = [d for d in dropped if "thinned" in d.what]
+    assert what.n == len(table) - len(kept)
+    assert analyze.usable(scores.check(table))[1] == []
+
+
+@pytest.mark.slow
+def test_a_million_rows(say, tmp_path: Path) -> None:
+    """Many seeds of many pairs: read whole, analysed on a stated part."""
+    codes = [c for c in similarity.feature_languages(150) if c.isalpha()][:180]
+    grid = pd.MultiIndex.from_product([codes, codes, range(31)], names=["source", "target", "seed"])
+    million = grid.to_frame(index=False)
+    rng = np.random.default_rng(0)
+    level = dict(zip(codes, rng.normal(0.5, 0.1, len(codes)), strict=True))
+    noise = rng.normal(0, 0.05, len(million))
+    million["score"] = (million["target"].map(level) + noise).clip(0, 1).round(3)
+    assert len(million) > 1_000_000
+    code, out, _ = say(csv(million))
+    assert code == 0
+    (one,) = json.loads((tmp_path / "out" / "analysis.json").read_text("utf-8"))["analyses"]
+    assert one["n_pairs"] <= analyze.MOST
+    thinned = next(d for d in one["dropped"] if "thinned" in d["what"])
+    assert thinned["n"] + one["n_pairs"] * 31 + 180 * 31 == len(million)
+    assert "rows: more than 8000 pairs are thinned" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("n", range(3, 9))
+def test_small_and_odd_tables_end_in_words(n: int) -> None:
+    """No bare error of linear algebra, whatever the shape; what is given is finite."""
+    rng = np.random.default_rng(n)
+    for across, share in ((3, 1.0), (4, 0.8), (6, 0.6)):
+        small = made(CODES[: max(n, across)], seed=n).drop_duplicates(["source", "target"])
+        small = small[small["source"].isin(CODES[:n]) & small["target"].isin(CODES[-across:])]
+        small = small.sample(frac=share, random_state=rng.integers(99))
+        try:
+            done = analyze.analyze(small, permutations=9, bootstrap=20)
+        except ValueError as error:
+            assert "measure more" in str(error) or "no usable row" in str(error)
+            continue
+        one = done.analyses[0]
+        assert np.isfinite(one.coefficients.get("beta", pd.Series(dtype=float))).all()
+        schema = json.loads(SCHEMA.read_text("utf-8"))
+        jsonschema.validate(analyze.as_json(done), schema)
+        assert report.page(done).count("<h3>") > 5
