@@ -705,7 +705,7 @@ def known_names(table: pd.DataFrame) -> list[str]:
     score = points(
         table.assign(
             low=table["score"] - 1.96 * table["se_names"],
-            high=table["score"] + 1.96 * table["se_names"],
+            high=(table["score"] + 1.96 * table["se_names"]).clip(upper=1.0),
         ),
         "score",
     )

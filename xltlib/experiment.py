@@ -71,7 +71,7 @@ class FinetuneSpec(FinetuneRecipe):
 
     scratch_steps: int = 200
     scratch_lr: float = 2e-3
-    train_items: int = 3000
+    train_items: int = 1500
     validation_items: int = 200
     test_items: int = 240
 

@@ -458,6 +458,62 @@ def coefficients(table: pd.DataFrame, by: str = "task", p: str = "p_mrqap") -> C
 
 
 @_styled
+def forest(table: pd.DataFrame, rows: str = "matrix", columns: int = 4) -> Card:
+    """One panel a measure, one line a table: coefficients with clustered 95 % intervals.
+
+    `table` has ``feature, beta, low, high, p_mrqap`` and a column `rows`, in the order to be shown.
+    A filled mark means that the permutation test agrees (p at most 0.05).
+    """
+    features, names = list(dict.fromkeys(table["feature"])), list(dict.fromkeys(table[rows]))
+    lines = math.ceil(len(features) / columns)
+    height = 0.6 + lines * (0.55 + 0.19 * len(names))
+    figure, axes = _card(height, lines, columns, sharey=True)
+    for ax in axes.flat[len(features) :]:
+        ax.set_visible(False)
+    for ax, feature in zip(axes.flat, features, strict=False):
+        mine = table[table["feature"] == feature]
+        y = np.array([names.index(n) for n in mine[rows]], dtype=float)
+        ax.hlines(y, mine["low"], mine["high"], color=COLOURS["blue"], linewidth=1.6)
+        sure = mine["p_mrqap"].to_numpy(dtype=float) <= 0.05
+        for which, fill in ((sure, COLOURS["blue"]), (~sure, "white")):
+            ax.plot(mine["beta"].to_numpy()[which], y[which], "o", markersize=5,
+                    color=COLOURS["blue"], markerfacecolor=fill)  # fmt: skip
+        ax.axvline(0, color="#444444", linewidth=0.9)
+        ax.set_yticks(range(len(names)), names)
+        ax.set_ylim(len(names) - 0.5, -0.5)
+        ax.grid(axis="x")
+        ax.set_title(_word(feature))
+    figure.supxlabel("standardised coefficient over source and target effects", fontsize=10)
+    return figure
+
+
+@_styled
+def rules(league: pd.DataFrame, methods: Sequence[str], rows: str = "matrix") -> Card:
+    """What each rule of choosing a source loses on each table, per cent of the best source.
+
+    `league` has ``method, loss_pct, low, high`` and a column `rows`; the axis is logarithmic.
+    """
+    names = list(dict.fromkeys(league[rows]))
+    figure, axes = _card(1.1 + 0.3 * len(names))
+    ax = axes[0, 0]
+    for i, method in enumerate(methods):
+        mine = league[league["method"] == method]
+        y = np.array([names.index(n) for n in mine[rows]], dtype=float)
+        if i == 0:  # ours: with its interval
+            ax.hlines(y, mine["low"].clip(lower=0.05), mine["high"], color=_colour(i), linewidth=1.6)
+        ax.plot(mine["loss_pct"].clip(lower=0.05), y, MARKERS[i % len(MARKERS)], color=_colour(i),
+                markersize=6.5, markeredgecolor="white", label=_word(method))  # fmt: skip
+    ax.set_xscale("log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.set_yticks(range(len(names)), names)
+    ax.set_ylim(len(names) - 0.5, -0.5)
+    ax.grid(axis="x")
+    ax.set_xlabel("loss, % of the best source")
+    ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return figure
+
+
+@_styled
 def shares(table: pd.DataFrame, by: str | None = None) -> Card:
     """What each measure explains of the variance that languages leave (LMG share, 95 %)."""
     groups = list(dict.fromkeys(table[by])) if by else [""]

@@ -62,7 +62,7 @@ def answers(
     rows: Sequence[np.ndarray],
     *,
     max_target: int,
-    batch: int = 160,
+    batch: int = 256,
 ) -> list[str]:
     """Output text for each encoded input."""
     model.eval()

@@ -41,6 +41,6 @@ class FinetuneRecipe:
     steps: int = 200
     batch: int = 32
     lr: float = 2e-3
-    evaluations: int = 3
+    evaluations: int = 2
     freeze: Freeze = "embeddings"
     max_length: int = 128

@@ -1,0 +1,124 @@
+"""What every published matrix says: our figures on other people's scores, kept with the book.
+
+    python benchmarks/evidence.py --out book/published [--matrices ner-xlmr las]
+
+Reads each table from its public home (or under ``XLT_DATA``), has `xltlib.analyze` look at it with
+one and the same settings, and writes small tables: nothing of the data, only what was measured from
+it. One matrix is one file, so an interrupted run goes on where it stopped; ``--again`` starts over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from xltlib import fewshot
+from xltlib.analyze import analyze
+from xltlib.data import published
+from xltlib.experiment import versions
+from xltlib.scores import one_metric
+
+# one matrix of each publication, model and task; the others repeat them at another training size
+MATRICES = (
+    *("xnli-mt5", "xnli-xlmr", "ner-xlmr", "masakhaner-base", "pos-xlmr", "xpos-10000"),
+    *("nnrank-mbert", "rice-xlmr", "langrank-pos", "las", "langrank-dep", "parsing-16"),
+    *("langrank-el", "langrank-mt", "sentiment-16", "taxi1500"),
+)
+CURVES = ("udpos-xlmr", "wikiann-xlmr", "xnli-xlmr", "tydiqa-xlmr")
+PARTS = ("league", "coefficients", "shares", "steps", "claims")
+
+
+def of_matrix(name: str) -> dict[str, object]:
+    """Every figure of one matrix as plain lists, and how long they took."""
+    began = time.perf_counter()
+    found = analyze(published.load(name), unknown_codes="drop", progress=True)
+    one, publication = found.analyses[0], published.SCORES[name]
+    about = {
+        "matrix": name,
+        "task": one.task,
+        "model": one.model,
+        "metric": one.metric,
+        "citation": publication.citation,
+        "repository": publication.home[0],
+        "commit": publication.home[1],
+        **one.counts,
+        **one.level,
+        **one.whole,
+        "seconds": time.perf_counter() - began,
+    }
+    parts = {p: getattr(one, p).assign(matrix=name).to_dict("records") for p in PARTS}
+    return {"about": about, **parts, "unable": one.unable}
+
+
+def of_curves(name: str) -> dict[str, object]:
+    """The few-shot laws compared on one table of mixtures."""
+    began = time.perf_counter()
+    curves = fewshot.curves(one_metric(published.mixtures(name)))
+    table, predictions = fewshot.compare_laws(curves)
+    verdicts = fewshot.law_verdicts(predictions)
+    about = {"table": name, "curves": len(curves.groupby(["source", "target"])),
+             "seconds": time.perf_counter() - began}  # fmt: skip
+    return {
+        "about": about,
+        "laws": table.assign(table=name).to_dict("records"),
+        "law_claims": verdicts.assign(table=name).to_dict("records"),
+    }
+
+
+def keep(path: Path, content: object) -> None:
+    """Write JSON under a temporary name, then rename."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, default=float), encoding="utf-8")
+    temporary.replace(path)
+
+
+def gathered(files: list[Path], part: str) -> pd.DataFrame:
+    """One part of all files as a table."""
+    rows: list[dict[str, object]] = []
+    for path in files:
+        content = json.loads(path.read_text(encoding="utf-8"))[part]
+        rows += [content] if isinstance(content, dict) else content
+    return pd.DataFrame(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--out", type=Path, required=True, help="folder for the tables")
+    parser.add_argument("--work", type=Path, default=Path("build/published"), help="half-way files")
+    parser.add_argument("--matrices", nargs="*", default=MATRICES)
+    parser.add_argument("--curves", nargs="*", default=CURVES)
+    parser.add_argument("--again", action="store_true", help="forget what was done before")
+    chosen = parser.parse_args()
+    jobs = [(n, of_matrix, "m") for n in chosen.matrices]
+    jobs += [(n, of_curves, "c") for n in chosen.curves]
+    done: dict[str, list[Path]] = {"m": [], "c": []}
+    for name, work, kind in jobs:
+        path = chosen.work / f"{kind}-{name}.json"
+        if chosen.again or not path.is_file():
+            keep(path, work(name))
+            print(name, flush=True)
+        done[kind].append(path)
+    chosen.out.mkdir(parents=True, exist_ok=True)
+    tables = {"matrices": gathered(done["m"], "about"), "curves": gathered(done["c"], "about")}
+    tables |= {part: gathered(done["m"], part) for part in PARTS}
+    tables |= {part: gathered(done["c"], part) for part in ("laws", "law_claims")}
+    for name, table in tables.items():
+        table.drop(columns="seconds", errors="ignore").to_csv(
+            chosen.out / f"{name}.csv", index=False, float_format="%.5g", lineterminator="\n"
+        )
+    seconds = tables["matrices"]["seconds"].sum() + tables["curves"]["seconds"].sum()
+    keep(chosen.out / "run.json", {
+        "measured": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "seconds": round(seconds),
+        "versions": versions(),
+    })  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
