@@ -18,7 +18,8 @@ from typing import Any
 
 from xltlib.data.cards import Files, Hub, known_files
 from xltlib.data.files import Row, pick
-from xltlib.errors import unknown
+
+GITHUB = "https://raw.githubusercontent.com"
 
 
 def sha256(path: Path) -> str:
@@ -117,7 +118,7 @@ def _retrieve(url: str, digest: str | None, target: Path) -> Path:
 def _download(files: Files, key: str, relative: str) -> Path:
     from urllib.parse import quote
 
-    url = f"https://raw.githubusercontent.com/{files.home}/{quote(relative)}"
+    url = f"{GITHUB}/{files.home}/{quote(relative)}"
     known = known_files().get(key)
     path = _retrieve(url, known[0] if known else None, _cache(*key.split("/")))
     if known is None:
@@ -225,7 +226,7 @@ def _dataset(folder: Path, config: str, split: str, hub: Hub) -> Any:
 
     home = f"{hub.id} at {folder.name[:12]}"
     try:
-        found = load_dataset(str(folder), config)
+        return load_dataset(str(folder), config, split=split)
     except DatasetGenerationError as error:
         raise ValueError(
             f"{home}: a file of {config!r} is altered or cut short ({error.__cause__ or error}). "
@@ -233,11 +234,9 @@ def _dataset(folder: Path, config: str, split: str, hub: Hub) -> Any:
         ) from error
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(
-            f"{home} has no whole configuration {config!r} in script-free form: {error}"
+            f"{home} has no whole {split!r} of configuration {config!r} in script-free form: "
+            f"{error} Choose another language or split"
         ) from error
-    if split not in found:
-        raise unknown(f"split of {home} {config!r}", split, list(found), "")
-    return found[split]
 
 
 def _namer(features: Any, column: str, labels: tuple[str, ...]) -> Any:

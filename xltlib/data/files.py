@@ -154,7 +154,7 @@ def _conll(path: Path, layout: Layout) -> Iterator[Row]:
         cells = line.split(layout.separator)
         if len(cells) < max(most, 2):
             if line.startswith("#"):
-                continue  # a comment; a word `#` has a tag behind it
+                continue  # a comment of CoNLL-U; a word `#` has a tag behind it
             raise ValueError(
                 f"{path}, line {number} has {len(cells)} column(s), {max(most, 2)} are needed: "
                 f"mend {line!r}, or say which character separates columns"

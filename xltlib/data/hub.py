@@ -488,7 +488,7 @@ def own_files(task: str, content: Any, folder: Path = Path()) -> dict[str, dict[
     ours = {c.split(".")[0]: c for c in columns_of(task)} | {"id": "id", "title": "title"}
     found: dict[str, dict[str, OwnFile]] = {}
     for asked, splits in _mapping(content, "data").items():
-        where = f"data.{task}.{asked}"
+        where, mine = f"data.{task}.{asked}", found.setdefault(language(str(asked)).key, {})
         for split, spec in _mapping(splits, where).items():
             _checked(split, RANK, f"split in {where}")
             spec = dict(_mapping(spec, f"{where}.{split}"))
@@ -503,8 +503,7 @@ def own_files(task: str, content: Any, folder: Path = Path()) -> dict[str, dict[
                 spec.setdefault("columns", {"words": 0, "tags": -1})
             for column in spec.get("columns", {}):
                 _checked(column, list(ours), f"column in {where}.{split}")
-            own = found.setdefault(language(str(asked)).key, {})
-            own[str(split)] = OwnFile(path, Layout(**spec))
+            mine[str(split)] = OwnFile(path, Layout(**spec))
     return found
 
 
