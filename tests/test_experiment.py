@@ -78,7 +78,7 @@ def test_the_embedded_experiment_is_as_large_as_promised(folder) -> None:
 
 
 def test_available(folder) -> None:
-    assert available() == ["embedded", "quick", "small"]
+    assert available() == ["embedded", "mt5", "quick", "small"]
 
 
 def test_a_file_by_its_path_and_the_place_of_its_results(folder, monkeypatch) -> None:

@@ -60,6 +60,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--part", help="only this part (see --list)")
     run.add_argument("--list", action="store_true", help="show the parts and what is done")
+    run.add_argument(
+        "--dry-run", action="store_true", help="say what would be done and fetched, do nothing"
+    )
     run.add_argument("--jobs", type=int, default=None, help="parts at a time (default: one a core)")
     run.add_argument("--json", action="store_true", help="print machine-readable output")
     run.set_defaults(do=do_run)
@@ -120,10 +123,15 @@ def _which_scores(command: argparse.ArgumentParser) -> None:
 
 def do_run(chosen: argparse.Namespace) -> int:
     """All parts (or one, or their list) of an experiment."""
-    from xltlib.experiment import load
+    from xltlib import checkpoint
+    from xltlib.experiment import EXPERIMENTS, load
 
+    named = chosen.experiment.endswith((".yml", ".yaml"))
+    path = Path(chosen.experiment) if named else EXPERIMENTS / f"{chosen.experiment}.yml"
+    if checkpoint.is_open(path):
+        return _open(path, chosen)
     exp = load(chosen.experiment, chosen.overrides)
-    if chosen.list:
+    if chosen.list or chosen.dry_run:
         return _list_parts(exp, chosen.json)
     if chosen.part:
         from xltlib.runs import do_part
@@ -131,6 +139,24 @@ def do_run(chosen: argparse.Namespace) -> int:
         do_part(exp, chosen.part)
         return 0
     return _run_all(exp, chosen)
+
+
+def _open(path: Path, chosen: argparse.Namespace) -> int:
+    """An experiment with a public checkpoint."""
+    import dataclasses
+
+    from xltlib import checkpoint
+
+    if chosen.overrides or chosen.part or chosen.list:
+        raise ValueError(f"{path} names a checkpoint: --set, --part and --list are not for it")
+    made = checkpoint.plan(checkpoint.load(path))
+    if not chosen.dry_run:
+        raise ValueError(
+            f"runs with a checkpoint are not part of this version: see `xlt run {chosen.experiment}"
+            " --dry-run`, and tune and score in Python with xltlib.seq2seq"
+        )
+    print(json.dumps(dataclasses.asdict(made)) if chosen.json else made)
+    return 0
 
 
 def _list_parts(exp: Any, as_json: bool) -> int:

@@ -1,0 +1,513 @@
+"""Examples of the public tasks: `load(task, language, split)`, wherever the data lives.
+
+Looked up in this order: the user's own files, the tree under ``XLT_DATA``, the public home on the
+data set's card (`xltlib.data.cards`). Rows are checked (labels, columns, lengths), items that a
+later split also has are dropped from the earlier one, and the `Report` says what was read, what
+was dropped and why.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from xltlib.data import fetch
+from xltlib.data.cards import CARDS, VIEWS, Card, Files, Hub, Part, Split, View, columns_of
+from xltlib.data.files import Layout, Row, read
+from xltlib.errors import unknown
+from xltlib.languages import language, name
+from xltlib.tasks.base import Example
+
+Overlap = Literal["drop", "keep"]
+# An item of one of these is dropped from every split further right.
+RANK: tuple[Split, ...] = ("test", "validation", "train")
+LONGEST = 100_000  # characters of one field; the longest context of the public data has 21,000
+
+
+@dataclass(frozen=True, eq=False)
+class OwnFile:
+    """A user's file and its layout."""
+
+    path: Path
+    layout: Layout
+
+
+Own = Mapping[str, Mapping[str, OwnFile]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a load found.
+
+    Attributes
+    ----------
+    source, revision
+        Where the rows came from; the Hub's commit, or "" where a checksum stands for it.
+    rows
+        Rows of the raw split, before the split was cut and anything dropped.
+    read, kept
+        Examples of this split before and after dropping.
+    drops
+        Reason -> number of examples dropped for it.
+    notes
+        Remark -> number of kept examples that it is about.
+    against
+        The splits whose items were looked for in this one.
+    """
+
+    task: str
+    language: str
+    split: str
+    source: str
+    revision: str
+    licence: str
+    rows: int
+    read: int
+    kept: int
+    drops: Mapping[str, int]
+    notes: Mapping[str, int]
+    against: tuple[str, ...]
+
+    def __str__(self) -> str:
+        dropped = "".join(f", {n} dropped: {why}" for why, n in self.drops.items())
+        noted = "".join(f", {n} {what}" for what, n in self.notes.items())
+        return (
+            f"{self.task} {self.language} {self.split}: {self.kept} of {self.read} examples"
+            f"{dropped}{noted} ({self.source})"
+        )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Examples and the report of how they were got."""
+
+    examples: tuple[Example, ...]
+    report: Report
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where one raw split of one language is: the language's code there, and how to get it."""
+
+    code: str
+    place: Hub | Files | OwnFile
+    source: str
+
+
+# ---------------------------------------------------------------- finding
+
+
+def view_of(task: str) -> View:
+    """How a public task reads its data; an error that names the nearest ones otherwise."""
+    if task not in VIEWS:
+        raise unknown("public task", task, VIEWS, "use one of these")
+    return VIEWS[task]
+
+
+def card_of(task: str) -> Card:
+    """The card of a public task's data set."""
+    return CARDS[view_of(task).card]
+
+
+@lru_cache(maxsize=64)
+def _keys(codes: tuple[str, ...]) -> dict[str, str]:
+    """Our key -> the data set's code; where two are one language, the one spelt like the key."""
+    found: dict[str, str] = {}
+    for code in codes:
+        key = language(code).key
+        if key not in found or code.split("_")[0] == key:
+            found[key] = code
+    return found
+
+
+def code_in(place: Hub | Files, asked: str) -> str | None:
+    """The data set's code of a language given in any way, or None if it has not got it."""
+    if asked in place.codes:
+        return asked
+    return _keys(tuple(place.codes)).get(language(asked).key)
+
+
+def languages_of(task: str, *, local: bool = False) -> list[str]:
+    """Languages that a task's data set has (`local`: under ``XLT_DATA``), as our keys."""
+    card = card_of(task)
+    if not local:
+        return sorted(_keys(tuple(card.source.codes)))
+    found = set()
+    for files in _file_places(card):
+        for key, code in _keys(tuple(files.codes)).items():
+            if any(fetch.local_file(files, code, raw) for raw in files.paths):
+                found.add(key)
+    return sorted(found)
+
+
+def _file_places(card: Card) -> list[Files]:
+    return [p for p in (card.source, card.copy) if isinstance(p, Files)]
+
+
+def origin(card: Card, asked: str, raw: str) -> Origin:
+    """Where a raw split of a language is: the tree under ``XLT_DATA``, or the public home."""
+    for files in _file_places(card):
+        code = code_in(files, asked)
+        local = fetch.local_file(files, code, raw) if code else None
+        if code and local:
+            return Origin(code, files, str(local))
+    code = code_in(card.source, asked)
+    if code is None:
+        have = [f"{k} ({name(k.split('_')[0])})" for k in sorted(_keys(tuple(card.source.codes)))]
+        key = language(asked).key
+        cure = "choose one of these, or give your own files for it"
+        raise unknown(f"language of {card.name}", f"{key} ({name(asked)})", have, cure)
+    return Origin(code, card.source, card.source.url)
+
+
+def splits_of(task: str, asked: str, *, local: bool = False) -> list[Split]:
+    """The splits that a language has, in order (`local`: under ``XLT_DATA``)."""
+    card = card_of(task)
+    found: list[Split] = []
+    for split in reversed(RANK):
+        raw = card.splits[split].raw if split in card.splits else None
+        if raw and (not local or "://" not in origin(card, asked, raw).source):
+            found.append(split)
+    return found
+
+
+# ---------------------------------------------------------------- reading
+
+
+def _rows(task: str, where: Origin, raw: str, revision: str | None) -> tuple[list[Row], str]:
+    """Rows as the card names them, and the Hub's commit."""
+    place, card = where.place, card_of(task)
+    if isinstance(place, OwnFile):
+        needed = [c.split(".")[0] for c in columns_of(task)]
+        return read(place.path, place.layout, needed, optional=("id", "title")), ""
+    if isinstance(place, Hub):
+        return fetch.hub_rows(place, where.code, raw, card.columns, revision)
+    path = fetch.file_of(place, where.code, raw)
+    wanted = [*card.columns, *([place.where[0]] if place.where else [])]
+    rows = read(path, place.layout, wanted)
+    if place.where:
+        column, values = place.where
+        rows = [row for row in rows if row[column] == values[raw]]
+    return rows, ""
+
+
+@lru_cache(maxsize=16)
+def _read(
+    task: str, where: Origin, raw: str, revision: str | None, root: str | None
+) -> tuple[int, tuple[Row, ...], str]:
+    """(raw rows, examples' rows with an id and a group, commit); `root` is only for the cache."""
+    view = view_of(task)
+    rows, commit = _rows(task, where, raw, revision)
+    own = isinstance(where.place, OwnFile)
+    told = not isinstance(where.place, Files) or where.place.ids
+    made = []
+    for i, row in enumerate(rows):
+        row = {**row, "id": str((told and row.get("id")) or f"{raw}-{i}")}
+        for one in [row] if own else view.derive(row, where.code):
+            made.append({**one, "row": i + 1})
+    seen = Counter(row["id"] for row in made)
+    repeated = [i for i, n in seen.items() if n > 1]
+    if repeated:
+        raise ValueError(
+            f"{where.source}: the id {repeated[0]!r} stands for {seen[repeated[0]]} examples; "
+            "ids must differ, since they keep splits and languages apart"
+        )
+    return len(rows), tuple(made), commit
+
+
+def _cut(card: Card, rows: Sequence[Row], part: Part) -> list[Row]:
+    """The rows whose group falls into a share, the groups in an order that never changes."""
+    if (part.start, part.stop) == (0.0, 1.0):
+        return list(rows)
+    groups = {str(r.get("title") or r["context"]) for r in rows}
+    order = sorted(groups, key=lambda g: hashlib.sha256(f"{card.name}/{g}".encode()).digest())
+    kept = set(order[round(part.start * len(order)) : round(part.stop * len(order))])
+    return [r for r in rows if str(r.get("title") or r["context"]) in kept]
+
+
+def text_of(fields: Mapping[str, Any], view: View) -> str:
+    """The text of an example, up to case, white space and Unicode form: what makes it an item."""
+    parts = (fields[f] for f in view.fields)
+    joined = "\n".join(p if isinstance(p, str) else " ".join(p or ()) for p in parts)
+    return " ".join(unicodedata.normalize("NFKC", joined).casefold().split())
+
+
+# ---------------------------------------------------------------- checking
+
+
+def _example(row: Row, view: View, key: str, source: str) -> Example | str:
+    """An example, or the reason to drop it; an error for what must be mended."""
+    where = f"{source}, row {row['row']}"
+    fields = {f: row[f] for f in view.fields}
+    for field, value in fields.items():
+        text = value if isinstance(value, str) else "".join(value or ())
+        if len(text) > LONGEST:
+            raise ValueError(
+                f"{where}: {field} has {len(text)} characters, the most is {LONGEST}; split it "
+                "into shorter examples"
+            )
+        if not text.strip():
+            return f"empty {field}"
+    if view.kind == "choice":
+        fields["label"] = _legal(row["label"], view, where)
+    elif view.kind == "tags":
+        fields = _tagged(row, view, where)
+    else:
+        answers = _answers(row["answers"])
+        if not answers:
+            return "no answer"
+        fields["answers"] = tuple(a for a in answers if a in fields["context"])
+        if not fields["answers"]:
+            return "answer not in the context"
+    return Example(row["id"], key, fields)
+
+
+def _legal(label: Any, view: View, where: str) -> str:
+    if label not in view.labels:
+        raise unknown(f"label in {where}", label, view.labels, "mend the row")
+    return str(label)
+
+
+def _tagged(row: Row, view: View, where: str) -> dict[str, Any]:
+    words, tags = (
+        tuple(v.split() if isinstance(v, str) else v) for v in (row["words"], row["tags"])
+    )
+    if len(words) != len(tags):
+        raise ValueError(f"{where} has {len(words)} words and {len(tags)} tags: one a word")
+    for tag in set(tags):
+        mark, _, kind = str(tag).partition("-")
+        if view.spans and not (tag == "O" or (mark in ("B", "I") and kind in view.labels)):
+            allowed = ["O", *(f"{m}-{k}" for k in view.labels for m in "BI")]
+            raise unknown(f"tag in {where}", tag, allowed, "mend the row")
+        if not view.spans:
+            _legal(tag, view, where)
+    return {"words": words, "tags": tags}
+
+
+def _answers(given: Any) -> tuple[str, ...]:
+    """The right answers, each once: a text, a list, or the Hub's {"text": [...]}."""
+    texts = given["text"] if isinstance(given, Mapping) else given
+    texts = [texts] if isinstance(texts, str) else texts or []
+    return tuple(dict.fromkeys(t for t in texts if t.strip()))
+
+
+# ---------------------------------------------------------------- loading
+
+
+def load(
+    task: str,
+    asked: str,
+    split: Split,
+    *,
+    own: Own | None = None,
+    revision: str | None = None,
+    overlap: Overlap = "drop",
+) -> Loaded:
+    """Examples of a public task in one language.
+
+    Parameters
+    ----------
+    task : str
+        One of `xltlib.data.cards.VIEWS`.
+    asked : str
+        The language, in any code or by its English name; or the data set's own code.
+    split : {"train", "validation", "test", "all"}
+        ``all``: the whole of a data set whose one split is cut here (XQuAD; TyDi QA's training
+        set).
+    own : mapping, optional
+        Language key -> split -> the user's file (`own_files`); a language in it is read only
+        from there.
+    revision : str, optional
+        Another commit of the Hub than the pinned one.
+    overlap : {"drop", "keep"}
+        What to do with a text that a later split has too: test goes before validation goes
+        before train.
+
+    Returns
+    -------
+    Loaded
+        Examples in the data set's order. Fields: the text fields and ``label``; ``words`` and
+        ``tags``; or ``question``, ``context`` and ``answers``.
+
+    Raises
+    ------
+    ValueError
+        Unknown task, language, split or revision; a file that is missing, altered or has not the
+        columns; a row with a wrong label; nothing left. The message names the value and the cure.
+    """
+    view, card = view_of(task), card_of(task)
+    _checked(overlap, get_args(Overlap), "overlap")
+    where, part = _where(task, asked, split, own)
+    key = language(asked).key
+    rows, made, commit = _read(task, where, part.raw, revision, os.environ.get("XLT_DATA"))
+    cut = _cut(card, made, part)
+    found = [_example(row, view, key, where.source) for row in cut]
+    drops = Counter(reason for reason in found if isinstance(reason, str))
+    kept = [e for e in found if isinstance(e, Example)]
+    against: tuple[str, ...] = ()
+    if overlap == "drop":
+        against, kept, also = _without_later(task, asked, split, own, revision, where, kept)
+        drops += also
+    if not kept:
+        reasons = ", ".join(f"{n} {why}" for why, n in drops.items()) or "no rows at all"
+        raise ValueError(
+            f"{task} {key} {split} is empty: {rows} rows in {where.source}, {reasons}. "
+            "Choose another split or language, or other files"
+        )
+    return Loaded(
+        tuple(kept),
+        Report(
+            task, key, split, where.source, commit, card.licence if own is None else "your own",
+            rows, len(found), len(kept), dict(drops), _notes(kept, view), against,
+        ),
+    )  # fmt: skip
+
+
+def _checked(value: str, allowed: Sequence[str], what: str) -> None:
+    if value not in allowed:
+        raise unknown(what, value, allowed, "use one of these")
+
+
+def _where(task: str, asked: str, split: Split, own: Own | None) -> tuple[Origin, Part]:
+    """Where a split is, and which share of it."""
+    card, key = card_of(task), language(asked).key
+    if own and key in own:
+        _checked(split, list(own[key]), f"split of your files for {task} {key}")
+        file = own[key][split]
+        return Origin(key, file, str(file.path)), Part(split)
+    _checked(split, list(card.splits), f"split of {card.name}")
+    part = card.splits[split]
+    return origin(card, asked, part.raw), part
+
+
+def _without_later(
+    task: str,
+    asked: str,
+    split: Split,
+    own: Own | None,
+    revision: str | None,
+    where: Origin,
+    kept: Sequence[Example],
+) -> tuple[tuple[str, ...], list[Example], Counter[str]]:
+    """The examples whose text no later split has; only splits of the same place are looked at."""
+    view, against, drops = view_of(task), [], Counter[str]()
+    left = list(kept)
+    for later in RANK[: RANK.index(split)] if split in RANK else ():
+        try:
+            other, part = _where(task, asked, later, own)
+        except ValueError:  # this data set, or this user, has no such split
+            continue
+        if _kind(other) != _kind(where):
+            continue
+        _, made, _ = _read(task, other, part.raw, revision, os.environ.get("XLT_DATA"))
+        theirs = {text_of(row, view) for row in _cut(card_of(task), made, part)}
+        fresh = [e for e in left if text_of(e.fields, view) not in theirs]
+        against.append(later)
+        if len(fresh) < len(left):
+            drops[f"text also in {later}"] = len(left) - len(fresh)
+        left = fresh
+    return tuple(against), left, drops
+
+
+def _kind(where: Origin) -> tuple[str, bool]:
+    """Own, Hub, or files, and whether they are on this machine already."""
+    return type(where.place).__name__, "://" in where.source
+
+
+def _notes(kept: Sequence[Example], view: View) -> dict[str, int]:
+    from xltlib.tasks.text import MAX_WORDS
+
+    long = sum(view.numbered and len(e.fields["words"]) > MAX_WORDS for e in kept)
+    return {f"longer than {MAX_WORDS} words": long} if long else {}
+
+
+# ---------------------------------------------------------------- choosing
+
+
+def examples(
+    task: str,
+    languages: Sequence[str],
+    code: str,
+    split: Split,
+    n: int,
+    seed: int = 0,
+    *,
+    own: Own | None = None,
+) -> list[Example]:
+    """`n` examples of a language (all, if there are fewer): a task's `source`.
+
+    Of parallel data the same ids are taken in every one of `languages` that the data set has, and
+    only ids that all of them have. Training examples come in an order that the seed determines, so
+    the first 16 are among the first 64; validation and test examples do not depend on the seed.
+    """
+    loaded = load(task, code, split, own=own)
+    by_id = {e.id: e for e in loaded.examples}
+    ids = set(by_id)
+    if card_of(task).parallel and own is None:
+        for other in languages:
+            ids &= _ids(task, other, split, os.environ.get("XLT_DATA"))
+    order = seed if split == "train" else 0
+
+    def rank(i: str) -> bytes:
+        return hashlib.sha256(f"{view_of(task).card}/{order}/{i}".encode()).digest()
+
+    return [by_id[i] for i in sorted(ids, key=rank)[:n]]
+
+
+@lru_cache(maxsize=1024)
+def _ids(task: str, code: str, split: Split, root: str | None) -> frozenset[str]:
+    """Ids of a load; `root` is only for the cache."""
+    return frozenset(e.id for e in load(task, code, split).examples)
+
+
+def own_files(task: str, content: Any, folder: Path = Path()) -> dict[str, dict[str, OwnFile]]:
+    """A user's files as an experiment file names them, checked.
+
+    Parameters
+    ----------
+    task : str
+    content : mapping
+        Language -> split -> ``{path, format, columns, header, separator}``; see `Layout`.
+    folder : Path
+        What relative paths start from.
+
+    Examples
+    --------
+    >>> found = own_files("sib200", {"deu": {"train": {"path": "a.csv", "format": "csv",
+    ...     "columns": {"label": "Thema"}}}})
+    >>> found["deu"]["train"].layout.columns
+    {'label': 'Thema'}
+    """
+    ours = {c.split(".")[0]: c for c in columns_of(task)} | {"id": "id", "title": "title"}
+    found: dict[str, dict[str, OwnFile]] = {}
+    for asked, splits in _mapping(content, "data").items():
+        where, mine = f"data.{task}.{asked}", found.setdefault(language(str(asked)).key, {})
+        for split, spec in _mapping(splits, where).items():
+            _checked(split, RANK, f"split in {where}")
+            spec = dict(_mapping(spec, f"{where}.{split}"))
+            for key in spec:
+                allowed = ["path", "format", "columns", "header", "separator"]
+                _checked(key, allowed, f"key in {where}.{split}")
+            if "path" not in spec:
+                raise ValueError(f"{where}.{split} has no path: add `path: …`")
+            path = folder / str(spec.pop("path"))
+            spec.setdefault("format", path.suffix.removeprefix("."))
+            if spec["format"] == "conll":
+                spec.setdefault("columns", {"words": 0, "tags": -1})
+            for column in spec.get("columns", {}):
+                _checked(column, list(ours), f"column in {where}.{split}")
+            mine[str(split)] = OwnFile(path, Layout(**spec))
+    return found
+
+
+def _mapping(content: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{where}: expected `key: value` lines, got {content!r}")
+    return content
