@@ -500,7 +500,8 @@ def rules(league: pd.DataFrame, methods: Sequence[str], rows: str = "matrix") ->
         mine = league[league["method"] == method]
         y = np.array([names.index(n) for n in mine[rows]], dtype=float)
         if i == 0:  # ours: with its interval
-            ax.hlines(y, mine["low"].clip(lower=0.05), mine["high"], color=_colour(i), linewidth=1.6)
+            low = mine["low"].clip(lower=0.05)
+            ax.hlines(y, low, mine["high"], color=_colour(i), linewidth=1.6)
         ax.plot(mine["loss_pct"].clip(lower=0.05), y, MARKERS[i % len(MARKERS)], color=_colour(i),
                 markersize=6.5, markeredgecolor="white", label=_word(method))  # fmt: skip
     ax.set_xscale("log")
