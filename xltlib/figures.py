@@ -458,10 +458,16 @@ def coefficients(table: pd.DataFrame, by: str = "task", p: str = "p_mrqap") -> C
 
 
 @_styled
-def forest(table: pd.DataFrame, rows: str = "matrix", columns: int = 4) -> Card:
+def forest(
+    table: pd.DataFrame,
+    rows: str = "matrix",
+    columns: int = 4,
+    label: str = "standardised coefficient",
+) -> Card:
     """One panel a measure, one line a table: coefficients with clustered 95 % intervals.
 
-    `table` has ``feature, beta, low, high, p_mrqap`` and a column `rows`, in the order to be shown.
+    `table` has ``feature, beta, low, high, p_mrqap`` and a column `rows`, in the order to be shown;
+    `label` says what the axis is.
     A filled mark means that the permutation test agrees (p at most 0.05).
     """
     features, names = list(dict.fromkeys(table["feature"])), list(dict.fromkeys(table[rows]))
@@ -483,7 +489,7 @@ def forest(table: pd.DataFrame, rows: str = "matrix", columns: int = 4) -> Card:
         ax.set_ylim(len(names) - 0.5, -0.5)
         ax.grid(axis="x")
         ax.set_title(_word(feature))
-    figure.supxlabel("standardised coefficient over source and target effects", fontsize=10)
+    figure.supxlabel(label, fontsize=10)
     return figure
 
 

@@ -1,7 +1,7 @@
 """What the public data are like: sizes, repeated texts, label balance, licence.
 
 `audit` gives one row a task, language and split; `summary` one row a task and split, for a page.
-``results/public_data.csv`` is the audit of the development copy (eleven tasks, every language that
+``book/published/public_data.csv`` is the audit of the development copy (eleven tasks, every language that
 it has): a page can show it where the data are not at hand.
 """
 

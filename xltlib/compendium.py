@@ -1,0 +1,148 @@
+"""What many tables of scores say together: the results kept by `benchmarks/evidence.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from xltlib.errors import unknown
+
+VERDICTS = ("holds", "cannot tell", "does not hold")
+STRUCTURE = "+ phonology"  # the step of `regression.nested` at which all of structure is in
+KEPT = {
+    "matrices": ("matrix", "task", "model", "n_pairs", "r2_loto"),
+    "coefficients": ("matrix", "feature", "beta", "low", "high", "p_mrqap"),
+    "steps": ("matrix", "step", "difference", "cv_gain"),
+    "claims": ("matrix", "claim", "estimate", "low", "high", "verdict"),
+    "league": ("matrix", "protocol", "method", "loss_pct", "ndcg3"),
+    "laws": ("table", "law"),
+    "law_claims": ("table", "claim", "estimate", "low", "high", "verdict"),
+}
+
+
+@dataclass(frozen=True)
+class Compendium:
+    """Tables of results over many matrices; every one has a column ``matrix`` (or ``table``)."""
+
+    matrices: pd.DataFrame
+    coefficients: pd.DataFrame
+    steps: pd.DataFrame
+    claims: pd.DataFrame
+    league: pd.DataFrame
+    laws: pd.DataFrame
+    law_claims: pd.DataFrame
+
+    def only(self, tasks: Sequence[str]) -> Compendium:
+        """The matrices of some tasks (all where none is named); the few-shot tables stay."""
+        known = sorted(self.matrices["task"].unique())
+        for task in tasks:
+            if task not in known:
+                raise unknown("task of the published matrices", task, known, "use one of these")
+        names = self.matrices.loc[self.matrices["task"].isin(tasks or known), "matrix"]
+        parts = {
+            name: table[table["matrix"].isin(names)] if "matrix" in table else table
+            for name, table in vars(self).items()
+        }
+        return Compendium(**parts)
+
+
+def read(folder: str | Path) -> Compendium:
+    """The kept results of a folder.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        A table that is missing or has not the columns it should, with the command that makes it.
+    """
+    cure = f"make it with `python benchmarks/evidence.py --out {folder}`"
+    tables = {}
+    for name, columns in KEPT.items():
+        path = Path(folder) / f"{name}.csv"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is not there: {cure}")
+        tables[name] = pd.read_csv(path)
+        missing = [c for c in columns if c not in tables[name]]
+        if missing:
+            raise ValueError(f"{path} has no column {', '.join(missing)}: {cure}")
+    return Compendium(**tables)
+
+
+def structure_gains(steps: pd.DataFrame) -> pd.DataFrame:
+    """What syntax, morphology and phonology add to lexical likeness, in the form of `forest`.
+
+    ``feature`` is *fit gained* (partial R2 over language effects, pairs seen) or *prediction
+    gained* (error removed on languages never seen).
+    """
+    rows = steps[steps["step"] == STRUCTURE]
+    fit = pd.DataFrame(
+        {
+            "matrix": rows["matrix"],
+            "feature": "fit gained",
+            "beta": rows["difference"],
+            "low": rows["diff_low"],
+            "high": rows["diff_high"],
+            "p_mrqap": rows["p_added"],
+        }
+    )
+    ends = {"cv_gain": "beta", "cv_gain_low": "low", "cv_gain_high": "high"}
+    sure = (rows["cv_gain_low"] > 0) | (rows["cv_gain_high"] < 0)
+    unseen = rows[["matrix", *ends]].rename(columns=ends)
+    unseen = unseen.assign(feature="prediction gained", p_mrqap=(~sure).astype(float))
+    return pd.concat([fit, unseen], ignore_index=True)
+
+
+def tally(claims: pd.DataFrame, by: str = "matrix") -> pd.DataFrame:
+    """How often each claim holds, in the order of `claims`: counts, and where it holds or fails."""
+    rows = []
+    for claim, group in claims.groupby("claim", sort=False):
+        counts = [int((group["verdict"] == v).sum()) for v in VERDICTS]
+        where = {v: ", ".join(group.loc[group["verdict"] == v, by]) for v in VERDICTS}
+        rows.append((claim, *counts, where["holds"], where["does not hold"]))
+    return pd.DataFrame(rows, columns=["claim", *VERDICTS, "holds for", "fails for"])
+
+
+def leads(league: pd.DataFrame, methods: Sequence[str], protocol: str = "cold") -> pd.DataFrame:
+    """Mean loss and NDCG@3 of each method over the matrices, and on how many it is the best."""
+    own = league[(league["protocol"] == protocol) & league["method"].isin(methods)]
+    loss = own.pivot(index="matrix", columns="method", values="loss_pct")
+    best = loss.idxmin(axis=1).value_counts()
+    means = own.groupby("method")[["loss_pct", "ndcg3"]].mean()
+    means["best on"] = best.reindex(means.index).fillna(0).astype(int)
+    return means.reset_index().sort_values("loss_pct", ignore_index=True)
+
+
+def answers(found: Compendium) -> list[str]:
+    """Sentences that sum up: what holds, how often, and by how much our choice beats others."""
+    said = []
+    counted = tally(found.claims).set_index("claim")
+    total = len(found.matrices)
+    for claim in (
+        "likeness predicts transfer to a new language",
+        "structure adds to lexical likeness (fit)",
+        "structure adds to lexical likeness (prediction)",
+    ):
+        if claim in counted.index:
+            row = counted.loc[claim]
+            said.append(
+                f"*{claim}*: holds on {row['holds']} of {total} matrices, cannot be told on "
+                f"{row['cannot tell']}, does not hold on {row['does not hold']}"
+            )
+    sure = found.coefficients[
+        (found.coefficients["low"] > 0) & (found.coefficients["p_mrqap"] <= 0.05)
+    ]
+    most = sure["feature"].value_counts()
+    listed = ", ".join(f"{f.replace('_', ' ')} ({n})" for f, n in most.items())
+    said.append(
+        f"beside all other measures a higher likeness clearly goes with more transfer: {listed}"
+    )
+    table = leads(found.league, ("xlt", "best_mean", "english", "rank_fusion"))
+    loss = table.set_index("method")["loss_pct"]
+    said.append(
+        f"for a language never measured, the source `xlt` chooses loses {loss['xlt']:.1f} % "
+        f"of the best source's score on average, one best-average source "
+        f"{loss['best_mean']:.1f} %, English {loss['english']:.1f} %"
+    )
+    return said
