@@ -130,13 +130,13 @@ def test_kernel_agrees_with_the_formula(one: matrix.Matrix) -> None:
     i, j = 3, 77
     k = cells.kinship
     s, t = cells.source_language, cells.target_language
-    x = cells.features / np.sqrt(cells.features.shape[1])
+    x, apart = cells.features, cells.features[i] - cells.features[j]
     like_s, like_t = k[s[i], s[j]], k[t[i], t[j]]
     expected = p.source * (s[i] == s[j]) + p.source_like * like_s
     expected += (p.source_by_target * (s[i] == s[j]) + p.pair * like_s) * like_t
     expected += p.pair * k[s[i], t[j]] * k[t[i], s[j]] + p.level * (t[i] == t[j])
-    expected += p.linear * x[i] @ x[j]
-    expected += p.smooth * np.exp(-((x[i] - x[j]) ** 2).sum() / (2 * p.smooth_reach**2))
+    expected += x[i] @ np.diag(cells.slope[:, 1] ** 2) @ x[j]
+    expected += p.smooth * np.exp(-(apart**2).mean() / (2 * p.smooth_reach**2))
     assert gp.kernel(cells)[i, j] == pytest.approx(expected)
 
 

@@ -74,12 +74,14 @@ class Matrix:
     def cells(self) -> gp.Cells:
         """The cells as `gp` sees them, features centred within target; kept."""
         if "cells" not in self._cache:
-            likeness = [self.likeness(m) for m in self.measures]
+            likeness = {m: self.likeness(m) for m in self.measures}
+            varied = [m for m, x in likeness.items() if features_of([x], self.target).size]
             self._cache["cells"] = gp.Cells(
                 *(self.source, self.target, *self.ends()),
-                features=features_of(likeness, self.target),
+                features=features_of([likeness[m] for m in varied], self.target),
                 data=features_of(list(self.data.T), self.target),
                 kinship=gp.kinship(self.measures),
+                slope=gp.slopes(varied),
             )
         return self._cache["cells"]
 
