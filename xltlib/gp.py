@@ -266,3 +266,46 @@ def predict_level(
     mean = centre + gain.T @ (level[seen] - centre)
     variance = np.diag(prior)[asked] - (gain * prior[np.ix_(seen, asked)]).sum(0) + noise
     return mean, unit**2 * variance
+
+
+NOISE = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+
+
+def mixture_kernel(amount: Array, own: Array, near: Array) -> Array:
+    """Prior covariance of one target's scores under c mixtures of training languages, (c, c).
+
+    A free level; the target's own examples, smooth in their number with a step between none and
+    any; the other languages' examples by likeness, along a line and smooth, and most of it only
+    where there are none of its own.
+
+    Parameters
+    ----------
+    amount : (c, L) log10(1 + examples) of the training languages.
+    own : (c,) the same of the target itself.
+    near : (L,) weights of the others, which sum to 1.
+    """
+    zero, x = own == 0, amount - amount.mean(axis=0)
+    step, none = zero[:, None] == zero, np.outer(zero, zero)
+    inner = (x * near) @ x.T
+    apart = np.diag(inner)[:, None] + np.diag(inner) - 2 * inner
+    centred = own - own.mean()
+    mine = _radial((own[:, None] - own) ** 2, 1.0) + 0.3 * np.outer(centred, centred) + step
+    others = (0.03 + 0.3 * none) * inner + (0.1 + none) * _radial(apart, 1.0)
+    return 10.0 + mine + others
+
+
+def fill(covariance: Array, value: Array) -> Array:
+    """Mean of all cells given those known (not NaN), with the noise of `NOISE` of most evidence."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    seen = np.flatnonzero(~np.isnan(value))
+    centre, unit = value[seen].mean(), value[seen].std() or 1.0
+    z, best, weight = (value[seen] - centre) / unit, -np.inf, np.zeros(len(seen))
+    for noise in NOISE:
+        factor = cho_factor(covariance[np.ix_(seen, seen)] + noise * np.eye(len(seen)))
+        solved = cho_solve(factor, z)
+        log_det = 2 * np.log(np.diag(factor[0])).sum()
+        evidence = -0.5 * (len(z) * np.log(z @ solved / len(z)) + log_det)
+        if evidence > best:
+            best, weight = evidence, solved
+    return np.asarray(centre + unit * covariance[:, seen] @ weight)

@@ -142,7 +142,7 @@ def _matrix(rows: pd.DataFrame, pairs: pd.DataFrame, wanted: str | None, most: i
         source=pd.Index(sources).get_indexer(cells["_s"]),
         target=pd.Index(targets).get_indexer(cells["_t"]),
         score=cells["score"].to_numpy(float),
-        measures=_measures(pairs, languages),
+        measures=measures_of(pairs, languages),
         data=_logged(cells[data_names]),
         data_names=data_names,
     )
@@ -163,7 +163,7 @@ def _reduced(
     targets = sorted(cells["target"].unique())
     keep = max(2, int(most / (len(cells) / len(targets))))
     if wanted is not None:
-        measures = _measures(pairs, [wanted, *(t for t in targets if t != wanted)])
+        measures = measures_of(pairs, [wanted, *(t for t in targets if t != wanted)])
         order = np.argsort(-gp.kinship(measures)[0], kind="stable")
         targets = [[wanted, *(t for t in targets if t != wanted)][i] for i in order[:keep]]
     elif keep < len(targets):
@@ -192,7 +192,7 @@ def _asked(cells: pd.DataFrame, wanted: str) -> pd.DataFrame:
     return new.assign(_t=wanted, target=wanted, score=np.nan)
 
 
-def _measures(pairs: pd.DataFrame, languages: Sequence[str]) -> dict[str, Array]:
+def measures_of(pairs: pd.DataFrame, languages: Sequence[str]) -> dict[str, Array]:
     """(L, L) array per measure of the pairs table, symmetric, own value on the diagonal."""
     at = pd.Index(languages)
     lost = sorted(set(languages) - set(pairs["source"]) - set(pairs["target"]))
