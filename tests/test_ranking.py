@@ -130,14 +130,26 @@ def test_kernel_agrees_with_the_formula(one: matrix.Matrix) -> None:
     i, j = 3, 77
     k = cells.kinship
     s, t = cells.source_language, cells.target_language
-    x = cells.features / np.sqrt(cells.features.shape[1])
+    x, apart = cells.features, cells.features[i] - cells.features[j]
     like_s, like_t = k[s[i], s[j]], k[t[i], t[j]]
     expected = p.source * (s[i] == s[j]) + p.source_like * like_s
     expected += (p.source_by_target * (s[i] == s[j]) + p.pair * like_s) * like_t
     expected += p.pair * k[s[i], t[j]] * k[t[i], s[j]] + p.level * (t[i] == t[j])
-    expected += p.linear * x[i] @ x[j]
-    expected += p.smooth * np.exp(-((x[i] - x[j]) ** 2).sum() / (2 * p.smooth_reach**2))
+    expected += x[i] @ np.diag(cells.slope[:, 1] ** 2) @ x[j]
+    expected += p.smooth * np.exp(-(apart**2).mean() / (2 * p.smooth_reach**2))
     assert gp.kernel(cells)[i, j] == pytest.approx(expected)
+
+
+def test_an_unknown_measure_has_a_slope_and_a_constant_one_none(one: matrix.Matrix) -> None:
+    from dataclasses import replace
+
+    likeness = one.measures["script"]
+    more = one.measures | {"mine": likeness, "same": np.ones_like(likeness)}
+    cells = replace(one, measures=more, _cache={}).cells()
+    assert len(cells.slope) == cells.features.shape[1] == one.cells().features.shape[1] + 1
+    assert tuple(cells.slope[-1]) == gp.OTHER_SLOPE
+    np.testing.assert_allclose(cells.expected(), cells.features @ cells.slope[:, 0])
+    assert gp.slopes([]).shape == (0, 2)
 
 
 def test_kinship_needs_no_value_to_be_known() -> None:
@@ -326,6 +338,50 @@ def test_the_level_process_is_exact_where_it_must_be() -> None:
     apart[3, :3] = apart[:3, 3] = np.inf
     mean, wider = gp.predict_level(apart, features, level, np.array([3]), noise=1e-9)
     assert mean[0] == pytest.approx(0.5, abs=0.02) and wider[0] > variance[0]
+
+
+# --- models trained on several languages
+
+
+def mixed(count: int, seed: int) -> pd.DataFrame:
+    """Configurations of four training languages whose examples are worth known amounts."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for config in range(count):
+        size = {c: int(rng.choice([0, 100, 1000, 10_000])) for c in ("eng", "deu", "rus", "hin")}
+        for target in ("eng", "deu", "rus", "hin", "urd", "mar"):
+            own, near = np.log10(1 + size.get(target, 0)), np.log10(1 + size["hin"])
+            score = 0.5 + 0.08 * own + 0.05 * near * (target in ("urd", "mar"))
+            row = {"config": config, "target": target, "n_target": size.get(target, 0)}
+            rows.append(row | {"score": score} | {f"train_{c}": n for c, n in size.items()})
+    return pd.DataFrame(rows)
+
+
+def test_mixtures_learn_what_examples_are_worth(pairs: pd.DataFrame) -> None:
+    train, asked = mixed(60, 0), mixed(20, 1)
+    got = levels.mixtures(train, asked, pairs)
+    miss = (asked["score"] - got).abs()
+    flat = asked["score"] - asked["target"].map(train.groupby("target")["score"].mean())
+    assert miss.mean() < 0.15 * flat.abs().mean() and miss.max() < 0.05
+    blind = levels.mixtures(train, asked.assign(score=np.nan), pairs)
+    np.testing.assert_array_equal(got, blind)
+
+
+def test_mixtures_expect_of_a_new_target_what_its_relatives_get(pairs: pd.DataFrame) -> None:
+    train, asked = mixed(60, 0), mixed(20, 1)
+    got = levels.mixtures(train[train["target"] != "mar"], asked, pairs)[asked["target"] == "mar"]
+    truth = asked.loc[asked["target"] == "mar", "score"]
+    others = train[(train["target"] != "mar") & (train["n_target"] == 0)]["score"].mean()
+    assert np.abs(truth - got).mean() < (truth - others).abs().mean()
+    assert np.corrcoef(truth, got)[0, 1] > 0.5  # with Hindi's examples it grows
+
+
+def test_fill_is_exact_without_noise() -> None:
+    x = np.linspace(0, 3, 25)
+    covariance = np.exp(-((x[:, None] - x) ** 2) / 2) + 10
+    value = np.sin(x)
+    value[[3, 11]] = np.nan
+    np.testing.assert_allclose(gp.fill(covariance, value), np.sin(x), atol=0.02)
 
 
 def test_best_set_by_exhaustion(scores: pd.DataFrame) -> None:

@@ -272,6 +272,15 @@ def test_script() -> None:
     assert one(pairs(["sr-Latn", "hr"]), "srp", "hrv")["script"] == 1
 
 
+def test_spacing() -> None:
+    found = pairs(["eng", "rus", "jpn", "tha", "kor", "isv"], measures=["spacing"])
+    assert one(found, "eng", "rus")["spacing"] == 1 and one(found, "tha", "jpn")["spacing"] == 1
+    assert one(found, "eng", "tha")["spacing"] == 0 and one(found, "jpn", "kor")["spacing"] == 0
+    assert one(found, "eng", "isv").isna()["spacing"] == (language("isv").script is None)
+    latin = pairs(["jpn_Latn", "eng"], measures=["spacing"])
+    assert latin["spacing"].tolist() == [1, 1]
+
+
 def test_data_size() -> None:
     found = pairs(["eng", "deu", "hrv"], measures=["data_size"])
     assert one(found, "eng", "deu")["data_size"] == pytest.approx(math.log10(347e9))  # mC4, Table 6

@@ -22,6 +22,7 @@ from xltlib.matrix import (
     Protocol,
     folds,
     matrices,
+    measures_of,
     standardised,
     target_mean,
 )
@@ -95,7 +96,8 @@ def posterior(
     asked_targets = np.unique(target)
     height, doubt = gp.predict_level(
         gp.dissimilarity(matrix.measures)[np.ix_(matrix.target_language, matrix.target_language)],
-        _difficulty(matrix), level, asked_targets,
+        _difficulty(matrix.measures, np.unique(matrix.source_language), matrix.target_language),
+        level, asked_targets,
     )  # fmt: skip
     same = target[:, None] == target
     centre = np.eye(len(target)) - same / same.sum(1)
@@ -120,15 +122,14 @@ def _two_way(matrix: Matrix, score: Array) -> tuple[Array, Array]:
     return np.where(in_column > 0, level, np.nan), quality
 
 
-def _difficulty(matrix: Matrix) -> Array:
+def _difficulty(measures: dict[str, Array], s: Index, t: Index) -> Array:
     """(T, k) what makes a target easy: own text, kin and script among the sources; standardised."""
-    t, s = matrix.target_language, np.unique(matrix.source_language)
     other = np.where(s[:, None] == t[None, :], np.nan, 1.0)
-    kin = np.nansum(np.exp(-2 * gp.dissimilarity(matrix.measures))[np.ix_(s, t)] * other, axis=0)
+    kin = np.nansum(np.exp(-2 * gp.dissimilarity(measures))[np.ix_(s, t)] * other, axis=0)
     columns = [np.log(kin + 0.05)]
     for name, summary in ((SIZE, None), ("script", np.nanmean), ("genealogy", np.nanmax)):
-        if name in matrix.measures:
-            value = matrix.measures[name]
+        if name in measures:
+            value = measures[name]
             columns.append(
                 np.diag(value)[t] if summary is None else _filled(value, s, t, other, summary)
             )
@@ -187,3 +188,69 @@ def accuracy(table: pd.DataFrame, seed: int = 0) -> dict[str, float]:
         "coverage90": covered.mean(),
         "width90": (table["high"] - table["low"]).mean(),
     }
+
+
+# --- models trained on several languages at once --------------------------------------------------
+
+
+def mixtures(train: pd.DataFrame, asked: pd.DataFrame, pairs: pd.DataFrame) -> Array:
+    """Scores to expect of models fine-tuned on several languages at once.
+
+    For a target that `train` scores, a process over its configurations learns what examples of its
+    own and of its relatives are worth (`gp.mixture_kernel`). A new target gets the zero-shot level
+    of targets like it, and what its relatives' examples were worth to the others.
+
+    Parameters
+    ----------
+    train, asked : DataFrame
+        As from `published.mixtures`: ``config, target, n_target, score`` (not read in `asked`) and
+        ``train_<language>``, the numbers of examples.
+    pairs : DataFrame
+        The pairs table of all their languages.
+
+    Returns
+    -------
+    (n,) array
+        Score of every row of `asked`.
+    """
+    columns = [str(c) for c in train if str(c).startswith("train_")]
+    trained = [c.removeprefix("train_") for c in columns]
+    codes = sorted({*trained, *train["target"], *asked["target"]})
+    likeness, at = measures_of(pairs, codes), pd.Index(codes)
+    near = _nearness(likeness, at.get_indexer(pd.Index(trained)))
+    rows = pd.concat([train, asked], ignore_index=True)
+    code = at.get_indexer(rows["target"])
+    amount, own = np.log10(1 + rows[columns].to_numpy(float)), np.log10(1 + rows["n_target"])
+    score = rows["score"].to_numpy(float, copy=True)
+    score[len(train) :] = np.nan
+    out = _new_targets(score, code, own == 0, (amount * near[code]).sum(1), likeness, trained, at)
+    for target in np.unique(code[: len(train)]):
+        mine = np.flatnonzero(code == target)
+        kernel = gp.mixture_kernel(amount[mine], own.to_numpy()[mine], near[target])
+        out[mine] = gp.fill(kernel, score[mine])
+    return np.clip(out[len(train) :], 0, 1)
+
+
+def _nearness(likeness: dict[str, Array], trained: Index) -> Array:
+    """(L, l) share of each training language in what others' examples are worth to a language."""
+    near = gp.kinship(likeness)[:, trained] ** 3
+    near[trained, np.arange(len(trained))] = 0.0  # its own examples are counted apart
+    return near / np.maximum(near.sum(axis=1, keepdims=True), 1e-12)
+
+
+def _new_targets(
+    score: Array, code: Index, zero: Array, help: Array,
+    likeness: dict[str, Array], trained: list[str], at: pd.Index,
+) -> Array:  # fmt: skip
+    """(n,) score of every row as if its target were new: a level, and help from its relatives."""
+    known = ~np.isnan(score) & zero
+    targets, t = np.unique(code, return_inverse=True)
+    level, usual = target_mean(np.where(known, score, np.nan), t), target_mean(help, t)
+    x, y = (help - usual[t])[known], (score - level[t])[known]
+    worth = x @ y / max(x @ x, 1e-12)
+    new = np.flatnonzero(np.isnan(level))
+    if len(new):
+        apart = gp.dissimilarity(likeness)[np.ix_(targets, targets)]
+        easy = _difficulty(likeness, at.get_indexer(pd.Index(trained)), targets)
+        level[new] = gp.predict_level(apart, easy, level, new)[0]
+    return level[t] + worth * (help - usual[t])

@@ -75,12 +75,14 @@ class Matrix:
     def cells(self) -> gp.Cells:
         """The cells as `gp` sees them, features centred within target; kept."""
         if "cells" not in self._cache:
-            likeness = [self.likeness(m) for m in self.measures]
+            likeness = {m: self.likeness(m) for m in self.measures}
+            varied = [m for m, x in likeness.items() if features_of([x], self.target).size]
             self._cache["cells"] = gp.Cells(
                 *(self.source, self.target, *self.ends()),
-                features=features_of(likeness, self.target),
+                features=features_of([likeness[m] for m in varied], self.target),
                 data=features_of(list(self.data.T), self.target),
                 kinship=gp.kinship(self.measures),
+                slope=gp.slopes(varied),
             )
         return self._cache["cells"]
 
@@ -152,7 +154,7 @@ def _matrix(
         source=pd.Index(sources).get_indexer(cells["_s"]),
         target=pd.Index(targets).get_indexer(cells["_t"]),
         score=cells["score"].to_numpy(float),
-        measures=_measures(pairs, languages),
+        measures=measures_of(pairs, languages),
         data=logged(cells[data_names]),
         data_names=data_names,
     )
@@ -173,7 +175,7 @@ def _reduced(
     targets = sorted(cells["target"].unique())
     keep = max(2, int(most / (len(cells) / len(targets))))
     if wanted is not None:
-        measures = _measures(pairs, [wanted, *(t for t in targets if t != wanted)])
+        measures = measures_of(pairs, [wanted, *(t for t in targets if t != wanted)])
         order = np.argsort(-gp.kinship(measures)[0], kind="stable")
         targets = [[wanted, *(t for t in targets if t != wanted)][i] for i in order[:keep]]
     elif keep < len(targets):
@@ -215,7 +217,7 @@ def _missing(cells: pd.DataFrame, side: Side, codes: Sequence[str]) -> pd.DataFr
     return grid[~seen & (grid["source"] != grid["target"])].assign(score=np.nan)
 
 
-def _measures(pairs: pd.DataFrame, languages: Sequence[str]) -> dict[str, Array]:
+def measures_of(pairs: pd.DataFrame, languages: Sequence[str]) -> dict[str, Array]:
     """(L, L) array per measure of the pairs table, symmetric, own value on the diagonal."""
     at = pd.Index(languages)
     lost = sorted(set(languages) - set(pairs["source"]) - set(pairs["target"]))

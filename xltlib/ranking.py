@@ -160,10 +160,9 @@ def given_the_rest(
 ) -> tuple[Array, Array]:
     """Mean and covariance of the asked cells given all visible ones.
 
-    Before any score is seen, more alike is expected to be better (`gp.Preset.slope`).
+    Before any score is seen, more alike is expected to be better (`gp.SLOPE`).
     """
-    features = matrix.cells().features
-    prior = gp.PRESET.slope * features.mean(axis=1) if features.size else np.zeros(len(value))
+    prior = matrix.cells().expected()
     prior = prior if value.ndim == 1 else prior[:, None]
     term = np.sqrt(gp.PRESET.record) * _records(matrix, fold) if protocol == "warm" else None
     precision = matrix.precision(protocol != "norev")

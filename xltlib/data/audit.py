@@ -1,8 +1,8 @@
 """What the public data are like: sizes, repeated texts, label balance, licence.
 
 `audit` gives one row a task, language and split; `summary` one row a task and split, for a page.
-``book/published/public_data.csv`` is the audit of the development copy (eleven tasks, every language that
-it has): a page can show it where the data are not at hand.
+``book/published/public_data.csv`` is the audit of the development copy (eleven tasks, every
+language that it has): a page can show it where the data are not at hand.
 """
 
 from __future__ import annotations
