@@ -68,13 +68,10 @@ SUMEVAL = [
 ]
 
 
-def measure(
-    name: str, methods: list[str] | None, own_text: bool
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def measure(name: str, methods: list[str] | None) -> tuple[pd.DataFrame, pd.DataFrame]:
     """League and levels of one matrix under both protocols."""
     scores = published.load(name)
-    xlmr = own_text and scores["model"].iloc[0].startswith("xlm-r")
-    sizes = published.xlmr_tokens() if xlmr else None
+    sizes = similarity.text_sizes(scores["model"].iloc[0])
     pairs = similarity.pairs({*scores["source"], *scores["target"]}, sizes=sizes)
     began = time.perf_counter()
     leagues = [ranking.league(scores, pairs, p, methods) for p in PROTOCOLS]
@@ -116,7 +113,7 @@ def sumeval() -> pd.DataFrame:
     for name in dict.fromkeys(row[0] for row in SUMEVAL):
         table = published.mixtures(name)
         trained = {c.removeprefix("train_") for c in table if c.startswith("train_")}
-        pairs = similarity.pairs({*trained, *table["target"]})
+        pairs = similarity.pairs({*trained, *table["target"]}, sizes=similarity.text_sizes("xlm-r"))
         train = table[table["split"] == "train"]
         for _, split, must, aim in (row for row in SUMEVAL if row[0] == name):
             asked = table[table["split"] == split]
@@ -143,16 +140,13 @@ def main() -> None:
         "--matrices", nargs="+", default=every, help="names in xltlib.data.published"
     )
     parser.add_argument("--quick", action="store_true", help="leave out LambdaMART, the slowest")
-    parser.add_argument(
-        "--own-text", action="store_true", help="XLM-R matrices: data size from CC-100, not mC4"
-    )
     chosen = parser.parse_args()
     parts = []
     for name in chosen.matrices:
         methods = None
         if chosen.quick:
             methods = ["xlt", "best_mean", "english", "random", "rank_fusion", "ridge"]
-        parts.append(measure(name, methods, chosen.own_text))
+        parts.append(measure(name, methods))
     league, absolute = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
     finish = pd.concat([finish_line(league, absolute), sumeval()], ignore_index=True)
     for name, table in (("league", league), ("levels", absolute), ("finish_line", finish)):

@@ -371,8 +371,7 @@ def test_mixtures_expect_of_a_new_target_what_its_relatives_get(pairs: pd.DataFr
     train, asked = mixed(60, 0), mixed(20, 1)
     got = levels.mixtures(train[train["target"] != "mar"], asked, pairs)[asked["target"] == "mar"]
     truth = asked.loc[asked["target"] == "mar", "score"]
-    others = train[(train["target"] != "mar") & (train["n_target"] == 0)]["score"].mean()
-    assert np.abs(truth - got).mean() < (truth - others).abs().mean()
+    assert abs(truth.mean() - got.mean()) < 0.1  # four languages at 0.5, Urdu at 0.6
     assert np.corrcoef(truth, got)[0, 1] > 0.5  # with Hindi's examples it grows
 
 

@@ -284,12 +284,34 @@ def test_spacing() -> None:
 def test_data_size() -> None:
     found = pairs(["eng", "deu", "hrv"], measures=["data_size"])
     assert one(found, "eng", "deu")["data_size"] == pytest.approx(math.log10(347e9))  # mC4, Table 6
-    assert one(found, "deu", "hrv").isna()["data_size"]  # mC4 has no Croatian
+    cc100 = similarity.cc100_sizes()
+    assert one(found, "deu", "hrv")["data_size"] == pytest.approx(  # mC4 has no Croatian
+        math.log10(cc100[language("hr")]) + 0.8, abs=0.15
+    )
+    assert one(pairs(["eng", "got"], measures=["data_size"]), "eng", "got").isna()["data_size"]
     own = pairs(["en", "hr"], measures=["data_size"], sizes={"eng": 1e6, "hrv_Latn": 0})
     assert own["data_size"].tolist() == [0, 0]
     for bad in (-1, math.nan):
         with pytest.raises(ValueError, match="'hr'"):
             pairs(["en", "hr"], sizes={"hr": bad})
+
+
+def test_a_models_own_text() -> None:
+    mc4, cc100 = similarity.mc4_sizes(), similarity.cc100_sizes()
+    for name in ("xlm-r-base", "xlm-roberta-large", "FacebookAI/xlm-roberta-base", "XLMR"):
+        assert similarity.text_sizes(name) == cc100
+    for other in (None, "google/mt5-small", "mbert", "xlm-mlm-100"):
+        sizes = similarity.text_sizes(other)
+        assert sizes.items() >= mc4.items() and language("hrv") in sizes
+    own = pairs(["eng", "mlt"], sizes=similarity.text_sizes("xlm-r"), measures=["data_size"])
+    assert own["data_size"].isna().all()  # XLM-R read no Maltese, mT5 did
+    assert pairs(["eng", "mlt"], measures=["data_size"])["data_size"].notna().all()
+
+
+def test_cc100_table() -> None:
+    sizes = similarity.cc100_sizes()
+    assert len(sizes) == 99  # 100 rows, Burmese twice
+    assert sizes[language("my")] == (15 + 56) * 1e6 and sizes[language("hi-Latn")] == 88e6
 
 
 def test_mc4_table() -> None:

@@ -1,7 +1,8 @@
 """Likeness between languages: one documented function per measure, one `pairs` table.
 
 Every measure grows with likeness. Typology, family and place come from lang2vec's features
-(`xltlib.uriel`), lexical overlap from texts the caller gives, data size from mC4 or the caller.
+(`xltlib.uriel`), lexical overlap from texts the caller gives, data size from `text_sizes` or the
+caller.
 
 Two binary feature vectors a, b are compared by angular similarity, 1 - 2 arccos(cos(a, b)) / pi,
 which is 1 for equal and 0 for disjoint vectors and, unlike the cosine, a metric's complement
@@ -20,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -336,7 +337,7 @@ def data_size(inputs: Inputs) -> Array:
 
     What a model can have learnt about both is bounded by the poorer one. Sum and difference of the
     logs are left out on purpose: source and target effects swallow the first entirely, and the
-    second calls two unseen languages alike. Tokens of mC4 unless sizes are given; NaN if unknown.
+    second calls two unseen languages alike. Tokens of `text_sizes` unless given; NaN if unknown.
     """
     logs = [
         np.array([_log10(_of(inputs.sizes, x)) for x in side], dtype=np.float64)
@@ -359,11 +360,39 @@ def _log10(size: float | None) -> float:
 @lru_cache(maxsize=1)
 def mc4_sizes() -> dict[Language, float]:
     """Tokens per language of mC4, mT5's pre-training text (Xue et al. 2021, arXiv 2010.11934)."""
+    return _sizes("mc4_language_sizes.csv", "tokens_b", 1e9)
+
+
+@lru_cache(maxsize=1)
+def cc100_sizes() -> dict[Language, float]:
+    """Tokens per language of CC-100, XLM-R's pre-training text (Conneau et al. 2020, table 6)."""
+    return _sizes("cc100_language_sizes.csv", "tokens_m", 1e6)
+
+
+def _sizes(name: str, column: str, unit: float) -> dict[Language, float]:
+    """A table of the assets; a language's lists in one script (Zawgyi and Unicode) are summed."""
     import csv
 
-    with (Path(__file__).parent / "assets" / "mc4_language_sizes.csv").open() as f:
-        rows = list(csv.DictReader(line for line in f if not line.startswith("#")))
-    return {language(r["code"]): float(r["tokens_b"]) * 1e9 for r in rows}
+    sizes: dict[Language, float] = {}
+    with (Path(__file__).parent / "assets" / name).open() as f:
+        for row in csv.DictReader(line for line in f if not line.startswith("#")):
+            lang = language(row["code"])
+            sizes[lang] = sizes.get(lang, 0.0) + float(row[column]) * unit
+    return sizes
+
+
+def text_sizes(model: str | None = None) -> dict[Language, float]:
+    """Tokens per language of the text a model has read: CC-100 for XLM-R, mC4 for all others.
+
+    mC4's language detection has no Croatian, Tagalog or Uyghur: such text is in mC4 under other
+    names. Where mC4 has no entry and CC-100 has one, that counts times the median ratio of the two.
+    """
+    mc4, cc100 = mc4_sizes(), cc100_sizes()
+    if model is not None and re.match(r"(.*/)?xlm-?r", model.casefold()):
+        return dict(cc100)
+    ratio = float(np.median([mc4[x] / size for x, size in cc100.items() if x in mc4]))
+    codes = {x.code for x in mc4}
+    return mc4 | {x: size * ratio for x, size in cc100.items() if x.code not in codes}
 
 
 def _typology(
@@ -446,7 +475,7 @@ MEASURES: dict[str, Measure] = {
             "other",
             "log10 tokens",
             "text of the poorer language",
-            "mC4 (arXiv 2010.11934, Table 6) or the caller",
+            "mC4 (arXiv 2010.11934), its gaps from CC-100; or the caller",
             data_size,
         ),
     )
@@ -462,7 +491,7 @@ def pairs(
     targets: Iterable[str] | None = None,
     measures: Iterable[str] | None = None,
     texts: Mapping[str, Sequence[str]] | None = None,
-    sizes: Mapping[str, float] | None = None,
+    sizes: Mapping[str, float] | Mapping[Language, float] | None = None,
     shared_only: bool = False,
 ) -> pd.DataFrame:
     """The pairs table: likeness of every source to every other target.
@@ -478,7 +507,7 @@ def pairs(
     texts : mapping, optional
         Language to lines of text (or names); lexical measures are NaN for languages not in it.
     sizes : mapping, optional
-        Language to tokens of pre-training text; mC4's unless given.
+        Language to tokens of pre-training text; those of `text_sizes` unless given.
     shared_only : bool
         Typology from features observed in both languages only, nothing imputed.
 
@@ -499,7 +528,7 @@ def pairs(
         sources,
         goals,
         {language(k): v for k, v in (texts or {}).items()},
-        mc4_sizes() if sizes is None else _checked_sizes(sizes),
+        text_sizes() if sizes is None else _checked_sizes(sizes),
         shared_only,
     )
     return _tidy(inputs, _checked_measures(measures, has_texts=texts is not None))
@@ -518,11 +547,11 @@ def _checked_measures(names: Iterable[str] | None, *, has_texts: bool) -> list[M
     return chosen
 
 
-def _checked_sizes(sizes: Mapping[str, float]) -> dict[Language, float]:
+def _checked_sizes(sizes: Mapping[Any, float]) -> dict[Language, float]:
     for code, size in sizes.items():
         if not size >= 0:
             raise ValueError(f"size of {code!r} is {size!r}; give tokens, a number of 0 or more.")
-    return {language(k): float(v) for k, v in sizes.items()}
+    return {language(k) if isinstance(k, str) else k: float(v) for k, v in sizes.items()}
 
 
 def _labels(langs: Sequence[Language]) -> dict[Language, str]:
