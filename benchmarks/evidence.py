@@ -21,7 +21,7 @@ from xltlib import fewshot
 from xltlib.analyze import analyze
 from xltlib.data import published
 from xltlib.experiment import versions
-from xltlib.scores import one_metric
+from xltlib.scores import check
 
 # one matrix of each publication, model and task; the others repeat them at another training size
 MATRICES = (
@@ -58,7 +58,12 @@ def of_matrix(name: str) -> dict[str, object]:
 def of_curves(name: str) -> dict[str, object]:
     """The few-shot laws compared on one table of mixtures."""
     began = time.perf_counter()
-    curves = fewshot.curves(one_metric(published.mixtures(name)))
+    mixed = published.mixtures(name).query("split == 'train'")
+    # trained on a mixture that holds the target: as source and target the same language
+    rows = mixed[["target", "n_target", "score"]].assign(
+        source=mixed["target"], task=name, model="mixture", seed=mixed["config"]
+    )
+    curves = fewshot.curves(check(rows))
     table, predictions = fewshot.compare_laws(curves)
     verdicts = fewshot.law_verdicts(predictions)
     about = {"table": name, "curves": len(curves.groupby(["source", "target"])),

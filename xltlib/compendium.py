@@ -70,6 +70,13 @@ def read(folder: str | Path) -> Compendium:
     return Compendium(**tables)
 
 
+def beside(published: pd.DataFrame, ours: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
+    """Coefficients of `features` on the published matrices, then on our own tasks."""
+    both = pd.concat([published, ours], ignore_index=True) if len(ours) else published
+    both = both[both["feature"].isin(features)]
+    return both.sort_values("feature", key=lambda f: f.map(list(features).index), kind="stable")
+
+
 def structure_gains(steps: pd.DataFrame) -> pd.DataFrame:
     """What syntax, morphology and phonology add to lexical likeness, in the form of `forest`.
 
@@ -134,7 +141,7 @@ def answers(found: Compendium) -> list[str]:
         (found.coefficients["low"] > 0) & (found.coefficients["p_mrqap"] <= 0.05)
     ]
     most = sure["feature"].value_counts()
-    listed = ", ".join(f"{f.replace('_', ' ')} ({n})" for f, n in most.items())
+    listed = ", ".join(f"{str(f).replace('_', ' ')} ({n})" for f, n in most.items())
     said.append(
         f"beside all other measures a higher likeness clearly goes with more transfer: {listed}"
     )

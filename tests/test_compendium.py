@@ -1,0 +1,98 @@
+"""What many tables say together: counted rightly, and refused with a cure where incomplete."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from xltlib import compendium, figures
+
+KEPT = Path(__file__).resolve().parents[1] / "book" / "published"
+
+
+@pytest.fixture(scope="module")
+def found() -> compendium.Compendium:
+    return compendium.read(KEPT)
+
+
+def test_every_matrix_has_every_part(found) -> None:
+    names = set(found.matrices["matrix"])
+    assert len(names) >= 12 and not found.matrices["matrix"].duplicated().any()
+    for name in ("coefficients", "steps", "claims", "league"):
+        assert set(getattr(found, name)["matrix"]) <= names, name
+    assert set(found.claims["verdict"]) <= set(compendium.VERDICTS)
+    assert set(found.league["protocol"]) == {"cold", "warm"}
+    assert found.matrices["citation"].notna().all()  # whose scores these are
+
+
+def test_verdicts_follow_from_the_intervals(found) -> None:
+    sure = found.claims[found.claims["verdict"] == "holds"]
+    assert (sure["low"] > 0).all()
+    assert (found.claims.loc[found.claims["verdict"] == "does not hold", "high"] <= 0).all()
+
+
+def test_tally_counts_each_claim_once() -> None:
+    claims = pd.DataFrame(
+        {
+            "matrix": ["a", "b", "c", "a"],
+            "claim": ["x", "x", "x", "y"],
+            "verdict": ["holds", "does not hold", "holds", "cannot tell"],
+        }
+    )
+    counted = compendium.tally(claims)
+    assert counted.iloc[0].tolist() == ["x", 2, 0, 1, "a, c", "b"]
+    assert counted.iloc[1].tolist() == ["y", 0, 1, 0, "", ""]
+
+
+def test_structure_gains_take_the_step_with_all_of_structure() -> None:
+    steps = pd.DataFrame(
+        {
+            "matrix": ["a", "a"],
+            "step": ["lexical", compendium.STRUCTURE],
+            "difference": [0.0, 0.1], "diff_low": [0.0, 0.02], "diff_high": [0.0, 0.2],
+            "p_added": [float("nan"), 0.01],
+            "cv_gain": [0.0, 0.05], "cv_gain_low": [0.0, -0.01], "cv_gain_high": [0.0, 0.1],
+        }
+    )  # fmt: skip
+    gains = compendium.structure_gains(steps)
+    assert gains["feature"].tolist() == ["fit gained", "prediction gained"]
+    assert gains["beta"].tolist() == [0.1, 0.05]
+    assert gains["p_mrqap"].tolist() == [0.01, 1.0]  # its interval holds zero: an empty mark
+    assert "fit gained" in figures.forest(gains, columns=2)._repr_svg_()
+
+
+def test_leads_name_the_best_of_each_matrix() -> None:
+    league = pd.DataFrame(
+        {
+            "matrix": ["a", "a", "b", "b"],
+            "protocol": "cold",
+            "method": ["xlt", "english", "xlt", "english"],
+            "loss_pct": [1.0, 5.0, 3.0, 2.0],
+            "ndcg3": [60.0, 10.0, 40.0, 50.0],
+            "low": 0.5,
+            "high": 6.0,
+        }
+    )
+    table = compendium.leads(league, ["xlt", "english"])
+    assert table["method"].tolist() == ["xlt", "english"]
+    assert table["best on"].tolist() == [1, 1] and table["loss_pct"].tolist() == [2.0, 3.5]
+    assert "best source" in figures.rules(league, ["xlt", "english"])._repr_svg_()
+
+
+def test_a_missing_or_strange_table_names_the_command(tmp_path: Path, found) -> None:
+    with pytest.raises(FileNotFoundError, match=r"matrices.csv is not there: make it with"):
+        compendium.read(tmp_path)
+    for name in compendium.KEPT:
+        (tmp_path / f"{name}.csv").write_text("matrix\na\n")
+    with pytest.raises(ValueError, match="has no column task, model.*benchmarks/evidence.py"):
+        compendium.read(tmp_path)
+
+
+def test_only_some_tasks(found) -> None:
+    ner = found.only(["ner"])
+    assert set(ner.matrices["task"]) == {"ner"} and len(ner.laws) == len(found.laws)
+    assert set(ner.claims["matrix"]) == set(ner.matrices["matrix"])
+    with pytest.raises(ValueError, match="Did you mean 'ner'"):
+        found.only(["nre"])
