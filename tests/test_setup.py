@@ -21,7 +21,12 @@ from packaging.requirements import Requirement
 ANALYSIS = ("languages", "similarity", "scores", "regression", "fewshot", "ranking", "figures")
 TRAINING = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "sentencepiece")
 # Import names that differ from the names packages are installed under.
-PACKAGE_OF = {"iso639": "python-iso639", "sklearn": "scikit-learn", "yaml": "pyyaml"}
+PACKAGE_OF = {
+    "iso639": "python-iso639",
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+    "huggingface_hub": "huggingface-hub",
+}
 
 
 @pytest.fixture(scope="module")
