@@ -119,7 +119,9 @@ def visit(context: Any, path: Path, name: str, theme: str, axe: str, whole: bool
     tab.evaluate(axe)
     # Without preload axe does not fetch style sheets again, which a page from disk may not do.
     exclude = [] if whole or not tab.query_selector(ALIKE) else [[ALIKE]]
-    result = tab.evaluate("e => axe.run({exclude: e}, {preload: false})", exclude)
+    result = tab.evaluate(
+        "e => axe.run({exclude: e}, {preload: false, resultTypes: ['violations']})", exclude
+    )
     seen += [("axe", said) for said in grave(result)]
     for width, (across, down) in WIDTHS.items():
         tab.set_viewport_size({"width": across, "height": down})
@@ -130,8 +132,13 @@ def visit(context: Any, path: Path, name: str, theme: str, axe: str, whole: bool
     return [Finding(name, theme, kind, what) for kind, what in seen]
 
 
-def check(site: Path, themes: Sequence[str] = THEMES, whole: bool = False) -> list[Finding]:
-    """Look at every page in each of the themes; `whole`: every API entry, not one of a kind."""
+def check(
+    site: Path,
+    themes: Sequence[str] = THEMES,
+    whole: bool = False,
+    only: Sequence[Path] | None = None,
+) -> list[Finding]:
+    """Look at every page (or `only` these) in each of the themes; `whole`: every API entry."""
     findings, axe = list[Finding](), axe_script()
     with browser() as running:
         for theme in themes:
@@ -143,7 +150,7 @@ def check(site: Path, themes: Sequence[str] = THEMES, whole: bool = False) -> li
             context.add_init_script(
                 f"localStorage.setItem('mode', '{theme}');localStorage.setItem('theme', '{theme}');"
             )
-            for path in pages(site):
+            for path in pages(site) if only is None else only:
                 name = path.relative_to(site).as_posix()
                 findings += visit(context, path, name, theme, axe, whole)
             context.close()
