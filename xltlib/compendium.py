@@ -125,7 +125,6 @@ def answers(found: Compendium) -> list[str]:
     """Sentences that sum up: what holds, how often, and by how much our choice beats others."""
     said = []
     counted = tally(found.claims).set_index("claim")
-    total = len(found.matrices)
     for claim in (
         "likeness predicts transfer to a new language",
         "structure adds to lexical likeness (fit)",
@@ -134,7 +133,8 @@ def answers(found: Compendium) -> list[str]:
         if claim in counted.index:
             row = counted.loc[claim]
             said.append(
-                f"*{claim}*: holds on {row['holds']} of {total} matrices, cannot be told on "
+                f"*{claim}*: holds on {row['holds']} of {row[list(VERDICTS)].sum()} matrices "
+                f"that can be asked, cannot be told on "
                 f"{row['cannot tell']}, does not hold on {row['does not hold']}"
             )
     sure = found.coefficients[
