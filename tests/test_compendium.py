@@ -81,6 +81,14 @@ def test_leads_name_the_best_of_each_matrix() -> None:
     assert "best source" in figures.rules(league, ["xlt", "english"])._repr_svg_()
 
 
+def test_standing_puts_every_figure_in_words(found) -> None:
+    table = compendium.standing(found.league)
+    assert table["matrix"].tolist() == found.matrices["matrix"].tolist()
+    row = found.league.query("method == 'xlt' and protocol == 'warm'").iloc[0]
+    said = table.set_index("matrix").loc[row["matrix"], "loss, %, warm"]
+    assert said.startswith(f"{row['loss_pct']:.1f} ({row['loss_pct_low']:.1f} to ")
+
+
 def test_a_missing_or_strange_table_names_the_command(tmp_path: Path, found) -> None:
     with pytest.raises(FileNotFoundError, match=r"matrices.csv is not there: make it with"):
         compendium.read(tmp_path)

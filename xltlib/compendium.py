@@ -121,6 +121,19 @@ def leads(league: pd.DataFrame, methods: Sequence[str], protocol: str = "cold") 
     return means.reset_index().sort_values("loss_pct", ignore_index=True)
 
 
+def standing(league: pd.DataFrame, method: str = "xlt") -> pd.DataFrame:
+    """Loss and NDCG@3 of a method on every matrix, cold and warm, with 95 % intervals, in words."""
+    own = league[league["method"] == method]
+    columns = {}
+    for protocol in ("cold", "warm"):
+        rows = own[own["protocol"] == protocol].set_index("matrix")
+        for figure, called in (("loss_pct", "loss, %"), ("ndcg3", "NDCG@3, %")):
+            parts = (rows[figure], rows[f"{figure}_low"], rows[f"{figure}_high"])
+            words = [f"{v:.1f} ({a:.1f} to {b:.1f})" for v, a, b in zip(*parts, strict=True)]
+            columns[f"{called}, {protocol}"] = pd.Series(words, index=rows.index)
+    return pd.DataFrame(columns).reindex(own["matrix"].unique()).rename_axis("matrix").reset_index()
+
+
 def answers(found: Compendium) -> list[str]:
     """Sentences that sum up: what holds, how often, and by how much our choice beats others."""
     said = []
