@@ -134,7 +134,7 @@ def test_kernel_agrees_with_the_formula(one: matrix.Matrix) -> None:
     like_s, like_t = k[s[i], s[j]], k[t[i], t[j]]
     expected = p.source * (s[i] == s[j]) + p.source_like * like_s
     expected += (p.source_by_target * (s[i] == s[j]) + p.pair * like_s) * like_t
-    expected += p.pair * k[s[i], t[j]] * k[t[i], s[j]] + p.level * (t[i] == t[j])
+    expected += p.reverse * k[s[i], t[j]] * k[t[i], s[j]] + p.level * (t[i] == t[j])
     expected += x[i] @ np.diag(cells.slope[:, 1] ** 2) @ x[j]
     expected += p.smooth * np.exp(-(apart**2).mean() / (2 * p.smooth_reach**2))
     assert gp.kernel(cells)[i, j] == pytest.approx(expected)

@@ -62,7 +62,8 @@ class Preset:
     source: float = 0.15  # how good a source is, on its own
     source_like: float = 0.24  # ... and as its relatives are
     source_by_target: float = 0.375  # ... for targets like this one
-    pair: float = 1.0  # like sources for like targets, roles exchanged or not
+    pair: float = 1.0  # like sources for like targets
+    reverse: float = 0.5  # ... and with the roles exchanged: what a pair does is half symmetric
     smooth: float = 0.1  # the pair's likeness, by resemblance to other pairs (and `SLOPE`)
     smooth_reach: float = 1.2
     data_linear: float = 0.05  # the properties of the pair's data sets
@@ -143,8 +144,8 @@ def kinship(likeness: Mapping[str, Array], reach: float = PRESET.reach) -> Array
 def kernel(cells: Cells, preset: Preset = PRESET, *, reverse: bool = True) -> Array:
     """Prior covariance of the cells' standardised scores, (n, n).
 
-    ``reverse`` lets a pair inform the pair with the roles exchanged:
-    k(s, s') k(t, t') + k(s, t') k(t, s') is the kernel of an effect symmetric in source and target.
+    ``reverse`` lets a pair inform the pair with the roles exchanged: k(s, s') k(t, t') with a share
+    of k(s, t') k(t, s'), which at 1 would be an effect symmetric in source and target.
     """
     n = len(cells.source)
     out = np.empty((n, n), dtype=np.float32 if n > 5000 else np.float64)
@@ -165,7 +166,7 @@ def _language_part(cells: Cells, rows: Index, preset: Preset, reverse: bool) -> 
     part = preset.source * same_source + preset.source_like * like_source
     part += (preset.source_by_target * same_source + preset.pair * like_source) * like_target
     if reverse:
-        part += preset.pair * cells.kinship[s[rows]][:, t] * cells.kinship[t[rows]][:, s]
+        part += preset.reverse * cells.kinship[s[rows]][:, t] * cells.kinship[t[rows]][:, s]
     part[cells.target[rows][:, None] == cells.target] += preset.level
     return part
 
