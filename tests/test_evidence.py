@@ -296,3 +296,12 @@ def test_recommend_without_scores_names_the_command(tmp_path, monkeypatch, capsy
     monkeypatch.setenv("XLT_BUILD", str(tmp_path))
     assert run("srp", "--task", "kind") == cli.USAGE
     assert "xlt run quick" in capsys.readouterr().err
+
+
+def test_names_all_known_or_none_have_no_distance_in_errors() -> None:
+    """Without any error there is no standard error to count in."""
+    table = pd.DataFrame(
+        {"task": ["kind", "find"], "names": [9, 9], "score": [1.0, 0.4], "chance": 0.25}
+    ).assign(se_names=[0.0, 0.05], above=[math.nan, 3.0])
+    sure, other = evidence.known_names(table)
+    assert "errors" not in sure and "3 standard errors from chance (25)" in other

@@ -348,7 +348,8 @@ def unseen_names(data: Evidence) -> pd.DataFrame:
         seen = {name for own in items["names"] for name in own}
         chance = data.chance.get(task, float("nan"))
         counts = (items["language"].nunique(), len(items), len(seen))
-        rows.append((task, *counts, score, by_item, by_name, chance, (score - chance) / by_name))
+        above = (score - chance) / by_name if by_name > 0 else float("nan")
+        rows.append((task, *counts, score, by_item, by_name, chance, above))
     names = "task languages items names score se_items se_names chance above"
     return ordered(pd.DataFrame(rows, columns=names.split()))
 
@@ -711,10 +712,11 @@ def known_names(table: pd.DataFrame) -> list[str]:
     )
     return [
         f"**{r['task']}**: in the language of its training the model scores {said} on "
-        f"{r['names']} names that never had a label, {r['above']:.0f} standard errors above "
-        f"chance ({100 * r['chance']:.0f})"
+        f"{r['names']} names that never had a label"
+        + (f", {r['above']:.0f} standard errors from chance ({100 * r['chance']:.0f})"
+           if math.isfinite(r["above"]) else "")
         for r, said in zip(table.to_dict("records"), score, strict=True)
-    ]
+    ]  # fmt: skip
 
 
 def both_ways(table: pd.DataFrame) -> list[str]:
