@@ -70,6 +70,12 @@ def read(folder: str | Path) -> Compendium:
     return Compendium(**tables)
 
 
+def measured_by(matrices: pd.DataFrame) -> list[str]:
+    """Whose scores these are, a publication each: who, and which of the matrices."""
+    groups = matrices.groupby("citation", sort=False)["matrix"]
+    return [f"{str(who).rstrip('.')}: {', '.join(map(str, names))}" for who, names in groups]
+
+
 def beside(published: pd.DataFrame, ours: pd.DataFrame, features: Sequence[str]) -> pd.DataFrame:
     """Coefficients of `features` on the published matrices, then on our own tasks."""
     both = pd.concat([published, ours], ignore_index=True) if len(ours) else published
