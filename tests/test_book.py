@@ -20,9 +20,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
 
 
 ONE_OF_A_KIND = [
-    "book/index", "book/glossary", "book/references", "book/api/scores", "notebooks/04_finetuning",
-    "genindex", "search",
-]  # fmt: skip
+    "book/index",
+    "book/glossary",
+    "book/api/scores",
+    "notebooks/04_finetuning",
+    "search",
+]
 
 
 @pytest.fixture(scope="module")
