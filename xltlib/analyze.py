@@ -7,6 +7,7 @@ the table, what was left out of it and what could not be computed is part of the
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
@@ -287,13 +288,20 @@ def likeness(
     things, transliterated so that it does not repeat the script, where both languages have them.
     The ranking does without: its preset was set without.
     """
+    full = _alike(tuple(codes))
+    plain = full.drop(columns=LEXICAL)
+    return (plain, full.copy()) if own is None else (_joined(plain, own), _joined(full, own))
+
+
+@functools.lru_cache(maxsize=4)  # the tables of one body of work are often of the same languages
+def _alike(codes: tuple[str, ...]) -> pd.DataFrame:
+    """Pairs table with `LEXICAL`, for `likeness`; never to be changed."""
     from xltlib.data import cldr
 
     # one language at a time: names() leaves out what is spelt alike in those asked for together
     texts = {c: list(cldr.names((c,))["name"]) for c in codes if language(c).locale}
-    full = similarity.pairs(codes, texts=texts).drop(columns="lexical")
-    plain = full.drop(columns=LEXICAL)
-    return (plain, full) if own is None else (_joined(plain, own), _joined(full, own))
+    wanted = [m for m in similarity.MEASURES if m != "lexical"]
+    return similarity.pairs(codes, measures=wanted, texts=texts)
 
 
 def _joined(pairs: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:

@@ -211,8 +211,9 @@ def _numbers(ax: Axes, values: np.ndarray, image: Any, size: float, form: str = 
         light = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
         text = form.format(value)
         text = form.format(0.0) if float(text) == 0 else text  # no -0
-        ax.text(j, i, text, ha="center", va="center", fontsize=size,
-                color="#111111" if light > 0.18 else "white")  # fmt: skip
+        shown = ax.text(j, i, text, ha="center", va="center", fontsize=size,
+                        color="#111111" if light > 0.18 else "white")  # fmt: skip
+        shown.set_in_layout(False)  # it is inside the axes: measuring hundreds of them is slow
 
 
 def _grid(table: pd.DataFrame, value: str, rows: Sequence[str], columns: Sequence[str]) -> Any:

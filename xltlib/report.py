@@ -65,8 +65,8 @@ def write(report: Report, folder: str | os.PathLike[str]) -> list[Path]:
     if place.exists() and not place.is_dir():
         raise ValueError(f"{place} is a file: give --out the name of a folder")
     made = {"report.html": page(report)}
-    tables = {**tidy(report), "scores": report.scores, "pairs": report.pairs}
-    made |= {f"{label}.csv": _csv(table) for label, table in tables.items()}
+    made |= {f"{label}.csv": _csv(table) for label, table in tidy(report).items()}
+    made |= {"scores.csv": _long_csv(report.scores), "pairs.csv": _long_csv(report.pairs)}
     made["analysis.json"] = json.dumps(as_json(report), indent=1, allow_nan=False) + "\n"
     return [_put(place / label, text) for label, text in made.items()]
 
@@ -81,6 +81,18 @@ def _put(path: Path, text: str) -> Path:
 
 def _csv(table: pd.DataFrame) -> str:
     return str(table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def _long_csv(table: pd.DataFrame) -> str:
+    """A table of up to a million rows, unrounded: pyarrow takes a fifth of the time of pandas."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    words = [c for c in table if table[c].dtype == object]
+    plain = table.astype(dict.fromkeys(words, "string"))
+    sink = pa.BufferOutputStream()
+    csv.write_csv(pa.Table.from_pandas(plain, preserve_index=False), sink)
+    return sink.getvalue().to_pybytes().decode()
 
 
 def tidy(report: Report) -> dict[str, pd.DataFrame]:
