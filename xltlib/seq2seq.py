@@ -370,8 +370,11 @@ def finetune(
     seed: int = 0,
     kept: Path | None = None,
     say: Say = _aloud,
+    progress: Callable[[dict[str, float]], None] | None = None,
 ) -> Tuned:
     """Train in place; the weights kept are those best on `validation`, a set of the source.
+
+    `progress` is told each line of the log.
 
     Raises
     ------
@@ -406,6 +409,8 @@ def finetune(
                 best, state = (entry["validation"], step), _learned(model)
             model.train()
         log.append(entry)
+        if progress:
+            progress(entry)
         if step == recipe.steps:
             break
     if state is not None:
