@@ -8,19 +8,20 @@ under which licence. This module starts without torch; `xltlib.seq2seq` does the
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import yaml
 
 from xltlib.data import hub
-from xltlib.data.cards import VIEWS, Card, Files, known_files
+from xltlib.data.cards import VIEWS, Card, Files, Hub, known_files
 from xltlib.data.fetch import sha256
 from xltlib.errors import unknown
 from xltlib.experiment import (
+    AnyExperiment,
     Part,
     Run,
     build,
@@ -31,7 +32,11 @@ from xltlib.experiment import (
     read_file,
     versions,
 )
+from xltlib.experiment import load as load_any
 from xltlib.languages import language
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 Answers = Literal["generate", "choose"]
 TestSplit = Literal["test", "all"]
@@ -279,6 +284,15 @@ def from_content(content: dict[str, Any], path: Path) -> OpenExperiment:
     return replace(found, tasks=tasks)
 
 
+def open_one(exp: AnyExperiment, other: str = "mt5") -> OpenExperiment:
+    """The experiment itself if it has a checkpoint, else the one that the book tells about."""
+    if isinstance(exp, OpenExperiment):
+        return exp
+    found = load_any(other)
+    assert isinstance(found, OpenExperiment)
+    return found
+
+
 def _rooted(files: Any, folder: Path) -> Any:
     """The user's file specifications with paths that start from a folder."""
     if not isinstance(files, Mapping):
@@ -480,6 +494,23 @@ def _task_plan(exp: OpenExperiment, task: str) -> TaskPlan:
     scored = runs * recipe.evaluations * (spec.validation_items or 2000)
     answered = 2 * a_token * 200 * (cells * (spec.test_items or 3000) + scored)
     return TaskPlan(task, runs, cells, 1.5 * (learned + answered) / (exp.teraflops * 1e12) / 3600)
+
+
+def homes(tasks: Sequence[str]) -> pd.DataFrame:
+    """Where the data of tasks live: ``tasks, data set, languages, licence, paper, home, notes``."""
+    import pandas as pd
+
+    named: dict[str, list[str]] = {}
+    for task in tasks:
+        named.setdefault(hub.card_of(task).name, []).append(task)
+    rows = []
+    for used in named.values():
+        card = hub.card_of(used[0])
+        source, n = card.source, len(hub.languages_of(used[0]))
+        home = f"{source.id}, {source.revision[:8]}" if isinstance(source, Hub) else source.url
+        rows.append((", ".join(used), card.title, n, card.licence, card.paper, home, card.notes))
+    heads = ["tasks", "data set", "languages", "licence", "paper", "home", "notes"]
+    return pd.DataFrame(rows, columns=heads)
 
 
 def downloads(exp: OpenExperiment, task: str) -> list[Download]:

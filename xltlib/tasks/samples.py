@@ -7,8 +7,10 @@ No sentence here is from a data set. `SAMPLES` has one example a task in several
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+
+import pandas as pd
 
 from xltlib.data.cards import PARAPHRASE
 from xltlib.errors import unknown
@@ -41,6 +43,11 @@ SAMPLES: Mapping[str, tuple[tuple[str, Fields], ...]] = {
     "xquad": (
         ("spa", {"question": "¿Cuándo nació?", "context": "Nació en 1882, en París.",
                  "answers": ("1882", "en 1882")}),
+        ("cmn", {"question": "他住在哪里?", "context": "他住在上海。", "answers": ("上海",)}),
+    ),
+    "squad": (
+        ("eng", {"question": "Who wrote it?", "context": "Ada (1843) wrote it.",
+                 "answers": ("Ada",)}),
     ),
     "mlqa": (
         ("cmn", {"question": "他住在哪里?", "context": "他住在上海。", "answers": ("上海",)}),
@@ -63,6 +70,61 @@ def samples(task: str) -> list[Example]:
     if task not in SAMPLES:
         raise unknown("public task", task, SAMPLES, "use one of these")
     return [Example(str(i), code, fields) for i, (code, fields) in enumerate(SAMPLES[task])]
+
+
+def raw(example: Example) -> str:
+    """A made-up example as its data set has it, in words."""
+    return "; ".join(f"{key}: {_plain(value)}" for key, value in example.fields.items())
+
+
+def _plain(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def worked(tasks: Sequence[str]) -> pd.DataFrame:
+    """``task, language, raw, input, target`` of every made-up example, by the tasks' own code."""
+    from xltlib.tasks.public import public_task
+
+    rows = [
+        (task, e.language, raw(e), *public_task(task).preprocess(e))
+        for task in tasks
+        for e in samples(task)
+    ]
+    return pd.DataFrame(rows, columns=["task", "language", "raw", "input", "target"])
+
+
+# What a model might say to a made-up example (its place in SAMPLES), and what to look at.
+OUTPUTS: tuple[tuple[str, int, str, str], ...] = (
+    ("xnli", 0, "2", "the label's number"),
+    ("xnli", 0, " ２", "another form of the digit: NFKC makes it 2"),
+    ("xnli", 0, "contradiction", "a right word that is no legal output"),
+    ("wikiann", 0, "PER: Morty $$ PER: Rick", "in another order"),
+    ("wikiann", 0, "PER: Rick", "one of two found"),
+    ("wikiann", 0, "PER: Rick $$ PER: Morty $$ GOD: and", "a type that does not exist"),
+    ("wikiann", 2, "", "nothing named, nothing said: nothing to count"),
+    ("xquad", 0, "en 1882", "the second of the right answers"),
+    ("xquad", 0, "in 1882", "translated by accident"),
+    ("xquad", 1, "在上海", "one character too many: without spaces it is another word"),
+    ("tydiqa", 0, "Oslossa.", "marks of punctuation do not count"),
+    ("tydiqa", 0, "Oslo", "another ending is another word"),
+    ("mlqa", 0, "在上海", "one character too many, in the measure that counts characters"),
+)
+
+
+def judged(tasks: Sequence[str]) -> pd.DataFrame:
+    """``task, target, output, scores, legal, note`` of `OUTPUTS`, by the tasks' own code."""
+    from xltlib.tasks.public import public_task
+
+    rows = []
+    for task, i, output, note in OUTPUTS:
+        if task not in tasks:
+            continue
+        of, example = public_task(task), samples(task)[i]
+        found = of.evaluate([output], [example])
+        said = ", ".join(f"{m.replace('_', ' ')} {found[m].score:.2f}" for m in of.metrics)
+        legal = "no" if found["illegal"].score else "yes"
+        rows.append((task, of.preprocess(example)[1], output, said, legal, note))
+    return pd.DataFrame(rows, columns=["task", "target", "output", "scores", "legal", "note"])
 
 
 # ---------------------------------------------------------------- as many as are wanted

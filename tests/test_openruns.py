@@ -1,0 +1,236 @@
+"""Runs of a public checkpoint, from a Hub-shaped cache made here to the scores table and a page."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+pytest.importorskip("torch", reason="runs of a checkpoint need xltlib[train]")
+
+sys.path.insert(0, str(Path(__file__).parent))
+import hubcache  # noqa: E402
+
+from xltlib import checkpoint, experiment, openruns, scores, seq2seq  # noqa: E402
+from xltlib.cli import main  # noqa: E402
+from xltlib.data import hub  # noqa: E402
+from xltlib.data.cards import CARDS, Hub  # noqa: E402
+from xltlib.runs import read_run  # noqa: E402
+
+LANGUAGES = ("en", "de", "ru", "tr")
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+MINE: dict[str, Any] = {
+    "title": "four languages from the cache",
+    "checkpoint": {"name": "google/mt5-small", "revision": COMMIT, "weights": "main"},
+    "recipe": {"steps": 3, "evaluations": 1, "tokens": 300, "micro_tokens": 300, "max_input": 64},
+    "tasks": {"xnli": {"sources": list(LANGUAGES), "answers": "choose"}},
+}
+FILES = ("train", "validation", "test")
+
+
+def nli(code: str, split: str, n: int = 24) -> dict[str, list[Any]]:
+    """Rows as the Hub has them, other ones in every language and split."""
+    rng = random.Random(f"{code}/{split}")
+    texts = [f"{code} {split} {i} {rng.choice('abcd')}" for i in range(n)]
+    return {"premise": texts, "hypothesis": texts[::-1], "label": [i % 3 for i in range(n)]}
+
+
+@pytest.fixture
+def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path) -> Path:
+    """An experiment file, a cache that has all it names, and no network."""
+    root = tmp_path / "hub"
+    root.mkdir()
+    hubcache.go_offline(root, monkeypatch)
+    monkeypatch.delenv("XLT_DATA", raising=False)
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path / "build"))
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    hub._read.cache_clear()
+    hub._ids.cache_clear()
+    home = CARDS["xnli"].source
+    assert isinstance(home, Hub)
+    tables = {c: {s: nli(c, s) for s in FILES} for c in LANGUAGES}
+    hubcache.put(root, home.id, home.revision, tables)
+    texts = [t for c in LANGUAGES for t in nli(c, "train")["premise"]]
+    tokenizer = hubcache.vocabulary(["xnli: premise: hypothesis: 0 1 2", *texts] * 2)
+    hubcache.put_model(root, "google/mt5-small", COMMIT, tokenizer)
+    return write(tmp_path, MINE)
+
+
+def write(folder: Path, content: dict[str, Any]) -> Path:
+    path = folder / "mine.yml"
+    path.write_text(yaml.safe_dump(content, allow_unicode=True))
+    return path
+
+
+def parts(path: Path) -> list[str]:
+    return [p.name for p in checkpoint.load(path).parts()]
+
+
+def test_from_the_cache_to_the_scores_and_a_chapter(
+    mine: Path, tmp_path: Path, repository: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for name in parts(mine):
+        assert main(["run", str(mine), "--part", name]) == 0
+    table = scores.read(tmp_path / "build" / "mine" / "scores.parquet")
+    assert len(table) == 4 * 4 * 2  # accuracy, and the share of illegal outputs
+    assert set(table["model"]) == {"google/mt5-small"} and set(table["n_test"]) == {24}
+    assert set(table["test_set"]) == {"test"}
+    assert (table.loc[table["metric"] == "illegal", "score"] == 0).all()  # chosen, not generated
+    pairs = pd.read_parquet(tmp_path / "build" / "mine" / "pairs.parquet")
+    assert len(pairs) == 12 and {"word_order", "lexical_translit", "data_size"} <= set(pairs)
+    capfd.readouterr()
+    assert main(["run", str(mine), "--list"]) == 0
+    assert [line.split() for line in capfd.readouterr().out.splitlines()] == [
+        ["done", name] for name in parts(mine)
+    ]
+    _chapter(repository, mine, tmp_path / "out.ipynb")
+
+
+def _chapter(repository: Path, mine: Path, out: Path) -> None:
+    """The command that a reader types."""
+    pytest.importorskip("papermill", reason="the notebooks need xltlib[book]")
+    notebook = repository / "notebooks" / "05_matrix.ipynb"
+    words = [notebook, out, "-p", "experiment", mine, "--cwd", repository, "-k", "python3"]
+    command = [sys.executable, "-m", "papermill", *map(str, words), "--no-progress-bar"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "<svg" in out.read_text() and "experiment `mine`" in out.read_text()
+
+
+@pytest.fixture
+def small(mine: Path, tmp_path: Path) -> Path:
+    """The same with two sources."""
+    tasks = {"xnli": {"sources": ["en", "de"]}}
+    return write(tmp_path, MINE | {"tasks": tasks})
+
+
+def test_what_is_finished_is_not_done_again(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exp = checkpoint.load(small)
+    place, first = openruns.place_of(exp), exp.runs()[0]
+    openruns.do_part(exp, "xnli-eng-0")
+    record = read_run(place.run(first))
+    assert (
+        record and record["kept_step"] == 3 and record["items"] == {"train": 24, "validation": 24}
+    )
+    assert len(pd.read_parquet(place.outputs(first))) == 2 * 24
+    with pytest.raises(ValueError, match="1 runs of mine are missing.*xnli deu.*xlt run mine"):
+        openruns.do_part(exp, "collect")
+    assert len(openruns.finished(exp)[0]) == 4 and not place.scores().exists()
+    done: list[str] = []
+    monkeypatch.setattr(openruns, "do", lambda exp, run: done.append(run.source))
+    for name in ("xnli-eng-0", "xnli-deu-0"):
+        openruns.do_part(exp, name)
+    assert done == ["deu"]
+    place.run(first).write_text('{"run": ')  # cut short: not finished
+    openruns.do_part(exp, "xnli-eng-0")
+    assert done == ["deu", "eng"]
+    with pytest.raises(ValueError, match="unknown part of mine 'xnli-en-0'.*'xnli-eng-0'"):
+        openruns.do_part(exp, "xnli-en-0")
+
+
+def test_a_run_that_breaks_leaves_no_record(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    real = seq2seq.summed_loss
+    monkeypatch.setattr(seq2seq, "summed_loss", lambda *a: real(*a) * float("nan"))
+    assert main(["run", str(small), "--part", "xnli-eng-0"]) == 1
+    assert "the loss is nan at step 1" in capfd.readouterr().err
+    folder = checkpoint.load(small).folder
+    made = sorted(p.name for p in folder.rglob("*") if p.is_file())
+    assert made == ["not-a-number.json"]
+    monkeypatch.setattr(seq2seq, "generate", lambda *a: 1 / 0)
+    monkeypatch.setattr(seq2seq, "summed_loss", real)
+    with pytest.raises(ZeroDivisionError):
+        main(["run", str(small), "--part", "xnli-eng-0"])
+    assert sorted(p.name for p in folder.rglob("*") if p.is_file()) == made
+
+
+def test_your_language_your_data_your_model(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The three edits of the page on rerunning, on files of one's own."""
+    rows = {"train": "abcdef", "test": "ghij"}
+    for split, letters in rows.items():
+        lines = [f"{w} satz,{('ja', 'nei')[i % 2]}" for i, w in enumerate(letters)]
+        text = "\n".join(["text,label", *lines]).replace("ja", "sports").replace("nei", "health")
+        (tmp_path / f"gsw-{split}.csv").write_text(text)
+    tokenizer = hubcache.vocabulary(["topic: sports health abcdefghij satz"] * 9, size=90)
+    hubcache.tiny_mt5(tmp_path / "my-model", tokenizer)
+    path = write(
+        tmp_path,
+        {
+            **MINE,
+            "checkpoint": {"name": "my-model"},
+            "data": {"sib200": {"gsw": {s: {"path": f"gsw-{s}.csv"} for s in rows}}},
+            "tasks": {"sib200": {"sources": ["gsw"]}},
+        },
+    )
+    exp = checkpoint.load(path)
+    for name in parts(path):
+        openruns.do_part(exp, name)
+    table = scores.read(exp.folder / "scores.parquet")
+    main_rows = table[table["metric"] == "accuracy"]
+    assert list(main_rows["source"]) == ["gsw"] and list(main_rows["n_test"]) == [4]
+    assert list(main_rows["model"]) == [str(tmp_path / "my-model")]
+
+
+def test_another_task_to_train_on_never_has_a_test_text(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    spec = {"sources": ["en"], "train_on": "squad", "test_split": "all"}
+    exp = checkpoint.load(write(small.parent, MINE | {"tasks": {"xquad": spec}}))
+    run = exp.runs()[0]
+
+    def rows(task: str, code: str, split: str, **how: Any) -> Any:
+        def one(i: int) -> hub.Example:
+            fields = {"question": f"Who {i}?", "context": "Ada.", "answers": ("Ada",)}
+            return hub.Example(f"{task}-{i}", "eng", fields)
+
+        numbers = {"squad": {"train": range(6), "validation": range(6, 9)}, "xquad": {}}
+        found = numbers[task].get(split, range(4, 8))
+        return hub.Loaded(tuple(map(one, found)), None)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(hub, "load", rows)
+    hub._ids.cache_clear()
+    train, validation = openruns.training(exp, run)
+    asked = {e.fields["question"] for e in train}
+    assert asked == {f"Who {i}?" for i in range(4)}
+    assert [e.fields["question"] for e in validation] == ["Who 8?"]
+    assert "2 dropped, their text is in the test set" in capfd.readouterr().err
+    hub._ids.cache_clear()
+
+
+def test_one_language_in_two_scripts_keeps_its_rows_apart() -> None:
+    row = {c: 0 for c in openruns.SCORE_COLUMNS} | {"model": "m", "task": "t", "metric": "f1"}
+    found = [{**row, "source": "eng", "target": t} for t in ("cmn", "cmn_Hant")]
+    table = openruns._named(pd.DataFrame(found))
+    checked = scores.check(table)
+    assert list(checked["target"]) == ["cmn", "cmn"]
+    assert set(checked["target_set"]) == {"cmn", "cmn_Hant"}
+    assert "target_set" not in openruns._named(pd.DataFrame(found[:1]))
+
+
+def test_two_runs_never_share_a_gpu() -> None:
+    code = (
+        "import sys\nfrom xltlib.openruns import free_of\n"
+        "with free_of(['a-test', 'b-test']) as i:\n print(i, flush=True); sys.stdin.read()"
+    )
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with openruns.free_of(["a-test", "b-test"]) as mine:
+        other = subprocess.Popen([sys.executable, "-c", code], **pipes)
+        assert other.stdout and (mine, other.stdout.readline()) == (0, "1\n")
+        other.communicate("")
+    with openruns.free_of(["a-test", "b-test"]) as mine:
+        assert mine == 0
+
+
+def test_the_runs_are_plain_data(small: Path) -> None:
+    exp = experiment.load(str(small))
+    assert json.dumps([run.__dict__ for run in exp.runs()])
