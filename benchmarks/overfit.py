@@ -15,6 +15,7 @@ import argparse
 import io
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,33 +31,44 @@ from xltlib.tasks.samples import made_up
 
 N = 64
 GOAL = 0.95
-LONGEST = 200  # words or characters of a text that a model this small is asked to read
+TASKS = [t for t in PUBLIC if t != "squad"]  # it has xquad's form
+ROUNDS = 8  # of RECIPE.steps steps each; the last round is the one that reaches the goal
 RECIPE = Seq2SeqRecipe(
-    steps=800, evaluations=8, tokens=6000, micro_tokens=6000, lr=2e-3, optimizer="adamw",
+    steps=100, evaluations=1, tokens=3000, micro_tokens=3000, lr=3e-3, optimizer="adamw",
     dropout=0.0, max_input=512,
 )  # fmt: skip
 
 
-def chosen(task: str, n: int = N) -> tuple[list[Example], str]:
-    """`n` examples, dealt over the languages under ``XLT_DATA``; made up where there are none."""
+def chosen(task: str, n: int = N, most: int = 8) -> tuple[list[Example], str]:
+    """`n` examples, dealt over the languages under ``XLT_DATA``; made up where there are none.
+
+    Of each language the shortest in the data set's order of length that are not trivial: those
+    that say something in the target.
+    """
     codes = hub.languages_of(task, local=True)
     if not codes:
         return made_up(task, n), "made up"
-    codes = codes[:: max(1, len(codes) // 8)]
+    codes = codes[:: -(-len(codes) // most)]
     found: list[Example] = []
-    for code in codes:
+    for i, code in enumerate(codes):
         split = hub.splits_of(task, code, local=True)[0]
-        short = [e for e in hub.load(task, code, split).examples if _length(e) <= LONGEST]
-        found += short[: -(-n // len(codes))]
-    return found[:n], f"{len(codes)} languages"
+        own = [e for e in hub.load(task, code, split).examples if _says(e)]
+        longer = sorted(own, key=_length)[len(own) // 20 :]  # not the very shortest twentieth
+        found += longer[: (n - len(found)) // (len(codes) - i)]
+    return found, f"{len(codes)} languages"
+
+
+def _says(example: Example) -> bool:
+    """Whether the answer is not empty: some word has a tag."""
+    return set(example.fields.get("tags", "x")) != {"O"}
 
 
 def _length(example: Example) -> int:
-    words = example.fields.get("words")
-    return len(" ".join(words or [str(v) for v in example.fields.values()])) // (1 if words else 2)
+    values = example.fields.values()
+    return sum(len(" ".join(v) if isinstance(v, tuple) else str(v)) for v in values)
 
 
-def vocabulary(texts: Sequence[str], size: int = 1200) -> Any:
+def vocabulary(texts: Sequence[str], size: int = 3000) -> Any:
     """A SentencePiece vocabulary with mT5's hundred sentinels, trained on some texts."""
     import sentencepiece
     from transformers import T5Tokenizer
@@ -92,16 +104,21 @@ def overfit(of: PublicTask, examples: Sequence[Example], recipe: Seq2SeqRecipe) 
     begin = time.perf_counter()
     texts = [text for e in examples for text in of.preprocess(e)]
     tokenizer = vocabulary([t for t in texts if t])
+    longest = max(len(tokenizer(of.preprocess(e)[1])["input_ids"]) for e in examples)
+    of = replace(of, max_target=longest + 8)  # room for a wrong answer, not for 512 pieces of it
     model = small_model(tokenizer)
-    tuned = seq2seq.finetune(model, tokenizer, of, examples, examples, recipe)
-    scores, _ = seq2seq.evaluate(model, tokenizer, of, examples, recipe)
+    for part in range(1, ROUNDS + 1):
+        tuned = seq2seq.finetune(model, tokenizer, of, examples, [], recipe, seed=part)
+        scores, _ = seq2seq.evaluate(model, tokenizer, of, examples, recipe)
+        if scores[of.metric].score >= GOAL:
+            break
     return {
         "task": of.name,
         "metric": of.metric,
         "score": scores[of.metric].score,
         "illegal": scores["illegal"].score,
         "n": len(examples),
-        "steps": tuned.step,
+        "steps": part * recipe.steps,
         "loss": tuned.log[-1]["loss"],
         "cut": tuned.cut,
         "seconds": time.perf_counter() - begin,
@@ -113,7 +130,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--tasks", nargs="*", default=list(PUBLIC))
+    parser.add_argument("--tasks", nargs="*", default=TASKS)
     parser.add_argument("--out", type=Path)
     chose = parser.parse_args()
     rows = []
@@ -123,9 +140,9 @@ def main() -> int:
         print(
             {k: round(v, 4) if isinstance(v, float) else v for k, v in rows[-1].items()}, flush=True
         )
-    table = pd.DataFrame(rows)
-    if chose.out:
-        table.drop(columns="seconds").to_csv(chose.out, index=False, float_format="%.4g")
+        table = pd.DataFrame(rows)
+        if chose.out:
+            table.drop(columns="seconds").to_csv(chose.out, index=False, float_format="%.4g")
     print(table.to_string(index=False))
     return int((table["score"] < GOAL).any())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import subprocess
@@ -152,33 +153,48 @@ def test_a_run_that_breaks_leaves_no_record(
     assert sorted(p.name for p in folder.rglob("*") if p.is_file()) == made
 
 
+TAGGED = {"tokens": [["Oslo", ",", "Ida"], ["ja"]], "langs": [["de"] * 3, ["de"]]}
+
+
 def test_your_language_your_data_your_model(
-    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mine: Path, tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The three edits of the page on rerunning, on files of one's own."""
-    rows = {"train": "abcdef", "test": "ghij"}
-    for split, letters in rows.items():
-        lines = [f"{w} satz,{('ja', 'nei')[i % 2]}" for i, w in enumerate(letters)]
-        text = "\n".join(["text,label", *lines]).replace("ja", "sports").replace("nei", "health")
-        (tmp_path / f"gsw-{split}.csv").write_text(text)
-    tokenizer = hubcache.vocabulary(["topic: sports health abcdefghij satz"] * 9, size=90)
-    hubcache.tiny_mt5(tmp_path / "my-model", tokenizer)
-    path = write(
-        tmp_path,
-        {
-            **MINE,
-            "checkpoint": {"name": "my-model"},
-            "data": {"sib200": {"gsw": {s: {"path": f"gsw-{s}.csv"} for s in rows}}},
-            "tasks": {"sib200": {"sources": ["gsw"]}},
-        },
+    """The file on the page on rerunning, as printed there, with files of one's own beside it."""
+    page = (repository / "book" / "rerun.md").read_text()
+    printed = next(b for b in page.split("```yaml\n")[1:] if "your model" in b).split("```")[0]
+    mine.write_text(printed)
+    home = CARDS["wikiann"].source
+    assert isinstance(home, Hub)
+    splits = {s: {**TAGGED, "ner_tags": [[5, 0, 1], [0]]} for s in FILES}
+    hubcache.put(
+        tmp_path / "hub", home.id, home.revision, {f"PAN-X.{c}": splits for c in ("de", "nl")}
     )
-    exp = checkpoint.load(path)
-    for name in parts(path):
-        openruns.do_part(exp, name)
-    table = scores.read(exp.folder / "scores.parquet")
-    main_rows = table[table["metric"] == "accuracy"]
-    assert list(main_rows["source"]) == ["gsw"] and list(main_rows["n_test"]) == [4]
-    assert list(main_rows["model"]) == [str(tmp_path / "my-model")]
+    (tmp_path / "nds-train.conll").write_text("Ole\tB-PER\nsnackt\tO\n\nKiel\tB-LOC\n")
+    row = {"tokens": ["Moin", "Ole"], "labels": ["O", "B-PER"]}
+    (tmp_path / "nds-test.jsonl").write_text(json.dumps(row) + "\n")
+    whole_task = openruns.public_task
+    short = lambda *a: dataclasses.replace(whole_task(*a), max_target=8)  # noqa: E731
+    monkeypatch.setattr(openruns, "public_task", short)
+    exp = experiment.load(str(mine), ["recipe.steps=2", "recipe.tokens=200"])
+    assert isinstance(exp, checkpoint.OpenExperiment)
+    for part in exp.parts():
+        openruns.do_part(exp, part.name)
+    table = scores.one_metric(scores.read(exp.folder / "scores.parquet"))
+    cells = {(r.source, r.target): r.n_test for r in table.itertuples()}
+    assert cells == {(s, t): 1 if t == "nds" else 2 for s in ("nds", "deu") for t in TARGETS}
+    assert set(table["metric"]) == {"span_f1"}
+    validated = {r.source: "validation" in e for r in exp.runs() for e in logs(exp, r)}
+    assert validated == {"nds": False, "deu": True}  # there is no such file of nds
+
+
+TARGETS = ("nds", "deu", "nld")
+
+
+def logs(exp: checkpoint.OpenExperiment, run: experiment.Run) -> list[dict[str, float]]:
+    """The last line of a run's log."""
+    record = read_run(openruns.place_of(exp).run(run))
+    assert record
+    return record["log"][-1:]
 
 
 def test_another_task_to_train_on_never_has_a_test_text(

@@ -65,9 +65,9 @@ def beside(reported: pd.DataFrame, own: pd.DataFrame, exp: OpenExperiment) -> pd
     Returns
     -------
     DataFrame
-        ``task, metric, target, superseded``, a column for each reported model, ``ours, low, high`` (95 %, over
-        seeds and test items), ``n_test``, and ``difference``: ours less the same model's report,
-        where both are zero-shot. Not a number where nothing was reported or run.
+        ``task, metric, target, superseded``, a column for each reported model, ``ours, low, high``
+        (95 %, over seeds and test items), ``n_test``, and ``difference``: ours less the same
+        model's report, where both are zero-shot. Not a number where nothing was reported or run.
     """
     wanted = pd.DataFrame(
         [(t, iso3(c)) for t, spec in exp.tasks.items() for c in spec.targets],
