@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import random
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -151,6 +152,64 @@ def test_a_run_that_breaks_leaves_no_record(
     with pytest.raises(ZeroDivisionError):
         main(["run", str(small), "--part", "xnli-eng-0"])
     assert sorted(p.name for p in folder.rglob("*") if p.is_file()) == made
+
+
+def test_what_was_tuned_before_is_only_scored(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    exp = checkpoint.load(small)
+    run, place = exp.runs()[0], openruns.place_of(exp)
+    real = seq2seq.choose
+
+    def stop(*args: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(seq2seq, "choose", stop)
+    with pytest.raises(KeyboardInterrupt):
+        openruns.do(exp, run)
+    assert all(p.is_file() for p in openruns.weights_of(exp, run))
+    answered: list[str] = []
+
+    def choose(model: Any, *args: Any) -> list[str]:
+        answered.append(str(model.lm_head.weight.sum().item()))
+        return real(model, *args)
+
+    monkeypatch.setattr(seq2seq, "choose", choose)
+    openruns.do(exp, run)
+    after = answered[-1]
+    assert read_run(place.run(run)) and not list((exp.folder / "tuned").iterdir())
+    place.run(run).unlink()
+    monkeypatch.setattr(openruns, "learn", openruns.tune)
+    openruns.do(exp, run)  # from nothing: the same weights
+    assert answered[-1] == after
+
+
+BROKEN = [
+    ("text,label\na,sport\n", "unknown label in .*row 1 'sport'.*'sports'"),
+    ("text,topic\na,sports\n", "unknown column in .*row 1 'label'.*topic"),
+    ("text,label\n", "sib200 gsw train is empty: 0 rows"),
+    ("text,label\n" + "a" * 100_001 + ",sports\n", "text has 100001 characters"),
+    ("text,label\na,sports\nb\n", "row 2|line 3|fields"),
+    (None, "there is no file .*train.csv: mend its path"),
+]
+
+
+@pytest.mark.parametrize(("content", "message"), BROKEN)
+def test_bad_data_stops_a_run_before_anything_is_written(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    content: str | None,
+    message: str,
+) -> None:
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path / "build"))
+    (tmp_path / "test.csv").write_text("text,label\nz,sports\n")
+    if content is not None:
+        (tmp_path / "train.csv").write_text(content)
+    files = {split: {"path": f"{split}.csv"} for split in ("train", "test")}
+    change = {"data": {"sib200": {"gsw": files}}, "tasks": {"sib200": {"sources": ["gsw"]}}}
+    path = write(tmp_path, MINE | change)
+    assert main(["run", str(path), "--part", "sib200-gsw-0"]) == 2
+    assert re.search(message, capfd.readouterr().err)
+    assert not (tmp_path / "build").exists()
 
 
 TAGGED = {"tokens": [["Oslo", ",", "Ida"], ["ja"]], "langs": [["de"] * 3, ["de"]]}

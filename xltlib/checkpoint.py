@@ -448,7 +448,8 @@ class Plan:
         lines += [
             f"GPU hours are arithmetic at {self.teraflops:g} teraflops a second, times 1.5; "
             "your first run tells better.",
-            f"Disk: {_size(self.disk)} for outputs and records, and the downloads:",
+            f"Disk: {_size(self.disk)} for outputs, records and the weights of a run at work.",
+            "Downloads:",
         ]
         lines += [f"  {d.what}: {_size(d.size)}, {d.licence}, {d.url}" for d in self.downloads]
         return "\n".join([*lines, "Nothing was fetched."])
@@ -478,8 +479,8 @@ def plan(exp: OpenExperiment) -> Plan:
         "a folder here" if local else f"https://huggingface.co/{checkpoint.name}",
     )
     found = {d.what: d for task in exp.tasks for d in downloads(exp, task)}
-    # An output is about 50 bytes packed; a record about 20 kB.
-    disk = cells * 50 * 2000 + len(exp.runs()) * 20_000
+    # An output is about 50 bytes packed, a record about 20 kB; a run at work keeps its weights.
+    disk = cells * 50 * 2000 + len(exp.runs()) * 20_000 + 4 * parameters
     return Plan(exp.title, tasks, (model, *found.values()), disk, exp.teraflops)
 
 

@@ -128,7 +128,7 @@ def do(exp: OpenExperiment, run: Run) -> dict[str, Any]:
             revision=checkpoint.revision,
             weights=checkpoint.weights or None,
         )
-        tuned = tune(exp, run, model, tokenizer, train, validation)
+        tuned = learn(exp, run, model, tokenizer, train, validation)
         rows, outputs = score(exp, run, model, tokenizer, tests)
         device = str(seq2seq.device())
     record = {
@@ -146,7 +146,41 @@ def do(exp: OpenExperiment, run: Run) -> dict[str, Any]:
         pd.DataFrame(outputs).to_parquet(temporary, index=False, compression="zstd")
     with whole(place.run(run)) as temporary:
         temporary.write_text(json.dumps(record))
+    for path in weights_of(exp, run):
+        path.unlink(missing_ok=True)
     return record
+
+
+def weights_of(exp: OpenExperiment, run: Run) -> tuple[Path, Path]:
+    """Where weights, and how they were tuned, wait until all targets are scored."""
+    folder = exp.folder / "tuned"
+    return folder / f"{run.key}.safetensors", folder / f"{run.key}.json"
+
+
+def learn(
+    exp: OpenExperiment,
+    run: Run,
+    model: Any,
+    tokenizer: Any,
+    train: Sequence[Example],
+    validation: Sequence[Example],
+) -> Any:
+    """`tune`, or the weights of a run that was interrupted after it: tuning costs most."""
+    from safetensors.torch import load_file, save_file
+
+    from xltlib import seq2seq
+
+    weights, story = weights_of(exp, run)
+    if story.is_file():  # written last
+        _say(f"{run.label}: tuned before, now scored")
+        model.load_state_dict(load_file(weights), strict=False)
+        return seq2seq.Tuned(**json.loads(story.read_text(encoding="utf-8")))
+    tuned = tune(exp, run, model, tokenizer, train, validation)
+    with whole(weights) as temporary:
+        save_file(seq2seq.learned_weights(model), temporary)
+    with whole(story) as temporary:
+        temporary.write_text(json.dumps(dataclasses.asdict(tuned)))
+    return tuned
 
 
 def tune(

@@ -406,7 +406,7 @@ def finetune(
             found, _ = evaluate(model, tokenizer, task, validation, tuner.recipe, say=say)
             entry["validation"] = found[task.metric].score
             if entry["validation"] > best[0]:
-                best, state = (entry["validation"], step), _learned(model)
+                best, state = (entry["validation"], step), learned_weights(model)
             model.train()
         log.append(entry)
         if progress:
@@ -428,7 +428,7 @@ def _forever(
         yield from token_batches(sizes, recipe.tokens, rng)
 
 
-def _learned(model: Any) -> dict[str, torch.Tensor]:
+def learned_weights(model: Any) -> dict[str, torch.Tensor]:
     """A copy, off the GPU, of the weights that training changes."""
     learned = {name for name, w in model.named_parameters() if w.requires_grad}
     return {
