@@ -109,7 +109,7 @@ def _chapter(repository: Path, mine: Path, out: Path) -> None:
 @pytest.fixture
 def small(mine: Path, tmp_path: Path) -> Path:
     """The same with two sources."""
-    tasks = {"xnli": {"sources": ["en", "de"]}}
+    tasks = {"xnli": {"sources": ["en", "de"], "answers": "choose"}}
     return write(tmp_path, MINE | {"tasks": tasks})
 
 
@@ -212,7 +212,10 @@ def test_bad_data_stops_a_run_before_anything_is_written(
     assert not (tmp_path / "build").exists()
 
 
-TAGGED = {"tokens": [["Oslo", ",", "Ida"], ["ja"]], "langs": [["de"] * 3, ["de"]]}
+def names(split: str) -> dict[str, list[Any]]:
+    """Two rows of WikiANN as the Hub has them, other ones in every split."""
+    words = [[split, ",", "Ida"], [split, "ja"]]
+    return {"tokens": words, "langs": [["de"] * 3, ["de"] * 2], "ner_tags": [[5, 0, 1], [0, 0]]}
 
 
 def test_your_language_your_data_your_model(
@@ -224,10 +227,8 @@ def test_your_language_your_data_your_model(
     mine.write_text(printed)
     home = CARDS["wikiann"].source
     assert isinstance(home, Hub)
-    splits = {s: {**TAGGED, "ner_tags": [[5, 0, 1], [0]]} for s in FILES}
-    hubcache.put(
-        tmp_path / "hub", home.id, home.revision, {f"PAN-X.{c}": splits for c in ("de", "nl")}
-    )
+    tables = {f"PAN-X.{code}": {s: names(s) for s in FILES} for code in ("de", "nl")}
+    hubcache.put(tmp_path / "hub", home.id, home.revision, tables)
     (tmp_path / "nds-train.conll").write_text("Ole\tB-PER\nsnackt\tO\n\nKiel\tB-LOC\n")
     row = {"tokens": ["Moin", "Ole"], "labels": ["O", "B-PER"]}
     (tmp_path / "nds-test.jsonl").write_text(json.dumps(row) + "\n")
