@@ -42,11 +42,11 @@ def test_the_kept_scores_are_whole(kept: Path) -> None:
     assert counts == {
         "mlqa": 7, "pawsx": 7, "tydiqa": 9, "wikiann": 40, "xnli": 15, "xquad": 11,
     }  # fmt: skip
-    assert table["score"].between(0.05, 0.95).all()
+    assert table["score"].between(0.002, 0.97).all()  # XLM in Thai: 0.3 of 100
     assert set(table.loc[table["superseded"] == "yes", "task"]) == {"wikiann", "tydiqa"}
     small = table[(table["model"] == "mT5-Small") & (table["task"] == "xnli")]
     # the mean over languages that the paper prints for mT5-Small on XNLI, zero-shot
-    assert 100 * small["score"].mean() == pytest.approx(67.5, abs=2)
+    assert 100 * small["score"].mean() == pytest.approx(67.5, abs=0.1)
     assert all("arXiv 2010.11934" in s for s in table["source"])
 
 
