@@ -20,13 +20,18 @@ from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 import yaml
 
 from xltlib.errors import unknown
 from xltlib.languages import language
 from xltlib.recipes import FinetuneRecipe, ModelShape, PretrainRecipe
+
+if TYPE_CHECKING:
+    from xltlib.checkpoint import OpenExperiment
+
+AnyExperiment: TypeAlias = "Experiment | OpenExperiment"
 
 Arm = Literal["tiny", "tiny-scratch", "tiny-shuffled", "tiny-alone", "char-ngram"]
 ROOT = Path(__file__).resolve().parent
@@ -126,7 +131,12 @@ class Experiment:
     @property
     def folder(self) -> Path:
         """Where everything made of this experiment goes."""
-        return Path(os.environ.get("XLT_BUILD", "build")) / self.name
+        return folder_of(self.name)
+
+    @property
+    def at_once(self) -> int:
+        """How many parts run at one time, unless somebody says otherwise: one a core."""
+        return os.cpu_count() or 1
 
     def recipe(self, task: str) -> FinetuneSpec:
         """Fine-tuning of a task (its own, or the default)."""
@@ -176,8 +186,16 @@ def available(folder: Path | None = None) -> list[str]:
     return sorted(p.stem for p in (folder or EXPERIMENTS).glob("*.yml"))
 
 
-def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
+def folder_of(name: str) -> Path:
+    """Where everything made of the experiment of this name goes."""
+    return Path(os.environ.get("XLT_BUILD", "build")) / name
+
+
+def load(name: str, overrides: Sequence[str] = ()) -> AnyExperiment:
     """Read an experiment by name (`quick`) or file (`mine.yml`), with `KEY=VALUE` overrides.
+
+    A file with `checkpoint:` gives an `OpenExperiment`, any other an `Experiment`; both have a
+    name, title, folder, languages, tasks, notebooks, runs and parts.
 
     Raises
     ------
@@ -185,6 +203,28 @@ def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
         Unknown experiment, malformed file, unknown key or language, value of the wrong type; the
         message names the key, what is allowed and the cure.
     """
+    path, content = read_file(name, overrides)
+    if "checkpoint" in content:
+        from xltlib import checkpoint
+
+        return checkpoint.from_content(content, path)
+    return check(build(Experiment, content, where=str(path)))
+
+
+def load_embedded(name: str, overrides: Sequence[str] = ()) -> Experiment:
+    """`load` for what needs an experiment on the embedded text: another kind is an error."""
+    found = load(name, overrides)
+    if isinstance(found, Experiment):
+        return found
+    raise ValueError(
+        f"experiment {name!r} fine-tunes the checkpoint {found.checkpoint.name}; this is about the "
+        "text, vocabulary and pre-training of an experiment that has its own, such as embedded or "
+        "quick. The chapters on the matrix, the explanation and the choice of a source show both"
+    )
+
+
+def read_file(name: str, overrides: Sequence[str] = ()) -> tuple[Path, dict[str, Any]]:
+    """Path and content of an experiment file, `KEY=VALUE` overrides put in."""
     path = Path(name) if name.endswith((".yml", ".yaml")) else EXPERIMENTS / f"{name}.yml"
     if not path.is_file():
         cure = f"use one of these, or give the path of a .yml file (looked for {path})"
@@ -198,7 +238,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
     for override in overrides:
         _override(content, override)
     content.setdefault("name", path.stem)
-    return check(_build(Experiment, content, where=str(path)))
+    return path, content
 
 
 def _override(content: dict[str, Any], override: str) -> None:
@@ -213,7 +253,7 @@ def _override(content: dict[str, Any], override: str) -> None:
     content[last] = yaml.safe_load(value)
 
 
-def _build(kind: type, content: Any, where: str) -> Any:
+def build(kind: type, content: Any, where: str) -> Any:
     """A dataclass from plain YAML, every key and type checked."""
     if not isinstance(content, Mapping):
         raise ValueError(f"{where}: expected `key: value` lines, got {content!r}")
@@ -236,7 +276,7 @@ def _build(kind: type, content: Any, where: str) -> Any:
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """`value` as the hinted type, or an error that says which type is wanted."""
     if dataclasses.is_dataclass(hint):
-        return _build(hint, value, where)  # type: ignore[arg-type]
+        return build(hint, value, where)  # type: ignore[arg-type]
     origin, inner = get_origin(hint), get_args(hint)
     if origin is Literal:
         if value not in inner:
@@ -268,12 +308,13 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
 
 def check(experiment: Experiment) -> Experiment:
     """The experiment with codes in ISO 639-3, or an error for what cannot be run."""
-    from xltlib.tasks import TASKS, task
+    from xltlib.tasks import TASKS
 
-    if not experiment.name.replace("-", "").replace("_", "").isalnum():
-        raise ValueError(f"name {experiment.name!r} must be letters, digits, - and _ (a folder)")
+    check_name(experiment.name)
     for name in (*experiment.tasks, *experiment.finetune, experiment.fewshot.task):
-        task(name)
+        if name not in TASKS:
+            cure = "use one of these; public tasks such as xnli need `checkpoint:` in the file"
+            raise unknown("task", name, TASKS, cure)
     codes = tuple(language(c).code for c in experiment.languages)
     if len(codes) < 2 or len(set(codes)) != len(codes):
         raise ValueError(f"languages must be two or more different ones, got {codes}")
@@ -305,6 +346,12 @@ def check(experiment: Experiment) -> Experiment:
             control("scratch"), control("shuffled"), control("ngram"), controls.seeds
         ),
     )
+
+
+def check_name(name: str) -> None:
+    """Refuse a name that could not be a folder's."""
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise ValueError(f"name {name!r} must be letters, digits, - and _ (a folder)")
 
 
 # ---------------------------------------------------------------- keys
@@ -344,10 +391,10 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 @cache
-def versions() -> dict[str, str]:
+def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Versions of the packages that scores depend on ("" where not installed)."""
     found = {}
-    for name in PACKAGES:
+    for name in packages:
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:
@@ -456,7 +503,7 @@ def _parts(exp: Experiment) -> list[Part]:
     return parts
 
 
-def part(exp: Experiment, name: str) -> Part:
+def part(exp: AnyExperiment, name: str) -> Part:
     """The part of this name; an error with the nearest names otherwise."""
     found = {p.name: p for p in exp.parts()}
     if name not in found:

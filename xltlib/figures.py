@@ -31,6 +31,8 @@ __all__ = [
     "COLOURS",
     "Card",
     "choosing",
+    "data_audit",
+    "reported_scores",
     "coefficients",
     "confusion",
     "expected_scores",
@@ -104,6 +106,8 @@ WORDS = {
     "word_order": "word order",
     "lexical_translit": "lexical (transliterated)",
     "data_size": "data size",
+    "later": "text also in a later split",
+    "twice": "text twice in the split",
     "best_mean": "best on average",
     "english": "English",
 }
@@ -491,6 +495,59 @@ def forest(
         ax.grid(axis="x")
         ax.set_title(_word(feature))
     figure.supxlabel(label, fontsize=10)
+    return figure
+
+
+@_styled
+def data_audit(table: pd.DataFrame, values: Sequence[str] = ("later", "twice")) -> Card:
+    """How much of the data repeats: a dot a language, a line a task and split, a panel a value.
+
+    `table` has ``task, split`` and shares (0..1) in the columns `values`.
+    """
+    lines = table[["task", "split"]].drop_duplicates().reset_index(drop=True)
+    figure, axes = _card(1.0 + 0.24 * len(lines), 1, len(values), sharey=True)
+    for i, (ax, value) in enumerate(zip(axes.flat, values, strict=True)):
+        for y, line in lines.iterrows():
+            own = table[(table["task"] == line["task"]) & (table["split"] == line["split"])]
+            shown = 100 * own[value].dropna()
+            ax.plot(shown, [y] * len(shown), MARKERS[i], color=_colour(i), markersize=4.5,
+                    alpha=0.45, markeredgewidth=0)  # fmt: skip
+        ax.set_yticks(range(len(lines)), [f"{r.task}, {r.split}" for r in lines.itertuples()])
+        ax.set_ylim(len(lines) - 0.5, -0.5)
+        ax.set_xlim(left=-0.3)
+        ax.grid(axis="x")
+        ax.set(title=_word(value), xlabel="% of examples")
+    return figure
+
+
+@_styled
+def reported_scores(found: pd.DataFrame, models: Sequence[str]) -> Card:
+    """Reported scores by language, one panel a task, and ours with their 95 % interval.
+
+    `found` has ``task, metric, target``, a column for each of `models`, and ``ours, low, high``;
+    languages go from the easiest to the hardest for the models together.
+    """
+    tasks = list(dict.fromkeys(found["task"]))
+    most = max(int((found["task"] == t).sum()) for t in tasks)
+    figure, axes = _card(1.2 + 0.24 * most, 1, len(tasks))
+    for ax, task in zip(axes.flat, tasks, strict=True):
+        rows = found[found["task"] == task]
+        rows = rows.loc[rows[list(models)].mean(axis=1).sort_values(ascending=False).index]
+        y = np.arange(len(rows))
+        for i, model in enumerate(models):
+            ax.plot(100 * rows[model], y, MARKERS[i % len(MARKERS)], color=_colour(i), markersize=5,
+                    markerfacecolor="white", label=model)  # fmt: skip
+        run = rows["ours"].notna().to_numpy()
+        if run.any():
+            ax.hlines(y[run], 100 * rows["low"][run], 100 * rows["high"][run], color="#222222")
+            ax.plot(100 * rows["ours"][run], y[run], "D", color="#222222", markersize=5.5,
+                    label="ours")  # fmt: skip
+        ax.set_yticks(y, [name(c) for c in rows["target"]])
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        ax.grid(axis="x")
+        ax.set(title=task, xlabel=f"{_word(rows['metric'].iloc[0])}, 0 to 100")
+    handles = {h.get_label(): h for ax in axes.flat for h in ax.get_legend_handles_labels()[0]}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 

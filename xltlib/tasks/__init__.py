@@ -1,4 +1,8 @@
-"""Tasks by name: `task("kind")`."""
+"""Tasks by name: `task("kind")`, `task("xnli")`.
+
+`TASKS` are those of the embedded default; the public ones (`xltlib.tasks.public`) are looked up
+only when one of them is asked for.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,11 @@ __all__ = ["TASKS", "Example", "Score", "Task", "task"]
 
 
 def task(name: str) -> Task:
-    """The task of this name; an error that names the nearest ones otherwise."""
-    if name not in TASKS:
-        raise unknown("task", name, TASKS, "use one of these")
-    return TASKS[name]
+    """The task of this name, embedded or public; an error that names the nearest ones otherwise."""
+    if name in TASKS:
+        return TASKS[name]
+    from xltlib.tasks.public import PUBLIC
+
+    if name not in PUBLIC:
+        raise unknown("task", name, [*TASKS, *PUBLIC], "use one of these")
+    return PUBLIC[name]
