@@ -172,13 +172,14 @@ def _list_parts(exp: Any, as_json: bool) -> int:
 
 def _done(exp: Any) -> dict[str, bool]:
     """Whether each part was made by these very settings and this code (the names are keys)."""
-    from xltlib.experiment import part_of
+    from xltlib.experiment import known_of, part_of, pretrain_part
     from xltlib.runs import Place
 
     place = Place(exp)
     made: dict[str, list[Path]] = {"vocabulary": [place.vocabulary()]}
-    for seed in exp.pretrain.seeds:
-        made[f"pretrain-{seed}"] = [place.pretrained(seed) / "log.json"]
+    for known in known_of(exp):
+        for seed in exp.pretrain.seeds:
+            made[pretrain_part(seed, known)] = [place.pretrained(seed, known) / "log.json"]
     for run in exp.runs():
         made.setdefault(part_of(exp, run), []).append(place.run(run))
     done = {n: all(p.exists() for p in [place.done(n), *paths]) for n, paths in made.items()}
