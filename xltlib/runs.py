@@ -372,7 +372,8 @@ def score_rows(
             "target": target,
             "n_target": n,
             "seed": run.seed,
-            "test_set": f"seed {run.seed}",  # every seed has test items of its own
+            # Embedded: every seed has test items of its own. Public: all have the official ones.
+            "test_set": "test" if hasattr(of, "card") else f"seed {run.seed}",
             "metric": metric,
             "score": score.score,
             "n_test": score.n,
