@@ -812,13 +812,13 @@ def known_curves(table: pd.DataFrame) -> Card:
         for line in lines:
             rows = table[(table["target"] == target) & (table["line"] == line)]
             i = plain.index(line) if line in plain else 0
-            colour = _colour(i) if line in plain else COLOURS["grey"]
-            dash = "-" if line in plain else [":", "--"][lines.index(line) % 2]
-            shift = (i - len(plain) / 2) * 0.06 if line in plain else 0.0
+            own = line in plain
+            colour, mark = (_colour(i), MARKERS[i]) if own else (COLOURS["grey"], "x")
+            dash = "-" if own else [":", "--"][lines.index(line) % 2]
+            shift = (i - len(plain) / 2) * 0.06 if own else 0.0
             x = np.array([numbers.index(n) for n in rows["n_target"]]) + shift
             ax.vlines(x, rows["low"], rows["high"], color=colour, linewidth=1.1)
-            ax.plot(x, rows["points"], dash, color=colour, marker=MARKERS[i] if line in plain else "x",
-                    markersize=4, label=line)  # fmt: skip
+            ax.plot(x, rows["points"], dash, color=colour, marker=mark, markersize=4, label=line)
         ax.set_xticks(range(len(numbers)), [str(n) for n in numbers])
         ax.set_title(name(target))
         ax.grid(axis="y")

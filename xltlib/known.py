@@ -8,15 +8,21 @@ targets of a seed, and the interval is over seeds (Student's t), the targets bei
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, get_args
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from xltlib.inference import t_quantile
-from xltlib.languages import language, shared_script
+from xltlib.languages import language, name, shared_script
+
+if TYPE_CHECKING:
+    from xltlib.experiment import Experiment
 
 Standing = Literal["itself", "relative", "same script", "other script"]
 STANDINGS: tuple[str, ...] = get_args(Standing)
@@ -111,12 +117,12 @@ def contrasts(placed: pd.DataFrame, n_target: Iterable[int] = (0,)) -> pd.DataFr
         ``contrast, n_target, points, low, high, n_targets, n_seeds, verdict``.
     """
     rows = []
-    for name, (first, second) in CONTRASTS.items():
+    for contrast, (first, second) in CONTRASTS.items():
         found = differences(placed, first, second)
         for n in n_target:
             mine = found[found["n_target"] == n]
             if len(mine):
-                rows.append({"contrast": name, "n_target": n, **over_seeds(mine)})
+                rows.append({"contrast": contrast, "n_target": n, **over_seeds(mine)})
     return with_verdict(pd.DataFrame(rows))
 
 
@@ -143,11 +149,7 @@ def beyond_spelling(
         ``n_targets, n_seeds, verdict``.
     """
     zero = scores[(scores["n_target"] == 0) & (scores["metric"] == metric)]
-    low = zero[zero["model"].isin(FLOORS)].groupby(["model", "target"])["score"].mean()
-    floor = 100 * low.groupby("target").max()
-    mine = placed(zero, known, relatives, metric)
-    mine = mine.assign(raw=mine["points"], floor=mine["target"].map(floor))
-    mine = mine.assign(points=mine["raw"] - mine["floor"]).dropna(subset=["points"])
+    mine = _beyond(zero, known, relatives, metric)
     rows = [
         {
             "model": model, "standing": place, "raw": own["raw"].mean(),
@@ -156,6 +158,20 @@ def beyond_spelling(
         for (model, place), own in mine.groupby(["model", "standing"], sort=False)
     ]  # fmt: skip
     return with_verdict(pd.DataFrame(rows))
+
+
+def _beyond(
+    zero: pd.DataFrame,
+    known: Mapping[str, Sequence[str]],
+    relatives: Mapping[str, str],
+    metric: str,
+) -> pd.DataFrame:
+    """`placed` zero-shot scores with ``raw`` and ``floor``; ``points`` is what lies between."""
+    low = zero[zero["model"].isin(FLOORS)].groupby(["model", "target"])["score"].mean()
+    floor = 100 * low.groupby("target").max()
+    mine = placed(zero, known, relatives, metric)
+    mine = mine.assign(raw=mine["points"], floor=mine["target"].map(floor))
+    return mine.assign(points=mine["raw"] - mine["floor"]).dropna(subset=["points"])
 
 
 def worth_of_a_source(
@@ -257,3 +273,238 @@ def paired_relatives(words: Iterable[str]) -> dict[str, str]:
         one, other = language(one).code, language(other).code
         found |= {one: other, other: one}
     return found
+
+
+# ---------------------------------------------------------------- gathering
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the chapter reads.
+
+    Attributes
+    ----------
+    experiment : the design.
+    scores : its scores, or the kept ones.
+    stories : a row a pre-trained model, as `stories` gives them.
+    relatives : language -> its relative.
+    origin : where the scores are from, in words.
+    """
+
+    experiment: Experiment
+    scores: pd.DataFrame
+    stories: pd.DataFrame
+    relatives: Mapping[str, str]
+    origin: str
+
+    @property
+    def known(self) -> dict[str, tuple[str, ...]]:
+        """Model -> the languages it knows."""
+        return {k: spec.languages for k, spec in self.experiment.known.items()}
+
+    @property
+    def models(self) -> pd.DataFrame:
+        """What each model knows, and how many tokens it read of it."""
+        told = self.stories.groupby("known")
+        columns = told.agg(seeds=("seed", "nunique"), tokens=("tokens", "mean"))
+        rows = []
+        for model, codes in self.known.items():
+            names = ", ".join(_called(c) for c in codes)
+            n, tokens = columns.loc[model] if model in columns.index else (0, math.nan)
+            rows.append((model, names, int(n), tokens / 1e6))
+        return pd.DataFrame(rows, columns=["model", "knows", "seeds", "million tokens"])
+
+    @property
+    def gates(self) -> pd.DataFrame:
+        """`gates` of these scores and models."""
+        return gates(self.scores, self.stories, self.known, self.relatives)
+
+    @property
+    def costs(self) -> pd.DataFrame:
+        """Time, tokens and arithmetic of the models, summed over seeds."""
+        told = self.stories.groupby("known", sort=False)
+        table = told[["parameters", "device"]].first()
+        table = table.join(told[["seconds", "tokens", "flops"]].sum()).reset_index()
+        table["minutes"], table["teraFLOP"] = table["seconds"] / 60, table["flops"] / 1e12
+        table["million tokens"] = table["tokens"] / 1e6
+        keep = ["known", "parameters", "million tokens", "minutes", "teraFLOP", "device"]
+        return table[keep].rename(columns={"known": "model"})
+
+    def caption(self, text: str) -> None:
+        """Show what to see, and the run it is of."""
+        from IPython.display import Markdown, display
+
+        own = self.scores[self.scores["model"].isin(list(self.known))]
+        n, seeds = int(own["n_test"].max()), own["seed"].nunique()
+        display(Markdown(f"{text} *{self.origin}; {seeds} seeds; n = {n} test items a cell.*"))
+
+
+def gather(experiment: Experiment, folder: str, relatives: Sequence[str]) -> Known:
+    """An experiment whose models know different languages; for any other, the kept scores.
+
+    Raises
+    ------
+    FileNotFoundError
+        No scores yet, with the command that makes them.
+    """
+    from xltlib import scores
+    from xltlib.experiment import load
+
+    pairs = paired_relatives(relatives)
+    design = experiment if experiment.known else load("open")
+    own = design.folder / "scores.parquet"
+    if experiment.known and own.is_file():
+        told = stories(design.folder / "pretrained")
+        return Known(design, scores.read(own), told, pairs, f"Experiment `{design.name}`")
+    path = Path(folder) / "scores.parquet"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not there: make the scores with `xlt run {design.name}`, or give `folder`"
+        )
+    told = pd.read_csv(path.with_name("models.csv"))
+    return Known(design, scores.read(path), told, pairs, f"Kept scores of `{design.name}`")
+
+
+def stories(folder: Path) -> pd.DataFrame:
+    """A row a pre-trained model below `folder`: what it read, how long, and its health.
+
+    Returns
+    -------
+    DataFrame
+        ``known, seed, parameters, tokens, steps, seconds, flops, loss, cosine, participation,
+        width, device``; ``flops`` by the rule of six a parameter and token (Kaplan et al. 2020).
+    """
+    rows = []
+    for path in sorted(folder.glob("*/log.json")):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        last, batch = told["log"][-1], told["recipe"]["batch"]
+        tokens = last["step"] * batch * sum(told["read"].values()) / told["lines"]
+        row = {c: told[c] for c in ("known", "seed", "parameters", "seconds", "width", "device")}
+        row |= {c: last[c] for c in ("loss", "cosine", "participation")}
+        row |= {"steps": last["step"], "tokens": round(tokens)}
+        rows.append(row | {"flops": 6 * told["parameters"] * tokens})
+    return pd.DataFrame(rows).sort_values(["known", "seed"], ignore_index=True)
+
+
+def _called(code: str) -> str:
+    return f"{name(code)} in letters of its own" if "_" in code else name(code)
+
+
+# ---------------------------------------------------------------- gates, checks, words
+
+
+def gates(
+    scores: pd.DataFrame,
+    told: pd.DataFrame,
+    known: Mapping[str, Sequence[str]],
+    relatives: Mapping[str, str],
+    metric: str = "accuracy",
+) -> pd.DataFrame:
+    """The gates of book/open.md: ``gate, found, bound, passed``.
+
+    "Unrelated" are known targets of another family than the source's.
+    """
+    zero = scores[(scores["n_target"] == 0) & (scores["metric"] == metric)]
+    source = str(zero.loc[zero["model"].isin(list(known)), "source"].iloc[0])
+    beyond = _beyond(zero, known, relatives, metric)
+    far = beyond["target"].map(lambda c: language(c).family != language(source).family)
+    one = over_seeds(beyond[far & (beyond["standing"] == "itself")])
+    home = zero[(zero["source"] == source) & (zero["target"] == source)]
+    home = 100 * home.groupby("model")["score"].mean()
+    mine = float(home.reindex(list(known)).mean())
+    floor, scratch = (mine - float(home.get(m, math.nan)) for m in ("char-ngram", "tiny-scratch"))
+    thin = float((told["participation"] / told["width"]).min())
+    rows = [
+        ("points above both floors, known targets unrelated to the source", one["points"], "> 5"),
+        ("largest cosine of random pairs of embeddings", told["cosine"].abs().max(), "< 0.3"),
+        ("smallest participation ratio, over the width", thin, "> 0.2"),
+        ("in-language points above the character floor", floor, "> -3"),
+        ("in-language points above no pre-training", scratch, "> 0"),
+    ]
+    table = pd.DataFrame(rows, columns=["gate", "found", "bound"])
+    table["passed"] = [_passed(f, b) for f, b in zip(table["found"], table["bound"], strict=True)]
+    return table
+
+
+def _passed(found: float, bound: str) -> str:
+    sign, limit = bound.split()
+    if math.isnan(found):
+        return "not measured"
+    return "yes" if (found > float(limit) if sign == ">" else found < float(limit)) else "no"
+
+
+def checks(
+    scores: pd.DataFrame,
+    placed: pd.DataFrame,
+    known: Mapping[str, Sequence[str]],
+    roles: tuple[str, str] = ("swe-azj", "dan-tur"),
+    metric: str = "accuracy",
+) -> pd.DataFrame:
+    """The placebo (`roles`: the models that exchange them) and the clone: found and expected."""
+    rows = []
+    if set(roles) <= set(placed["model"]):
+        found = placebo(placed, *roles)
+        rows.append({"check": "placebo: models that stand alike", "expected": "0", **found})
+    zero = scores[(scores["n_target"] == 0) & (scores["metric"] == metric)]
+    zero = zero[zero["target"].str.contains("_") & zero["model"].isin(list(known))]
+    knows = [t in known[m] for m, t in zip(zero["model"], zero["target"], strict=True)]
+    sides = zero.assign(points=100 * zero["score"], knows=knows)
+    means = sides.pivot_table(index=["target", "seed"], columns="knows", values="points")
+    if {True, False} <= set(means):
+        apart = (means[True] - means[False]).rename("points").reset_index()
+        rows.append(
+            {"check": "clone: known, less not known", "expected": "> 0", **over_seeds(apart)}
+        )
+    return with_verdict(pd.DataFrame(rows))
+
+
+def as_forest(effects: pd.DataFrame) -> pd.DataFrame:
+    """The contrasts in the form of `figures.forest`: one panel each, one line a number."""
+    return pd.DataFrame(
+        {
+            "feature": effects["contrast"],
+            "matrix": [f"{n} examples" if n else "zero-shot" for n in effects["n_target"]],
+            "beta": effects["points"],
+            "low": effects["low"],
+            "high": effects["high"],
+            "p_mrqap": np.where(effects["verdict"] == "cannot tell", 1.0, 0.0),
+        }
+    )
+
+
+def not_measured(data: Known) -> list[str]:
+    """What the design asks for and these scores do not have, in sentences."""
+    said = []
+    missing = [m for m in data.known if m not in set(data.scores["model"])]
+    if missing:
+        said.append(f"not yet measured: the models {', '.join(missing)}")
+    if set(data.stories["device"]) <= {"cpu"}:
+        said.append(
+            "not yet measured: larger models, which need a GPU (`experiments/open-mini.yml`)"
+        )
+    return said or ["everything the design asks for is here"]
+
+
+def answers(effects: pd.DataFrame, beyond: pd.DataFrame, found: pd.DataFrame) -> list[str]:
+    """The questions of the chapter with what was found, in sentences."""
+    ends = (0, effects["n_target"].max())
+    said = [
+        f"*{row['contrast']}*, {_examples(row['n_target'])}: {_in_words(row)}"
+        for row in effects.to_dict("records")
+        if row["n_target"] in ends
+    ]
+    mine = beyond[beyond["standing"] == "itself"]
+    listed = [f"`{r['model']}` {_in_words(r)}" for r in mine.to_dict("records")]
+    if listed:
+        said.append(f"*more than spelling*, the languages a model knows: {'; '.join(listed)}")
+    return said + [f"*{row['check']}*: {_in_words(row)}" for row in found.to_dict("records")]
+
+
+def _examples(n: int) -> str:
+    return f"with {n} examples of the target" if n else "zero-shot"
+
+
+def _in_words(row: Mapping[Any, Any]) -> str:
+    ends = f"{row['low']:+.1f} to {row['high']:+.1f}".replace("-", "−")
+    mean = f"{row['points']:+.1f}".replace("-", "−")
+    return f"{mean} points ({ends}): {row['verdict']}"

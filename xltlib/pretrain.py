@@ -257,7 +257,7 @@ def _restore(
     if not path.is_file():
         return []
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=model.device)
     except (RuntimeError, EOFError, pickle.UnpicklingError):
         warnings.warn(f"{path} is damaged: pre-training begins anew", stacklevel=3)
         return []
