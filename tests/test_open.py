@@ -26,15 +26,15 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XLT_DATA", str(root))
         patch.setattr(fetch, "known_files", dict)
-        hub._read.cache_clear()
-        hub._ids.cache_clear()
+        for cache in (hub._read, hub._ids, corpora._web, corpora._said):
+            cache.cache_clear()
         for locale, code in LANGUAGES.items():
             write(root / "amazon-massive-dataset/1.1/data" / f"{locale}.jsonl", utterances(code))
             lines = [web(code, i) for i in range(60)]
             write(root / corpora.CC100.home / "corpus" / f"{code}.txt", lines)
         yield root
-        hub._read.cache_clear()
-        hub._ids.cache_clear()
+        for cache in (hub._read, hub._ids, corpora._web, corpora._said):
+            cache.cache_clear()
 
 
 def write(path: Path, lines: list[str]) -> None:
@@ -99,12 +99,14 @@ def test_lines_that_share_five_words_with_a_test_item_are_dropped() -> None:
 def test_a_planted_leak_does_not_reach_the_text_of_a_model(tree: Path) -> None:
     path = tree / corpora.CC100.home / "corpus/tr.txt"
     before, leak = path.read_text(), corpora.held_out(["massive_intent"], "tur")[0]
+    corpora._web.cache_clear()
     try:
         path.write_text(before + f"trand so {leak} trsaid trthey\n")
         assert any(leak in line for line in corpora.cc100("tur"))
         read = corpora.text(["eng", "tur"], ["massive_intent"], 1000, repeats=2)
     finally:
         path.write_text(before)
+        corpora._web.cache_clear()
     held = set(corpora.held_out(["massive_intent"], "tur"))
     assert len(held) == 100 and not any(leak in line for line in read["tur"])
     assert not held & set(read["tur"])
@@ -250,7 +252,7 @@ def test_runs_of_models_that_know_different_languages(
 ) -> None:
     pytest.importorskip("torch")
     from xltlib import scores
-    from xltlib.runs import Place, do_part, recompute
+    from xltlib.runs import CLONED, Place, do_part, recompute
 
     monkeypatch.setenv("XLT_BUILD", str(tmp_path))
     for part in exp.parts():
@@ -258,16 +260,20 @@ def test_runs_of_models_that_know_different_languages(
     table = scores.read(Place(exp).scores())
     assert set(table["model"]) == {r.arm for r in exp.runs()}
     zero = table[(table["n_target"] == 0) & (table["metric"] == "accuracy")]
-    assert set(zero["target"]) == set(exp.languages)
-    floor = zero[(zero["model"] == "char-ngram")].groupby("target")["score"].mean()
-    assert floor["eng"] > 0.8 and floor["eng_Zzzz"] < 0.4  # only a clone's letters are its own
+    cloned = zero["target_set"] == CLONED
+    assert set(zero["target"]) == {"eng", "swe", "tur"} and set(zero.loc[cloned, "target"]) == {
+        "eng"
+    }
+    floor = zero[(zero["model"] == "char-ngram") & (zero["target"] == "eng")]
+    floor = floor.groupby("target_set")["score"].mean()
+    assert floor[""] > 0.8 and floor[CLONED] < 0.4  # only a clone's letters are its own
     few = table[table["n_target"] > 0].groupby("model")["n_target"].agg(set)
     assert few.to_dict() == {
         a: {2, 4} for a in ("swe", "clone", "swe-alone", "clone-alone", "tiny-scratch",
                             "tiny-scratch-alone")
     }  # fmt: skip
-    key = ["model", "target", "n_target", "seed", "metric"]
-    again = recompute(exp).set_index(key)["score"].sort_index()
+    key = ["model", "target", "target_set", "n_target", "seed", "metric"]
+    again = scores.check(recompute(exp)).set_index(key)["score"].sort_index()
     kept = table.set_index(key)["score"].sort_index()
     assert (
         hashlib.sha256(again.to_numpy().tobytes()).digest()

@@ -62,10 +62,11 @@ def placed(
     Returns
     -------
     DataFrame
-        ``model, source, target, n_target, seed, points, standing``; clones are left out.
+        ``model, source, target, n_target, seed, points, standing``; clones (which
+        are their source's language) are left out.
     """
     own = scores[scores["model"].isin(list(known)) & (scores["metric"] == metric)]
-    own = own[(own["source"] != own["target"]) & ~own["target"].str.contains("_")]
+    own = own[own["source"] != own["target"]]
     own = own.assign(
         points=100 * own["score"],
         standing=[
@@ -299,8 +300,15 @@ class Known:
 
     @property
     def known(self) -> dict[str, tuple[str, ...]]:
-        """Model -> the languages it knows."""
-        return {k: spec.languages for k, spec in self.experiment.known.items()}
+        """Model -> the languages it knows; those that read translations are not among them."""
+        return {k: s.languages for k, s in self.experiment.known.items() if not s.pairs}
+
+    @property
+    def aligned(self) -> dict[str, str]:
+        """Model that read translations -> the one that knows the same without them."""
+        plain = {languages: model for model, languages in self.known.items()}
+        found = {k: plain.get(s.languages) for k, s in self.experiment.known.items() if s.pairs}
+        return {k: model for k, model in found.items() if model}
 
     @property
     def models(self) -> pd.DataFrame:
@@ -308,8 +316,9 @@ class Known:
         told = self.stories.groupby("known")
         columns = told.agg(seeds=("seed", "nunique"), tokens=("tokens", "mean"))
         rows = []
-        for model, codes in self.known.items():
-            names = ", ".join(_called(c) for c in codes)
+        for model, spec in self.experiment.known.items():
+            names = ", ".join(_called(c) for c in spec.languages)
+            names += ", translations side by side" if spec.pairs else ""
             n, tokens = columns.loc[model] if model in columns.index else (0, math.nan)
             rows.append((model, names, int(n), tokens / 1e6))
         return pd.DataFrame(rows, columns=["model", "knows", "seeds", "million tokens"])
@@ -409,7 +418,7 @@ def gates(
     beyond = _beyond(zero, known, relatives, metric)
     far = beyond["target"].map(lambda c: language(c).family != language(source).family)
     one = over_seeds(beyond[far & (beyond["standing"] == "itself")])
-    home = zero[(zero["source"] == source) & (zero["target"] == source)]
+    home = zero[(zero["source"] == source) & (zero["target"] == source) & ~_cloned(zero)]
     home = 100 * home.groupby("model")["score"].mean()
     mine = float(home.reindex(list(known)).mean())
     floor, scratch = (mine - float(home.get(m, math.nan)) for m in ("char-ngram", "tiny-scratch"))
@@ -426,6 +435,13 @@ def gates(
     return table
 
 
+def _cloned(table: pd.DataFrame) -> pd.Series:
+    """Rows of a clone: its language in letters of its own, as another set of the target."""
+    if "target_set" not in table:
+        return pd.Series(False, index=table.index)
+    return table["target_set"].fillna("") != ""
+
+
 def _passed(found: float, bound: str) -> str:
     sign, limit = bound.split()
     if math.isnan(found):
@@ -437,17 +453,21 @@ def checks(
     scores: pd.DataFrame,
     placed: pd.DataFrame,
     known: Mapping[str, Sequence[str]],
+    aligned: Mapping[str, str] | None = None,
     roles: tuple[str, str] = ("swe-azj", "dan-tur"),
     metric: str = "accuracy",
 ) -> pd.DataFrame:
-    """The placebo (`roles`: the models that exchange them) and the clone: found and expected."""
+    """The placebo (`roles`: the models that exchange them), the clone, and aligned text.
+
+    `aligned`: the model that read translations -> its equal that did not; on the languages known.
+    """
     rows = []
     if set(roles) <= set(placed["model"]):
         found = placebo(placed, *roles)
         rows.append({"check": "placebo: models that stand alike", "expected": "0", **found})
     zero = scores[(scores["n_target"] == 0) & (scores["metric"] == metric)]
-    zero = zero[zero["target"].str.contains("_") & zero["model"].isin(list(known))]
-    knows = [t in known[m] for m, t in zip(zero["model"], zero["target"], strict=True)]
+    zero = zero[_cloned(zero) & zero["model"].isin(list(known))]
+    knows = [any("_" in code for code in known[m]) for m in zero["model"]]
     sides = zero.assign(points=100 * zero["score"], knows=knows)
     means = sides.pivot_table(index=["target", "seed"], columns="knows", values="points")
     if {True, False} <= set(means):
@@ -455,6 +475,14 @@ def checks(
         rows.append(
             {"check": "clone: known, less not known", "expected": "> 0", **over_seeds(apart)}
         )
+    for one, other in (aligned or {}).items():
+        zero = scores[(scores["n_target"] == 0) & (scores["metric"] == metric)]
+        zero = zero[zero["target"].isin(known[other]) & (zero["target"] != zero["source"])]
+        wide = 100 * zero.pivot_table(index=["target", "seed"], columns="model", values="score")
+        if {one, other} <= set(wide):
+            apart = (wide[one] - wide[other]).rename("points").dropna().reset_index()
+            name_it = f"translations read: {one} less {other}"
+            rows.append({"check": name_it, "expected": "> 0", **over_seeds(apart)})
     return with_verdict(pd.DataFrame(rows))
 
 

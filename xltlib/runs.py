@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +31,7 @@ from xltlib.experiment import (
 )
 from xltlib.tasks import Example, Task
 
+CLONED = "letters of its own"  # the target set of a clone
 SCORE_COLUMNS = (
     "model",
     "task",
@@ -365,13 +366,18 @@ class Worker:
 def score_rows(
     run: Run, of: Task, target: str, n: int, said: Sequence[str], tests: Sequence[Example]
 ) -> list[dict[str, Any]]:
-    """Rows of the scores table for one cell, one per metric."""
+    """Rows of the scores table for one cell, one per metric.
+
+    A clone is its language in another ``target_set``: the table knows languages by ISO 639-3.
+    """
+    spoken, _, letters = target.partition("_")
     return [
         {
             "model": run.arm,
             "task": of.name,
             "source": run.source,
-            "target": target,
+            "target": spoken,
+            **({"target_set": CLONED} if letters else {}),
             "n_target": n,
             "seed": run.seed,
             # Embedded: every seed has test items of its own. Public: all have the official ones.
@@ -412,7 +418,7 @@ def collect(exp: Experiment) -> pd.DataFrame:
             f"finish them with `xlt run {exp.name}`"
         )
     rows = [row for record in found.values() if record for row in record["scores"]]
-    table = pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+    table = table_of(rows)
     scores.write(table, place.scores())
     text = text_of(exp)
     sizes = {code: float(sum(map(len, lines))) for code, lines in text.items()}
@@ -437,4 +443,12 @@ def recompute(exp: Experiment) -> pd.DataFrame:
         for (target, n), cell in outputs.groupby(["target", "n_target"], sort=False):
             tests = worker.test(of, str(target), run.seed)
             rows += score_rows(run, of, str(target), int(str(n)), list(cell["output"]), tests)
-    return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+    return table_of(rows)
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows of scores as a table: with the set of the target only where clones were scored."""
+    if not any("target_set" in row for row in rows):
+        return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+    table = pd.DataFrame(rows, columns=[*SCORE_COLUMNS, "target_set"])
+    return table.fillna({"target_set": ""})

@@ -12,10 +12,12 @@ of minutes should not spend them on capitals. `without` drops what a test item a
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from xltlib.data import fetch, hub
@@ -236,17 +238,34 @@ def text(
     paired
         Utterances stand beside their translations in one line: a signal mT5 never had.
     """
-    found = {}
+    root, found = os.environ.get("XLT_DATA"), {}
     for part, code in enumerate(codes):
-        own, held = original(code), held_out(tasks, original(code))
-        if repeats and paired:
-            said = list(pairs(own, [original(c) for c in codes if c != code]))
-        else:
-            said = utterances(own, part, len(codes)) if repeats else []
-        said = list(without(said, held, code=own).lines)
-        web = without(cc100(own)[:lines], held, code=own).lines
+        own, others = original(code), tuple(original(c) for c in codes if c != code)
+        web = _web(own, tuple(tasks), lines, root)
+        spoken = (others, 0, 0) if paired else ((), part, len(codes))
+        said = _said(own, tuple(tasks), *spoken, root) if repeats else ()
         found[code] = [written(line, code) for line in (*(said * repeats), *web)]
     return found
+
+
+@lru_cache(maxsize=32)
+def _web(code: str, tasks: tuple[str, ...], lines: int, root: str | None) -> tuple[str, ...]:
+    """Web lines without what test items have; `root` is only for the cache."""
+    return without(cc100(code)[:lines], held_out(tasks, code), code=code).lines
+
+
+@lru_cache(maxsize=32)
+def _said(
+    code: str,
+    tasks: tuple[str, ...],
+    beside: tuple[str, ...],
+    part: int,
+    parts: int,
+    root: str | None,
+) -> tuple[str, ...]:
+    """Utterances without what test items have: with translations `beside` them, or a share."""
+    found = pairs(code, beside) if beside else utterances(code, part, parts)
+    return without(found, held_out(tasks, code), code=code).lines
 
 
 def pairs(asked: str, others: Sequence[str]) -> list[str]:
