@@ -314,13 +314,13 @@ class Known:
     def models(self) -> pd.DataFrame:
         """What each model knows, and how many tokens it read of it."""
         told = self.stories.groupby("known")
-        columns = told.agg(seeds=("seed", "nunique"), tokens=("tokens", "mean"))
+        tokens = told["tokens"].mean()
         rows = []
         for model, spec in self.experiment.known.items():
             names = ", ".join(_called(c) for c in spec.languages)
             names += ", translations side by side" if spec.pairs else ""
-            n, tokens = columns.loc[model] if model in columns.index else (0, math.nan)
-            rows.append((model, names, int(n), tokens / 1e6))
+            seeds = int(told["seed"].nunique().get(model, 0))
+            rows.append((model, names, seeds, float(tokens.get(model, math.nan)) / 1e6))
         return pd.DataFrame(rows, columns=["model", "knows", "seeds", "million tokens"])
 
     @property
@@ -419,9 +419,9 @@ def gates(
     far = beyond["target"].map(lambda c: language(c).family != language(source).family)
     one = over_seeds(beyond[far & (beyond["standing"] == "itself")])
     home = zero[(zero["source"] == source) & (zero["target"] == source) & ~_cloned(zero)]
-    home = 100 * home.groupby("model")["score"].mean()
-    mine = float(home.reindex(list(known)).mean())
-    floor, scratch = (mine - float(home.get(m, math.nan)) for m in ("char-ngram", "tiny-scratch"))
+    means = {str(m): 100 * float(v) for m, v in home.groupby("model")["score"].mean().items()}
+    mine = float(np.mean([means[m] for m in known if m in means]))
+    floor, scratch = (mine - means.get(m, math.nan) for m in ("char-ngram", "tiny-scratch"))
     thin = float((told["participation"] / told["width"]).min())
     rows = [
         ("points above both floors, known targets unrelated to the source", one["points"], "> 5"),

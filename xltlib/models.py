@@ -199,9 +199,11 @@ def loss(
     return torch.nn.functional.cross_entropy(logits.float(), labels[real])
 
 
-def device() -> torch.device:
-    """The GPU if there is one, else the CPU: the same code runs on either."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+def moved(model: T5ForConditionalGeneration) -> T5ForConditionalGeneration:
+    """The model on the GPU if there is one: the same code runs on either."""
+    where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(where)  # type: ignore[arg-type]
+    return model
 
 
 def prepare_process(threads: int = 1) -> None:

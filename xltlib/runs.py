@@ -173,7 +173,7 @@ def make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> Non
     """Pre-train one model, unless it is there."""
     from transformers import AutoTokenizer
 
-    from xltlib.models import build, device, n_parameters, prepare_process, save
+    from xltlib.models import build, moved, n_parameters, prepare_process, save
     from xltlib.pretrain import Sampler, pretrain
 
     place = Place(exp)
@@ -184,7 +184,7 @@ def make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> Non
     tokenizer = AutoTokenizer.from_pretrained(place.vocabulary())
     sampler = Sampler(text_of(exp, known), tokenizer, exp.pretrain)
     recipe = sampler.recipe
-    model = build(exp.model, tokenizer, seed).to(device())
+    model = moved(build(exp.model, tokenizer, seed))
     half = folder.with_name(f".{folder.name}.half.pt")  # where an interrupted one goes on
     with tqdm(
         total=recipe.steps,
@@ -260,12 +260,12 @@ class Worker:
         return self.tests[of.name, code, seed]
 
     def model(self, run: Run) -> Any:
-        from xltlib.models import build, device, load, prepare_process
+        from xltlib.models import build, load, moved, prepare_process
 
         prepare_process()
         if run.pretrain_seed is None:
-            return build(self.exp.model, self.tokenizer, seed=1000 + run.seed).to(device())
-        return load(self.place.pretrained(run.pretrain_seed, run.known))[0].to(device())
+            return moved(build(self.exp.model, self.tokenizer, seed=1000 + run.seed))
+        return moved(load(self.place.pretrained(run.pretrain_seed, run.known))[0])
 
     def do(self, run: Run) -> dict[str, Any]:
         """Fine-tune, score every target, go on with few examples, write the record."""
