@@ -115,7 +115,7 @@ def test_the_experiments_list_the_chapters_that_show_them(repository: Path) -> N
     from xltlib.experiment import load
 
     names = [path.stem for path in NOTEBOOKS]
-    assert [name[:2] for name in names] == [f"{i:02}" for i in range(1, 11)]
+    assert [name[:2] for name in names] == [f"{i:02}" for i in range(1, 12)]
     for name in ("embedded", "quick"):
         listed = list(load(str(repository / "experiments" / f"{name}.yml")).notebooks)
         assert listed == names
@@ -199,6 +199,7 @@ WRONG = {
     "08_choosing": ({"protocol": "warmer"}, "Did you mean 'warm'"),
     "09_your_scores": ({"permutations": 5}, "must be 99 or more"),
     "10_published": ({"tasks": ["nre"]}, "Did you mean 'ner'"),
+    "11_known": ({"relatives": ["swedish"]}, "is not two languages"),
 }
 
 
