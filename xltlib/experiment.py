@@ -51,8 +51,8 @@ SOURCES = (
 )
 # What an experiment on running text depends on besides.
 OPEN_SOURCES = (
-    "data/corpora.py", "data/hub.py", "data/cards.py", "data/massive.py", "tasks/plain.py",
-    "tasks/public.py", "tasks/text.py", "tasks/metrics.py",
+    "data/corpora.py", "data/hub.py", "data/fetch.py", "data/files.py", "data/cards.py",
+    "data/massive.py", "tasks/plain.py", "tasks/public.py", "tasks/text.py", "tasks/metrics.py",
 )  # fmt: skip
 PACKAGES = ("babel", "torch", "transformers", "tokenizers", "sentencepiece", "scikit-learn")
 

@@ -21,7 +21,6 @@ from xltlib.tasks.embedded import (
     sentinel,
     tags_of,
 )
-from xltlib.tasks.text import numbered, simplified
 
 Answer = Callable[[Sequence[Example]], list[str]]
 
@@ -52,6 +51,7 @@ def choice_floor(train: Sequence[Example], seed: int = 0) -> Answer:
 
 def words_floor(train: Sequence[Example], seed: int = 0) -> Answer:
     """Tagger of single words from the word and its neighbours, tags simplified inside spans."""
+    from xltlib.tasks.text import numbered, simplified
 
     def contexts(example: Example) -> list[str]:
         words = ["", *example.fields["words"], ""]
