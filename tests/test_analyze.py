@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import html
 import itertools
@@ -46,12 +47,22 @@ def table() -> pd.DataFrame:
     return made()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_trees():
+    """LambdaMART, which is refitted for every target, only where it is asked about."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(analyze, "TREES", 0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(table: pd.DataFrame, tmp_path_factory) -> Path:
     """What `xlt analyze` writes of that matrix."""
     place = tmp_path_factory.mktemp("analysis")
     table.to_csv(place / "mine.csv", index=False)
-    assert main(["analyze", str(place / "mine.csv"), "--out", str(place / "out"), *QUICK]) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(analyze, "TREES", 132)
+        assert main(["analyze", str(place / "mine.csv"), "--out", str(place / "out"), *QUICK]) == 0
     return place / "out"
 
 
@@ -105,7 +116,7 @@ def test_its_figures_are_those_of_the_functions(found: dict, table: pd.DataFrame
     checked = scores.check(table)
     plain, full = analyze.likeness(CODES)
     for protocol in ("cold", "warm"):
-        names = ["xlt", "best_mean", "nearest_script"]
+        names = ["xlt", "best_mean", "nearest_script", "lambdamart"]
         league = ranking.league(checked, plain, protocol, names).set_index("method")
         for method, metric in itertools.product(names, ranking.METRICS):
             got = one["ranking"][protocol][method]
@@ -162,7 +173,14 @@ def test_the_page_stands_by_itself(folder: Path) -> None:
 def test_same_table_and_seed_same_json(found: dict, table: pd.DataFrame) -> None:
     turned = table.sample(frac=1, random_state=1)
     again = analyze.as_json(analyze.analyze(turned, permutations=49, bootstrap=40))
-    assert json.loads(json.dumps(again)) == {**found, "name": "this table"}
+    (one,), (two,) = again.pop("analyses"), found["analyses"]
+    assert one.pop("not_computed").keys() == {"lambdamart"}
+    trees = {p: two["ranking"][p]["lambdamart"] for p in ("cold", "warm")}
+    for protocol, row in trees.items():
+        one["ranking"][protocol]["lambdamart"] = row
+    before = {k: v for k, v in found.items() if k != "analyses"}
+    assert again == {**before, "name": "this table"} | {"understood": again["understood"]}
+    assert json.loads(json.dumps(one)) == {k: v for k, v in two.items() if k != "not_computed"}
 
 
 def test_an_old_report_stays_if_the_new_one_fails(folder: Path, tmp_path: Path, capsys) -> None:
@@ -252,12 +270,35 @@ def test_models_tasks_metrics_and_seeds_are_told_apart(small: pd.DataFrame) -> N
     second = whole.analyses[1].coefficients.set_index("feature")["beta"]
     np.testing.assert_allclose(first, -second, atol=1e-9)
     only = analyze.analyze(both, task="a", permutations=0, bootstrap=20)
-    assert [a.task for a in only.analyses] == ["a"]
+    assert [a.task for a in only.analyses] == ["a"] and only.differences.empty
     pd.testing.assert_frame_equal(only.analyses[0].league, whole.analyses[0].league)
     with pytest.raises(ValueError, match="unknown task 'c'"):
         analyze.analyze(both, task="c")
     text = json.dumps(analyze.as_json(whole), allow_nan=False)
     assert json.loads(text)["not_analysed"].keys() == {"b, tiny"}
+
+
+def test_tasks_are_compared(table: pd.DataFrame) -> None:
+    """The same scores, turned over in one of two tasks: what carries them differs."""
+    tasks = pd.concat([table.assign(task="a"), table.assign(task="b", score=1 - table["score"])])
+    tasks = tasks[tasks["seed"] == 0]
+    measures = ["word_order", "script", "phonology"]
+    whole = analyze.analyze(tasks, measures=measures, permutations=0, bootstrap=20)
+    told = whole.differences.set_index(["task", "feature"])
+    for one in whole.analyses:
+        own = one.coefficients.set_index("feature")["beta"]
+        np.testing.assert_allclose(told.loc[one.task, "beta"], own, atol=1e-9)
+    said = report.differ(whole)
+    assert "script (p < 0.001)" in said and told.loc[("a", "script"), "p_equal"] < 0.001
+    again = scores.check(table.assign(task=table["seed"].astype(str)))  # only the noise differs
+    same = regression.by_task(again, whole.pairs, measures)
+    assert "None can be told" in report.differ(dataclasses.replace(whole, differences=same))
+    (section,) = report._differences(whole)
+    assert html.escape(said) in section and section.count("<tr>") == 1 + len(measures)
+    found = analyze.as_json(whole)
+    jsonschema.validate(found, json.loads(SCHEMA.read_text("utf-8")))
+    row = next(r for r in found["differences"] if (r["task"], r["name"]) == ("b", "script"))
+    assert row["ci"][0] <= row["beta"] <= row["ci"][1] < 0
 
 
 def test_likeness_of_ones_own(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
@@ -295,6 +336,7 @@ def test_few_shot_rows_feed_the_laws_only(table: pd.DataFrame, folder: Path) -> 
     whole = analyze.analyze(more, permutations=0, bootstrap=20)
     one = whole.analyses[0]
     before = pd.read_csv(folder / "league.csv").drop(columns=["model", "task", "metric"])
+    before = before[before["method"] != "lambdamart"].reset_index(drop=True)
     pd.testing.assert_frame_equal(one.league, before, rtol=1e-5, check_dtype=False)
     assert set(one.laws["n_curves"]) == {7} and not (folder / "laws.csv").exists()
     assert any("few-shot growth" in c for c in one.claims["claim"])
@@ -393,7 +435,8 @@ def test_nine_tenths_missing(table: pd.DataFrame) -> None:
     xlt = one.league.set_index(["protocol", "method"]).loc[("cold", "xlt")]
     assert 0 <= xlt["loss_pct_low"] <= xlt["loss_pct"] <= 100
     for part, why in one.unable.items():  # what is missing says so, and only that is missing
-        assert why and part in {"what explains transfer", "shares of measures", "growing models"}
+        parts = {"what explains transfer", "shares of measures", "growing models", "lambdamart"}
+        assert why and part in parts
     said = report.summary(whole)
     assert all(f"not computed: {part}: {why}" in said for part, why in one.unable.items())
 
@@ -462,4 +505,5 @@ def test_small_and_odd_tables_end_in_words(n: int) -> None:
         if across == 4:
             page = report.page(done)
             assert page.count("<h3>") > 5
-            assert all(f"Not computed: {html.escape(why)}" in page for why in one.unable.values())
+            whys = (why for part, why in one.unable.items() if part != "lambdamart")
+            assert all(f"Not computed: {html.escape(why)}" in page for why in whys)

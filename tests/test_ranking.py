@@ -188,6 +188,15 @@ def test_lambdamart_does_not_look_either(one: matrix.Matrix) -> None:
     assert np.ptp(before) > 0
 
 
+def test_text_of_targets_and_of_their_relatives() -> None:
+    """Of three languages the last has no known text; the first two are kin."""
+    size = np.array([9.0, 7.0, 6.0])
+    kin = np.array([[1.0, 0.1, 0.0], [0.1, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    own, known, relatives = levels._text(size, kin, np.array([0, 1, 2]))
+    assert own.tolist() == [9, 7, 6] and known.tolist() == [1, 1, 0]
+    np.testing.assert_allclose(relatives, np.log10([1 + 1e6, 1 + 1e8, 1.0]))
+
+
 def test_predicted_scores_do_not_look_either(one: matrix.Matrix) -> None:
     fold = next(matrix.folds(one, "cold"))
     score = one.score.copy()

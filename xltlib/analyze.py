@@ -14,6 +14,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -26,6 +27,7 @@ from xltlib.matrix import Matrix, logged, matrices
 from xltlib.matrix import Protocol as Hidden
 
 MOST = 8_000  # cells of one model and task: what is analysed within a minute
+TREES = 3_000  # cells up to which LambdaMART is refitted for every target: some 20 s at this size
 LEAST = 3  # sources, and targets: fewer cannot tell likeness from a language's own effect
 MADE_OF_SCORES = 0.97  # rank correlation from which a column is taken for one
 LEXICAL = "lexical_translit"
@@ -33,6 +35,7 @@ STEPS = regression.STEPS | {
     "lexical": ("lexical", LEXICAL),
     "+ the rest": (*regression.STEPS["+ the rest"], "inventory"),
 }
+COMPARED = "differences between tasks and models"
 PARTS = 8  # of one analysis, for the progress
 PROTOCOLS: tuple[Hidden, ...] = ("cold", "warm")
 NUMBERED = re.compile(r"(\d+) (.*)")
@@ -102,8 +105,9 @@ TABLES = (
 class Report:
     """`Analysis` of every model and task of a table, and how the table was read.
 
-    ``pairs`` is the likeness table it was explained with; ``unable`` says which models and tasks
-    could not be analysed at all, and why.
+    ``pairs`` is the likeness table it was explained with; ``differences`` (`regression.by_task`)
+    says whether coefficients differ between several models and tasks; ``unable`` says which models
+    and tasks could not be analysed or compared at all, and why.
     """
 
     name: str
@@ -112,6 +116,7 @@ class Report:
     scores: pd.DataFrame
     pairs: pd.DataFrame
     analyses: tuple[Analysis, ...]
+    differences: pd.DataFrame
     unable: dict[str, str]
     seed: int
 
@@ -184,6 +189,8 @@ def analyze(
         tick(f"likeness of {len(codes)} languages")
         plain, full = likeness([*codes, *recommend.candidates(codes)], pairs)
         found, unable = _each(groups, plain, full, settings, tick)
+    differences, why = _differences(found, full)
+    unable |= {COMPARED: why} if why else {}
     notes = [*scores.notes(read), *said]
     if len(read) > len(kept):
         notes.append(f"{len(read) - len(kept)} rows of other models or tasks dropped, as asked")
@@ -192,7 +199,7 @@ def analyze(
     if used:
         understood += (f"properties of the pair, used as such: {', '.join(used)}",)
     full = full[full["source"].isin(codes) & full["target"].isin(codes)].reset_index(drop=True)
-    return Report(name, understood, dropped, kept, full, tuple(found), unable, seed)
+    return Report(name, understood, dropped, kept, full, tuple(found), differences, unable, seed)
 
 
 def _read(
@@ -427,7 +434,8 @@ def _one(
     do, none = _Try(label, tick), pd.DataFrame()
     seed, task = settings.seed, str(zero["task"].iloc[0])
     ((_, matrix),) = matrices(zero, plain)
-    judged = do("choosing a source", lambda: _choices(matrix), {})
+    no_trees = _no_trees(zero)
+    judged = do("choosing a source", lambda: _choices(matrix, not no_trees), {})
     predictions = do("scores to expect", lambda: levels.predict(matrix), none)
     pairs, features, notes = _explaining(zero, full, settings.measures)
     told = do("what explains transfer", lambda: _explained(zero, pairs, features, settings), None)
@@ -463,7 +471,7 @@ def _one(
         dropped=(*dropped, *(d for d in map(_dropped, notes) if d)),
         warnings=(*_sparse(zero), *(() if told is None else told.warnings),
                   *(n for n in notes if not _dropped(n))),
-        unable=do.unable,
+        unable=do.unable | ({"lambdamart": no_trees} if no_trees else {}),
     )  # fmt: skip
 
 
@@ -487,10 +495,30 @@ def _sparse(zero: pd.DataFrame) -> list[str]:
     return [f"only {share:.0%} of the matrix is measured"] if share < 0.5 else []
 
 
-def _choices(matrix: Matrix) -> dict[str, pd.DataFrame]:
+def _choices(matrix: Matrix, trees: bool) -> dict[str, pd.DataFrame]:
     names = ["xlt", "best_mean", "english", "random", "rank_fusion"]
-    names += [f"nearest_{m}" for m in matrix.measures]
+    names += [f"nearest_{m}" for m in matrix.measures] + ["lambdamart"] * trees
     return {p: ranking.choices(matrix, p, names) for p in PROTOCOLS}
+
+
+def _no_trees(zero: pd.DataFrame) -> str:
+    """Why LambdaMART is not in the league; empty if it is."""
+    if len(zero[["source", "target"]].drop_duplicates()) > TREES:
+        return f"refitted for every target it takes too long on more than {TREES} pairs"
+    return "" if find_spec("lightgbm") else "it needs lightgbm: pip install 'xltlib[rank]'"
+
+
+def _differences(found: Sequence[Analysis], pairs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Do coefficients differ between models and tasks? Or why that cannot be said."""
+    told = [one.coefficients["feature"] for one in found if len(one.coefficients)]
+    shared = [f for f in told[0] if f in pairs and all(f in set(t) for t in told)] if told else []
+    if len(told) < 2 or not shared:
+        return pd.DataFrame(), ""
+    zero = pd.concat([one.scores for one in found if len(one.coefficients)])
+    try:
+        return regression.by_task(zero[zero["n_target"] == 0], pairs, shared), ""
+    except ValueError as error:
+        return pd.DataFrame(), str(error)
 
 
 def _league(judged: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
@@ -586,16 +614,20 @@ def as_json(report: Report) -> dict[str, Any]:
                 "dropped": [vars(d) for d in report.dropped],
                 "not_analysed": report.unable,
                 "analyses": [_record(a) for a in report.analyses],
+                "differences": _coefficients(report.differences),
             }
         ),
     )
 
 
+def _coefficients(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """One record a row, the ends of its interval as a pair."""
+    rows = cast(list[dict[str, Any]], table.rename(columns={"feature": "name"}).to_dict("records"))
+    ends = [[row.pop("low"), row.pop("high")] for row in rows]
+    return [{**row, "ci": ci} for row, ci in zip(rows, ends, strict=True)]
+
+
 def _record(one: Analysis) -> dict[str, Any]:
-    names = {"feature": "name", "p_cluster": "p_cluster"}
-    coefficients = one.coefficients.rename(columns=names).to_dict("records")
-    for row in coefficients:
-        row["ci"] = [row.pop("low"), row.pop("high")]
     return {
         "model": one.model,
         "task": one.task,
@@ -606,7 +638,7 @@ def _record(one: Analysis) -> dict[str, Any]:
         "not_computed": one.unable,
         "ranking": {p: _standings(one.league, p) for p in PROTOCOLS},
         "level": {"protocol": "cold", **one.level} if one.level else None,
-        "coefficients": coefficients,
+        "coefficients": _coefficients(one.coefficients),
         "partial_r2": one.fit.get("partial_r2"),
         "partial_r2_ci": [one.whole["low"], one.whole["high"]] if one.whole else None,
         "fit": one.fit or None,
