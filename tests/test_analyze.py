@@ -18,7 +18,7 @@ import pyarrow.csv
 import pytest
 
 import xltlib
-from xltlib import analyze, ranking, regression, report, scores, similarity
+from xltlib import analyze, matrix, ranking, regression, report, scores, similarity
 from xltlib.cli import FAILED, USAGE, main
 
 CODES = "eng deu hrv tur srp rus kaz arb pes urd hin mar".split()
@@ -460,6 +460,18 @@ def test_too_many_pairs_are_thinned_evenly(table: pd.DataFrame) -> None:
     (what,) = [d for d in dropped if "thinned" in d.what]
     assert what.n == len(table) - len(kept)
     assert analyze.usable(scores.check(table))[1] == []
+
+
+def test_treebanks_beyond_exact_inference_are_reduced_and_said(
+    small: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, recwarn
+) -> None:
+    """Few pairs of languages may be many of treebanks."""
+    monkeypatch.setattr(analyze, "matrices", functools.partial(matrix.matrices, most=40))
+    sets = [small.assign(target_set=name) for name in ("a", "b")]
+    one = analyze.analyze(pd.concat(sets), permutations=0, bootstrap=20).analyses[0]
+    (said,) = [w for w in one.warnings if w.startswith("choosing a source: 60 cells")]
+    assert "reduced to 30 by averaging treebanks" in said
+    assert not [w for w in recwarn if "reduced" in str(w.message)]
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from xltlib import fewshot, levels, ranking, recommend, regression, scores, similarity
+from xltlib.errors import reason
 from xltlib.languages import language
 from xltlib.matrix import Matrix, logged, matrices
 from xltlib.matrix import Protocol as Hidden
@@ -305,8 +306,7 @@ def _alike(codes: tuple[str, ...]) -> pd.DataFrame:
     """Pairs table with `LEXICAL`, for `likeness`; never to be changed."""
     from xltlib.data import cldr
 
-    # one language at a time: names() leaves out what is spelt alike in those asked for together
-    texts = {c: list(cldr.names((c,))["name"]) for c in codes if language(c).locale}
+    texts = cldr.vocabulary(c for c in codes if language(c).locale)
     wanted = [m for m in similarity.MEASURES if m != "lexical"]
     return similarity.pairs(codes, measures=wanted, texts=texts)
 
@@ -416,7 +416,7 @@ class _Try:
                 warnings.simplefilter("ignore", RuntimeWarning)
                 return compute()
         except ValueError as error:
-            self.unable[part] = str(error)
+            self.unable[part] = reason(error)
             return empty
 
 
@@ -433,7 +433,7 @@ def _one(
     """All parts of the analysis of one model, task and metric."""
     do, none = _Try(label, tick), pd.DataFrame()
     seed, task = settings.seed, str(zero["task"].iloc[0])
-    ((_, matrix),) = matrices(zero, plain)
+    matrix, reduced = _cells(zero, plain)
     no_trees = _no_trees(zero)
     judged = do("choosing a source", lambda: _choices(matrix, not no_trees), {})
     predictions = do("scores to expect", lambda: levels.predict(matrix), none)
@@ -469,10 +469,18 @@ def _one(
         next_best=ahead,
         laws=laws,
         dropped=(*dropped, *(d for d in map(_dropped, notes) if d)),
-        warnings=(*_sparse(zero), *(() if told is None else told.warnings),
+        warnings=(*reduced, *_sparse(zero), *(() if told is None else told.warnings),
                   *(n for n in notes if not _dropped(n))),
         unable=do.unable | ({"lambdamart": no_trees} if no_trees else {}),
     )  # fmt: skip
+
+
+def _cells(zero: pd.DataFrame, pairs: pd.DataFrame) -> tuple[Matrix, list[str]]:
+    """The cells to rank and predict; what `matrices` left out of them is a note, no warning."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        ((_, matrix),) = matrices(zero, pairs)
+    return matrix, [f"choosing a source: {w.message}" for w in said]
 
 
 def counts(zero: pd.DataFrame) -> dict[str, float]:

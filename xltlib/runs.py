@@ -388,15 +388,10 @@ def collect(exp: Experiment) -> pd.DataFrame:
     text = text_of(exp)
     sizes = {code: float(sum(map(len, lines))) for code, lines in text.items()}
     similarity.write_pairs(
-        similarity.pairs(exp.languages, texts=vocabulary_of(exp), sizes=sizes), place.pairs()
+        similarity.pairs(exp.languages, texts=cldr.vocabulary(exp.languages), sizes=sizes),
+        place.pairs(),
     )
     return table
-
-
-def vocabulary_of(exp: Experiment) -> dict[str, list[str]]:
-    """All labelled names of each language: what lexical likeness is measured on."""
-    names = cldr.names(exp.languages)
-    return {str(code): list(own["name"]) for code, own in names.groupby("language")}
 
 
 def recompute(exp: Experiment) -> pd.DataFrame:
