@@ -1,14 +1,14 @@
-"""Every ranking method on every published matrix: the finish line, cold and warm.
+"""Every ranking method on the published matrices that have a mark to reach, cold and warm.
 
     python benchmarks/ranking.py --out book/published [--matrices ner-xlmr las] [--quick]
 
 Leave one target language out, pairs within a language dropped, one method and one preset for all.
 Then the SumEval shared task (absolute scores of models trained on several languages at once) and
-the few-shot law (error at the largest number of examples). Writes ``finish_line.csv`` (what was
-asked for beside what is reached, 95 % intervals by bootstrap over target languages or curves) and
-``finish_league.csv`` (method x matrix x protocol), and prints the first. What each method chose on
-each matrix is one file under ``--work``, so an interrupted run goes on where it stopped;
-``--again xlt`` forgets one method.
+the few-shot law (error at the largest number of examples). Writes and prints ``marks.csv`` (the
+marks set beforehand and what is reached, with 95 % intervals by bootstrap over target languages or
+curves). What each method chose on each matrix is one file under ``--work``, beside ``league.csv``
+(method x matrix x protocol), so an interrupted run goes on where it stopped; ``--again xlt``
+forgets one method.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from xltlib.data import published
 
 PROTOCOLS: tuple[ranking.Protocol, ...] = ("cold", "warm")
 # matrix, protocol, figure, must, aim; a smaller loss and a larger everything else is better
-FINISH = [
+MARKS = [
     ("ner-xlmr", "cold", "loss_pct", 10.0, None),
     ("ner-xlmr", "cold", "ndcg3", 50.0, None),
     ("ner-xlmr", "warm", "loss_pct", None, 6.5),
@@ -126,21 +126,21 @@ def row(
     name: str, protocol: str, figure: str, got: tuple[float, float, float],
     must: float | None, aim: float | None, **beside: float,
 ) -> dict[str, object]:  # fmt: skip
-    """One row of the finish line; of a loss and an error the smaller is the better."""
+    """A mark and what is reached; of a loss and an error the smaller is the better."""
     sign = 1 if figure in ("ndcg3", "spearman", "r2_loto") else -1
     met = {f"{k}_met": None if v is None else sign * got[0] >= sign * v
            for k, v in (("must", must), ("aim", aim))}  # fmt: skip
     ours = dict(zip(("xlt", "low", "high"), got, strict=True))
-    about = {"matrix": name, "protocol": protocol, "figure": figure, "must": must, "aim": aim}
+    about = {"table": name, "protocol": protocol, "figure": figure, "must": must, "aim": aim}
     return about | ours | beside | met
 
 
-def finish_line(league: pd.DataFrame, absolute: pd.DataFrame) -> list[dict[str, object]]:
-    """The asked-for figures beside what `xlt` and other rules reach."""
+def reached(league: pd.DataFrame, absolute: pd.DataFrame) -> list[dict[str, object]]:
+    """The marks of the matrices beside what `xlt` and other rules reach."""
     table = league.set_index(["matrix", "protocol", "method"]).sort_index()
     absolute = absolute.set_index(["matrix", "protocol"])
     rows = []
-    for name, protocol, figure, must, aim in FINISH:
+    for name, protocol, figure, must, aim in MARKS:
         if (name, protocol) not in absolute.index:
             continue
         columns = [figure, f"{figure}_low", f"{figure}_high"]
@@ -163,7 +163,7 @@ def mean_of_groups(value: pd.Series, group: pd.Series) -> tuple[float, float, fl
 
 
 def sumeval() -> list[dict[str, object]]:
-    """The shared task's rows of the finish line; trained on the training configurations alone."""
+    """The shared task's marks; trained on the training configurations alone."""
     rows = []
     for name in dict.fromkeys(asked[0] for asked in SUMEVAL):
         table = published.mixtures(name)
@@ -198,9 +198,9 @@ def write(table: pd.DataFrame, path: Path) -> None:
 
 
 def main() -> None:
-    every = list(dict.fromkeys(asked[0] for asked in FINISH)) + ["xnli-xlmr", "rice-xlmr"]
+    every = list(dict.fromkeys(asked[0] for asked in MARKS)) + ["xnli-xlmr", "rice-xlmr"]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--out", type=Path, required=True, help="folder for the two tables")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the table")
     parser.add_argument("--work", type=Path, default=Path("build/ranking"), help="half-way files")
     parser.add_argument(
         "--matrices", nargs="+", default=every, help="names in xltlib.data.published"
@@ -211,10 +211,10 @@ def main() -> None:
     methods = QUICK if chosen.quick else None
     parts = [measure(n, methods, chosen.work, {*chosen.again}) for n in chosen.matrices]
     league, absolute = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
-    finish = pd.DataFrame([*finish_line(league, absolute), *sumeval(), *growth()])
-    write(league, chosen.out / "finish_league.csv")
-    write(finish, chosen.out / "finish_line.csv")
-    print(finish.round(4).to_string(index=False))
+    marks = pd.DataFrame([*reached(league, absolute), *sumeval(), *growth()])
+    write(league, chosen.work / "league.csv")
+    write(marks, chosen.out / "marks.csv")
+    print(marks.round(4).to_string(index=False))
 
 
 if __name__ == "__main__":
