@@ -198,7 +198,8 @@ def _differences(report: Report) -> list[str]:
     wide = shown.pivot(index="feature", columns="of", values="words").reindex(
         table["feature"].unique()
     )
-    wide["p"] = table.drop_duplicates("feature").set_index("feature")["p_equal"]
+    p = table.drop_duplicates("feature").set_index("feature")["p_equal"]
+    wide["p"] = p.map(lambda value: _p(value).removeprefix("p ").removeprefix("= "))
     caption = (
         "Standardised coefficient of each measure in each task and model, with its 95 % interval "
         "clustered by source and target, from one joint fit; p of a Wald test that they are equal. "
