@@ -182,10 +182,10 @@ def analyze(
     read, name = _read(table, rows, unknown_codes)
     kept = scores.select(read, model=model, task=task)
     kept, used = extras(kept, said)
-    groups = [group for _, group in kept.groupby(["task", "model"], sort=True)]
+    groups = [(g, *usable(g)) for _, g in kept.groupby(["task", "model"], sort=True)]
     chosen = None if measures is None else tuple(measures)
     settings = Settings(chosen, permutations, bootstrap, seed)
-    codes = sorted({*kept["source"], *kept["target"]})
+    codes = sorted({code for _, rows, _ in groups for code in (*rows["source"], *rows["target"])})
     with _bar(len(groups) * PARTS + 1, progress) as tick:
         tick(f"likeness of {len(codes)} languages")
         plain, full = likeness([*codes, *recommend.candidates(codes)], pairs)
@@ -330,18 +330,20 @@ def _joined(pairs: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
 
 
 def _each(
-    groups: Sequence[pd.DataFrame],
+    groups: Sequence[tuple[pd.DataFrame, pd.DataFrame, list[Dropped]]],
     plain: pd.DataFrame,
     full: pd.DataFrame,
     settings: Settings,
     tick: Tick,
 ) -> tuple[list[Analysis], dict[str, str]]:
-    """Every group that can be analysed; why the others cannot. None at all is an error."""
+    """Every group, with what is usable of it, that can be analysed; why the others cannot.
+
+    None at all is an error.
+    """
     found: list[Analysis] = []
     unable: dict[str, str] = {}
-    for group in groups:
+    for group, rows, dropped in groups:
         label = f"{group['task'].iloc[0]}, {group['model'].iloc[0]}"
-        rows, dropped = usable(group)
         why = refused(rows)
         if why:
             unable[label] = why
