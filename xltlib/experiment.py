@@ -343,6 +343,7 @@ def _is_docstring(node: ast.AST) -> bool:
     )
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of the packages that scores depend on ("" where not installed)."""
     found = {}

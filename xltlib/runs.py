@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
@@ -46,21 +47,29 @@ SCORE_COLUMNS = (
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; it becomes `path` only if all goes well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def writing(path: Path) -> Iterator[None]:
+    """Say what is wrong with the place, and the cure, when `path` cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)
-        yield temporary
-        if path.is_dir():  # half a folder of an interrupted run
-            _remove(path)
-        os.replace(temporary, path)
+        yield
     except OSError as error:
         raise OSError(
             f"{path} could not be written ({error.strerror or error}): free some space, or "
             "choose another place with the environment variable XLT_BUILD"
         ) from error
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; it becomes `path` only if all goes well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with writing(path):
+            _remove(temporary)
+            yield temporary
+            if path.is_dir():  # half a folder of an interrupted run
+                _remove(path)
+            os.replace(temporary, path)
     finally:
         with suppress(OSError):
             _remove(temporary)
@@ -122,6 +131,9 @@ def do_part(exp: Experiment, name: str) -> None:
     """Do what is missing of one part, and mark it done."""
     part(exp, name)
     place = Place(exp)
+    with writing(place.done(name)):  # a place nobody can write to: known before the work
+        if not os.access(place.done(name).parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     if name == "vocabulary":
         make_vocabulary(exp)
     elif name.startswith("pretrain-"):
@@ -136,12 +148,12 @@ def do_part(exp: Experiment, name: str) -> None:
 
 def make_vocabulary(exp: Experiment) -> None:
     """Train the tokenizer, unless it is there."""
-    from xltlib.models import train_tokenizer
-    from xltlib.tasks.embedded import WORDS
-
     folder = Place(exp).vocabulary()
     if folder.is_dir():
         return
+    from xltlib.models import train_tokenizer  # seconds of importing, only where there is work
+    from xltlib.tasks.embedded import WORDS
+
     lines = (line for own in text_of(exp).values() for line in own)
     tokenizer = train_tokenizer(lines, exp.model.vocab_size, WORDS)
     with whole(folder) as temporary:
@@ -150,15 +162,15 @@ def make_vocabulary(exp: Experiment) -> None:
 
 def make_pretrained(exp: Experiment, seed: int) -> None:
     """Pre-train one model, unless it is there."""
+    place = Place(exp)
+    folder = place.pretrained(seed)
+    if (folder / "log.json").is_file():
+        return
     from transformers import AutoTokenizer
 
     from xltlib.models import build, n_parameters, prepare_process, save
     from xltlib.pretrain import Sampler, pretrain
 
-    place = Place(exp)
-    folder = place.pretrained(seed)
-    if (folder / "log.json").is_file():
-        return
     prepare_process()
     tokenizer = AutoTokenizer.from_pretrained(place.vocabulary())
     recipe = exp.pretrain
