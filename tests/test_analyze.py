@@ -283,6 +283,25 @@ def test_models_tasks_metrics_and_seeds_are_told_apart(small: pd.DataFrame) -> N
     assert json.loads(text)["not_analysed"].keys() == {"b, tiny"}
 
 
+def test_data_size_is_that_of_the_models_own_text(small: pd.DataFrame) -> None:
+    """CC-100 for XLM-R, mC4 for all others; one's own table goes before either."""
+    plain, _ = analyze.likeness(CODES[:6])
+    other = similarity.of_model(plain, "xlm-roberta-base")
+    assert list(other) == list(plain) and similarity.of_model(plain, "mt5") is plain
+    log = {k.code: np.log10(v) for k, v in similarity.cc100_sizes().items()}
+    for row in other.itertuples():
+        assert row.data_size == pytest.approx(min(log[row.source], log[row.target]))
+    report_of = functools.partial(analyze.analyze, permutations=0, bootstrap=20)
+    whole = report_of(small.assign(model="xlm-r-base"))
+    sizes = whole.pairs.set_index(["source", "target"])["data_size"]
+    assert sizes["tur", "srp"] == pytest.approx(min(log["tur"], log["srp"]))
+    assert any("CC-100" in line for line in whole.understood)
+    own = plain[["source", "target"]].assign(data_size=np.arange(len(plain), dtype=float))
+    told = report_of(small.assign(model="xlm-r-base"), own)
+    mine = own.merge(told.pairs, on=["source", "target"])
+    assert len(mine) == 30 and (mine["data_size_x"] == mine["data_size_y"]).all()
+
+
 def test_tasks_are_compared(table: pd.DataFrame) -> None:
     """The same scores, turned over in one of two tasks: what carries them differs."""
     tasks = pd.concat([table.assign(task="a"), table.assign(task="b", score=1 - table["score"])])

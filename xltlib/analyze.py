@@ -12,7 +12,7 @@ import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,7 +24,7 @@ import pandas as pd
 from xltlib import fewshot, levels, ranking, recommend, regression, scores, similarity
 from xltlib.errors import reason
 from xltlib.languages import language
-from xltlib.matrix import Matrix, logged, matrices
+from xltlib.matrix import SIZE, Matrix, logged, matrices
 from xltlib.matrix import Protocol as Hidden
 
 MOST = 8_000  # cells of one model and task: what is analysed within a minute
@@ -189,7 +189,11 @@ def analyze(
     with _bar(len(groups) * PARTS + 1, progress) as tick:
         tick(f"likeness of {len(codes)} languages")
         plain, full = likeness([*codes, *recommend.candidates(codes)], pairs)
-        found, unable = _each(groups, plain, full, settings, tick)
+        given = pairs is not None and SIZE in pairs  # one's own data size is for every model
+        known = {str(m): (plain, full) if given else _of_model(plain, full, str(m))
+                 for m in kept["model"].unique()}  # fmt: skip
+        found, unable = _each(groups, known, settings, tick)
+    full = known[found[0].model][1]
     differences, why = _differences(found, full)
     unable |= {COMPARED: why} if why else {}
     notes = [*scores.notes(read), *said]
@@ -197,6 +201,8 @@ def analyze(
         notes.append(f"{len(read) - len(kept)} rows of other models or tasks dropped, as asked")
     dropped = tuple(d for d in map(_dropped, notes) if d)
     understood = (_size(kept), *(n for n in notes if not _dropped(n)))
+    if not given and similarity.text_sizes(found[0].model) != similarity.text_sizes():
+        understood += (f"data size: the text that {found[0].model} was pre-trained on, CC-100",)
     if used:
         understood += (f"properties of the pair, used as such: {', '.join(used)}",)
     full = full[full["source"].isin(codes) & full["target"].isin(codes)].reset_index(drop=True)
@@ -311,6 +317,13 @@ def _alike(codes: tuple[str, ...]) -> pd.DataFrame:
     return similarity.pairs(codes, measures=wanted, texts=texts)
 
 
+def _of_model(
+    plain: pd.DataFrame, full: pd.DataFrame, model: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables with the data sizes of the text this model has read."""
+    return similarity.of_model(plain, model), similarity.of_model(full, model)
+
+
 def _joined(pairs: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
     """One's own measures beside the others, the other direction taken where one is given."""
     back = own.rename(columns={"source": "target", "target": "source"})
@@ -331,24 +344,24 @@ def _joined(pairs: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
 
 def _each(
     groups: Sequence[tuple[pd.DataFrame, pd.DataFrame, list[Dropped]]],
-    plain: pd.DataFrame,
-    full: pd.DataFrame,
+    known: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
     settings: Settings,
     tick: Tick,
 ) -> tuple[list[Analysis], dict[str, str]]:
     """Every group, with what is usable of it, that can be analysed; why the others cannot.
 
-    None at all is an error.
+    `known` is the likeness for each model (`likeness`). No group at all is an error.
     """
     found: list[Analysis] = []
     unable: dict[str, str] = {}
     for group, rows, dropped in groups:
-        label = f"{group['task'].iloc[0]}, {group['model'].iloc[0]}"
+        model = str(group["model"].iloc[0])
+        label = f"{group['task'].iloc[0]}, {model}"
         why = refused(rows)
         if why:
             unable[label] = why
             continue
-        found.append(_one(label, group, rows, dropped, plain, full, settings, tick))
+        found.append(_one(label, group, rows, dropped, *known[model], settings, tick))
     if not found:
         reasons = dict.fromkeys(unable.values())
         raise ValueError("nothing to analyse: " + "; ".join(reasons))

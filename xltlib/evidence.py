@@ -122,7 +122,9 @@ def gather(experiment: Experiment, scores: str = "", model: str = "", task: str 
     """
     if scores:
         every = read(scores)
-        pairs = similarity.pairs(sorted({*every["source"], *every["target"]}))
+        of = _model(one_metric(every), model)
+        sizes = similarity.text_sizes(of)
+        pairs = similarity.pairs(sorted({*every["source"], *every["target"]}), sizes=sizes)
     else:
         from xltlib.parameters import built
 

@@ -91,7 +91,9 @@ def recommend(
     if pairs is None:
         from xltlib import similarity
 
-        pairs = similarity.pairs(sorted({*table["source"], *table["target"], code}))
+        of = str(table["model"].iloc[0]) if "model" in table else None
+        codes = sorted({*table["source"], *table["target"], code})
+        pairs = similarity.pairs(codes, sizes=similarity.text_sizes(of))
     ((labels, matrix),) = matrices(table, pairs, code, QUICK_CELLS)
     column = _column(matrix, code)
     _enough(matrix, column, target)
