@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import html
 import itertools
@@ -17,7 +18,7 @@ import pyarrow.csv
 import pytest
 
 import xltlib
-from xltlib import analyze, ranking, regression, report, scores, similarity
+from xltlib import analyze, matrix, ranking, regression, report, scores, similarity
 from xltlib.cli import FAILED, USAGE, main
 
 CODES = "eng deu hrv tur srp rus kaz arb pes urd hin mar".split()
@@ -44,6 +45,14 @@ def made(codes: list[str] = CODES, seed: int = 7) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def table() -> pd.DataFrame:
     return made()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_trees():
+    """LambdaMART, which is refitted for every target, only where it is asked about."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(analyze, "TREES", 0)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -121,10 +130,24 @@ def test_its_figures_are_those_of_the_functions(found: dict, table: pd.DataFrame
             assert mine[key] == pytest.approx(row[key])
     assert {"lexical_translit", "word_order"} <= {c["name"] for c in one["coefficients"]}
     assert (one["n_pairs"], one["n_sources"], one["n_targets"]) == (132, 12, 12)
-    assert one["not_computed"] == {} and one["n_seeds"] == 2
+    assert one["not_computed"].keys() == {"lambdamart"} and one["n_seeds"] == 2
     verdicts = {c["claim"]: c["verdict"] for c in one["claims"]}
     assert verdicts["likeness predicts transfer to a new language"] == "holds"
     assert verdicts["a chosen source beats chance (cold)"] == "holds"
+
+
+def test_trees_are_in_the_league_where_they_fit(
+    small: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("lightgbm")
+    monkeypatch.setattr(analyze, "TREES", 30)
+    one = analyze.as_json(analyze.analyze(small, permutations=0, bootstrap=20))["analyses"][0]
+    league = ranking.league(scores.check(small), analyze.likeness(CODES[:6])[0], "cold")
+    own = league.set_index("method").loc["lambdamart"]
+    assert one["ranking"]["cold"]["lambdamart"]["loss_pct"] == pytest.approx(own["loss_pct"])
+    assert one["not_computed"] == {}
+    monkeypatch.setattr(analyze, "TREES", 29)
+    assert "more than 29 pairs" in analyze._no_trees(scores.check(small))
 
 
 def test_tables_are_tidy_and_whole(folder: Path, found: dict) -> None:
@@ -252,7 +275,7 @@ def test_models_tasks_metrics_and_seeds_are_told_apart(small: pd.DataFrame) -> N
     second = whole.analyses[1].coefficients.set_index("feature")["beta"]
     np.testing.assert_allclose(first, -second, atol=1e-9)
     only = analyze.analyze(both, task="a", permutations=0, bootstrap=20)
-    assert [a.task for a in only.analyses] == ["a"]
+    assert [a.task for a in only.analyses] == ["a"] and only.differences.empty
     pd.testing.assert_frame_equal(only.analyses[0].league, whole.analyses[0].league)
     with pytest.raises(ValueError, match="unknown task 'c'"):
         analyze.analyze(both, task="c")
@@ -260,26 +283,67 @@ def test_models_tasks_metrics_and_seeds_are_told_apart(small: pd.DataFrame) -> N
     assert json.loads(text)["not_analysed"].keys() == {"b, tiny"}
 
 
-def test_likeness_of_ones_own(table: pd.DataFrame, tmp_path: Path, capsys) -> None:
+def test_data_size_is_that_of_the_models_own_text(small: pd.DataFrame) -> None:
+    """CC-100 for XLM-R, mC4 for all others; one's own table goes before either."""
+    plain, _ = analyze.likeness(CODES[:6])
+    other = similarity.of_model(plain, "xlm-roberta-base")
+    assert list(other) == list(plain) and similarity.of_model(plain, "mt5") is plain
+    log = {k.code: np.log10(v) for k, v in similarity.cc100_sizes().items()}
+    for row in other.itertuples():
+        assert row.data_size == pytest.approx(min(log[row.source], log[row.target]))
+    report_of = functools.partial(analyze.analyze, permutations=0, bootstrap=20)
+    whole = report_of(small.assign(model="xlm-r-base"))
+    sizes = whole.pairs.set_index(["source", "target"])["data_size"]
+    assert sizes["tur", "srp"] == pytest.approx(min(log["tur"], log["srp"]))
+    assert any("CC-100" in line for line in whole.understood)
+    own = plain[["source", "target"]].assign(data_size=np.arange(len(plain), dtype=float))
+    told = report_of(small.assign(model="xlm-r-base"), own)
+    mine = own.merge(told.pairs, on=["source", "target"])
+    assert len(mine) == 30 and (mine["data_size_x"] == mine["data_size_y"]).all()
+
+
+def test_tasks_are_compared(table: pd.DataFrame) -> None:
+    """The same scores, turned over in one of two tasks: what carries them differs."""
+    tasks = pd.concat([table.assign(task="a"), table.assign(task="b", score=1 - table["score"])])
+    tasks = tasks[tasks["seed"] == 0]
+    measures = ["word_order", "script", "phonology"]
+    whole = analyze.analyze(tasks, measures=measures, permutations=0, bootstrap=20)
+    told = whole.differences.set_index(["task", "feature"])
+    for one in whole.analyses:
+        own = one.coefficients.set_index("feature")["beta"]
+        np.testing.assert_allclose(told.loc[one.task, "beta"], own, atol=1e-9)
+    said = report.differ(whole)
+    assert "script (p < 0.001)" in said and told.loc[("a", "script"), "p_equal"] < 0.001
+    again = scores.check(table.assign(task=table["seed"].astype(str)))  # only the noise differs
+    same = regression.by_task(again, whole.pairs, measures)
+    assert "None can be told" in report.differ(dataclasses.replace(whole, differences=same))
+    (section,) = report._differences(whole)
+    assert html.escape(said) in section and section.count("<tr>") == 1 + len(measures)
+    found = analyze.as_json(whole)
+    jsonschema.validate(found, json.loads(SCHEMA.read_text("utf-8")))
+    row = next(r for r in found["differences"] if (r["task"], r["name"]) == ("b", "script"))
+    assert row["ci"][0] <= row["beta"] <= row["ci"][1] < 0
+
+
+def test_likeness_of_ones_own(small: pd.DataFrame, tmp_path: Path, capsys) -> None:
     rng = np.random.default_rng(0)
-    own = pd.DataFrame(itertools.combinations(CODES, 2), columns=["source", "target"])
+    own = pd.DataFrame(itertools.combinations(CODES[:6], 2), columns=["source", "target"])
     own = own.assign(mine=rng.random(len(own)), script=rng.random(len(own)))  # one direction
-    one = analyze.analyze(table, own, permutations=0, bootstrap=20).analyses[0]
+    one = analyze.analyze(small, own, permutations=0, bootstrap=20).analyses[0]
     assert "mine" in set(one.coefficients["feature"])
     assert "nearest_mine" in set(one.league["method"])
     assert set(one.steps["step"].tail(1)) == {"+ your own"}
-    plain, _ = analyze.likeness(CODES, own)
+    plain, _ = analyze.likeness(CODES[:6], own)
     merged = plain.set_index(["source", "target"])["script"]
     row = own.iloc[5]
     assert merged[row["source"], row["target"]] == merged[row["target"], row["source"]]
     assert merged[row["source"], row["target"]] == row["script"]
-    few = table[table["source"].isin(CODES[:6]) & table["target"].isin(CODES[:6])]
-    only = analyze.analyze(few, own, measures=["mine"], permutations=0, bootstrap=20)
+    only = analyze.analyze(small, own, measures=["mine"], permutations=0, bootstrap=20)
     assert only.analyses[0].coefficients["feature"].tolist() == ["mine"]
     with pytest.raises(ValueError, match="shares no pair"):
-        analyze.analyze(table, own.assign(source="fin", target="ekk"))
+        analyze.analyze(small, own.assign(source="fin", target="ekk"))
     (tmp_path / "pairs.csv").write_text("source,target,mine\nde,xx9,1\n")
-    table.to_csv(tmp_path / "mine.csv", index=False)
+    small.to_csv(tmp_path / "mine.csv", index=False)
     words = ["analyze", str(tmp_path / "mine.csv"), "--out", str(tmp_path / "o")]
     assert main([*words, "--pairs", str(tmp_path / "pairs.csv")]) == USAGE
     assert "xx9" in capsys.readouterr().err
@@ -393,7 +457,8 @@ def test_nine_tenths_missing(table: pd.DataFrame) -> None:
     xlt = one.league.set_index(["protocol", "method"]).loc[("cold", "xlt")]
     assert 0 <= xlt["loss_pct_low"] <= xlt["loss_pct"] <= 100
     for part, why in one.unable.items():  # what is missing says so, and only that is missing
-        assert why and part in {"what explains transfer", "shares of measures", "growing models"}
+        parts = {"what explains transfer", "shares of measures", "growing models", "lambdamart"}
+        assert why and part in parts
     said = report.summary(whole)
     assert all(f"not computed: {part}: {why}" in said for part, why in one.unable.items())
 
@@ -417,6 +482,18 @@ def test_too_many_pairs_are_thinned_evenly(table: pd.DataFrame) -> None:
     (what,) = [d for d in dropped if "thinned" in d.what]
     assert what.n == len(table) - len(kept)
     assert analyze.usable(scores.check(table))[1] == []
+
+
+def test_treebanks_beyond_exact_inference_are_reduced_and_said(
+    small: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, recwarn
+) -> None:
+    """Few pairs of languages may be many of treebanks."""
+    monkeypatch.setattr(analyze, "matrices", functools.partial(matrix.matrices, most=40))
+    sets = [small.assign(target_set=name) for name in ("a", "b")]
+    one = analyze.analyze(pd.concat(sets), permutations=0, bootstrap=20).analyses[0]
+    (said,) = [w for w in one.warnings if w.startswith("choosing a source: 60 cells")]
+    assert "reduced to 30 by averaging treebanks" in said
+    assert not [w for w in recwarn if "reduced" in str(w.message)]
 
 
 @pytest.mark.slow
@@ -462,4 +539,5 @@ def test_small_and_odd_tables_end_in_words(n: int) -> None:
         if across == 4:
             page = report.page(done)
             assert page.count("<h3>") > 5
-            assert all(f"Not computed: {html.escape(why)}" in page for why in one.unable.values())
+            whys = (why for part, why in one.unable.items() if part != "lambdamart")
+            assert all(f"Not computed: {html.escape(why)}" in page for why in whys)

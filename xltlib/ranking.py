@@ -283,7 +283,8 @@ def choices(
         for fold in folds(matrix, protocol):
             standing = method(matrix, fold, protocol)
             rows += [{"method": name} | row for row in _judged(matrix, fold, standing)]
-    return pd.DataFrame(rows)
+    about = ["method", "target", "language", "chosen", "best", "n_sources"]
+    return pd.DataFrame(rows, columns=[*about, *METRICS])
 
 
 def _judged(matrix: Matrix, fold: Fold, standing: Array) -> list[dict[str, object]]:

@@ -434,15 +434,9 @@ def collect(exp: Experiment) -> pd.DataFrame:
     scores.write(table, place.scores())
     text = text_of(exp)
     sizes = {code: float(sum(map(len, lines))) for code, lines in text.items()}
-    words = vocabulary_of(exp)
+    words = cldr.vocabulary([c for c in exp.languages if "_" not in c])  # a clone has none
     similarity.write_pairs(similarity.pairs(list(words), texts=words, sizes=sizes), place.pairs())
     return table
-
-
-def vocabulary_of(exp: Experiment) -> dict[str, list[str]]:
-    """All CLDR names of each language (a clone has none): what lexical likeness is measured on."""
-    names = cldr.names(tuple(c for c in exp.languages if "_" not in c))
-    return {str(code): list(own["name"]) for code, own in names.groupby("language")}
 
 
 def recompute(exp: Experiment) -> pd.DataFrame:
