@@ -229,7 +229,7 @@ def answers(found: Compendium) -> list[str]:
     reached = marks(found.marks)["reached"]
     met, near = reached.isin(["yes", "both", "first"]).sum(), (reached == NEARLY).sum()
     said.append(
-        f"of {len(reached)} marks set beforehand {met} are reached; of the others {near} lie within "
-        "the 95 % interval"
+        f"of {len(reached)} marks set beforehand {met} are reached; {near} of the others lie "
+        "within the 95 % interval"
     )
     return said
