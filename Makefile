@@ -23,7 +23,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 .PHONY: help install book scores test lint format lock check-book clean distclean
 
 help: ## Show this list
-	@echo "make <what> [EXPERIMENT=embedded|quick] [CORES=n] [PYTHON=python3.12]"
+	@echo "make <what> [EXPERIMENT=embedded|quick|mt5] [CORES=n] [PYTHON=python3.12]"
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' $(MAKEFILE_LIST) | expand -t 14
 
 install: $(STAMP) ## Make .venv with the exact versions of constraints.txt

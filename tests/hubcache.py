@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import io
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 NER = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
@@ -51,3 +53,59 @@ def put(root: Path, repository: str, revision: str, tables: Tables) -> Path:
         configs.append({"config_name": config, "data_files": files})
     (snapshot / "README.md").write_text(f"---\n{yaml.safe_dump({'configs': configs})}---\n# Data\n")
     return snapshot
+
+
+def go_offline(root: Path, patch: pytest.MonkeyPatch) -> None:
+    """Let this process, and those it starts, see this cache and no network."""
+    import datasets
+    from huggingface_hub import constants
+
+    patch.setattr(constants, "HF_HUB_CACHE", str(root))
+    patch.setattr(constants, "HF_HUB_OFFLINE", True)
+    patch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    patch.setattr(datasets.config, "HF_DATASETS_CACHE", str(root.parent / "arrow"))
+    patch.setenv("HF_HUB_CACHE", str(root))
+    patch.setenv("HF_HUB_OFFLINE", "1")
+    patch.setenv("HF_HOME", str(root.parent / "home"))
+
+
+def vocabulary(texts: Iterable[str], sentinels: int = 100, size: int = 400) -> Any:
+    """mT5's kind of tokenizer: a SentencePiece model trained here, and sentinels."""
+    import sentencepiece
+    from transformers import T5Tokenizer
+
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter(texts), model_writer=model, vocab_size=size,
+        hard_vocab_limit=False, character_coverage=1.0,
+        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2, num_threads=1,
+    )  # fmt: skip
+    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
+    vocab = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
+    return T5Tokenizer(vocab=vocab, extra_ids=sentinels)
+
+
+def tiny_mt5(folder: Path, tokenizer: Any) -> Path:
+    """A whole checkpoint in a folder: a random mT5 of two and two layers, head not tied."""
+    import torch
+    from transformers import MT5Config, MT5ForConditionalGeneration
+
+    torch.manual_seed(0)
+    config = MT5Config(
+        vocab_size=len(tokenizer), d_model=32, d_kv=16, d_ff=64, num_heads=2, num_layers=2,
+        num_decoder_layers=2, decoder_start_token_id=0,
+    )  # fmt: skip
+    model = MT5ForConditionalGeneration(config)
+    model.config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.shared.weight) / 6)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def put_model(root: Path, name: str, revision: str, tokenizer: Any) -> Path:
+    """Add a tiny mT5 to the cache under a public name: `revision`, which `main` also is."""
+    home = root / f"models--{name.replace('/', '--')}"
+    (home / "refs").mkdir(parents=True)
+    (home / "refs" / "main").write_text(revision)
+    return tiny_mt5(home / "snapshots" / revision, tokenizer)

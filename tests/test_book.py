@@ -154,6 +154,17 @@ def test_pages_that_an_experiment_lacks_leave_the_contents(tmp_path: Path) -> No
     assert kept["parts"] == [{"caption": "A", "chapters": [{"file": "here"}]}]
 
 
+def test_a_chapter_that_an_experiment_cannot_fill_says_so(tmp_path: Path) -> None:
+    (tmp_path / "ran").mkdir()
+    render.make_stage(tmp_path / "stage", tmp_path / "ran", "")
+    staged = sorted((tmp_path / "stage" / "notebooks").glob("*.ipynb"))
+    assert len(staged) == len(list((render.ROOT / "notebooks").glob("*.ipynb")))
+    first, note, *_ = json.loads(staged[0].read_text("utf-8"))["cells"]
+    assert first["source"][0].startswith("# ") and "no results for this chapter" in note["source"]
+    toc = yaml.safe_load((tmp_path / "stage" / "_toc.yml").read_text())
+    assert {"file": "notebooks/03_pretraining"} in [c for p in toc["parts"] for c in p["chapters"]]
+
+
 @pytest.mark.browser
 @pytest.mark.skipif(browse.chromium() is None, reason=browse.CURE)
 def test_the_browser_check_sees_what_it_should(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from xltlib import checkpoint, cli
+from xltlib import checkpoint, cli, experiment
 from xltlib.data import fetch, hub
 
 SMALL: dict[str, Any] = {
@@ -52,7 +52,59 @@ def test_the_file_is_read(tmp_path: Path) -> None:
     assert exp.tasks["sib200"].targets == ("deu", "fra", "cmn_Hant")
     assert exp.tasks["xnli"].targets == ("eng",)
     assert (exp.recipe_of("sib200").steps, exp.recipe_of("xnli").steps) == (10, 5)
-    assert len(exp.runs()) == 2 * 2 + 2 and exp.runs()[0] == ("sib200", "deu", 0)
+    first = exp.runs()[0]
+    assert len(exp.runs()) == 2 * 2 + 2
+    assert (first.arm, first.task, first.source, first.seed) == (
+        "google/mt5-small", "sib200", "deu", 0,
+    )  # fmt: skip
+    assert exp.languages == ("deu", "fra", "eng", "cmn_Hant")
+    parts = exp.parts()
+    assert [p.name for p in parts[:2]] == ["sib200-deu-0", "sib200-deu-1"]
+    assert parts[-1].name == "collect" and set(parts[-1].needs) == {p.name for p in parts[:-1]}
+
+
+def keys(folder: Path, **change: Any) -> list[str]:
+    return [run.key for run in checkpoint.load(write(folder, **change)).runs()]
+
+
+def test_a_key_stands_for_what_changes_a_score(tmp_path: Path) -> None:
+    before = keys(tmp_path)
+    assert len(set(before)) == len(before) == 6
+    same = {"title": "other", "teraflops": 1.0, "notebooks": {"05_matrix": {}}}
+    memory = SMALL["recipe"] | {"micro_tokens": 7, "checkpointing": True}
+    assert keys(tmp_path, **same) == keys(tmp_path, recipe=memory) == before
+    model = SMALL["checkpoint"] | {"revision": "abc"}
+    changes: list[dict[str, Any]] = [
+        {"recipe": SMALL["recipe"] | {"lr": 1e-4}},
+        {"recipe": SMALL["recipe"] | {"max_input": 9}},
+        {"checkpoint": model},
+    ]
+    for change in changes:
+        assert not {*keys(tmp_path, **change)[:4]} & {*before}, change
+    fewer = {**SMALL["tasks"], "xnli": {"sources": ["en"], "test_items": 5}}
+    after = keys(tmp_path, tasks=fewer)
+    assert after[:4] == before[:4] and after[4] != before[4]  # tasks do not touch each other
+
+
+def test_a_key_stands_for_the_bytes_of_own_files(tmp_path: Path) -> None:
+    change: dict[str, Any] = {
+        "data": {"sib200": {"gsw": {s: {"path": f"{s}.csv"} for s in ("train", "test")}}},
+        "tasks": {"sib200": {"sources": ["gsw"]}},
+    }
+    (tmp_path / "train.csv").write_text("text,label\nx,sports\n")
+    before = keys(tmp_path, **change)
+    (tmp_path / "train.csv").write_text("text,label\nx,health\n")
+    assert keys(tmp_path, **change) != before
+    exp = checkpoint.load(write(tmp_path, **change))
+    file = (exp.own("sib200") or {})["gsw"]["train"]
+    assert file.path == tmp_path / "train.csv"  # paths start from the experiment file
+
+
+def test_trained_on_another_task(tmp_path: Path) -> None:
+    spec = {"sources": ["en"], "targets": ["de", "th"], "train_on": "squad", "test_split": "all"}
+    made = checkpoint.plan(checkpoint.load(write(tmp_path, tasks={"xquad": spec})))
+    assert [d.what.split(",")[0] for d in made.downloads[1:]] == ["XQuAD", "SQuAD 1.1"]
+    assert [(t.runs, t.cells) for t in made.tasks] == [(2, 4)]
 
 
 def test_the_plan_counts(tmp_path: Path) -> None:
@@ -95,12 +147,27 @@ def test_what_is_here_is_not_fetched(tmp_path: Path) -> None:
     assert found.report.kept == 1
 
 
+def one(task: str, sources: list[str], **change: Any) -> dict[str, Any]:
+    return {"tasks": {task: {"sources": sources, **change}}}
+
+
 BAD = [
     ({"tasks": {"sib20": {"sources": ["de"]}}}, "unknown public task 'sib20'.*'sib200'"),
     ({"tasks": {"xnli": {"sources": ["it"]}}}, r"language of xnli 'ita \(Italian\)'"),
     ({"tasks": {"xnli": {"sources": []}}}, "tasks.xnli.sources is empty"),
     ({"tasks": {"mlqa": {"sources": ["de"]}}}, "mlqa has no training data.*another question task"),
     ({"tasks": {}}, "tasks is empty"),
+    ({"seeds": []}, "seeds is empty"),
+    ({"name": "../up"}, "must be letters, digits"),
+    ({"data": {"sib20": {}}}, "unknown public task 'sib20'.*'sib200'"),
+    (one("mlqa", ["de"], train_on="squad"), "language of squad 'deu"),
+    (one("mlqa", ["en"], train_on="xnli"), "unknown tasks.mlqa.train_on 'xnli'.*form"),
+    (one("squad", ["en"], train_on="mlqa"), "mlqa has no training data either"),
+    (one("tydiqa", ["en"], test_split="all"), "test_split: all is for xquad"),
+    (one("xquad", ["en"], test_split="all"), "training articles.*train_on: squad"),
+    (one("xnli", ["en"], test_split="tset"), "'tset'.*'test'"),
+    (one("wikiann", ["en"], answers="choose"), "choose needs a task with one label"),
+    (one("xnli", ["en"], test_items=-1), "test_items must be 0"),
     ({"tasks": {"xnli": {"sources": ["en"], "recipe": {"stps": 3}}}}, "'stps'.*mean 'steps'"),
     ({"tasks": {"xnli": {"sources": ["en"], "recipe": {"steps": 0}}}}, "steps must be above 0"),
     ({"recipe": {"precision": "float16"}}, "float16 is refused.*bfloat16"),
@@ -129,6 +196,24 @@ def test_dry_run(
     plan = json.loads(capsys.readouterr().out)
     assert sum(t["cells"] for t in plan["tasks"]) == 225 + 225 + 81
     assert list(tmp_path.iterdir()) == []
+
+
+def test_both_kinds_are_loaded_by_name(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(repository)
+    assert experiment.load("mt5").name == "mt5"
+    assert experiment.load_embedded("quick").name == "quick"
+    with pytest.raises(ValueError, match="'mt5' fine-tunes a checkpoint.*embedded or quick"):
+        experiment.load_embedded("mt5")
+    with pytest.raises(ValueError, match="unknown experiment 'mt6'.*'mt5'"):
+        experiment.load("mt6")
+    changed = experiment.load("mt5", ["tasks.xnli.sources=[en, de]", "seeds=[0, 1]"])
+    assert len(changed.runs()) == 2 * (2 + 15 + 9)
+
+
+@pytest.mark.parametrize(("visible", "n"), [("0,2", 2), ("", 1), ("3", 1)])
+def test_one_part_a_gpu(visible: str, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert checkpoint.devices() == n
 
 
 def test_our_own_experiments_are_not_open(repository: Path) -> None:

@@ -293,6 +293,13 @@ def test_doctor(say) -> None:
     assert report["packages"]["babel"]
 
 
+def test_doctor_knows_public_checkpoints(say) -> None:
+    code, out, _ = say("doctor", "mt5", "--json")
+    found = json.loads(out)["experiment"]
+    assert (code, found["runs"], found["parts"]) == (0, 39, 40)
+    assert "xnli-eng-0" in found["parts_missing"] and "eng" in found["languages"]
+
+
 def test_doctor_without_torch(say, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails
     monkeypatch.setattr("xltlib.experiment.versions", lambda: {"torch": "", "babel": "2.18"})

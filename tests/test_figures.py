@@ -112,6 +112,36 @@ FIGURES: dict[str, tuple[Callable[[], figures.Card], str]] = {
         lambda: figures.expected_scores(spread(score=[0.35, 0.9], predicted=[0.3, 0.5])),
         "outside",
     ),
+    "data_audit": (
+        lambda: figures.data_audit(
+            pd.DataFrame(
+                {
+                    "task": "xnli",
+                    "split": ["train", "train", "test"],
+                    "later": [0.1, 0.2, np.nan],
+                    "twice": [0.0, 0.01, 0.02],
+                }
+            )
+        ),
+        "xnli, train",
+    ),
+    "reported_scores": (
+        lambda: figures.reported_scores(
+            pd.DataFrame(
+                {
+                    "task": "xnli",
+                    "metric": "accuracy",
+                    "target": ["tha", "eng"],
+                    "A": [0.6, 0.8],
+                    "ours": [np.nan, 0.7],
+                    "low": [np.nan, 0.68],
+                    "high": [np.nan, 0.72],
+                }
+            ),
+            ["A"],
+        ),
+        "Thai",
+    ),
     "learning_curve": (
         lambda: figures.learning_curve(
             pd.DataFrame({"step": [0, 10, 20], "loss": [3.0, 2.0, 1.0], "split": "training"})

@@ -99,7 +99,7 @@ def cells(path: Path, kind: str = "code") -> list[nbformat.NotebookNode]:
 
 def test_the_experiments_list_the_chapters_that_show_them(repository: Path) -> None:
     names = [path.stem for path in NOTEBOOKS]
-    assert [name[:2] for name in names] == [f"{i:02}" for i in range(1, 11)]
+    assert [name[:2] for name in names] == [f"{i:02}" for i in range(1, 14)]
     for name in ("embedded", "quick"):
         listed = list(load(str(repository / "experiments" / f"{name}.yml")).notebooks)
         assert listed == names
@@ -191,6 +191,9 @@ WRONG = {
     "08_choosing": ({"protocol": "warmer"}, "Did you mean 'warm'"),
     "09_your_scores": ({"permutations": 5}, "must be 99 or more"),
     "10_published": ({"tasks": ["nre"]}, "Did you mean 'ner'"),
+    "11_mt5_tasks": ({"tasks": ["xnil"]}, "Did you mean 'xnli'"),
+    "12_beside_published": ({"setting": "zero"}, "unknown value of setting 'zero'"),
+    "13_known": ({"relatives": ["swedish"]}, "is not two languages"),
 }
 
 
@@ -202,6 +205,12 @@ def test_it_stops_at_a_value_that_is_not_allowed(path: Path, capsys) -> None:
 
 def test_an_unknown_experiment_stops_it_and_names_the_nearest(capsys) -> None:
     assert "Did you mean 'quick'" in stops(NOTEBOOKS[0], experiment="quik")
+
+
+@pytest.mark.slow
+def test_what_a_checkpoint_has_not_got_is_said(capsys) -> None:
+    tasks = next(path for path in NOTEBOOKS if path.stem == "02_tasks")
+    assert "fine-tunes a checkpoint" in stops(tasks, experiment="mt5")
 
 
 @pytest.mark.slow

@@ -84,6 +84,10 @@ CACHED: dict[str, tuple[str, hubcache.Tables]] = {
         "fi",
         {"secondary_task": {"train": SQUAD_COLUMNS, "validation": SQUAD_COLUMNS}},
     ),
+    "squad": (
+        "en",
+        {"SQuAD": {s: SQUAD_COLUMNS for s in ("train", "validation")}},
+    ),
     "mlqa": (
         "de",
         {"MLQA.de.de": {"test": {k: v[:1] for k, v in SQUAD_COLUMNS.items()}}},
@@ -98,6 +102,7 @@ SAID = {
         "<extra_id_0> PROPN <extra_id_1> PUNCT <extra_id_2> PROPN",
     ),
     "tydiqa": ("question: Mikä ? context: Se on Oslo . ", "Oslo"),
+    "squad": ("question: Mikä ? context: Se on Oslo . ", "Oslo"),
     "mlqa": ("question: Mikä ? context: Se on Oslo . ", "Oslo"),
 }
 
@@ -105,15 +110,9 @@ SAID = {
 @pytest.fixture
 def hub_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty cache of the Hub, offline."""
-    import datasets
-    from huggingface_hub import constants
-
     root = tmp_path / "hub"
     root.mkdir()
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(root))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(tmp_path / "arrow"))
+    hubcache.go_offline(root, monkeypatch)
     return root
 
 
@@ -763,7 +762,7 @@ def test_real_counts_by_language(task: str, split: Any, monkeypatch: pytest.Monk
 
 @needs_data
 @pytest.mark.slow
-@pytest.mark.parametrize("task", [t for t in VIEWS if t not in ("pawsx",)])
+@pytest.mark.parametrize("task", [t for t in VIEWS if t not in ("pawsx", "squad")])
 def test_real_targets_score_one(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Raw -> target -> answer -> score comes back to 1 in every kind of script."""
     monkeypatch.setenv("XLT_DATA", str(LOCAL))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from xltlib import seq2seq
-from xltlib.seq2seq import Seq2SeqRecipe
-from xltlib.tasks.base import Example
-from xltlib.tasks.public import PUBLIC
-from xltlib.tasks.text import read_numbered
+sys.path.insert(0, str(Path(__file__).parent))
+import hubcache  # noqa: E402
+
+from xltlib import seq2seq  # noqa: E402
+from xltlib.seq2seq import Seq2SeqRecipe  # noqa: E402
+from xltlib.tasks.base import Example  # noqa: E402
+from xltlib.tasks.public import PUBLIC  # noqa: E402
+from xltlib.tasks.text import read_numbered  # noqa: E402
 
 QUICK = Seq2SeqRecipe(steps=4, evaluations=1, tokens=400, micro_tokens=400, dropout=0.0)
 TOPICS = ("sports", "travel")
@@ -31,39 +34,15 @@ def topics(n: int) -> list[Example]:
 
 def make_tokenizer(sentinels: int = 100) -> Any:
     """A SentencePiece vocabulary of a few dozen pieces."""
-    import sentencepiece
-    from transformers import T5Tokenizer
-
     words = [" ".join(labels) for labels in (of.labels for of in PUBLIC.values()) if labels]
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter([*TEXTS, *words, "topic pos slots question context premise"] * 3),
-        model_writer=model, vocab_size=400, hard_vocab_limit=False, character_coverage=1.0,
-        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, minloglevel=2, num_threads=1,
-    )  # fmt: skip
-    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    vocab = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
-    return T5Tokenizer(vocab=vocab, extra_ids=sentinels)
+    texts = [*TEXTS, *words, "topic pos slots question context premise"]
+    return hubcache.vocabulary(texts * 3, sentinels)
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole checkpoint: a random mT5 of two and two layers."""
-    from transformers import MT5Config, MT5ForConditionalGeneration
-
-    path = tmp_path_factory.mktemp("mt5")
-    tokenizer = make_tokenizer()
-    torch.manual_seed(0)
-    config = MT5Config(
-        vocab_size=len(tokenizer), d_model=32, d_kv=16, d_ff=64, num_heads=2, num_layers=2,
-        num_decoder_layers=2, decoder_start_token_id=0,
-    )  # fmt: skip
-    model = MT5ForConditionalGeneration(config)
-    model.config.tie_word_embeddings = False
-    model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.shared.weight) / 6)
-    model.save_pretrained(path)
-    tokenizer.save_pretrained(path)
-    return path
+    return hubcache.tiny_mt5(tmp_path_factory.mktemp("mt5"), make_tokenizer())
 
 
 def test_loading_keeps_what_was_saved(folder: Path) -> None:

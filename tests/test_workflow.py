@@ -275,6 +275,13 @@ def test_a_folder_that_cannot_be_written_is_named(
         make.prepare(tmp_path / "other")
 
 
+def test_a_public_checkpoint_has_one_job_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(make.ROOT)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
+    assert make.jobs_of("mt5") == 3
+    assert make.jobs_of("quick") == make.cores_here()
+
+
 def test_time_left_follows_needs_and_cores() -> None:
     guess = {"a": 10.0, "b": 4.0, "c": 4.0, "d": 4.0}
     assert make.time_left(guess, {}, cores=1) == 22

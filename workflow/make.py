@@ -114,8 +114,16 @@ def needs_of(experiment: str) -> dict[str, list[str]]:
     exp = load(experiment)
     needs = {part.name: list(part.needs) for part in exp.parts()}
     stems = list(exp.notebooks)
-    needs |= {stem: [] if stem[:2] in {"01", "02"} else ["collect"] for stem in stems}
+    needs |= {stem: [] if stem[:2] in {"01", "02", "11"} else ["collect"] for stem in stems}
     return needs | {"book": [*stems, "collect"]}
+
+
+def jobs_of(experiment: str) -> int:
+    """Return how many jobs run at a time: one a core, of a public checkpoint one a GPU."""
+    from xltlib.experiment import load
+
+    exp = load(experiment)
+    return exp.at_once if hasattr(exp, "checkpoint") else cores_here()
 
 
 def snakemake(args: argparse.Namespace, *more: str) -> list[str]:
@@ -291,10 +299,10 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("experiment", help="name of a file in experiments/, without .yml")
     parser.add_argument("goal", nargs="?", choices=GOALS, default="book")
-    parser.add_argument("--cores", type=int, default=cores_here(), help="jobs at a time")
+    parser.add_argument("--cores", type=int, help="jobs at a time (default: one a core or GPU)")
     parser.add_argument("--profile", help="a folder of workflow/profiles, for example slurm")
     args = parser.parse_args(argv)
-    if args.cores < 1:
+    if args.cores is not None and args.cores < 1:
         parser.error(f"--cores {args.cores}: at least 1 is needed")
     return args
 
@@ -305,6 +313,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.chdir(ROOT)
     try:  # a misspelt name must not leave a folder behind
         needs_of(args.experiment)
+        args.cores = args.cores or jobs_of(args.experiment)
     except (ValueError, FileNotFoundError) as error:
         print(f"{args.experiment}: {error}", file=sys.stderr)
         return 2

@@ -76,6 +76,22 @@ def only_present(toc: dict, stage: Path) -> dict:
     return {**toc, "parts": [part for part in parts if part["chapters"]]}
 
 
+def without_results(notebook: dict) -> dict:
+    """Return a template with a note, for a chapter that the experiment has nothing to show in.
+
+    Other chapters link to it, and its text can be read without its figures.
+    """
+    note = {
+        "cell_type": "markdown",
+        "id": "without-results",
+        "metadata": {},
+        "source": "```{note}\nThis experiment has no results for this chapter: it is shown without "
+        "figures. The default experiment fills it, `make book`.\n```",
+    }
+    first, *rest = notebook["cells"]
+    return {**notebook, "cells": [first, note, *rest]}
+
+
 def make_stage(stage: Path, notebooks: Path, story: str) -> None:
     """Lay out `stage` from nothing: pages, the notebooks of a folder, and how they were made."""
     shutil.rmtree(stage, ignore_errors=True)
@@ -86,6 +102,10 @@ def make_stage(stage: Path, notebooks: Path, story: str) -> None:
     for path in sorted(notebooks.glob("*.ipynb")):
         if not path.stem.endswith(".failed"):
             shutil.copy(path, stage / "notebooks" / path.name)
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        if not (stage / "notebooks" / path.name).exists():
+            content = without_results(json.loads(path.read_text("utf-8")))
+            (stage / "notebooks" / path.name).write_text(json.dumps(content), "utf-8")
     generated = stage / "generated"
     generated.mkdir()
     (generated / "landing.md").write_text(landing(notebooks, generated), "utf-8")

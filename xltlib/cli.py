@@ -27,7 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     try:
         return int(chosen.do(chosen) or 0)
-    except (ValueError, OSError) as error:  # theirs to mend: the message says how
+    except (
+        ValueError,
+        OSError,
+        FloatingPointError,
+    ) as error:  # theirs to mend: the message says how
         print(f"xlt: {error}", file=sys.stderr)
         return USAGE if isinstance(error, ValueError) else FAILED
     except ModuleNotFoundError as error:
@@ -63,7 +67,9 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--dry-run", action="store_true", help="say what would be done and fetched, do nothing"
     )
-    run.add_argument("--jobs", type=int, default=None, help="parts at a time (default: one a core)")
+    run.add_argument(
+        "--jobs", type=int, default=None, help="parts at a time (default: one a core or GPU)"
+    )
     run.add_argument("--json", action="store_true", help="print machine-readable output")
     run.set_defaults(do=do_run)
 
@@ -123,39 +129,32 @@ def _which_scores(command: argparse.ArgumentParser) -> None:
 
 def do_run(chosen: argparse.Namespace) -> int:
     """All parts (or one, or their list) of an experiment."""
-    from xltlib import checkpoint
-    from xltlib.experiment import EXPERIMENTS, load
+    from xltlib.experiment import Experiment, load
 
-    named = chosen.experiment.endswith((".yml", ".yaml"))
-    path = Path(chosen.experiment) if named else EXPERIMENTS / f"{chosen.experiment}.yml"
-    if checkpoint.is_open(path):
-        return _open(path, chosen)
     exp = load(chosen.experiment, chosen.overrides)
+    own = isinstance(exp, Experiment)
+    if chosen.dry_run and not own:
+        return _show_plan(exp, chosen.json)
     if chosen.list or chosen.dry_run:
         return _list_parts(exp, chosen.json)
-    if chosen.part:
+    if not chosen.part:
+        return _run_all(exp, chosen)
+    if own:
         from xltlib.runs import do_part
+    else:
+        from xltlib.openruns import do_part  # type: ignore[assignment]
+    do_part(exp, chosen.part)  # type: ignore[arg-type]
+    return 0
 
-        do_part(exp, chosen.part)
-        return 0
-    return _run_all(exp, chosen)
 
-
-def _open(path: Path, chosen: argparse.Namespace) -> int:
-    """An experiment with a public checkpoint."""
+def _show_plan(exp: Any, as_json: bool) -> int:
+    """What an experiment with a public checkpoint would do and fetch."""
     import dataclasses
 
     from xltlib import checkpoint
 
-    if chosen.overrides or chosen.part or chosen.list:
-        raise ValueError(f"{path} names a checkpoint: --set, --part and --list are not for it")
-    made = checkpoint.plan(checkpoint.load(path))
-    if not chosen.dry_run:
-        raise ValueError(
-            f"runs with a checkpoint are not part of this version: see `xlt run {chosen.experiment}"
-            " --dry-run`, and tune and score in Python with xltlib.seq2seq"
-        )
-    print(json.dumps(dataclasses.asdict(made)) if chosen.json else made)
+    made = checkpoint.plan(exp)
+    print(json.dumps(dataclasses.asdict(made)) if as_json else made)
     return 0
 
 
@@ -172,15 +171,21 @@ def _list_parts(exp: Any, as_json: bool) -> int:
 
 def _done(exp: Any) -> dict[str, bool]:
     """Whether each part was made by these very settings and this code (the names are keys)."""
-    from xltlib.experiment import part_of
+    from xltlib import checkpoint
+    from xltlib.experiment import Experiment, known_of, part_of, pretrain_part
     from xltlib.runs import Place
 
     place = Place(exp)
-    made: dict[str, list[Path]] = {"vocabulary": [place.vocabulary()]}
-    for seed in exp.pretrain.seeds:
-        made[f"pretrain-{seed}"] = [place.pretrained(seed) / "log.json"]
+    made: dict[str, list[Path]] = {}
+    own = isinstance(exp, Experiment)
+    if own:
+        made["vocabulary"] = [place.vocabulary()]
+        for known in known_of(exp):
+            for seed in exp.pretrain.seeds:
+                made[pretrain_part(seed, known)] = [place.pretrained(seed, known) / "log.json"]
     for run in exp.runs():
-        made.setdefault(part_of(exp, run), []).append(place.run(run))
+        name = part_of(exp, run) if own else checkpoint.part_of(run)
+        made.setdefault(name, []).append(place.run(run))
     done = {n: all(p.exists() for p in [place.done(n), *paths]) for n, paths in made.items()}
     done["collect"] = all(done.values()) and place.done("collect").exists()
     return done
@@ -192,7 +197,7 @@ def _run_all(exp: Any, chosen: argparse.Namespace) -> int:
         raise ValueError(f"--jobs {chosen.jobs}: at least one part must run at a time")
     waiting = {p.name: set(p.needs) for p in exp.parts()}
     total, begin = len(waiting), time.monotonic()
-    jobs = chosen.jobs or os.cpu_count() or 1
+    jobs = chosen.jobs or exp.at_once
     running: dict[str, subprocess.Popen[bytes]] = {}
     finished: list[str] = []
     command = [sys.executable, "-m", "xltlib.cli", "run", chosen.experiment]

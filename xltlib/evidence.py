@@ -26,7 +26,7 @@ from xltlib.tasks.base import ratio
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
 
-    from xltlib.experiment import Experiment
+    from xltlib.experiment import AnyExperiment, Experiment
     from xltlib.matrix import Protocol
 
 ALL = "all"
@@ -63,7 +63,7 @@ class Evidence:
     model: str
     controls: tuple[str, ...]
     tasks: tuple[str, ...]
-    experiment: Experiment | None = None
+    experiment: AnyExperiment | None = None
     file: str = ""
 
     @property
@@ -110,7 +110,9 @@ class Evidence:
         show(draw, table.iloc[:0], unable)
 
 
-def gather(experiment: Experiment, scores: str = "", model: str = "", task: str = ALL) -> Evidence:
+def gather(
+    experiment: AnyExperiment, scores: str = "", model: str = "", task: str = ALL
+) -> Evidence:
     """The tables of an experiment, or of the file `scores` with likeness from lang2vec.
 
     Raises
@@ -339,7 +341,12 @@ def unseen_names(data: Evidence) -> pd.DataFrame:
         a name being one and the same in all languages); ``above``: score minus chance in
         ``se_names``. Empty without kept outputs.
     """
-    rows, exp = [], data.experiment
+    from xltlib.experiment import Experiment
+
+    exp = data.experiment
+    if not isinstance(exp, Experiment):  # only examples on the embedded text are made of names
+        exp = None
+    rows = []
     for task in data.tasks:
         items = _in_language_items(exp, data.model, task) if exp else pd.DataFrame()
         if items.empty:

@@ -31,11 +31,14 @@ __all__ = [
     "COLOURS",
     "Card",
     "choosing",
+    "data_audit",
+    "reported_scores",
     "coefficients",
     "confusion",
     "expected_scores",
     "few_shot",
     "in_order",
+    "known_curves",
     "law_errors",
     "learning_curve",
     "likeness_scatter",
@@ -104,6 +107,8 @@ WORDS = {
     "word_order": "word order",
     "lexical_translit": "lexical (transliterated)",
     "data_size": "data size",
+    "later": "text also in a later split",
+    "twice": "text twice in the split",
     "best_mean": "best on average",
     "english": "English",
 }
@@ -495,6 +500,59 @@ def forest(
 
 
 @_styled
+def data_audit(table: pd.DataFrame, values: Sequence[str] = ("later", "twice")) -> Card:
+    """How much of the data repeats: a dot a language, a line a task and split, a panel a value.
+
+    `table` has ``task, split`` and shares (0..1) in the columns `values`.
+    """
+    lines = table[["task", "split"]].drop_duplicates().reset_index(drop=True)
+    figure, axes = _card(1.0 + 0.24 * len(lines), 1, len(values), sharey=True)
+    for i, (ax, value) in enumerate(zip(axes.flat, values, strict=True)):
+        for y, line in lines.iterrows():
+            own = table[(table["task"] == line["task"]) & (table["split"] == line["split"])]
+            shown = 100 * own[value].dropna()
+            ax.plot(shown, [y] * len(shown), MARKERS[i], color=_colour(i), markersize=4.5,
+                    alpha=0.45, markeredgewidth=0)  # fmt: skip
+        ax.set_yticks(range(len(lines)), [f"{r.task}, {r.split}" for r in lines.itertuples()])
+        ax.set_ylim(len(lines) - 0.5, -0.5)
+        ax.set_xlim(left=-0.3)
+        ax.grid(axis="x")
+        ax.set(title=_word(value), xlabel="% of examples")
+    return figure
+
+
+@_styled
+def reported_scores(found: pd.DataFrame, models: Sequence[str]) -> Card:
+    """Reported scores by language, one panel a task, and ours with their 95 % interval.
+
+    `found` has ``task, metric, target``, a column for each of `models`, and ``ours, low, high``;
+    languages go from the easiest to the hardest for the models together.
+    """
+    tasks = list(dict.fromkeys(found["task"]))
+    most = max(int((found["task"] == t).sum()) for t in tasks)
+    figure, axes = _card(1.2 + 0.24 * most, 1, len(tasks))
+    for ax, task in zip(axes.flat, tasks, strict=True):
+        rows = found[found["task"] == task]
+        rows = rows.loc[rows[list(models)].mean(axis=1).sort_values(ascending=False).index]
+        y = np.arange(len(rows))
+        for i, model in enumerate(models):
+            ax.plot(100 * rows[model], y, MARKERS[i % len(MARKERS)], color=_colour(i), markersize=5,
+                    markerfacecolor="white", label=model)  # fmt: skip
+        run = rows["ours"].notna().to_numpy()
+        if run.any():
+            ax.hlines(y[run], 100 * rows["low"][run], 100 * rows["high"][run], color="#222222")
+            ax.plot(100 * rows["ours"][run], y[run], "D", color="#222222", markersize=5.5,
+                    label="ours")  # fmt: skip
+        ax.set_yticks(y, [name(c) for c in rows["target"]])
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        ax.grid(axis="x")
+        ax.set(title=task, xlabel=f"{_word(rows['metric'].iloc[0])}, 0 to 100")
+    handles = {h.get_label(): h for ax in axes.flat for h in ax.get_legend_handles_labels()[0]}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles))
+    return figure
+
+
+@_styled
 def rules(league: pd.DataFrame, methods: Sequence[str], rows: str = "matrix") -> Card:
     """What each rule of choosing a source loses on each table, per cent of the best source.
 
@@ -794,4 +852,36 @@ def learning_curve(
             ax.set_ylim(*limits[value])
     if len(groups) > 1:
         axes[0, 0].legend()
+    return figure
+
+
+@_styled
+def known_curves(table: pd.DataFrame) -> Card:
+    """Learning a target, by how near it is to what a model knew before: one panel a target.
+
+    `table` has ``target, line, n_target, points, low, high`` (0..100); lines in the order to be
+    shown. A line whose name begins with "no" is a control and drawn grey.
+    """
+    targets, lines = list(dict.fromkeys(table["target"])), list(dict.fromkeys(table["line"]))
+    figure, axes = _card(3.4, 1, len(targets), sharey=True)
+    numbers = sorted(table["n_target"].unique())
+    plain = [line for line in lines if not line.startswith("no ")]
+    for ax, target in zip(axes.flat, targets, strict=True):
+        for line in lines:
+            rows = table[(table["target"] == target) & (table["line"] == line)]
+            i = plain.index(line) if line in plain else 0
+            own = line in plain
+            colour, mark = (_colour(i), MARKERS[i]) if own else (COLOURS["grey"], "x")
+            dash = "-" if own else [":", "--"][lines.index(line) % 2]
+            shift = (i - len(plain) / 2) * 0.06 if own else 0.0
+            x = np.array([numbers.index(n) for n in rows["n_target"]]) + shift
+            ax.vlines(x, rows["low"], rows["high"], color=colour, linewidth=1.1)
+            ax.plot(x, rows["points"], dash, color=colour, marker=mark, markersize=4, label=line)
+        ax.set_xticks(range(len(numbers)), [str(n) for n in numbers])
+        ax.set_title(name(target))
+        ax.grid(axis="y")
+    axes[0, 0].set_ylabel("accuracy, 0 to 100")
+    figure.supxlabel("target-language examples (0 = zero-shot)", fontsize=10)
+    handles, labels = axes[0, -1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.display import HTML, Markdown
 
-    from xltlib.experiment import Experiment
+    from xltlib.experiment import AnyExperiment
 
 Spec = type | tuple[Any, ...] | Callable[[Any], Any]
 
@@ -234,7 +234,7 @@ def _tag(code: str) -> str:
     return (known.locale or known.code).replace("_", "-")
 
 
-def built(exp: Experiment, *names: str) -> Path:
+def built(exp: AnyExperiment, *names: str) -> Path:
     """Path of something made of an experiment, ``built(exp, "scores.parquet")``, if it is there.
 
     Raises
@@ -251,7 +251,9 @@ def built(exp: Experiment, *names: str) -> Path:
     return path
 
 
-def caption(text: str, exp: Experiment | None = None, rows: pd.DataFrame | None = None) -> Markdown:
+def caption(
+    text: str, exp: AnyExperiment | None = None, rows: pd.DataFrame | None = None
+) -> Markdown:
     """What a figure shows, and the run it came from, as text under it.
 
     Parameters
@@ -268,7 +270,7 @@ def caption(text: str, exp: Experiment | None = None, rows: pd.DataFrame | None 
     return Markdown(f"{text} {origin(exp, rows)}".strip())
 
 
-def origin(exp: Experiment | None = None, rows: pd.DataFrame | None = None) -> str:
+def origin(exp: AnyExperiment | None = None, rows: pd.DataFrame | None = None) -> str:
     """The sentence that says which run a figure came from."""
     parts = [f"experiment `{exp.name}`"] if exp else []
     if rows is not None and len(rows):

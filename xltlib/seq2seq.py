@@ -370,8 +370,11 @@ def finetune(
     seed: int = 0,
     kept: Path | None = None,
     say: Say = _aloud,
+    progress: Callable[[dict[str, float]], None] | None = None,
 ) -> Tuned:
     """Train in place; the weights kept are those best on `validation`, a set of the source.
+
+    `progress` is told each line of the log.
 
     Raises
     ------
@@ -403,9 +406,11 @@ def finetune(
             found, _ = evaluate(model, tokenizer, task, validation, tuner.recipe, say=say)
             entry["validation"] = found[task.metric].score
             if entry["validation"] > best[0]:
-                best, state = (entry["validation"], step), _learned(model)
+                best, state = (entry["validation"], step), learned_weights(model)
             model.train()
         log.append(entry)
+        if progress:
+            progress(entry)
         if step == recipe.steps:
             break
     if state is not None:
@@ -423,7 +428,7 @@ def _forever(
         yield from token_batches(sizes, recipe.tokens, rng)
 
 
-def _learned(model: Any) -> dict[str, torch.Tensor]:
+def learned_weights(model: Any) -> dict[str, torch.Tensor]:
     """A copy, off the GPU, of the weights that training changes."""
     learned = {name for name, w in model.named_parameters() if w.requires_grad}
     return {

@@ -319,6 +319,15 @@ def _catalogue() -> tuple[Card, ...]:
             "compare with published scores of models trained on SQuAD.",
         ),
         Card(
+            "squad", "SQuAD 1.1, English questions (XTREME's copy)", "CC BY-SA 4.0",
+            "Rajpurkar et al. 2016, D16-1264", QA,
+            {"train": Part("train", 0, 0.95), "validation": Part("train", 0.95, 1),
+             "test": Part("validation")}, False,
+            Hub(*XTREME, same("en"), "SQuAD", {}, {s: s for s in ("train", "validation")}),
+            notes="Models are chosen on a twentieth of the training articles: XQuAD's questions "
+            "are taken from the official validation set, which is the test set here.",
+        ),
+        Card(
             "mlqa", "MLQA, extractive questions", "CC BY-SA 3.0",
             "Lewis et al. 2020, 2020.acl-main.653", QA,
             {s: Part(s) for s in ("validation", "test")}, True,
@@ -327,7 +336,7 @@ def _catalogue() -> tuple[Card, ...]:
             Files(_COPY, same("ar de en es hi vi zh"), {
                 "validation": "data/mlqa/MLQA_V1/dev/dev-context-{code}-question-{code}.json"},
                 SQUAD, public=False),
-            notes="No training data: train on another question task.",
+            notes="No training data: train on another question task (train_on: squad).",
         ),
         Card(
             "sib200", "SIB-200, topics of FLORES-200 sentences",
@@ -376,6 +385,7 @@ VIEWS: dict[str, View] = {
     "tydiqa": View("tydiqa", "question", ("question", "context")),
     "xquad": View("xquad", "question", ("question", "context")),
     "mlqa": View("mlqa", "question", ("question", "context")),
+    "squad": View("squad", "question", ("question", "context")),
     "sib200": View("sib200", "choice", ("text",), TOPICS),
     "massive_intent": View("massive", "choice", ("text",), INTENTS, derive=as_intent),
     "massive_slots": View(

@@ -1,4 +1,8 @@
-"""Tasks by name: `task("kind")`."""
+"""Tasks by name: `task("kind")`, `task("xnli")`.
+
+`TASKS` are those of the embedded default; the public ones (`xltlib.tasks.public`) are looked up
+only when one of them is asked for.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,23 @@ from xltlib.errors import unknown
 from xltlib.tasks.base import Example, Score, Task
 from xltlib.tasks.embedded import TASKS
 
-__all__ = ["TASKS", "Example", "Score", "Task", "task"]
+__all__ = ["TASKS", "Example", "Score", "Task", "embedded_task", "task"]
+
+
+def embedded_task(name: str) -> Task:
+    """The embedded task of this name; an error that says what public ones need otherwise."""
+    if name not in TASKS:
+        cure = "use one of these; public tasks such as xnli need `checkpoint:` in the file"
+        raise unknown("task", name, TASKS, cure)
+    return TASKS[name]
 
 
 def task(name: str) -> Task:
-    """The task of this name; an error that names the nearest ones otherwise."""
-    if name not in TASKS:
-        raise unknown("task", name, TASKS, "use one of these")
-    return TASKS[name]
+    """The task of this name, embedded or public; an error that names the nearest ones otherwise."""
+    if name in TASKS:
+        return TASKS[name]
+    from xltlib.tasks.public import PUBLIC
+
+    if name not in PUBLIC:
+        raise unknown("task", name, [*TASKS, *PUBLIC], "use one of these")
+    return PUBLIC[name]

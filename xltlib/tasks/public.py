@@ -9,7 +9,7 @@
   -> ``paws sentence1: A b. sentence2: B a.`` -> ``paraphrase``
 * ``wikiann``, ``masakhaner`` {words: [rick, and, morty], tags: [B-PER, O, B-PER]}
   -> ``tag: rick and morty`` -> ``PER: rick $$ PER: morty`` (an empty text where there is no entity)
-* ``tydiqa``, ``xquad``, ``mlqa``
+* ``tydiqa``, ``xquad``, ``mlqa``, ``squad`` (to train on for the two before it)
   {question: Where is it?, context: It is in Oslo., answers: [Oslo]}
   -> ``question: Where is it ? context: It is in Oslo .`` -> ``Oslo``
 * ``sib200`` {text: The team won., label: sports} -> ``topic: The team won.`` -> ``sports``
@@ -173,6 +173,7 @@ RECIPES: dict[str, Recipe] = {
     "tydiqa": Recipe("questions (TyDi QA, gold passage)", text.question(), SQUAD, 512),
     "xquad": Recipe("questions (XQuAD)", text.question(), SQUAD, 512),
     "mlqa": Recipe("questions (MLQA)", text.question(), MLQA, 512),
+    "squad": Recipe("questions (SQuAD)", text.question(), SQUAD, 512),
     "sib200": _choice("sib200", "topics", "topic: {text}"),
     "massive_intent": _choice("massive_intent", "intents", "intent: {text}"),
     "massive_slots": Recipe(

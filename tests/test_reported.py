@@ -1,0 +1,127 @@
+"""Published scores beside one's own, and the made-up examples of the chapter on mT5."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from xltlib import checkpoint, reported
+from xltlib.data.cards import VIEWS
+from xltlib.data.hub import _example
+from xltlib.tasks import public, samples, task
+from xltlib.tasks.base import Example
+
+
+@pytest.fixture(scope="module")
+def kept(repository: Path) -> Path:
+    return repository / "book" / "published" / "mt5_scores.csv"
+
+
+@pytest.fixture
+def exp(repository: Path) -> checkpoint.OpenExperiment:
+    return checkpoint.load(repository / "experiments" / "mt5.yml")
+
+
+NOBODY = pd.DataFrame({"source": [], "target": [], "n_target": []})
+
+
+def runs(**change: Any) -> pd.DataFrame:
+    row = {"model": "google/mt5-small", "task": "xnli", "source": "eng", "n_target": 0,
+           "n_test": 5010, "test_set": "test", "metric": "accuracy"}  # fmt: skip
+    made = [{**row, "target": t, "seed": s, "score": x, **change} for t, s, x in (
+        ("deu", 0, 0.69), ("deu", 1, 0.70), ("tha", 0, 0.6), ("tha", 1, 0.6))]  # fmt: skip
+    return pd.DataFrame(made)
+
+
+def test_the_kept_scores_are_whole(kept: Path) -> None:
+    table = reported.read(kept)
+    counts = table.groupby("task")["target"].nunique().to_dict()
+    assert counts == {
+        "mlqa": 7, "pawsx": 7, "tydiqa": 9, "wikiann": 40, "xnli": 15, "xquad": 11,
+    }  # fmt: skip
+    assert table["score"].between(0.002, 0.97).all()  # XLM in Thai: 0.3 of 100
+    assert set(table.loc[table["superseded"] == "yes", "task"]) == {"wikiann", "tydiqa"}
+    small = table[(table["model"] == "mT5-Small") & (table["task"] == "xnli")]
+    # the mean over languages that the paper prints for mT5-Small on XNLI, zero-shot
+    assert 100 * small["score"].mean() == pytest.approx(67.5, abs=0.1)
+    assert all("arXiv 2010.11934" in s for s in table["source"])
+
+
+def test_nobody_has_run(kept: Path, exp: checkpoint.OpenExperiment) -> None:
+    found = reported.beside(reported.read(kept), NOBODY, exp)
+    assert len(found) == 15 + 15 + 9 and found["ours"].isna().all()
+    assert "nobody has run `google/mt5-small`" in reported.answers(found, exp)[0]
+
+
+def test_somebody_has_run(kept: Path, exp: checkpoint.OpenExperiment) -> None:
+    theirs = reported.read(kept)
+    found = reported.beside(theirs, runs(), exp).set_index(["task", "target"])
+    german = found.loc[("xnli", "deu")]
+    assert german["ours"] == pytest.approx(0.695) and german["n_test"] == 5010
+    assert german["difference"] == pytest.approx(0.695 - german["mT5-Small"])
+    assert german["low"] < 0.695 < german["high"]
+    assert found["ours"].notna().sum() == 2
+    said = reported.answers(found.reset_index(), exp)
+    assert said[0].startswith("`xnli`: ours are") and "for 1 of them" in said[0]
+    for other in ({"source": "deu"}, {"n_target": 8}, {"metric": "illegal"}):
+        empty = reported.beside(theirs, runs(**other), exp)
+        assert empty["ours"].isna().all(), other
+    translated = reported.read(kept, "translate-train")
+    assert reported.beside(translated, runs(), exp)["difference"].isna().all()
+
+
+def test_bad_reports(kept: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown setting 'zero'.*'zero-shot'"):
+        reported.read(kept, "zero")
+    (tmp_path / "bad.csv").write_text("task,score\nxnli,3\n")
+    with pytest.raises(ValueError, match="bad.csv has no column setting, model"):
+        reported.read(tmp_path / "bad.csv")
+
+
+@pytest.mark.parametrize(
+    ("checkpoint_name", "model"),
+    [("google/mt5-small", "mT5-Small"), ("google/mt5-xl", "mT5-XL"), ("google/umt5-small", "")],
+)
+def test_which_model_a_checkpoint_is(checkpoint_name: str, model: str) -> None:
+    assert reported.model_of(checkpoint_name) == model
+
+
+# ---------------------------------------------------------------- made-up examples
+
+
+def test_every_task_has_examples_that_it_would_accept() -> None:
+    assert set(samples.SAMPLES) == set(VIEWS) == set(public.PUBLIC)
+    for name, view in VIEWS.items():
+        for e in samples.samples(name):
+            row = {**e.fields, "id": e.id, "row": 1}
+            assert isinstance(_example(row, view, e.language, "here"), Example), name
+            of = task(name)
+            found = of.evaluate([of.preprocess(e)[1]], [e])
+            assert found["illegal"].score == 0.0, name
+            named = view.kind != "tags" or set(e.fields["tags"]) != {"O"}
+            assert found[of.metric].score == float(named), name  # no entity: nothing to count
+
+
+def test_the_docstring_shows_what_the_code_makes() -> None:
+    said = " ".join((public.__doc__ or "").split())
+    for name in ("sib200", "massive_intent", "massive_slots", "massive_qa", "udpos"):
+        source, target = task(name).preprocess(samples.samples(name)[0])
+        assert f"``{source}`` -> ``{target}``" in said, name
+
+
+def test_outputs_are_judged_as_their_notes_say() -> None:
+    table = samples.judged(list(VIEWS)).set_index("note")
+    assert table.loc["another form of the digit: NFKC makes it 2", "scores"] == "accuracy 1.00"
+    assert table.loc["a type that does not exist", "legal"] == "no"
+    chinese = table[table["output"] == "在上海"].set_index("task")["scores"]
+    assert chinese["xquad"].startswith("f1 0.00") and chinese["mlqa"].startswith("f1 0.80")
+
+
+def test_made_up_examples_differ_and_repeat() -> None:
+    found = samples.made_up("pawsx", 64)
+    assert len({str(e.fields) for e in found}) == 64 and found == samples.made_up("pawsx", 64)
+    with pytest.raises(ValueError, match="unknown task with made-up examples 'xnli'"):
+        samples.made_up("xnli", 2)
