@@ -44,7 +44,7 @@ scores: $(STAMP) ## Only the scores and pairs tables of EXPERIMENT
 	@$(BIN)/python workflow/make.py $(EXPERIMENT) scores $(if $(CORES),--cores $(CORES))
 
 test: $(STAMP) ## The whole test suite, one worker a core
-	@$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP) ## ruff on code and notebooks, no outputs in notebooks, types of xltlib
 	$(BIN)/ruff check .

@@ -25,8 +25,12 @@ def repository() -> Path:
     return REPOSITORY
 
 
-@pytest.fixture(scope="session")
-def shared_tmp(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Return a temporary folder that all xdist workers of this run share."""
-    base = tmp_path_factory.getbasetemp()
-    return base if worker_id == "master" else base.parent
+# Files that take a minute or so. A file is what xdist gives a worker (what a file's tests share is
+# then made once), so the long ones come first and the short ones fill up what is left.
+LONG_FIRST = ("test_notebooks", "test_book", "test_analyze", "test_workflow", "test_runs")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests of long files first."""
+    place = {name: i for i, name in enumerate(LONG_FIRST)}
+    items.sort(key=lambda item: place.get(item.path.stem, len(place)))

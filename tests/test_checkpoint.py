@@ -202,7 +202,7 @@ def test_both_kinds_are_loaded_by_name(repository: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(repository)
     assert experiment.load("mt5").name == "mt5"
     assert experiment.load_embedded("quick").name == "quick"
-    with pytest.raises(ValueError, match="'mt5' fine-tunes the checkpoint.*embedded or quick"):
+    with pytest.raises(ValueError, match="'mt5' fine-tunes a checkpoint.*embedded or quick"):
         experiment.load_embedded("mt5")
     with pytest.raises(ValueError, match="unknown experiment 'mt6'.*'mt5'"):
         experiment.load("mt6")

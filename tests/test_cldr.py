@@ -239,6 +239,8 @@ def test_other_languages_in_the_experiment_only_take_names_away() -> None:
     few, more = cldr.names(("eng", "deu")), cldr.names(("eng", "deu", "tur"))
     both = few.merge(more[more["language"] != "tur"], how="outer", indicator=True)
     assert "right_only" not in set(both["_merge"])
+    alone, among = cldr.vocabulary(["deu"]), cldr.vocabulary(["eng", "deu", "nld"])
+    assert alone["deu"] == among["deu"] and len(among["deu"]) > 250
 
 
 # ---------------------------------------------------------------- what shape alone gives away

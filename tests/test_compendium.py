@@ -89,12 +89,37 @@ def test_standing_puts_every_figure_in_words(found) -> None:
     assert said.startswith(f"{row['loss_pct']:.1f} ({row['loss_pct_low']:.1f} to ")
 
 
+def test_marks_are_reached_or_not_as_their_figures_say() -> None:
+    """Losses and errors should be small, all else large; an empty mark is never reached."""
+    nan = float("nan")
+    rows = [
+        ("a", "cold", "loss_pct", 10.0, nan, 9.0, 7.0, 12.0, "yes"),
+        ("a", "cold", "ndcg3", 50.0, 60.0, 55.0, 45.0, 65.0, "first"),
+        ("a", "warm", "ndcg3", nan, 60.0, 55.0, 45.0, 65.0, compendium.NEARLY),
+        ("a", "warm", "loss_pct", nan, 6.5, 6.5, 4.0, 7.0, "yes"),
+        ("a", "cold", "r2_loto", 0.7, 0.75, 0.5, 0.4, 0.6, "no"),
+        ("b", "test", "mae", 0.0144, 0.0052, 0.005, 0.004, 0.006, "both"),
+        ("b", "test", "mae", 0.0144, 0.0052, 0.02, 0.01, 0.03, compendium.NEARLY),
+    ]
+    columns = ["table", "protocol", "figure", "must", "aim", "xlt", "low", "high", "wanted"]
+    table = pd.DataFrame(rows, columns=columns)
+    said = compendium.marks(table)
+    assert said["reached"].tolist() == table["wanted"].tolist()
+    assert said["xlt (95 %)"].iloc[5] == "0.50 (0.40 to 0.60)" and said["mark"].iloc[5] == "1.44"
+    assert said["further mark"].iloc[0] == "–" and "LambdaMART" not in said
+
+
 def test_a_missing_or_strange_table_names_the_command(tmp_path: Path, found) -> None:
     with pytest.raises(FileNotFoundError, match=r"matrices.csv is not there: make it with"):
         compendium.read(tmp_path)
     for name in compendium.KEPT:
         (tmp_path / f"{name}.csv").write_text("matrix\na\n")
     with pytest.raises(ValueError, match="has no column task, model.*benchmarks/evidence.py"):
+        compendium.read(tmp_path)
+    for name, columns in compendium.KEPT.items():
+        (tmp_path / f"{name}.csv").write_text(",".join(columns) + "\n")
+    (tmp_path / "marks.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"marks.csv.*benchmarks/ranking.py"):
         compendium.read(tmp_path)
 
 

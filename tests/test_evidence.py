@@ -104,14 +104,19 @@ def test_the_main_metric_is_the_one_with_a_chance_level() -> None:
 def test_attempt_groups_what_could_not_be_computed() -> None:
     def compute(task: str | None) -> pd.DataFrame:
         if task in ("a", "b"):
-            raise ValueError("too few")
+            scores.check(pd.DataFrame({"source": ["eng"]}))
+        if task == "d":
+            np.ones(2) + np.ones(3)
         if task is None:
             np.linalg.cholesky(-np.eye(2))
         return pd.DataFrame({"task": ["wrong"], "x": [1]})
 
-    found, unable = evidence.attempt(compute, ["a", "b", "c"], together=True)
+    found, unable = evidence.attempt(compute, ["a", "b", "c", "d"], together=True)
     assert found.to_dict("records") == [{"task": "c", "x": 1}]
-    assert unable == ["a, b: too few", f"{evidence.TOGETHER}: {evidence.SINGULAR}"]
+    refused, broken, singular = unable
+    assert refused.startswith("a, b: the scores table has no column target, score")
+    assert broken.startswith("d: unexpected, please report it: operands could not be broadcast")
+    assert singular == f"{evidence.TOGETHER}: {evidence.SINGULAR}"
 
 
 @pytest.mark.parametrize(

@@ -188,6 +188,23 @@ def test_lambdamart_does_not_look_either(one: matrix.Matrix) -> None:
     assert np.ptp(before) > 0
 
 
+def test_the_fewer_the_languages_the_wider_the_interval() -> None:
+    miss = np.arange(1, 101) / 100
+    assert levels.stretch(miss, 10_000) == pytest.approx(0.901, abs=1e-3)
+    assert levels.stretch(miss, 9) == pytest.approx(0.9505)  # the 95th percentile
+    assert levels.stretch(miss, 2) == 1.0
+    assert levels.stretch(miss[:20], 9) == 1.645  # too few misses to go by
+
+
+def test_text_of_targets_and_of_their_relatives() -> None:
+    """Of three languages the last has no known text; the first two are kin."""
+    size = np.array([9.0, 7.0, 6.0])
+    kin = np.array([[1.0, 0.1, 0.0], [0.1, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    own, known, relatives = levels._text(size, kin, np.array([0, 1, 2]))
+    assert own.tolist() == [9, 7, 6] and known.tolist() == [1, 1, 0]
+    np.testing.assert_allclose(relatives, np.log10([1 + 1e6, 1 + 1e8, 1.0]))
+
+
 def test_predicted_scores_do_not_look_either(one: matrix.Matrix) -> None:
     fold = next(matrix.folds(one, "cold"))
     score = one.score.copy()

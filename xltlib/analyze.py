@@ -7,12 +7,14 @@ the table, what was left out of it and what could not be computed is part of the
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -20,11 +22,13 @@ import numpy as np
 import pandas as pd
 
 from xltlib import fewshot, levels, ranking, recommend, regression, scores, similarity
+from xltlib.errors import reason
 from xltlib.languages import language
-from xltlib.matrix import Matrix, logged, matrices
+from xltlib.matrix import SIZE, Matrix, logged, matrices
 from xltlib.matrix import Protocol as Hidden
 
 MOST = 8_000  # cells of one model and task: what is analysed within a minute
+TREES = 3_000  # cells up to which LambdaMART is refitted for every target: some 20 s at this size
 LEAST = 3  # sources, and targets: fewer cannot tell likeness from a language's own effect
 MADE_OF_SCORES = 0.97  # rank correlation from which a column is taken for one
 LEXICAL = "lexical_translit"
@@ -32,6 +36,7 @@ STEPS = regression.STEPS | {
     "lexical": ("lexical", LEXICAL),
     "+ the rest": (*regression.STEPS["+ the rest"], "inventory"),
 }
+COMPARED = "differences between tasks and models"
 PARTS = 8  # of one analysis, for the progress
 PROTOCOLS: tuple[Hidden, ...] = ("cold", "warm")
 NUMBERED = re.compile(r"(\d+) (.*)")
@@ -101,8 +106,9 @@ TABLES = (
 class Report:
     """`Analysis` of every model and task of a table, and how the table was read.
 
-    ``pairs`` is the likeness table it was explained with; ``unable`` says which models and tasks
-    could not be analysed at all, and why.
+    ``pairs`` is the likeness table it was explained with; ``differences`` (`regression.by_task`)
+    says whether coefficients differ between several models and tasks; ``unable`` says which models
+    and tasks could not be analysed or compared at all, and why.
     """
 
     name: str
@@ -111,6 +117,7 @@ class Report:
     scores: pd.DataFrame
     pairs: pd.DataFrame
     analyses: tuple[Analysis, ...]
+    differences: pd.DataFrame
     unable: dict[str, str]
     seed: int
 
@@ -175,23 +182,31 @@ def analyze(
     read, name = _read(table, rows, unknown_codes)
     kept = scores.select(read, model=model, task=task)
     kept, used = extras(kept, said)
-    groups = [group for _, group in kept.groupby(["task", "model"], sort=True)]
+    groups = [(g, *usable(g)) for _, g in kept.groupby(["task", "model"], sort=True)]
     chosen = None if measures is None else tuple(measures)
     settings = Settings(chosen, permutations, bootstrap, seed)
-    codes = sorted({*kept["source"], *kept["target"]})
+    codes = sorted({code for _, rows, _ in groups for code in (*rows["source"], *rows["target"])})
     with _bar(len(groups) * PARTS + 1, progress) as tick:
         tick(f"likeness of {len(codes)} languages")
         plain, full = likeness([*codes, *recommend.candidates(codes)], pairs)
-        found, unable = _each(groups, plain, full, settings, tick)
+        given = pairs is not None and SIZE in pairs  # one's own data size is for every model
+        known = {str(m): (plain, full) if given else _of_model(plain, full, str(m))
+                 for m in kept["model"].unique()}  # fmt: skip
+        found, unable = _each(groups, known, settings, tick)
+    full = known[found[0].model][1]
+    differences, why = _differences(found, full)
+    unable |= {COMPARED: why} if why else {}
     notes = [*scores.notes(read), *said]
     if len(read) > len(kept):
         notes.append(f"{len(read) - len(kept)} rows of other models or tasks dropped, as asked")
     dropped = tuple(d for d in map(_dropped, notes) if d)
     understood = (_size(kept), *(n for n in notes if not _dropped(n)))
+    if not given and similarity.text_sizes(found[0].model) != similarity.text_sizes():
+        understood += (f"data size: the text that {found[0].model} was pre-trained on, CC-100",)
     if used:
         understood += (f"properties of the pair, used as such: {', '.join(used)}",)
     full = full[full["source"].isin(codes) & full["target"].isin(codes)].reset_index(drop=True)
-    return Report(name, understood, dropped, kept, full, tuple(found), unable, seed)
+    return Report(name, understood, dropped, kept, full, tuple(found), differences, unable, seed)
 
 
 def _read(
@@ -287,13 +302,26 @@ def likeness(
     things, transliterated so that it does not repeat the script, where both languages have them.
     The ranking does without: its preset was set without.
     """
+    full = _alike(tuple(codes))
+    plain = full.drop(columns=LEXICAL)
+    return (plain, full.copy()) if own is None else (_joined(plain, own), _joined(full, own))
+
+
+@functools.lru_cache(maxsize=4)  # the tables of one body of work are often of the same languages
+def _alike(codes: tuple[str, ...]) -> pd.DataFrame:
+    """Pairs table with `LEXICAL`, for `likeness`; never to be changed."""
     from xltlib.data import cldr
 
-    # one language at a time: names() leaves out what is spelt alike in those asked for together
-    texts = {c: list(cldr.names((c,))["name"]) for c in codes if language(c).locale}
-    full = similarity.pairs(codes, texts=texts).drop(columns="lexical")
-    plain = full.drop(columns=LEXICAL)
-    return (plain, full) if own is None else (_joined(plain, own), _joined(full, own))
+    texts = cldr.vocabulary(c for c in codes if language(c).locale)
+    wanted = [m for m in similarity.MEASURES if m != "lexical"]
+    return similarity.pairs(codes, measures=wanted, texts=texts)
+
+
+def _of_model(
+    plain: pd.DataFrame, full: pd.DataFrame, model: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Both tables with the data sizes of the text this model has read."""
+    return similarity.of_model(plain, model), similarity.of_model(full, model)
 
 
 def _joined(pairs: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
@@ -315,23 +343,25 @@ def _joined(pairs: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
 
 
 def _each(
-    groups: Sequence[pd.DataFrame],
-    plain: pd.DataFrame,
-    full: pd.DataFrame,
+    groups: Sequence[tuple[pd.DataFrame, pd.DataFrame, list[Dropped]]],
+    known: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
     settings: Settings,
     tick: Tick,
 ) -> tuple[list[Analysis], dict[str, str]]:
-    """Every group that can be analysed; why the others cannot. None at all is an error."""
+    """Every group, with what is usable of it, that can be analysed; why the others cannot.
+
+    `known` is the likeness for each model (`likeness`). No group at all is an error.
+    """
     found: list[Analysis] = []
     unable: dict[str, str] = {}
-    for group in groups:
-        label = f"{group['task'].iloc[0]}, {group['model'].iloc[0]}"
-        rows, dropped = usable(group)
+    for group, rows, dropped in groups:
+        model = str(group["model"].iloc[0])
+        label = f"{group['task'].iloc[0]}, {model}"
         why = refused(rows)
         if why:
             unable[label] = why
             continue
-        found.append(_one(label, group, rows, dropped, plain, full, settings, tick))
+        found.append(_one(label, group, rows, dropped, *known[model], settings, tick))
     if not found:
         reasons = dict.fromkeys(unable.values())
         raise ValueError("nothing to analyse: " + "; ".join(reasons))
@@ -401,7 +431,7 @@ class _Try:
                 warnings.simplefilter("ignore", RuntimeWarning)
                 return compute()
         except ValueError as error:
-            self.unable[part] = str(error)
+            self.unable[part] = reason(error)
             return empty
 
 
@@ -418,8 +448,9 @@ def _one(
     """All parts of the analysis of one model, task and metric."""
     do, none = _Try(label, tick), pd.DataFrame()
     seed, task = settings.seed, str(zero["task"].iloc[0])
-    ((_, matrix),) = matrices(zero, plain)
-    judged = do("choosing a source", lambda: _choices(matrix), {})
+    matrix, reduced = _cells(zero, plain)
+    no_trees = _no_trees(zero)
+    judged = do("choosing a source", lambda: _choices(matrix, not no_trees), {})
     predictions = do("scores to expect", lambda: levels.predict(matrix), none)
     pairs, features, notes = _explaining(zero, full, settings.measures)
     told = do("what explains transfer", lambda: _explained(zero, pairs, features, settings), None)
@@ -453,10 +484,18 @@ def _one(
         next_best=ahead,
         laws=laws,
         dropped=(*dropped, *(d for d in map(_dropped, notes) if d)),
-        warnings=(*_sparse(zero), *(() if told is None else told.warnings),
+        warnings=(*reduced, *_sparse(zero), *(() if told is None else told.warnings),
                   *(n for n in notes if not _dropped(n))),
-        unable=do.unable,
+        unable=do.unable | ({"lambdamart": no_trees} if no_trees else {}),
     )  # fmt: skip
+
+
+def _cells(zero: pd.DataFrame, pairs: pd.DataFrame) -> tuple[Matrix, list[str]]:
+    """The cells to rank and predict; what `matrices` left out of them is a note, no warning."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        ((_, matrix),) = matrices(zero, pairs)
+    return matrix, [f"choosing a source: {w.message}" for w in said]
 
 
 def counts(zero: pd.DataFrame) -> dict[str, float]:
@@ -479,10 +518,30 @@ def _sparse(zero: pd.DataFrame) -> list[str]:
     return [f"only {share:.0%} of the matrix is measured"] if share < 0.5 else []
 
 
-def _choices(matrix: Matrix) -> dict[str, pd.DataFrame]:
+def _choices(matrix: Matrix, trees: bool) -> dict[str, pd.DataFrame]:
     names = ["xlt", "best_mean", "english", "random", "rank_fusion"]
-    names += [f"nearest_{m}" for m in matrix.measures]
+    names += [f"nearest_{m}" for m in matrix.measures] + ["lambdamart"] * trees
     return {p: ranking.choices(matrix, p, names) for p in PROTOCOLS}
+
+
+def _no_trees(zero: pd.DataFrame) -> str:
+    """Why LambdaMART is not in the league; empty if it is."""
+    if len(zero[["source", "target"]].drop_duplicates()) > TREES:
+        return f"refitted for every target it takes too long on more than {TREES} pairs"
+    return "" if find_spec("lightgbm") else "it needs lightgbm: pip install 'xltlib[rank]'"
+
+
+def _differences(found: Sequence[Analysis], pairs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Do coefficients differ between models and tasks? Or why that cannot be said."""
+    told = [one.coefficients["feature"] for one in found if len(one.coefficients)]
+    shared = [f for f in told[0] if f in pairs and all(f in set(t) for t in told)] if told else []
+    if len(told) < 2 or not shared:
+        return pd.DataFrame(), ""
+    zero = pd.concat([one.scores for one in found if len(one.coefficients)])
+    try:
+        return regression.by_task(zero[zero["n_target"] == 0], pairs, shared), ""
+    except ValueError as error:
+        return pd.DataFrame(), str(error)
 
 
 def _league(judged: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
@@ -578,16 +637,20 @@ def as_json(report: Report) -> dict[str, Any]:
                 "dropped": [vars(d) for d in report.dropped],
                 "not_analysed": report.unable,
                 "analyses": [_record(a) for a in report.analyses],
+                "differences": _coefficients(report.differences),
             }
         ),
     )
 
 
+def _coefficients(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """One record a row, the ends of its interval as a pair."""
+    rows = cast(list[dict[str, Any]], table.rename(columns={"feature": "name"}).to_dict("records"))
+    ends = [[row.pop("low"), row.pop("high")] for row in rows]
+    return [{**row, "ci": ci} for row, ci in zip(rows, ends, strict=True)]
+
+
 def _record(one: Analysis) -> dict[str, Any]:
-    names = {"feature": "name", "p_cluster": "p_cluster"}
-    coefficients = one.coefficients.rename(columns=names).to_dict("records")
-    for row in coefficients:
-        row["ci"] = [row.pop("low"), row.pop("high")]
     return {
         "model": one.model,
         "task": one.task,
@@ -598,7 +661,7 @@ def _record(one: Analysis) -> dict[str, Any]:
         "not_computed": one.unable,
         "ranking": {p: _standings(one.league, p) for p in PROTOCOLS},
         "level": {"protocol": "cold", **one.level} if one.level else None,
-        "coefficients": coefficients,
+        "coefficients": _coefficients(one.coefficients),
         "partial_r2": one.fit.get("partial_r2"),
         "partial_r2_ci": [one.whole["low"], one.whole["high"]] if one.whole else None,
         "fit": one.fit or None,

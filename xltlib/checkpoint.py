@@ -209,7 +209,7 @@ class OpenExperiment:
         """Every fine-tuned model; its arm is the checkpoint's name."""
         model = self.checkpoint.name
         return [
-            Run(model, task, source, seed, None, (), run_key(self, task, source, seed))
+            Run(model, task, source, seed, None, None, (), run_key(self, task, source, seed))
             for task, spec in self.tasks.items()
             for source in spec.sources
             for seed in self.seeds

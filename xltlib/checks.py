@@ -66,11 +66,9 @@ def likeness(exp: Experiment, codes: Sequence[str] = (), shared_only: bool = Fal
     codes = tuple(codes) or exp.languages
     own = set(codes) <= set(exp.languages)
     with_text = tuple(k.code for k in languages(codes) if k.locale)
-    names = cldr.names(with_text).groupby("language")["name"]
     sizes = {c: float(sum(map(len, t))) for c, t in text_of(exp).items()} if own else None
-    return similarity.pairs(
-        codes, texts={str(c): list(n) for c, n in names}, sizes=sizes, shared_only=shared_only
-    )
+    texts = cldr.vocabulary(with_text)
+    return similarity.pairs(codes, texts=texts, sizes=sizes, shared_only=shared_only)
 
 
 def contrasts(pairs: pd.DataFrame, measures: Sequence[str]) -> pd.DataFrame:
@@ -561,7 +559,7 @@ def farthest(exp: Experiment, home: str) -> str:
     from xltlib import similarity
 
     others = [c for c in exp.languages if c != home]
-    texts = {str(c): list(g) for c, g in cldr.names(exp.languages).groupby("language")["name"]}
+    texts = cldr.vocabulary(exp.languages)
     table = similarity.pairs([home], targets=others, measures=["lexical_translit"], texts=texts)
     return str(table.sort_values("lexical_translit")["target"].iloc[0])
 

@@ -172,7 +172,7 @@ def _list_parts(exp: Any, as_json: bool) -> int:
 def _done(exp: Any) -> dict[str, bool]:
     """Whether each part was made by these very settings and this code (the names are keys)."""
     from xltlib import checkpoint
-    from xltlib.experiment import Experiment, part_of
+    from xltlib.experiment import Experiment, known_of, part_of, pretrain_part
     from xltlib.runs import Place
 
     place = Place(exp)
@@ -180,8 +180,9 @@ def _done(exp: Any) -> dict[str, bool]:
     own = isinstance(exp, Experiment)
     if own:
         made["vocabulary"] = [place.vocabulary()]
-        for seed in exp.pretrain.seeds:
-            made[f"pretrain-{seed}"] = [place.pretrained(seed) / "log.json"]
+        for known in known_of(exp):
+            for seed in exp.pretrain.seeds:
+                made[pretrain_part(seed, known)] = [place.pretrained(seed, known) / "log.json"]
     for run in exp.runs():
         name = part_of(exp, run) if own else checkpoint.part_of(run)
         made.setdefault(name, []).append(place.run(run))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -19,13 +20,17 @@ KEPT = {
     "claims": ("matrix", "claim", "estimate", "low", "high", "verdict"),
     "league": ("matrix", "protocol", "method", "loss_pct", "ndcg3"),
     "laws": ("table", "law"),
+    "marks": ("table", "protocol", "figure", "must", "aim", "xlt", "low", "high"),
     "law_claims": ("table", "claim", "estimate", "low", "high", "verdict"),
 }
 
 
 @dataclass(frozen=True)
 class Compendium:
-    """Tables of results over many matrices; every one has a column ``matrix`` (or ``table``)."""
+    """Tables of results over many matrices; every one has a column ``matrix`` (or ``table``).
+
+    ``marks`` is made by `benchmarks/ranking.py`, all others by `benchmarks/evidence.py`.
+    """
 
     matrices: pd.DataFrame
     coefficients: pd.DataFrame
@@ -33,6 +38,7 @@ class Compendium:
     claims: pd.DataFrame
     league: pd.DataFrame
     laws: pd.DataFrame
+    marks: pd.DataFrame
     law_claims: pd.DataFrame
 
     def only(self, tasks: Sequence[str]) -> Compendium:
@@ -57,9 +63,10 @@ def read(folder: str | Path) -> Compendium:
     FileNotFoundError, ValueError
         A table that is missing or has not the columns it should, with the command that makes it.
     """
-    cure = f"make it with `python benchmarks/evidence.py --out {folder}`"
     tables = {}
     for name, columns in KEPT.items():
+        program = "ranking" if name == "marks" else "evidence"
+        cure = f"make it with `python benchmarks/{program}.py --out {folder}`"
         path = Path(folder) / f"{name}.csv"
         if not path.is_file():
             raise FileNotFoundError(f"{path} is not there: {cure}")
@@ -140,6 +147,54 @@ def standing(league: pd.DataFrame, method: str = "xlt") -> pd.DataFrame:
     return pd.DataFrame(columns).reindex(own["matrix"].unique()).rename_axis("matrix").reset_index()
 
 
+NEARLY = "within the interval"  # missed by the estimate, not by its interval
+FIGURES = {  # of the marks: name, factor, digits
+    "loss_pct": ("loss, %", 1, 2),
+    "ndcg3": ("NDCG@3, %", 1, 1),
+    "spearman": ("Spearman", 1, 3),
+    "r2_loto": ("R² of the score", 1, 2),
+    "mae": ("error, points", 100, 2),
+}
+
+
+def marks(table: pd.DataFrame) -> pd.DataFrame:
+    """The marks set beforehand and what is reached, in words, a row each.
+
+    Beside `xlt` stand those rules of which something is known here.
+    """
+    rows = []
+    for r in table.to_dict("records"):
+        called, factor, digits = FIGURES[r["figure"]]
+
+        def said(value: float, factor: int = factor, digits: int = digits) -> str:
+            return f"{factor * value:.{digits}f}" if pd.notna(value) else "–"
+
+        own = f"{said(r['xlt'])} ({said(r['low'])} to {said(r['high'])})"
+        others = [said(r.get(m, float("nan"))) for m in ("best_mean", "rank_fusion", "lambdamart")]
+        rows.append((r["table"], r["protocol"], called, said(r["must"]), said(r["aim"]), own,
+                     *others, _met(r)))  # fmt: skip
+    names = ["table", "protocol", "figure", "mark", "further mark", "xlt (95 %)"]
+    rules = ["best on average", "rank fusion", "LambdaMART"]
+    out = pd.DataFrame(rows, columns=[*names, *rules, "reached"])
+    return out.drop(columns=[rule for rule in rules if (out[rule] == "–").all()])
+
+
+def _met(row: Mapping[Any, Any]) -> str:
+    """Which of the two marks a row reaches; one that is missed inside the interval says so."""
+    up = row["figure"] in ("ndcg3", "spearman", "r2_loto")
+    near = row["high"] if up else row["low"]
+
+    def met(value: float, mark: float) -> bool:
+        return bool(value >= mark if up else value <= mark)
+
+    if pd.notna(row["aim"]) and met(row["xlt"], row["aim"]):
+        return "both" if pd.notna(row["must"]) else "yes"
+    if pd.notna(row["must"]) and met(row["xlt"], row["must"]):
+        return "first" if pd.notna(row["aim"]) else "yes"
+    mark = row["aim"] if pd.isna(row["must"]) else row["must"]
+    return NEARLY if met(near, mark) else "no"
+
+
 def answers(found: Compendium) -> list[str]:
     """Sentences that sum up: what holds, how often, and by how much our choice beats others."""
     said = []
@@ -170,5 +225,10 @@ def answers(found: Compendium) -> list[str]:
         f"for a language never measured, the source `xlt` chooses loses {loss['xlt']:.1f} % "
         f"of the best source's score on average, one best-average source "
         f"{loss['best_mean']:.1f} %, English {loss['english']:.1f} %"
+    )
+    first = marks(found.marks)["reached"]
+    said.append(
+        f"of {len(first)} marks set beforehand {int(first.isin(['yes', 'both', 'first']).sum())} "
+        f"are reached; {int((first == NEARLY).sum())} more lie within its interval"
     )
     return said

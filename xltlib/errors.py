@@ -15,6 +15,15 @@ def nearest(value: object, allowed: Iterable[object], *, cutoff: float = 0.6) ->
     return [by_lower[c] for c in close]
 
 
+def reason(error: ValueError) -> str:
+    """What an error says; one that no check of ours raised is marked as a fault to report."""
+    trace, inside = error.__traceback__, ""
+    while trace is not None:
+        inside, trace = str(trace.tb_frame.f_globals.get("__name__")), trace.tb_next
+    ours = inside.split(".")[0] == __name__.split(".")[0]
+    return str(error) if ours else f"unexpected, please report it: {error} (in {inside})"
+
+
 def unknown(what: str, value: object, allowed: Iterable[object], cure: str = "") -> ValueError:
     """Build (not raise) the error for a value that is not among the allowed ones.
 

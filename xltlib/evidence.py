@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from xltlib import inference, regression, similarity
-from xltlib.errors import unknown
+from xltlib.errors import reason, unknown
 from xltlib.inference import SINGULAR
 from xltlib.scores import ILLEGAL, cells, one_metric, read, select, transfer
 from xltlib.tasks.base import ratio
@@ -124,7 +124,9 @@ def gather(
     """
     if scores:
         every = read(scores)
-        pairs = similarity.pairs(sorted({*every["source"], *every["target"]}))
+        of = _model(one_metric(every), model)
+        sizes = similarity.text_sizes(of)
+        pairs = similarity.pairs(sorted({*every["source"], *every["target"]}), sizes=sizes)
     else:
         from xltlib.parameters import built
 
@@ -201,11 +203,11 @@ def attempt(
         except np.linalg.LinAlgError:
             reasons.setdefault(SINGULAR, []).append(name)
         except ValueError as error:
-            reasons.setdefault(str(error), []).append(name)
+            reasons.setdefault(reason(error), []).append(name)
         else:
             found.insert(0, "task", name)
             tables.append(found)
-    unable = [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
+    unable = [f"{', '.join(names)}: {why}" for why, names in reasons.items()]
     empty = pd.DataFrame(columns=["task"])
     return (pd.concat(tables, ignore_index=True) if tables else empty), unable
 
@@ -218,8 +220,8 @@ def show(
 
     if len(table):
         display(draw(table, **how))
-    for reason in unable:
-        display(Markdown(f"*Not computed. {reason}.*"))
+    for why in unable:
+        display(Markdown(f"*Not computed. {why}.*"))
 
 
 def _count(n: int, word: str) -> str:

@@ -15,7 +15,7 @@ import dataclasses
 import hashlib
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -30,10 +30,12 @@ from xltlib.recipes import FinetuneRecipe, ModelShape, PretrainRecipe
 
 if TYPE_CHECKING:
     from xltlib.checkpoint import OpenExperiment
+    from xltlib.tasks import Task
 
 AnyExperiment: TypeAlias = "Experiment | OpenExperiment"
 
-Arm = Literal["tiny", "tiny-scratch", "tiny-shuffled", "tiny-alone", "char-ngram"]
+TINY = "tiny"  # the arm of the one model of an experiment that names none
+SCRATCH = "tiny-scratch"
 ROOT = Path(__file__).resolve().parent
 EXPERIMENTS = Path("experiments")
 # What a measured score depends on; a change here (comments and docstrings apart) makes new runs.
@@ -50,14 +52,36 @@ SOURCES = (
     "floor.py",
     "runs.py",
 )
+# What an experiment on running text depends on besides.
+OPEN_SOURCES = (
+    "data/corpora.py", "data/hub.py", "data/fetch.py", "data/files.py", "data/cards.py",
+    "data/massive.py", "tasks/plain.py", "tasks/public.py", "tasks/text.py", "tasks/metrics.py",
+)  # fmt: skip
 PACKAGES = ("babel", "torch", "transformers", "tokenizers", "sentencepiece", "scikit-learn")
 
 
 @dataclass(frozen=True)
 class TextSpec:
-    """Unannotated text: lines of each language."""
+    """Unannotated text: lines of each language.
+
+    ``cc100`` is web text (`xltlib.data.corpora`), with unlabelled training utterances of the task
+    among it, `utterances` times; no id in two languages of one model.
+    """
 
     lines: int = 10000
+    corpus: Literal["cldr", "cc100"] = "cldr"
+    utterances: int = 0
+
+
+@dataclass(frozen=True)
+class KnownSpec:
+    """What one pre-trained model knows: its languages, in order.
+
+    `pairs`: translations of utterances stand side by side in a line, a signal mT5 never had.
+    """
+
+    languages: tuple[str, ...]
+    pairs: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,7 +106,7 @@ class FinetuneSpec(FinetuneRecipe):
 
     def of(self, arm: str) -> FinetuneRecipe:
         """The recipe of an arm: without pre-training one tuned for it, with nothing to keep."""
-        if arm != "tiny-scratch":
+        if not arm.startswith(SCRATCH):
             return self
         return dataclasses.replace(
             self, steps=self.scratch_steps, lr=self.scratch_lr, freeze="nothing"
@@ -103,12 +127,16 @@ class FewshotSpec:
 
 @dataclass(frozen=True)
 class ControlSpec:
-    """Sources on which the control arms are run, with the first `seeds` seeds (shuffled: one)."""
+    """Sources on which the control arms are run, with the first `seeds` seeds (shuffled: one).
+
+    `fewshot`: the model from scratch goes on with few examples too, with a source and without.
+    """
 
     scratch: tuple[str, ...] = ()
     shuffled: tuple[str, ...] = ()
     ngram: tuple[str, ...] = ()
     seeds: int = 2
+    fewshot: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,6 +146,8 @@ class Experiment:
     name: str
     title: str
     languages: tuple[str, ...]
+    sources: tuple[str, ...] = ()  # all languages, unless some are named
+    known: Mapping[str, KnownSpec] = field(default_factory=dict)
     tasks: tuple[str, ...] = ("kind", "spans", "find")
     seeds: tuple[int, ...] = (0, 1, 2)
     text: TextSpec = field(default_factory=TextSpec)
@@ -159,6 +189,7 @@ class Run:
     task: str
     source: str
     seed: int
+    known: str | None
     pretrain_seed: int | None
     fewshot_targets: tuple[str, ...]
     key: str
@@ -214,12 +245,13 @@ def load(name: str, overrides: Sequence[str] = ()) -> AnyExperiment:
 def load_embedded(name: str, overrides: Sequence[str] = ()) -> Experiment:
     """`load` for what needs an experiment on the embedded text: another kind is an error."""
     found = load(name, overrides)
-    if isinstance(found, Experiment):
+    if isinstance(found, Experiment) and found.text.corpus == "cldr":
         return found
+    what = "reads running text" if isinstance(found, Experiment) else "fine-tunes a checkpoint"
     raise ValueError(
-        f"experiment {name!r} fine-tunes the checkpoint {found.checkpoint.name}; this is about the "
-        "text, vocabulary and pre-training of an experiment that has its own, such as embedded or "
-        "quick. The chapters on the matrix, the explanation and the choice of a source show both"
+        f"experiment {name!r} {what}; this is about the text, vocabulary and pre-training of an "
+        "experiment on the embedded text, such as embedded or quick. The chapters on the matrix, "
+        "the explanation and the choice of a source show any"
     )
 
 
@@ -310,17 +342,16 @@ def check(experiment: Experiment) -> Experiment:
     """The experiment with codes in ISO 639-3, or an error for what cannot be run."""
     from xltlib.tasks import TASKS
 
+    task = task_named(experiment)
     check_name(experiment.name)
     for name in (*experiment.tasks, *experiment.finetune, experiment.fewshot.task):
-        if name not in TASKS:
-            cure = "use one of these; public tasks such as xnli need `checkpoint:` in the file"
-            raise unknown("task", name, TASKS, cure)
-    codes = tuple(language(c).code for c in experiment.languages)
+        task(name)
+    codes = tuple(_code(c, experiment) for c in experiment.languages)
     if len(codes) < 2 or len(set(codes)) != len(codes):
         raise ValueError(f"languages must be two or more different ones, got {codes}")
 
     def known(code: str, where: str) -> str:
-        found = language(code).code
+        found = _code(code, experiment)
         if found not in codes:
             raise unknown(f"language in {where}", code, codes, "add it to `languages`")
         return found
@@ -330,20 +361,37 @@ def check(experiment: Experiment) -> Experiment:
 
     controls = experiment.controls
     fewshot = experiment.fewshot
-    for spec in dataclasses.fields(PretrainSpec):
-        value = getattr(experiment.pretrain, spec.name)
-        if isinstance(value, int | float) and value <= 0:
-            raise ValueError(f"pretrain.{spec.name} must be above 0, got {value}")
+    for item in dataclasses.fields(PretrainSpec):
+        value = getattr(experiment.pretrain, item.name)
+        if isinstance(value, int | float) and value <= 0 and item.name != "tokens":
+            raise ValueError(f"pretrain.{item.name} must be above 0, got {value}")
+    own = () if experiment.text.corpus == "cldr" else experiment.tasks
+    for name, spec in experiment.known.items():
+        if not name.replace("-", "").isalnum() or name.startswith(SCRATCH):
+            raise ValueError(f"known: {name!r} must be letters, digits and -, and not {SCRATCH}…")
+        if len(set(spec.languages)) != len(spec.languages) or not spec.languages:
+            raise ValueError(f"known.{name}.languages must be different ones, got {spec.languages}")
     return dataclasses.replace(
         experiment,
         languages=codes,
-        finetune={t: experiment.finetune.get(t, FinetuneSpec()) for t in TASKS},
+        sources=tuple(known(c, "sources") for c in experiment.sources or codes),
+        known={
+            name: dataclasses.replace(
+                spec, languages=tuple(known(c, f"known.{name}") for c in spec.languages)
+            )
+            for name, spec in experiment.known.items()
+        },
+        finetune={t: experiment.finetune.get(t, FinetuneSpec()) for t in (*TASKS, *own)},
         fewshot=dataclasses.replace(
             fewshot,
             pairs=tuple((known(s, "fewshot"), known(t, "fewshot")) for s, t in fewshot.pairs),
         ),
         controls=ControlSpec(
-            control("scratch"), control("shuffled"), control("ngram"), controls.seeds
+            control("scratch"),
+            control("shuffled"),
+            control("ngram"),
+            controls.seeds,
+            controls.fewshot,
         ),
     )
 
@@ -354,6 +402,23 @@ def check_name(name: str) -> None:
         raise ValueError(f"name {name!r} must be letters, digits, - and _ (a folder)")
 
 
+def task_named(exp: Experiment) -> Callable[[str], Task]:
+    """What finds a task by name, in the form that fits the experiment's text."""
+    if exp.text.corpus == "cldr":
+        from xltlib.tasks import embedded_task
+
+        return embedded_task
+    from xltlib.tasks.plain import plain_task
+
+    return plain_task
+
+
+def _code(asked: str, exp: Experiment) -> str:
+    """ISO 639-3; of running text also a clone, ``eng_Zzzz``."""
+    found = language(asked)
+    return found.key if exp.text.corpus != "cldr" and found.script == "Zzzz" else found.code
+
+
 # ---------------------------------------------------------------- keys
 
 
@@ -361,6 +426,20 @@ def digest(content: Any) -> str:
     """Twelve hexadecimal digits that stand for plain data."""
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def sources_of(exp: Experiment) -> tuple[str, ...]:
+    """Files of code that an experiment's scores depend on."""
+    return SOURCES if exp.text.corpus == "cldr" else SOURCES + OPEN_SOURCES
+
+
+def settings(spec: Any) -> dict[str, Any]:
+    """A spec's fields; those that came later only where they are used, so that old keys stay."""
+    later = {"corpus": "cldr", "utterances": 0, "tokens": 0}
+    found = {k: v for k, v in dataclasses.asdict(spec).items() if later.get(k, ...) != v}
+    if "tokens" not in found:
+        found.pop("epochs", None)
+    return found
 
 
 def code_digest(files: Sequence[str] = SOURCES) -> str:
@@ -377,9 +456,9 @@ def code_digest(files: Sequence[str] = SOURCES) -> str:
 
 
 @cache
-def _own_code() -> str:
+def _own_code(files: Sequence[str]) -> str:
     """The digest when this process first asked: what it runs, whatever is edited meanwhile."""
-    return code_digest()
+    return code_digest(files)
 
 
 def _is_docstring(node: ast.AST) -> bool:
@@ -390,7 +469,8 @@ def _is_docstring(node: ast.AST) -> bool:
     )
 
 
-def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
+@cache
+def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
     """Versions of the packages that scores depend on ("" where not installed)."""
     found = {}
     for name in packages:
@@ -403,13 +483,14 @@ def versions(packages: Sequence[str] = PACKAGES) -> dict[str, str]:
 
 def base_key(exp: Experiment) -> dict[str, Any]:
     """What every model of an experiment depends on."""
-    return {
-        "code": _own_code(),
+    key = {
+        "code": _own_code(sources_of(exp)),
         "versions": versions(),
         "languages": exp.languages,
-        "text": dataclasses.asdict(exp.text),
+        "text": settings(exp.text),
         "model": dataclasses.asdict(exp.model),
     }
+    return key if exp.text.corpus == "cldr" else {**key, "tasks": exp.tasks}  # their label words
 
 
 def tokenizer_key(exp: Experiment) -> str:
@@ -417,82 +498,117 @@ def tokenizer_key(exp: Experiment) -> str:
     return digest(base_key(exp))
 
 
-def pretrain_key(exp: Experiment, seed: int) -> str:
+def pretrain_key(exp: Experiment, seed: int, known: str | None = None) -> str:
     """Name of a pre-trained model's folder."""
-    recipe = {k: v for k, v in dataclasses.asdict(exp.pretrain).items() if k != "seeds"}
-    return digest([base_key(exp), recipe, seed])
+    recipe = {k: v for k, v in settings(exp.pretrain).items() if k != "seeds"}
+    knows = [dataclasses.asdict(exp.known[known])] if known else []
+    return digest([base_key(exp), recipe, seed, *knows])
+
+
+def known_of(exp: Experiment) -> list[str | None]:
+    """Names of the models that know different languages; None is the one of all languages."""
+    return list(exp.known) or [None]
+
+
+def pretrain_part(seed: int, known: str | None = None) -> str:
+    """Name of the part that pre-trains a model."""
+    return f"pretrain-{known}-{seed}" if known else f"pretrain-{seed}"
 
 
 def _runs(exp: Experiment) -> Iterator[Run]:
     base = base_key(exp)
-    pretrained = {s: pretrain_key(exp, s) for s in exp.pretrain.seeds}
+    models = known_of(exp)
+    pretrained = {(k, s): pretrain_key(exp, s, k) for k in models for s in exp.pretrain.seeds}
+    first_known = models[0]
 
-    def run(arm: str, task: str, source: str, seed: int, targets: tuple[str, ...] = ()) -> Run:
+    def run(
+        arm: str,
+        task: str,
+        source: str,
+        seed: int,
+        targets: tuple[str, ...] = (),
+        known: str | None = None,
+    ) -> Run:
         start = exp.pretrain.seeds[seed % len(exp.pretrain.seeds)]
-        needs_model = arm in ("tiny", "tiny-shuffled", "tiny-alone")
+        needs_model = not arm.startswith((SCRATCH, "char-ngram"))
         content = [
             base,
-            pretrained[start] if needs_model else None,
+            pretrained[known, start] if needs_model else None,
             [arm, task, source, seed, targets],
             dataclasses.asdict(exp.recipe(task)),
             dataclasses.asdict(exp.fewshot) if targets else None,
         ]
         first = start if needs_model else None
-        return Run(arm, task, source, seed, first, targets, digest(content))
+        return Run(arm, task, source, seed, known, first, targets, digest(content))
 
     def shots(task: str, source: str) -> tuple[str, ...]:
         wanted = exp.fewshot.task == task
         return tuple(t for s, t in exp.fewshot.pairs if s == source) if wanted else ()
 
-    for source in exp.languages:
-        for task in exp.tasks:
+    few = list(dict.fromkeys(t for _, t in exp.fewshot.pairs))
+    for known in models:
+        for source in exp.sources:
+            for task in exp.tasks:
+                for seed in exp.seeds:
+                    yield run(known or TINY, task, source, seed, shots(task, source), known)
+    alone = [(f"{known or TINY}-alone", known) for known in models]
+    if exp.controls.fewshot:
+        alone.append((f"{SCRATCH}-alone", None))
+    for arm, known in alone:
+        for target in few:
             for seed in exp.seeds:
-                yield run("tiny", task, source, seed, shots(task, source))
-    for target in dict.fromkeys(t for _, t in exp.fewshot.pairs):
-        for seed in exp.seeds:
-            yield run("tiny-alone", exp.fewshot.task, target, seed, (target,))
+                yield run(arm, exp.fewshot.task, target, seed, (target,), known)
     for arm, sources in (
-        ("tiny-scratch", exp.controls.scratch),
-        ("tiny-shuffled", exp.controls.shuffled),
+        (SCRATCH, exp.controls.scratch),
+        (f"{first_known or TINY}-shuffled", exp.controls.shuffled),
         ("char-ngram", exp.controls.ngram),
     ):
         for source in sources:
             for task in exp.tasks:
                 # For the shuffled arm more sources tell more than more seeds: its mean is chance.
-                for seed in exp.seeds[: 1 if arm == "tiny-shuffled" else exp.controls.seeds]:
-                    yield run(arm, task, source, seed)
+                shuffled = arm.endswith("-shuffled")
+                targets = shots(task, source) if arm == SCRATCH and exp.controls.fewshot else ()
+                for seed in exp.seeds[: 1 if shuffled else exp.controls.seeds]:
+                    yield run(arm, task, source, seed, targets, first_known if shuffled else None)
 
 
 TOGETHER = 2  # sources a process: starting one takes as long as a run
 PREFIX = {
-    "tiny-scratch": "scratch",
-    "tiny-shuffled": "shuffled",
-    "tiny-alone": "alone",
+    SCRATCH: "scratch",
+    f"{SCRATCH}-alone": "scratch-alone",
+    f"{TINY}-shuffled": "shuffled",
+    f"{TINY}-alone": "alone",
     "char-ngram": "ngram",
 }
 
 
 def part_of(exp: Experiment, run: Run) -> str:
-    """Name of the part that a run belongs to: one for two sources, and one for each control."""
-    if run.arm != "tiny":
+    """Name of the part that a run belongs to: one for two sources, and one for each control.
+
+    Where several models know different languages: one a model, with what needs no source.
+    """
+    if run.known:
+        return f"runs-{run.known}"
+    if run.arm != TINY:
         return PREFIX[run.arm]
     first = exp.languages.index(run.source) // TOGETHER * TOGETHER
     return "-".join(["source", *exp.languages[first : first + TOGETHER]])
 
 
 def _parts(exp: Experiment) -> list[Part]:
-    inputs = tuple(f"xltlib/{name}" for name in SOURCES)
+    inputs = tuple(f"xltlib/{name}" for name in sources_of(exp))
     base = digest(base_key(exp))
     parts = [Part("vocabulary", (), inputs, {"key": base})]
-    for seed in exp.pretrain.seeds:
-        key = pretrain_key(exp, seed)
-        parts.append(Part(f"pretrain-{seed}", ("vocabulary",), inputs, {"key": key}))
+    for known in known_of(exp):
+        for seed in exp.pretrain.seeds:
+            settings = {"key": pretrain_key(exp, seed, known)}
+            parts.append(Part(pretrain_part(seed, known), ("vocabulary",), inputs, settings))
     grouped: dict[str, list[Run]] = {}
     for run in exp.runs():
         grouped.setdefault(part_of(exp, run), []).append(run)
     for name, runs in grouped.items():
-        starts = {r.pretrain_seed for r in runs if r.pretrain_seed is not None}
-        needs = tuple(f"pretrain-{s}" for s in sorted(starts)) or ("vocabulary",)
+        starts = {(r.pretrain_seed, r.known) for r in runs if r.pretrain_seed is not None}
+        needs = tuple(pretrain_part(*s) for s in sorted(starts, key=str)) or ("vocabulary",)
         parts.append(Part(name, needs, inputs, {"key": digest([r.key for r in runs])}))
     everything = tuple(p.name for p in parts)
     likeness = ("xltlib/scores.py", "xltlib/similarity.py", "xltlib/uriel.py")

@@ -38,6 +38,7 @@ __all__ = [
     "expected_scores",
     "few_shot",
     "in_order",
+    "known_curves",
     "law_errors",
     "learning_curve",
     "likeness_scatter",
@@ -215,8 +216,9 @@ def _numbers(ax: Axes, values: np.ndarray, image: Any, size: float, form: str = 
         light = 0.2126 * red**2.2 + 0.7152 * green**2.2 + 0.0722 * blue**2.2
         text = form.format(value)
         text = form.format(0.0) if float(text) == 0 else text  # no -0
-        ax.text(j, i, text, ha="center", va="center", fontsize=size,
-                color="#111111" if light > 0.18 else "white")  # fmt: skip
+        shown = ax.text(j, i, text, ha="center", va="center", fontsize=size,
+                        color="#111111" if light > 0.18 else "white")  # fmt: skip
+        shown.set_in_layout(False)  # it is inside the axes: measuring hundreds of them is slow
 
 
 def _grid(table: pd.DataFrame, value: str, rows: Sequence[str], columns: Sequence[str]) -> Any:
@@ -850,4 +852,36 @@ def learning_curve(
             ax.set_ylim(*limits[value])
     if len(groups) > 1:
         axes[0, 0].legend()
+    return figure
+
+
+@_styled
+def known_curves(table: pd.DataFrame) -> Card:
+    """Learning a target, by how near it is to what a model knew before: one panel a target.
+
+    `table` has ``target, line, n_target, points, low, high`` (0..100); lines in the order to be
+    shown. A line whose name begins with "no" is a control and drawn grey.
+    """
+    targets, lines = list(dict.fromkeys(table["target"])), list(dict.fromkeys(table["line"]))
+    figure, axes = _card(3.4, 1, len(targets), sharey=True)
+    numbers = sorted(table["n_target"].unique())
+    plain = [line for line in lines if not line.startswith("no ")]
+    for ax, target in zip(axes.flat, targets, strict=True):
+        for line in lines:
+            rows = table[(table["target"] == target) & (table["line"] == line)]
+            i = plain.index(line) if line in plain else 0
+            own = line in plain
+            colour, mark = (_colour(i), MARKERS[i]) if own else (COLOURS["grey"], "x")
+            dash = "-" if own else [":", "--"][lines.index(line) % 2]
+            shift = (i - len(plain) / 2) * 0.06 if own else 0.0
+            x = np.array([numbers.index(n) for n in rows["n_target"]]) + shift
+            ax.vlines(x, rows["low"], rows["high"], color=colour, linewidth=1.1)
+            ax.plot(x, rows["points"], dash, color=colour, marker=mark, markersize=4, label=line)
+        ax.set_xticks(range(len(numbers)), [str(n) for n in numbers])
+        ax.set_title(name(target))
+        ax.grid(axis="y")
+    axes[0, 0].set_ylabel("accuracy, 0 to 100")
+    figure.supxlabel("target-language examples (0 = zero-shot)", fontsize=10)
+    handles, labels = axes[0, -1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=3)
     return figure

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from xltlib.data.cldr import BLANK
-from xltlib.tasks.base import Example
+from xltlib.tasks.base import Example, Task
 from xltlib.tasks.embedded import (
     LABELS,
     kind_preprocess,
@@ -40,6 +40,29 @@ def kind_floor(train: Sequence[Example], seed: int = 0) -> Answer:
 
     model = _classifier(seed).fit([text(e) for e in train], targets)
     return lambda examples: list(model.predict([text(e) for e in examples]))
+
+
+def choice_floor(train: Sequence[Example], seed: int = 0) -> Answer:
+    """Classifier of whole texts, for any task with a text and a label."""
+    model = _classifier(seed)
+    model.fit([e.fields["text"] for e in train], [e.fields["label"] for e in train])
+    return lambda examples: list(model.predict([e.fields["text"] for e in examples]))
+
+
+def words_floor(train: Sequence[Example], seed: int = 0) -> Answer:
+    """Tagger of single words from the word and its neighbours, tags simplified inside spans."""
+    from xltlib.tasks.text import numbered, simplified
+
+    def contexts(example: Example) -> list[str]:
+        words = ["", *example.fields["words"], ""]
+        return [f"{words[i]} <{words[i - 1]} {words[i + 1]}>" for i in range(1, len(words) - 1)]
+
+    model = _classifier(seed)
+    model.fit(
+        [c for e in train for c in contexts(e)],
+        [tag for e in train for tag in simplified(e.fields["tags"])],
+    )
+    return lambda examples: [numbered(list(model.predict(contexts(e)))) for e in examples]
 
 
 def spans_floor(train: Sequence[Example], seed: int = 0) -> Answer:
@@ -93,3 +116,10 @@ FLOORS: dict[str, Callable[..., Answer]] = {
     "spans": spans_floor,
     "find": find_floor,
 }
+
+
+def floor_of(task: Task) -> Callable[..., Answer]:
+    """The floor of a task: its own, or that of tasks of its kind."""
+    if task.name in FLOORS:
+        return FLOORS[task.name]
+    return words_floor if "span_f1" in task.metrics else choice_floor

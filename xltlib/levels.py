@@ -42,17 +42,24 @@ def predict(matrix: Matrix, protocol: Protocol = "cold") -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
     miss = ((table["score"] - table["predicted"]).abs() / table["sd"]).to_numpy()
     for language, rows in table.groupby("language").indices.items():
-        others = miss[(table["language"] != language).to_numpy()]
-        table.loc[rows, "sd"] *= stretch(others)
+        others = (table["language"] != language).to_numpy()
+        table.loc[rows, "sd"] *= stretch(miss[others], table["language"].nunique() - 1)
     table["low"] = (table["predicted"] - table["sd"]).clip(0, 1)
     table["high"] = (table["predicted"] + table["sd"]).clip(0, 1)
     return table.drop(columns="sd")
 
 
-def stretch(miss: Array) -> float:
-    """Half width of the 90 % interval in deviations: the 90th percentile of past misses."""
+def stretch(miss: Array, n: int) -> float:
+    """Half width of the 90 % interval in deviations: about the 90th percentile of past misses.
+
+    Those of few languages know little of the next one's, whose misses go together: a little more,
+    90 (1 + 1 / 2n) per cent for n of them. Conformal prediction with languages as its units would
+    add twice as much, with independent cells nothing (Vovk et al. 2005, Algorithmic Learning in a
+    Random World).
+    """
     known = miss[np.isfinite(miss)]
-    return float(np.quantile(known, 0.9)) if len(known) > 20 else 1.645
+    share = min(1.0, 0.9 * (1 + 0.5 / max(n, 1)))
+    return float(np.quantile(known, share)) if len(known) > 20 else 1.645
 
 
 def predicted(matrix: Matrix, fold: Fold, protocol: Protocol) -> pd.DataFrame:
@@ -122,19 +129,39 @@ def _two_way(matrix: Matrix, score: Array) -> tuple[Array, Array]:
     return np.where(in_column > 0, level, np.nan), quality
 
 
+# what summary over the sources makes a target easy, by measure
+HELPS: dict[str, Callable[..., Array]] = {
+    "script": np.nanmean,
+    "genealogy": np.nanmax,
+    "word_order": np.nanmean,
+    "spacing": np.nanmean,
+}
+
+
 def _difficulty(measures: dict[str, Array], s: Index, t: Index) -> Array:
-    """(T, k) what makes a target easy: own text, kin and script among the sources; standardised."""
+    """(T, k) what makes a target easy: kin, script, grammar among the sources; text. Standardised.
+
+    Word order, spacing, any text at all and relatives' text were chosen on sixteen published
+    matrices; each time one of them had no part in the choice, its R2 of the level rose by .03 in
+    the mean (.02 in the median).
+    """
     other = np.where(s[:, None] == t[None, :], np.nan, 1.0)
-    kin = np.nansum(np.exp(-2 * gp.dissimilarity(measures))[np.ix_(s, t)] * other, axis=0)
-    columns = [np.log(kin + 0.05)]
-    for name, summary in ((SIZE, None), ("script", np.nanmean), ("genealogy", np.nanmax)):
-        if name in measures:
-            value = measures[name]
-            columns.append(
-                np.diag(value)[t] if summary is None else _filled(value, s, t, other, summary)
-            )
+    apart = gp.dissimilarity(measures)
+    columns = [np.log(np.nansum(np.exp(-2 * apart)[np.ix_(s, t)] * other, axis=0) + 0.05)]
+    columns += [_filled(measures[m], s, t, other, f) for m, f in HELPS.items() if m in measures]
+    if SIZE in measures:
+        columns += _text(np.diag(measures[SIZE]), np.exp(-4 * apart), t)
     x = np.column_stack(columns)
     return (x - x.mean(0)) / np.maximum(x.std(0), 1e-9)
+
+
+def _text(size: Array, kin: Array, t: Index) -> list[Array]:
+    """Pre-training text of the targets: how much, any at all, and how much of their relatives.
+
+    `size` is log10 of the tokens; the least is that of languages of which none is known.
+    """
+    others = np.where(np.eye(len(size), dtype=bool), 0.0, kin)[:, t]
+    return [size[t], (size[t] > size.min() + 0.5).astype(float), np.log10(1 + 10**size @ others)]
 
 
 def _filled(value: Array, s: Index, t: Index, other: Array, summary: Callable[..., Array]) -> Array:

@@ -180,18 +180,30 @@ def loss(
 
     The same number as ``model(...).loss``, but the vocabulary's logits are computed only where
     there is a target: with short targets in a padded batch that is most of the time and memory.
+    On a GPU the arithmetic is bfloat16, the weights stay float32.
     """
+    source, labels = source.to(model.device), labels.to(model.device)
+    on_gpu = model.device.type == "cuda"
     start = torch.zeros_like(labels[:, :1])
     shifted = torch.cat([start, labels[:, :-1].clamp(min=0)], 1)
-    encoded = model.encoder(input_ids=source, attention_mask=source != 0).last_hidden_state
-    states = model.decoder(
-        input_ids=shifted,
-        encoder_hidden_states=encoded,
-        encoder_attention_mask=source != 0,
-        use_cache=False,
-    ).last_hidden_state
-    real = labels != -100
-    return torch.nn.functional.cross_entropy(model.lm_head(states[real]), labels[real])
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=on_gpu):
+        encoded = model.encoder(input_ids=source, attention_mask=source != 0).last_hidden_state
+        states = model.decoder(
+            input_ids=shifted,
+            encoder_hidden_states=encoded,
+            encoder_attention_mask=source != 0,
+            use_cache=False,
+        ).last_hidden_state
+        real = labels != -100
+        logits = model.lm_head(states[real])
+    return torch.nn.functional.cross_entropy(logits.float(), labels[real])
+
+
+def moved(model: T5ForConditionalGeneration) -> T5ForConditionalGeneration:
+    """The model on the GPU if there is one: the same code runs on either."""
+    where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model.to(where)  # type: ignore[arg-type]
+    return model
 
 
 def prepare_process(threads: int = 1) -> None:

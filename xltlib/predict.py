@@ -33,10 +33,12 @@ def greedy(
     The library's `generate` gives the same tokens (a test holds them equal) but costs several
     times as much per step as a model this small itself.
     """
+    source = source.to(model.device)
     mask = source != pad_id
     encoded = model.get_encoder()(input_ids=source, attention_mask=mask)
-    last = torch.full((len(source), 1), model.config.decoder_start_token_id)
-    ended = torch.zeros(len(source), dtype=torch.bool)
+    start = model.config.decoder_start_token_id
+    last = torch.full((len(source), 1), start, device=source.device)
+    ended = torch.zeros(len(source), dtype=torch.bool, device=source.device)
     said, cache = [], None
     for _ in range(max_target):
         out = model(

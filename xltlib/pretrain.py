@@ -8,6 +8,7 @@ import pickle
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -84,14 +85,23 @@ class Sampler:
 
     mT5 draws languages with probability proportional to size^0.3 (Xue et al. 2021); here all have
     the same number of lines, so every exponent gives the same.
+
+    With a budget (`recipe.tokens`) every language has its share of tokens instead: a model that
+    knows one language more reads less of each. `recipe` then has the steps that spend the budget.
     """
 
     def __init__(
         self, text: Mapping[str, Sequence[str]], tokenizer: Tokenizer, recipe: PretrainRecipe
     ) -> None:
         self.recipe = recipe
-        lines = [line for own in text.values() for line in own]
-        ids = tokenizer(lines, add_special_tokens=False)["input_ids"]
+        encoded = {
+            code: tokenizer(list(lines), add_special_tokens=False)["input_ids"]
+            for code, lines in text.items()
+        }
+        if recipe.tokens:
+            share = recipe.tokens // (recipe.epochs * len(text))
+            encoded = {c: up_to(rows, share, recipe.max_length) for c, rows in encoded.items()}
+        ids = [row for rows in encoded.values() for row in rows]
         starts = np.array(
             [
                 t.startswith("▁")
@@ -100,6 +110,10 @@ class Sampler:
         )
         self.rows = [self._units(np.array(row[: recipe.max_length]), starts) for row in ids]
         self.n_tokens = sum(len(row) for row in ids)
+        self.read = {c: sum(len(r[: recipe.max_length]) for r in v) for c, v in encoded.items()}
+        if recipe.tokens:
+            a_step = recipe.batch * sum(self.read.values()) / len(ids)
+            self.recipe = replace(recipe, steps=max(1, round(recipe.tokens / a_step)))
         vocabulary = tokenizer.get_vocab()
         self.sentinels = [vocabulary[f"<extra_id_{i}>"] for i in range(16)]
         self.queue: list[list[int]] = []
@@ -125,6 +139,16 @@ class Sampler:
             for i in self.queue.pop()
         ]
         return pad([s for s, _ in pairs], 0), pad([t for _, t in pairs], -100)
+
+
+def up_to(rows: Sequence[list[int]], tokens: int, longest: int) -> list[list[int]]:
+    """The first rows that hold `tokens` between them, each counted up to `longest`.
+
+    >>> up_to([[1, 2, 3], [4], [5, 6]], 4, 48)
+    [[1, 2, 3], [4]]
+    """
+    held = np.cumsum([min(len(row), longest) for row in rows])
+    return list(rows[: int(np.searchsorted(held, tokens, side="left")) + 1])
 
 
 def plan_epoch(
@@ -233,7 +257,7 @@ def _restore(
     if not path.is_file():
         return []
     try:
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, weights_only=True, map_location=model.device)
     except (RuntimeError, EOFError, pickle.UnpicklingError):
         warnings.warn(f"{path} is damaged: pre-training begins anew", stacklevel=3)
         return []

@@ -258,8 +258,13 @@ def spearman(score: Array, standing: Array) -> float:
         return np.nan
     if np.ptp(standing) == 0:
         return 0.0
-    ranks = pd.DataFrame({"a": score, "b": standing}).rank().to_numpy()
-    return float(np.corrcoef(ranks.T)[0, 1])
+    return float(np.corrcoef(_ranks(score), _ranks(standing))[0, 1])
+
+
+def _ranks(value: Array) -> Array:
+    """Ranks from 1, ties sharing their mean (pandas does this too, at ten times the cost)."""
+    _, place, size = np.unique(value, return_inverse=True, return_counts=True)
+    return (np.cumsum(size) - (size - 1) / 2)[place]
 
 
 def choices(
@@ -278,7 +283,8 @@ def choices(
         for fold in folds(matrix, protocol):
             standing = method(matrix, fold, protocol)
             rows += [{"method": name} | row for row in _judged(matrix, fold, standing)]
-    return pd.DataFrame(rows)
+    about = ["method", "target", "language", "chosen", "best", "n_sources"]
+    return pd.DataFrame(rows, columns=[*about, *METRICS])
 
 
 def _judged(matrix: Matrix, fold: Fold, standing: Array) -> list[dict[str, object]]:

@@ -32,6 +32,8 @@ class PretrainRecipe:
     mean_span: float = 1.0
     unit: Literal["word", "piece"] = "word"
     max_length: int = 48
+    tokens: int = 0  # budget of a model; 0: `steps` batches, whatever they hold
+    epochs: int = 4  # with a budget: how often a model reads its share of each language
 
 
 @dataclass(frozen=True)

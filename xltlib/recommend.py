@@ -91,7 +91,9 @@ def recommend(
     if pairs is None:
         from xltlib import similarity
 
-        pairs = similarity.pairs(sorted({*table["source"], *table["target"], code}))
+        of = str(table["model"].iloc[0]) if "model" in table else None
+        codes = sorted({*table["source"], *table["target"], code})
+        pairs = similarity.pairs(codes, sizes=similarity.text_sizes(of))
     ((labels, matrix),) = matrices(table, pairs, code, QUICK_CELLS)
     column = _column(matrix, code)
     _enough(matrix, column, target)
@@ -229,10 +231,10 @@ def _past(matrix: Matrix, cells: Index, power: float = ranking.POWER) -> _Past:
         misses.append(np.column_stack([np.abs(error), np.sqrt(np.diag(covariance))]))
         n += len(np.unique(target))
     if not misses:
-        return _Past(levels.stretch(np.array([])), 1.0, math.nan, 0)
+        return _Past(levels.stretch(np.array([]), 0), 1.0, math.nan, 0)
     error, sd = np.concatenate(misses).T
     spread = math.sqrt(missed / expected) if expected > 0 else 1.0
-    return _Past(levels.stretch(error / sd), spread, float(error.mean()), n)
+    return _Past(levels.stretch(error / sd, len(misses)), spread, float(error.mean()), n)
 
 
 def _rests_on(matrix: Matrix, past: _Past) -> str:

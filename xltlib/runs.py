@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,14 +22,17 @@ from xltlib.data import cldr
 from xltlib.experiment import (
     Experiment,
     FinetuneSpec,
+    KnownSpec,
     Run,
     part,
     part_of,
     pretrain_key,
+    task_named,
     tokenizer_key,
 )
-from xltlib.tasks import Example, Task, task
+from xltlib.tasks import Example, Task
 
+CLONED = "letters of its own"  # the target set of a clone
 SCORE_COLUMNS = (
     "model",
     "task",
@@ -46,21 +50,29 @@ SCORE_COLUMNS = (
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; it becomes `path` only if all goes well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+def writing(path: Path) -> Iterator[None]:
+    """Say what is wrong with the place, and the cure, when `path` cannot be written."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)
-        yield temporary
-        if path.is_dir():  # half a folder of an interrupted run
-            _remove(path)
-        os.replace(temporary, path)
+        yield
     except OSError as error:
         raise OSError(
             f"{path} could not be written ({error.strerror or error}): free some space, or "
             "choose another place with the environment variable XLT_BUILD"
         ) from error
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """A temporary name to write to; it becomes `path` only if all goes well."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with writing(path):
+            _remove(temporary)
+            yield temporary
+            if path.is_dir():  # half a folder of an interrupted run
+                _remove(path)
+            os.replace(temporary, path)
     finally:
         with suppress(OSError):
             _remove(temporary)
@@ -82,8 +94,8 @@ class Place:
     def vocabulary(self) -> Path:
         return self.exp.folder / "vocabulary" / tokenizer_key(self.exp)
 
-    def pretrained(self, seed: int) -> Path:
-        return self.exp.folder / "pretrained" / pretrain_key(self.exp, seed)
+    def pretrained(self, seed: int, known: str | None = None) -> Path:
+        return self.exp.folder / "pretrained" / pretrain_key(self.exp, seed, known)
 
     def run(self, run: Run) -> Path:
         return self.exp.folder / "runs" / f"{run.key}.json"
@@ -101,9 +113,16 @@ class Place:
         return self.exp.folder / "pairs.parquet"
 
 
-def text_of(exp: Experiment) -> dict[str, list[str]]:
-    """The unannotated text of every language."""
-    return {code: cldr.lines(code, exp.text.lines) for code in exp.languages}
+def text_of(exp: Experiment, known: str | None = None) -> dict[str, list[str]]:
+    """The unannotated text of every language, or of those that one model knows."""
+    if exp.text.corpus == "cldr":
+        return {code: cldr.lines(code, exp.text.lines) for code in exp.languages}
+    from xltlib.data import corpora
+
+    knows = exp.known[known] if known else KnownSpec(exp.languages)
+    return corpora.text(
+        knows.languages, exp.tasks, exp.text.lines, exp.text.utterances, knows.pairs
+    )
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
@@ -122,10 +141,14 @@ def do_part(exp: Experiment, name: str) -> None:
     """Do what is missing of one part, and mark it done."""
     part(exp, name)
     place = Place(exp)
+    with writing(place.done(name)):  # a place nobody can write to: known before the work
+        if not os.access(place.done(name).parent, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     if name == "vocabulary":
         make_vocabulary(exp)
     elif name.startswith("pretrain-"):
-        make_pretrained(exp, int(name.removeprefix("pretrain-")))
+        known, _, seed = name.removeprefix("pretrain-").rpartition("-")
+        make_pretrained(exp, int(seed), known or None)
     elif name == "collect":
         collect(exp)
     else:
@@ -136,36 +159,50 @@ def do_part(exp: Experiment, name: str) -> None:
 
 def make_vocabulary(exp: Experiment) -> None:
     """Train the tokenizer, unless it is there."""
-    from xltlib.models import train_tokenizer
-    from xltlib.tasks.embedded import WORDS
-
     folder = Place(exp).vocabulary()
     if folder.is_dir():
         return
+    from xltlib.models import train_tokenizer  # seconds of importing, only where there is work
+
     lines = (line for own in text_of(exp).values() for line in own)
-    tokenizer = train_tokenizer(lines, exp.model.vocab_size, WORDS)
+    tokenizer = train_tokenizer(lines, exp.model.vocab_size, label_words(exp))
     with whole(folder) as temporary:
         tokenizer.save_pretrained(temporary)
 
 
-def make_pretrained(exp: Experiment, seed: int) -> None:
+def label_words(exp: Experiment) -> tuple[str, ...]:
+    """Words that are one token each: labels and tags."""
+    if exp.text.corpus == "cldr":
+        from xltlib.tasks.embedded import WORDS
+
+        return tuple(WORDS)
+    from xltlib.tasks.plain import words_of
+
+    return tuple(dict.fromkeys(word for name in exp.tasks for word in words_of(name)))
+
+
+def make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> None:
     """Pre-train one model, unless it is there."""
-    from transformers import AutoTokenizer
-
-    from xltlib.models import build, n_parameters, prepare_process, save
-    from xltlib.pretrain import Sampler, pretrain
-
     place = Place(exp)
-    folder = place.pretrained(seed)
+    folder = place.pretrained(seed, known)
     if (folder / "log.json").is_file():
         return
+    from transformers import AutoTokenizer
+
+    from xltlib.models import build, moved, n_parameters, prepare_process, save
+    from xltlib.pretrain import Sampler, pretrain
+
     prepare_process()
     tokenizer = AutoTokenizer.from_pretrained(place.vocabulary())
-    recipe = exp.pretrain
-    sampler = Sampler(text_of(exp), tokenizer, recipe)
-    model = build(exp.model, tokenizer, seed)
+    sampler = Sampler(text_of(exp, known), tokenizer, exp.pretrain)
+    recipe = sampler.recipe
+    model = moved(build(exp.model, tokenizer, seed))
     half = folder.with_name(f".{folder.name}.half.pt")  # where an interrupted one goes on
-    with tqdm(total=recipe.steps, desc=f"pre-training seed {seed}", mininterval=2) as bar:
+    with tqdm(
+        total=recipe.steps,
+        desc=" ".join(["pre-training", *filter(None, [known]), f"seed {seed}"]),
+        mininterval=2,
+    ) as bar:
 
         def progress(step: int, loss: float) -> None:
             bar.update(step - bar.n)
@@ -175,10 +212,14 @@ def make_pretrained(exp: Experiment, seed: int) -> None:
         log = pretrain(model, sampler, recipe, seed=seed, progress=progress, checkpoint=half)
     story = {
         "seed": seed,
+        "known": known,
         "log": log,
         "parameters": n_parameters(model),
         "tokens": sampler.n_tokens,
         "lines": len(sampler.rows),
+        "read": sampler.read,
+        "width": exp.model.d_model,
+        "device": str(model.device),
         "seconds": log[-1]["seconds"],
         "recipe": dataclasses.asdict(recipe),
     }
@@ -207,7 +248,7 @@ class Worker:
     """Does runs one after the other; keeps what they share: examples and start weights."""
 
     def __init__(self, exp: Experiment) -> None:
-        self.exp, self.place = exp, Place(exp)
+        self.exp, self.place, self.task = exp, Place(exp), task_named(exp)
         self.tests: dict[tuple[str, str, int], list[Example]] = {}
         self.inputs: dict[tuple[str, str, int], list[Any]] = {}
 
@@ -231,17 +272,17 @@ class Worker:
         return self.tests[of.name, code, seed]
 
     def model(self, run: Run) -> Any:
-        from xltlib.models import build, load, prepare_process
+        from xltlib.models import build, load, moved, prepare_process
 
         prepare_process()
         if run.pretrain_seed is None:
-            return build(self.exp.model, self.tokenizer, seed=1000 + run.seed)
-        return load(self.place.pretrained(run.pretrain_seed))[0]
+            return moved(build(self.exp.model, self.tokenizer, seed=1000 + run.seed))
+        return moved(load(self.place.pretrained(run.pretrain_seed, run.known))[0])
 
     def do(self, run: Run) -> dict[str, Any]:
         """Fine-tune, score every target, go on with few examples, write the record."""
         begin = time.time()
-        of, spec = task(run.task), self.exp.recipe(run.task)
+        of, spec = self.task(run.task), self.exp.recipe(run.task)
         train = self.examples(of, run.source, "train", spec.train_items, run.seed)
         if run.arm == "char-ngram":
             made: dict[str, Any] = {"log": []}
@@ -264,9 +305,9 @@ class Worker:
     def floor(
         self, run: Run, of: Task, train: Sequence[Example]
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        from xltlib.floor import FLOORS
+        from xltlib.floor import floor_of
 
-        answer = FLOORS[of.name](train, run.seed)
+        answer = floor_of(of)(train, run.seed)
         rows, outputs = [], []
         for target in self.exp.languages:
             tests = self.test(of, target, run.seed)
@@ -281,14 +322,14 @@ class Worker:
         from xltlib.finetune import finetune
 
         validation = self.examples(of, run.source, "validation", spec.validation_items)
-        if run.arm == "tiny-shuffled":
+        if run.arm.endswith("-shuffled"):
             train = of.shuffle(train, run.seed)
         recipe = spec.of(run.arm)
         model = self.model(run)
         rows: list[dict[str, Any]] = []
         outputs: list[dict[str, Any]] = []
         made: dict[str, Any] = {"log": []}
-        if run.arm != "tiny-alone":  # which has no source: few-shot only
+        if not run.arm.endswith("-alone"):  # which has no source: few-shot only
             found = finetune(model, self.tokenizer, of, train, validation, recipe, seed=run.seed)
             made = {
                 "log": found.log,
@@ -318,7 +359,7 @@ class Worker:
 
         shot = self.exp.fewshot
         few = self.examples(of, target, "train", max(self.exp.fewshot.n), 100 + run.seed)[:n]
-        freeze = self.exp.recipe(of.name).freeze
+        freeze = self.exp.recipe(of.name).of(run.arm).freeze
         recipe = FinetuneRecipe(shot.steps, min(shot.batch, n), shot.lr, 0, freeze)
         finetune(model, self.tokenizer, of, few, [], recipe, seed=run.seed)
         return self.say(model, of, target, run.seed)
@@ -337,16 +378,22 @@ class Worker:
 def score_rows(
     run: Run, of: Task, target: str, n: int, said: Sequence[str], tests: Sequence[Example]
 ) -> list[dict[str, Any]]:
-    """Rows of the scores table for one cell, one per metric."""
+    """Rows of the scores table for one cell, one per metric.
+
+    A clone is its language in another ``target_set``: the table knows languages by ISO 639-3.
+    """
+    spoken, _, letters = target.partition("_")
     return [
         {
             "model": run.arm,
             "task": of.name,
             "source": run.source,
-            "target": target,
+            "target": spoken,
+            **({"target_set": CLONED} if letters else {}),
             "n_target": n,
             "seed": run.seed,
-            "test_set": f"seed {run.seed}",  # every seed has test items of its own
+            # Embedded: every seed has test items of its own. Public: all have the official ones.
+            "test_set": "test" if hasattr(of, "card") else f"seed {run.seed}",
             "metric": metric,
             "score": score.score,
             "n_test": score.n,
@@ -383,20 +430,13 @@ def collect(exp: Experiment) -> pd.DataFrame:
             f"finish them with `xlt run {exp.name}`"
         )
     rows = [row for record in found.values() if record for row in record["scores"]]
-    table = pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+    table = table_of(rows)
     scores.write(table, place.scores())
     text = text_of(exp)
     sizes = {code: float(sum(map(len, lines))) for code, lines in text.items()}
-    similarity.write_pairs(
-        similarity.pairs(exp.languages, texts=vocabulary_of(exp), sizes=sizes), place.pairs()
-    )
+    words = cldr.vocabulary([c for c in exp.languages if "_" not in c])  # a clone has none
+    similarity.write_pairs(similarity.pairs(list(words), texts=words, sizes=sizes), place.pairs())
     return table
-
-
-def vocabulary_of(exp: Experiment) -> dict[str, list[str]]:
-    """All labelled names of each language: what lexical likeness is measured on."""
-    names = cldr.names(exp.languages)
-    return {str(code): list(own["name"]) for code, own in names.groupby("language")}
 
 
 def recompute(exp: Experiment) -> pd.DataFrame:
@@ -404,9 +444,17 @@ def recompute(exp: Experiment) -> pd.DataFrame:
     place, rows = Place(exp), []
     worker = Worker(exp)
     for run in exp.runs():
-        of = task(run.task)
+        of = worker.task(run.task)
         outputs = pd.read_parquet(place.outputs(run))
         for (target, n), cell in outputs.groupby(["target", "n_target"], sort=False):
             tests = worker.test(of, str(target), run.seed)
             rows += score_rows(run, of, str(target), int(str(n)), list(cell["output"]), tests)
-    return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+    return table_of(rows)
+
+
+def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows of scores as a table: with the set of the target only where clones were scored."""
+    if not any("target_set" in row for row in rows):
+        return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+    table = pd.DataFrame(rows, columns=[*SCORE_COLUMNS, "target_set"])
+    return table.fillna({"target_set": ""})

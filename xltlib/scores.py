@@ -132,6 +132,8 @@ def _rename(df: pd.DataFrame, said: list[str]) -> pd.DataFrame:
 def _number(column: pd.Series, name: str) -> pd.Series:
     """A column as floats; text in it is an error that names the row."""
     out = pd.to_numeric(column, errors="coerce").astype(float)
+    if pd.api.types.is_numeric_dtype(column) and np.isfinite(out).all():
+        return out
     text = column.astype("string").str.strip()
     gaps = text.isna() | text.str.lower().isin(["", "nan", "na", "n/a", "none", "-", "--"])
     bad = out.isna() & ~gaps
@@ -193,6 +195,8 @@ def _typed(df: pd.DataFrame, unknown_codes: Unknown, said: list[str]) -> pd.Data
     for column in SCHEMA:
         if column.name not in df.columns:
             df[column.name] = column.default
+            if column.default is not pd.NA:
+                continue  # nothing of it to check
         if column.kind == "text":
             text = df[column.name].astype(object)
             df[column.name] = text.where(text.notna() & (text != ""), column.default).astype(str)

@@ -534,6 +534,17 @@ def pairs(
     return _tidy(inputs, _checked_measures(measures, has_texts=texts is not None))
 
 
+def of_model(frame: pd.DataFrame, model: str) -> pd.DataFrame:
+    """A pairs table with ``data_size`` from the text that this model has read (`text_sizes`)."""
+    sizes = text_sizes(model)
+    if sizes == text_sizes() or "data_size" not in frame:
+        return frame
+    codes = sorted({*frame["source"], *frame["target"]})
+    fresh = pairs(codes, measures=["data_size"], sizes=sizes)
+    both = frame.drop(columns="data_size").merge(fresh, on=["source", "target"], how="left")
+    return both[list(frame)]
+
+
 def _checked_measures(names: Iterable[str] | None, *, has_texts: bool) -> list[Measure]:
     if names is None:
         return [m for n, m in MEASURES.items() if has_texts or n not in _CALLER_NEEDS]

@@ -10,7 +10,15 @@ from xltlib.errors import unknown
 from xltlib.tasks.base import Example, Score, Task
 from xltlib.tasks.embedded import TASKS
 
-__all__ = ["TASKS", "Example", "Score", "Task", "task"]
+__all__ = ["TASKS", "Example", "Score", "Task", "embedded_task", "task"]
+
+
+def embedded_task(name: str) -> Task:
+    """The embedded task of this name; an error that says what public ones need otherwise."""
+    if name not in TASKS:
+        cure = "use one of these; public tasks such as xnli need `checkpoint:` in the file"
+        raise unknown("task", name, TASKS, cure)
+    return TASKS[name]
 
 
 def task(name: str) -> Task:

@@ -1,0 +1,183 @@
+"""Keep, check and repeat the open experiment (`experiments/open.yml`).
+
+`python benchmarks/open.py leaks`   what was dropped from each language's text, and why
+`python benchmarks/open.py keep`    scores, predictions and models' stories, for the book
+`python benchmarks/open.py check`   every kept score again, from the kept predictions and the data
+`python benchmarks/open.py again --model swe-azj --seed 7`
+                                    one model from nothing, with a seed of its own: where does it
+                                    land beside the kept seeds?
+`python benchmarks/open.py until --minutes 9 --experiment open-mini`
+                                    what is missing, model by model, until the time is up; the same
+                                    command goes on. For a machine that is lent for minutes.
+
+Predictions are item ids and labels; no text of the data is kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from xltlib import known, scores
+from xltlib.data import corpora
+from xltlib.data.fetch import write_whole
+from xltlib.experiment import Experiment, Run, load, part_of
+from xltlib.runs import Place, Worker, do_part, read_run, score_rows, table_of, whole
+
+KEY = ["model", "task", "source", "target", "n_target", "seed"]
+
+
+def leaks(exp: Experiment) -> pd.DataFrame:
+    """A row a language: lines of either kind before dropping, and the share dropped."""
+    rows = []
+    for code in exp.languages:
+        if code != corpora.original(code):
+            continue
+        held = corpora.held_out(exp.tasks, code)
+        web = corpora.without(corpora.cc100(code)[: exp.text.lines], held, code=code)
+        said = corpora.without(corpora.utterances(code, 0, 1), held, code=code)
+        rows.append((code, len(held), len(web.lines) + web.dropped, web.share,
+                     len(said.lines) + said.dropped, said.share))  # fmt: skip
+    columns = ["language", "test_items", "web_lines", "web_dropped", "utterances", "said_dropped"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def predictions(exp: Experiment) -> pd.DataFrame:
+    """What every run answered: `KEY`, item id, output."""
+    place, tables = Place(exp), []
+    for run in exp.runs():
+        own = pd.read_parquet(place.outputs(run))
+        about = {"model": run.arm, "task": run.task, "source": run.source, "seed": run.seed}
+        tables.append(own.assign(**about))
+    table = pd.concat(tables, ignore_index=True)[[*KEY, "id", "output"]]
+    return table.astype({c: "category" for c in ("model", "task", "source", "target", "output")})
+
+
+def keep(exp: Experiment, folder: Path) -> None:
+    """Write the kept files, each whole or not at all."""
+    with whole(folder / "scores.parquet") as temporary:
+        temporary.write_bytes(Place(exp).scores().read_bytes())
+    with whole(folder / "predictions.parquet") as temporary:
+        predictions(exp).to_parquet(temporary, index=False, compression="zstd")
+    told = known.stories(exp.folder / "pretrained")
+    write_whole(folder / "models.csv", told.to_csv(index=False, float_format="%.6g").encode())
+
+
+def check(exp: Experiment, folder: Path) -> int:
+    """Number of kept scores that the kept predictions do not give again."""
+    worker = Worker(exp)
+    runs = {(r.arm, r.task, r.source, r.seed): r for r in exp.runs()}
+    rows = []
+    table = pd.read_parquet(folder / "predictions.parquet")
+    for cell, own in table.groupby(KEY, sort=False, observed=True):
+        arm, task, source, target, n, seed = cell
+        of, run = worker.task(task), runs[arm, task, source, seed]
+        tests = worker.test(of, target, seed)
+        said = own.set_index("id")["output"].astype(str)
+        rows += score_rows(run, of, target, int(n), [said[e.id] for e in tests], tests)
+    key = [*KEY, "target_set", "metric"]
+    again = scores.check(table_of(rows)).set_index(key)["score"]
+    kept = scores.read(folder / "scores.parquet").set_index(key)["score"]
+    return int((~(again.reindex(kept.index) - kept).abs().lt(1e-12)).sum())
+
+
+def again(exp: Experiment, model: str, seed: int, folder: Path) -> pd.DataFrame:
+    """One model from nothing beside the kept seeds: zero-shot mean of each standing, in points.
+
+    ``low, high``: where one more seed is expected in 95 of 100 cases (Student's t).
+    """
+    fresh = load(exp.name, [f"seeds=[{seed}]", f"pretrain.seeds=[{seed}]"])
+    runs = [r for r in fresh.runs() if r.arm == model]
+    for name in ["vocabulary", f"pretrain-{model}-{seed}"]:
+        do_part(fresh, name)
+    records = [read_run(Place(fresh).run(r)) or Worker(fresh).do(r) for r in runs]
+    new = table_of([row for record in records for row in record["scores"]])
+    relatives = known.paired_relatives(["swe-dan", "tur-azj"])
+    sets = {model: exp.known[model].languages}
+    both = [known.placed(t, sets, relatives)
+            for t in (scores.read(folder / "scores.parquet"), new)]  # fmt: skip
+    by_seed = [
+        t[t["n_target"] == 0].groupby(["standing", "seed"])["points"].mean().unstack() for t in both
+    ]
+    from xltlib.inference import t_quantile
+
+    old, n = by_seed[0], by_seed[0].shape[1]
+    half = t_quantile(n - 1) * old.std(axis=1, ddof=1) * (1 + 1 / n) ** 0.5
+    mean = old.mean(axis=1)
+    return pd.DataFrame(
+        {"kept": mean, "low": mean - half, "high": mean + half, "again": by_seed[1].iloc[:, 0]}
+    ).reset_index()
+
+
+def until(exp: Experiment, minutes: float, seeds: Sequence[int]) -> int:
+    """Do what is missing, a model's pre-training and its runs together, while time is left.
+
+    Finished runs need no weights again: carry ``runs/`` and ``outputs/`` from one lent machine to
+    the next, and leave ``pretrained/`` behind. Several processes may work at once, on seeds of
+    their own. Returns the number of runs still missing.
+    """
+    end, place = time.monotonic() + 60 * minutes, Place(exp)
+    worker = Worker(exp)
+    groups: dict[tuple[str | None, int | None], list[Run]] = {}
+    for run in exp.runs():
+        if not seeds or run.seed in seeds:
+            groups.setdefault((run.known, run.pretrain_seed), []).append(run)
+    longest = 0.0
+    for (name, seed), runs in sorted(groups.items(), key=lambda g: g[0][1] or 0):
+        missing = [r for r in runs if read_run(place.run(r)) is None]
+        begin = time.monotonic()
+        if missing and end - begin < 1.2 * longest:
+            break
+        if missing:
+            do_part(exp, "vocabulary")
+        if missing and seed is not None:
+            do_part(exp, f"pretrain-{name}-{seed}")
+        for run in missing:
+            if time.monotonic() > end:
+                break
+            worker.do(run)
+            print(f"{run.label}: {time.monotonic() - begin:.0f} s", flush=True)
+        longest = max(longest, time.monotonic() - begin)
+    left = [r for r in exp.runs() if read_run(place.run(r)) is None]
+    parts = sorted({part_of(exp, r) for r in left})
+    print(f"{len(left)} of {len(exp.runs())} runs are missing {parts}")
+    return len(left)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=["leaks", "keep", "check", "again", "until"])
+    parser.add_argument("--experiment", default="open")
+    parser.add_argument("--folder", type=Path, default=Path("book/published/open"))
+    parser.add_argument("--model", default="swe-azj")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--minutes", type=float, default=9.0)
+    parser.add_argument("--seeds", type=int, nargs="*", default=[])
+    given = parser.parse_args()
+    exp = load(given.experiment)
+    if given.what == "leaks":
+        table = leaks(exp)
+        print(table.to_string(index=False, float_format="%.4f"))
+        write_whole(
+            given.folder / "leaks.csv", table.to_csv(index=False, float_format="%.4g").encode()
+        )
+    elif given.what == "keep":
+        keep(exp, given.folder)
+    elif given.what == "check":
+        wrong = check(exp, given.folder)
+        print(f"{wrong} kept scores are not what the kept predictions give")
+        return int(wrong > 0)
+    elif given.what == "again":
+        print(again(exp, given.model, given.seed, given.folder).to_string(index=False))
+    else:
+        return int(until(exp, given.minutes, given.seeds) > 0)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

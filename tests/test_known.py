@@ -1,0 +1,120 @@
+"""What knowing a language does, on made-up scores with a planted effect."""
+
+from __future__ import annotations
+
+import doctest
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from xltlib import figures, known
+
+KNOWN = {
+    "swe-azj": ["eng", "swe", "azj", "ind"],
+    "dan-tur": ["eng", "dan", "tur", "ind"],
+    "swh-vie": ["eng", "swh", "vie", "ind"],
+    "rus-arb-hin": ["eng", "rus", "arb", "hin"],
+}
+RELATIVES = known.paired_relatives(["Swedish-da", "tur-aze"])
+EFFECT = {"itself": 0.3, "relative": 0.2, "same script": 0.05, "other script": 0.0}
+WORTH = 0.07
+
+
+def table(noise: float = 0.0) -> pd.DataFrame:
+    """Scores of four models, two targets with few-shot curves, and the floors."""
+    rng, rows = np.random.default_rng(0), []
+    targets = ["swe", "dan", "tur", "azj", "swh", "rus"]
+    for model, target, seed in itertools.product(KNOWN, targets, range(3)):
+        place = known.standing(KNOWN[model], "eng", target, RELATIVES)
+        for n in (0, 16, 64) if target in ("swe", "tur") else (0,):
+            base = 0.1 + targets.index(target) / 50 + EFFECT[place] + n / 1000
+            score = base + noise * rng.normal()
+            rows.append((model, "eng", target, n, seed, score))
+            if n:
+                rows.append((f"{model}-alone", target, target, n, seed, score - WORTH))
+    for target, seed in itertools.product(targets, range(3)):
+        rows.append(("tiny-scratch", "eng", target, 0, seed, 0.04))
+        rows.append(("char-ngram", "eng", target, 0, seed, 0.06))
+        rows.append(("tiny-scratch-alone", target, target, 16, seed, 0.02))
+    columns = ["model", "source", "target", "n_target", "seed", "score"]
+    return pd.DataFrame(rows, columns=columns).assign(metric="accuracy")
+
+
+def test_doctests() -> None:
+    assert doctest.testmod(known).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("model", "target", "expected"),
+    [
+        ("swe-azj", "swe", "itself"),
+        ("swe-azj", "dan", "relative"),
+        ("dan-tur", "azj", "relative"),
+        ("swh-vie", "tur", "same script"),
+        ("rus-arb-hin", "tur", "other script"),  # English, the source, does not count
+        ("swe-azj", "rus", "other script"),
+        ("swe-azj", "eng", "itself"),
+    ],
+)
+def test_how_near_a_model_stands_to_a_target(model: str, target: str, expected: str) -> None:
+    assert known.standing(KNOWN[model], "eng", target, RELATIVES) == expected
+
+
+def test_a_planted_effect_is_found_to_the_last_digit() -> None:
+    mine = known.placed(table(), KNOWN, RELATIVES)
+    found = known.contrasts(mine, [0, 16]).set_index(["contrast", "n_target"])
+    # of swe and tur one model each stands in every place; of the others not all places occur
+    only = mine[mine["target"].isin(["swe", "tur"])]
+    some = known.contrasts(only, [0]).set_index("contrast")["points"]
+    assert some["knowing the target"] == pytest.approx(27.5)
+    assert some["knowing a relative"] == pytest.approx(17.5)
+    assert some["knowing its script"] == pytest.approx(5)
+    assert found.loc[("knowing its script", 16), "points"] == pytest.approx(5)
+    assert (found["verdict"] == "yes").all()
+
+
+def test_the_interval_is_students_and_an_effect_within_noise_cannot_be_told() -> None:
+    values = [1.0, 2.5, 3.0]
+    expected = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert known.interval(values) == pytest.approx((np.mean(values), *expected))
+    assert np.isnan(known.interval([1.0])[1])
+    noisy = known.placed(table(noise=0.5), KNOWN, RELATIVES)
+    assert "cannot tell" in set(known.contrasts(noisy, [0])["verdict"])
+
+
+def test_spelling_is_taken_off_and_the_better_floor_counts() -> None:
+    found = known.beyond_spelling(table(), KNOWN, RELATIVES).set_index(["model", "standing"])
+    row = found.loc[("swe-azj", "itself")]
+    assert row["floor"] == pytest.approx(6)
+    assert row["points"] == pytest.approx(row["raw"] - 6)
+    assert row["n_targets"] == 2 and row["n_seeds"] == 3
+
+
+def test_a_source_is_worth_what_was_planted() -> None:
+    worth = known.worth_of_a_source(table(), KNOWN, RELATIVES)
+    assert set(worth["n_target"]) == {16, 64}
+    assert np.allclose(worth["points"], 100 * WORTH)
+
+
+def test_the_placebo_is_nothing_and_needs_both_models() -> None:
+    mine = known.placed(table(), KNOWN, RELATIVES)
+    found = known.placebo(mine, "swe-azj", "dan-tur")
+    assert found["points"] == pytest.approx(0) and found["n_targets"] == 2  # swh and rus
+    with pytest.raises(ValueError, match="both"):
+        known.placebo(mine, "swe-azj", "mine")
+
+
+def test_curves_have_the_controls_and_only_targets_with_examples() -> None:
+    curves = known.curves(table(), KNOWN, RELATIVES)
+    assert set(curves["target"]) >= {"swe", "tur"}
+    assert "no pre-training, with the source" in set(curves["line"])
+    figure = figures.known_curves(curves[curves["target"].isin(["swe", "tur"])])
+    assert [ax.get_title("left") for ax in figure.axes] == ["Swedish", "Turkish"]
+
+
+def test_relatives_that_are_no_pair_are_named() -> None:
+    with pytest.raises(ValueError, match="'swe'"):
+        known.paired_relatives(["swe"])

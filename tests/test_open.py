@@ -1,0 +1,281 @@
+"""Models that know different languages: their text, its leaks, and the runs, on made-up files."""
+
+from __future__ import annotations
+
+import doctest
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from xltlib import experiment
+from xltlib.data import corpora, fetch, hub
+from xltlib.data.cards import INTENTS
+from xltlib.tasks import plain
+
+LANGUAGES = {"en-US": "en", "sv-SE": "sv", "tr-TR": "tr"}
+VERBS = ("wake", "play", "call", "turn", "show", "tell", "book", "send", "find", "stop")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small XLT_DATA: 200 utterances and 60 web lines of each of three made-up languages."""
+    root = tmp_path_factory.mktemp("tree")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLT_DATA", str(root))
+        patch.setattr(fetch, "known_files", dict)
+        for cache in (hub._read, hub._ids, corpora._web, corpora._said):
+            cache.cache_clear()
+        for locale, code in LANGUAGES.items():
+            write(root / "amazon-massive-dataset/1.1/data" / f"{locale}.jsonl", utterances(code))
+            lines = [web(code, i) for i in range(60)]
+            write(root / corpora.CC100.home / "corpus" / f"{code}.txt", lines)
+        yield root
+        for cache in (hub._read, hub._ids, corpora._web, corpora._said):
+            cache.cache_clear()
+
+
+def write(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def utterances(code: str) -> list[str]:
+    """Rows of MASSIVE: the verb says the intent, a number keeps texts apart."""
+    rows = []
+    for i in range(200):
+        part = ("train", "train", "dev", "test")[i % 4]
+        verb = i % 10
+        said = f"{code}{VERBS[verb]} {code}the {code}{'abcdefghij'[i // 10 % 10]}x {code}now{i}"
+        row = {"id": str(i), "partition": part, "intent": INTENTS[verb], "utt": said}
+        rows.append(json.dumps({**row, "annot_utt": said}))
+    return rows
+
+
+def web(code: str, i: int) -> str:
+    words = [f"{code}{VERBS[(i * k) % 10]}{'aeiou'[i % 5]}" for k in range(1, 8)]
+    return " ".join(words).capitalize() + "."
+
+
+# ---------------------------------------------------------------- text
+
+
+@pytest.mark.parametrize("module", [corpora, plain])
+def test_doctests(module) -> None:
+    assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
+
+
+def test_no_two_languages_of_a_model_read_the_same_utterance(tree: Path) -> None:
+    def ids(code: str, part: int) -> set[str]:
+        return {line.rsplit("now", 1)[1] for line in corpora.utterances(code, part, 3)}
+
+    one, two, three = ids("eng", 0), ids("swe", 1), ids("tur", 2)
+    assert not (one & two or one & three or two & three)
+    assert len(one | two | three) == 100 == sum(map(len, (one, two, three)))
+
+
+def test_web_lines_are_plain_each_once_and_not_in_the_order_of_the_file(tree: Path) -> None:
+    found = corpora.cc100("sv")
+    assert found == corpora.cc100("swe") and len(set(found)) == len(found)
+    assert all(line == corpora.plain(line, "swe") for line in found)
+    written = [corpora.plain(web("sv", i)) for i in range(60)]
+    assert set(found) <= set(written) and found != [w for w in dict.fromkeys(written)]
+
+
+def test_lines_that_share_five_words_with_a_test_item_are_dropped() -> None:
+    tests = ["Wake me up at nine, please!", "thank you"]
+    lines = [
+        "they wake me up at nine every day",
+        "thank you",
+        "wake me up at eight please",
+        "i thank you for it",
+    ]
+    kept = corpora.without(lines, tests)
+    assert kept.lines == tuple(lines[2:]) and kept.dropped == 2 and kept.share == 0.5
+
+
+def test_a_planted_leak_does_not_reach_the_text_of_a_model(tree: Path) -> None:
+    path = tree / corpora.CC100.home / "corpus/tr.txt"
+    before, leak = path.read_text(), corpora.held_out(["massive_intent"], "tur")[0]
+    corpora._web.cache_clear()
+    try:
+        path.write_text(before + f"trand so {leak} trsaid trthey\n")
+        assert any(leak in line for line in corpora.cc100("tur"))
+        read = corpora.text(["eng", "tur"], ["massive_intent"], 1000, repeats=2)
+    finally:
+        path.write_text(before)
+        corpora._web.cache_clear()
+    held = set(corpora.held_out(["massive_intent"], "tur"))
+    assert len(held) == 100 and not any(leak in line for line in read["tur"])
+    assert not held & set(read["tur"])
+
+
+def test_translations_stand_side_by_side_only_where_asked_for(tree: Path) -> None:
+    plainly = corpora.text(["eng", "tur"], ["massive_intent"], 0, repeats=1)
+    paired = corpora.text(["eng", "tur"], ["massive_intent"], 0, repeats=1, paired=True)
+    assert not any("tr" in word[:2] for line in plainly["eng"] for word in line.split())
+    for line in paired["eng"]:
+        english, turkish = line.split()[:4], line.split()[4:]
+        assert [w[2:] for w in english] == [w[2:] for w in turkish]
+
+
+def test_a_clone_shares_no_letter_and_every_distinction() -> None:
+    text = ["wake me up at 5", "weck mich um 5"]
+    cloned = [corpora.clone(t) for t in text]
+    assert not set("".join(text)) & set("".join(cloned)) - {" "}
+    assert [list(map(len, t.split())) for t in text] == [list(map(len, t.split())) for t in cloned]
+    assert len(set("".join(text))) == len(set("".join(cloned)))
+
+
+def test_a_language_without_a_sample_names_those_that_have_one(tree: Path) -> None:
+    with pytest.raises(ValueError, match=r"kaz.*choose one of these"):
+        corpora.cc100("Kazakh")
+
+
+# ---------------------------------------------------------------- tasks and plans
+
+OPEN = """
+title: Two models, a dozen steps
+languages: [eng, swe, tur, eng_Zzzz]
+sources: [eng]
+tasks: [massive_intent]
+seeds: [0, 1]
+text: {corpus: cc100, lines: 40, utterances: 1}
+known:
+  swe: {languages: [eng, swe]}
+  clone: {languages: [eng, eng_Zzzz]}
+model: {vocab_size: 150, d_model: 16, d_ff: 32, n_heads: 2, n_encoder: 1}
+pretrain: {tokens: 1600, epochs: 2, batch: 8, max_length: 16, seeds: [0, 1]}
+finetune:
+  massive_intent: {steps: 6, batch: 8, scratch_steps: 6, evaluations: 1, train_items: 60,
+                   validation_items: 20, test_items: 20}
+fewshot: {task: massive_intent, pairs: [[eng, swe]], n: [2, 4], steps: 2}
+controls: {scratch: [eng], shuffled: [eng], ngram: [eng], fewshot: true}
+"""
+
+
+@pytest.fixture(scope="module")
+def exp(tmp_path_factory: pytest.TempPathFactory) -> experiment.Experiment:
+    path = tmp_path_factory.mktemp("experiments") / "small.yml"
+    path.write_text(OPEN)
+    return experiment.load(str(path))
+
+
+def test_what_came_later_is_in_no_key_where_it_is_not_used() -> None:
+    assert experiment.settings(experiment.TextSpec()) == {"lines": 10000}
+    old = {"steps", "batch", "lr", "noise", "mean_span", "unit", "max_length", "seeds"}
+    assert experiment.settings(experiment.PretrainSpec()).keys() == old
+    used = experiment.settings(experiment.PretrainSpec(tokens=5))
+    assert used.keys() == old | {"tokens", "epochs"}
+
+
+def test_the_plan_has_a_model_for_every_set_and_seed(exp: experiment.Experiment) -> None:
+    parts = {p.name: p for p in exp.parts()}
+    models = {"pretrain-swe-0", "pretrain-swe-1", "pretrain-clone-0", "pretrain-clone-1"}
+    assert models <= parts.keys()
+    assert set(parts["runs-swe"].needs) == {"pretrain-swe-0", "pretrain-swe-1"}
+    assert parts["scratch-alone"].needs == ("vocabulary",)
+    runs = exp.runs()
+    assert len({r.key for r in runs}) == len(runs)
+    arms = {r.arm for r in runs}
+    assert arms == {
+        "swe", "clone", "swe-alone", "clone-alone", "swe-shuffled",
+        "tiny-scratch", "tiny-scratch-alone", "char-ngram",
+    }  # fmt: skip
+    assert {r.source for r in runs if r.arm == "swe"} == {"eng"}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("known.swe.languages=[eng, fin]", r"language in known.swe 'fin'|fin"),
+        ("known.swe.languages=[eng, eng]", "different"),
+        ("sources=[deu]", "deu"),
+        ("tasks=[kind]", "massive_intent"),
+        ("text.corpus=web", "cc100"),
+        ("pretrain.tokens=x", "tokens"),
+    ],
+)
+def test_a_wrong_setting_is_named(exp, tmp_path: Path, change: str, message: str) -> None:
+    path = tmp_path / "small.yml"
+    path.write_text(OPEN)
+    with pytest.raises(ValueError, match=message):
+        experiment.load(str(path), [change])
+
+
+def test_the_plain_form_of_a_task() -> None:
+    of = plain.plain_task("massive_intent")
+    example = plain._plain(
+        plain.Example("1", "eng", {"text": "Wake me, NOW!", "label": INTENTS[0]}), "eng"
+    )
+    said, wanted = of.preprocess(example)
+    assert (said, wanted) == ("wake me now <extra_id_0>", f"<extra_id_0> {INTENTS[0]}")
+    assert of.evaluate([wanted], [example])["accuracy"].score == 1
+    assert of.evaluate(["<extra_id_0> wake"], [example])["illegal"].score == 1
+    with pytest.raises(ValueError, match="massive_slots"):
+        plain.plain_task("massive_slot")
+
+
+# ---------------------------------------------------------------- runs
+
+
+def test_every_model_spends_its_budget_on_its_languages_alike(exp, tree: Path) -> None:
+    pytest.importorskip("torch")
+    from xltlib.models import train_tokenizer
+    from xltlib.pretrain import Sampler
+    from xltlib.runs import label_words, text_of
+
+    text = text_of(exp, "swe")
+    tokenizer = train_tokenizer((x for own in text.values() for x in own), 150, label_words(exp))
+    recipe = exp.pretrain
+    share = recipe.tokens // (recipe.epochs * 2)
+    assert all(
+        sum(map(len, tokenizer(own, add_special_tokens=False)["input_ids"])) > share
+        for own in text.values()
+    )
+    sampler = Sampler(text, tokenizer, recipe)
+    assert all(share <= n < share + recipe.max_length for n in sampler.read.values())
+    rng, read = np.random.default_rng(0), 0
+    for _ in range(sampler.recipe.steps):
+        if not sampler.queue:
+            sampler.batch(rng)
+            read += recipe.batch * sum(sampler.read.values()) / len(sampler.rows)
+            continue
+        read += sum(len(u) for i in sampler.queue.pop() for u in sampler.rows[i])
+    assert abs(read / recipe.tokens - 1) < 0.06
+
+
+def test_runs_of_models_that_know_different_languages(
+    exp, tree: Path, tmp_path: Path, monkeypatch
+) -> None:
+    pytest.importorskip("torch")
+    from xltlib import scores
+    from xltlib.runs import CLONED, Place, do_part, recompute
+
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path))
+    for part in exp.parts():
+        do_part(exp, part.name)
+    table = scores.read(Place(exp).scores())
+    assert set(table["model"]) == {r.arm for r in exp.runs()}
+    zero = table[(table["n_target"] == 0) & (table["metric"] == "accuracy")]
+    cloned = zero["target_set"] == CLONED
+    assert set(zero["target"]) == {"eng", "swe", "tur"} and set(zero.loc[cloned, "target"]) == {
+        "eng"
+    }
+    floor = zero[(zero["model"] == "char-ngram") & (zero["target"] == "eng")]
+    floor = floor.groupby("target_set")["score"].mean()
+    assert floor[""] > 0.8 and floor[CLONED] < 0.4  # only a clone's letters are its own
+    few = table[table["n_target"] > 0].groupby("model")["n_target"].agg(set)
+    assert few.to_dict() == {
+        a: {2, 4} for a in ("swe", "clone", "swe-alone", "clone-alone", "tiny-scratch",
+                            "tiny-scratch-alone")
+    }  # fmt: skip
+    key = ["model", "target", "target_set", "n_target", "seed", "metric"]
+    again = scores.check(recompute(exp)).set_index(key)["score"].sort_index()
+    kept = table.set_index(key)["score"].sort_index()
+    assert (
+        hashlib.sha256(again.to_numpy().tobytes()).digest()
+        == hashlib.sha256(kept.to_numpy().tobytes()).digest()
+    )

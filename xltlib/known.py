@@ -1,0 +1,540 @@
+"""What knowing a language does: models that know different ones, the same target, the same source.
+
+Several models differ only in the languages that they were pre-trained on. So the difference of two
+models on one target, at one number of examples and one seed, is caused by what they know. Targets
+are the unit that a claim is about and seeds what is drawn anew: differences are averaged over the
+targets of a seed, and the interval is over seeds (Student's t), the targets being as given.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from xltlib.inference import t_quantile
+from xltlib.languages import language, name, shared_script
+
+if TYPE_CHECKING:
+    from xltlib.experiment import AnyExperiment, Experiment
+
+Standing = Literal["itself", "relative", "same script", "other script"]
+STANDINGS: tuple[str, ...] = get_args(Standing)
+FLOORS = ("tiny-scratch", "char-ngram")
+ALONE = "-alone"
+# What is asked, written down before anything was run (book/open.md): standing and what it is set
+# against, each over the targets that have both.
+CONTRASTS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "knowing the target": (("itself",), ("same script", "other script")),
+    "knowing a relative": (("relative",), ("same script", "other script")),
+    "knowing its script": (("same script",), ("other script",)),
+}
+
+
+def standing(
+    knows: Iterable[str], source: str, target: str, relatives: Mapping[str, str]
+) -> Standing:
+    """How near a model's languages come to a target; the source, which all know, does not count."""
+    others = [k for k in knows if k != source]
+    if target in others or target == source:
+        return "itself"
+    if relatives.get(target) in others:
+        return "relative"
+    script = language(target).script
+    alike = any(shared_script(language(k).script, script) for k in others)
+    return "same script" if alike else "other script"
+
+
+def placed(
+    scores: pd.DataFrame,
+    known: Mapping[str, Sequence[str]],
+    relatives: Mapping[str, str],
+    metric: str = "accuracy",
+) -> pd.DataFrame:
+    """Scores of the named models on other targets than the source, in points, with ``standing``.
+
+    Returns
+    -------
+    DataFrame
+        ``model, source, target, n_target, seed, points, standing``; clones (which
+        are their source's language) are left out.
+    """
+    own = scores[scores["model"].isin(list(known)) & (scores["metric"] == metric)]
+    own = own[own["source"] != own["target"]]
+    own = own.assign(
+        points=100 * own["score"],
+        standing=[
+            standing(known[m], s, t, relatives)
+            for m, s, t in zip(own["model"], own["source"], own["target"], strict=True)
+        ],
+    )
+    return own[["model", "source", "target", "n_target", "seed", "points", "standing"]]
+
+
+def differences(placed: pd.DataFrame, first: Sequence[str], second: Sequence[str]) -> pd.DataFrame:
+    """``target, n_target, seed, points``: models of the first standings less those of the second.
+
+    Only targets that have both; several models of one standing count as their mean.
+    """
+    key = ["target", "n_target", "seed"]
+    sides = [
+        placed[placed["standing"].isin(list(side))].groupby(key)["points"].mean()
+        for side in (first, second)
+    ]
+    return (sides[0] - sides[1]).dropna().rename("points").reset_index()
+
+
+def interval(values: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and its 95 % interval by Student's t; not a number where one value is all there is."""
+    y = np.asarray(values, dtype=float)
+    if len(y) < 2:
+        return float(y.mean()) if len(y) else math.nan, math.nan, math.nan
+    half = t_quantile(len(y) - 1) * float(y.std(ddof=1)) / math.sqrt(len(y))
+    return float(y.mean()), float(y.mean() - half), float(y.mean() + half)
+
+
+def over_seeds(table: pd.DataFrame) -> dict[str, float]:
+    """Mean of ``points`` over the targets of each seed, then mean and interval over seeds."""
+    by_seed = table.groupby("seed")["points"].mean()
+    mean, low, high = interval(by_seed.to_list())
+    return {
+        "points": mean, "low": low, "high": high,
+        "n_targets": table["target"].nunique(), "n_seeds": len(by_seed),
+    }  # fmt: skip
+
+
+def contrasts(placed: pd.DataFrame, n_target: Iterable[int] = (0,)) -> pd.DataFrame:
+    """Every contrast of `CONTRASTS` at each number of examples.
+
+    Returns
+    -------
+    DataFrame
+        ``contrast, n_target, points, low, high, n_targets, n_seeds, verdict``.
+    """
+    rows = []
+    for contrast, (first, second) in CONTRASTS.items():
+        found = differences(placed, first, second)
+        for n in n_target:
+            mine = found[found["n_target"] == n]
+            if len(mine):
+                rows.append({"contrast": contrast, "n_target": n, **over_seeds(mine)})
+    return with_verdict(pd.DataFrame(rows))
+
+
+def with_verdict(table: pd.DataFrame) -> pd.DataFrame:
+    """A column ``verdict``: the interval is above zero, below, or has it inside."""
+    if table.empty:
+        return table
+    said = np.select([table["low"] > 0, table["high"] < 0], ["yes", "no, the reverse"], "")
+    return table.assign(verdict=np.where(said == "", "cannot tell", said))
+
+
+def beyond_spelling(
+    scores: pd.DataFrame,
+    known: Mapping[str, Sequence[str]],
+    relatives: Mapping[str, str],
+    metric: str = "accuracy",
+) -> pd.DataFrame:
+    """Zero-shot points above the better of no pre-training and the character floor, by standing.
+
+    Returns
+    -------
+    DataFrame
+        ``model, standing, points`` (above the floors) with interval over seeds, ``raw``, ``floor``,
+        ``n_targets, n_seeds, verdict``.
+    """
+    zero = scores[(scores["n_target"] == 0) & (scores["metric"] == metric)]
+    mine = _beyond(zero, known, relatives, metric)
+    rows = [
+        {
+            "model": model, "standing": place, "raw": own["raw"].mean(),
+            "floor": own["floor"].mean(), **over_seeds(own),
+        }
+        for (model, place), own in mine.groupby(["model", "standing"], sort=False)
+    ]  # fmt: skip
+    return with_verdict(pd.DataFrame(rows))
+
+
+def _beyond(
+    zero: pd.DataFrame,
+    known: Mapping[str, Sequence[str]],
+    relatives: Mapping[str, str],
+    metric: str,
+) -> pd.DataFrame:
+    """`placed` zero-shot scores with ``raw`` and ``floor``; ``points`` is what lies between."""
+    low = zero[zero["model"].isin(FLOORS)].groupby(["model", "target"])["score"].mean()
+    floor = 100 * low.groupby("target").max()
+    mine = placed(zero, known, relatives, metric)
+    mine = mine.assign(raw=mine["points"], floor=mine["target"].map(floor))
+    return mine.assign(points=mine["raw"] - mine["floor"]).dropna(subset=["points"])
+
+
+def worth_of_a_source(
+    scores: pd.DataFrame,
+    known: Mapping[str, Sequence[str]],
+    relatives: Mapping[str, str],
+    metric: str = "accuracy",
+) -> pd.DataFrame:
+    """Points that the source is worth at each number of examples: with it, less without it.
+
+    Returns
+    -------
+    DataFrame
+        ``standing, n_target, points, low, high, n_targets, n_seeds, verdict``.
+    """
+    few = scores[scores["n_target"] > 0]
+    with_source = placed(few, known, relatives, metric)
+    without = few[few["model"].str.endswith(ALONE) & (few["metric"] == metric)]
+    without = without.assign(model=without["model"].str.removesuffix(ALONE))
+    key = ["model", "target", "n_target", "seed"]
+    both = with_source.merge(without[[*key, "score"]], on=key)
+    both = both.assign(points=both["points"] - 100 * both["score"])
+    rows = [
+        {"standing": place, "n_target": n, **over_seeds(own)}
+        for (place, n), own in both.groupby(["standing", "n_target"], sort=False)
+    ]
+    return with_verdict(pd.DataFrame(rows))
+
+
+def placebo(placed: pd.DataFrame, one: str, other: str) -> dict[str, float]:
+    """Zero-shot difference of two models on the targets where both stand alike: should be none."""
+    zero = placed[placed["n_target"] == 0]
+    wide = zero[zero["model"].isin([one, other])].pivot_table(
+        index=["target", "seed"], columns="model", values=["points", "standing"], aggfunc="first"
+    )
+    if one not in wide["points"] or other not in wide["points"]:
+        raise ValueError(f"models {one!r} and {other!r} must both be among the scores")
+    alike = wide[(wide["standing"][one] == wide["standing"][other])]
+    alike = alike[~alike["standing"][one].isin(["itself", "relative"])]
+    apart = (alike["points"][one] - alike["points"][other]).astype(float)
+    return over_seeds(apart.rename("points").reset_index())
+
+
+LINES = {
+    "itself": "knows the target",
+    "relative": "knows a relative",
+    "same script": "knows its script",
+    "other script": "knows other scripts",
+}
+CONTROL_LINES = {
+    "tiny-scratch": "no pre-training, with the source",
+    "tiny-scratch-alone": "no pre-training, no source",
+}
+
+
+def curves(
+    scores: pd.DataFrame,
+    known: Mapping[str, Sequence[str]],
+    relatives: Mapping[str, str],
+    metric: str = "accuracy",
+) -> pd.DataFrame:
+    """Points at every number of examples, for `figures.known_curves`; mean and interval over seeds.
+
+    Returns
+    -------
+    DataFrame
+        ``target, line, n_target, points, low, high``; only targets with few-shot scores.
+    """
+    mine = placed(scores, known, relatives, metric)
+    mine["line"] = mine["standing"].map(LINES)
+    floor = scores[scores["model"].isin(list(CONTROL_LINES)) & (scores["metric"] == metric)]
+    floor = floor.assign(points=100 * floor["score"], line=floor["model"].map(CONTROL_LINES))
+    both = pd.concat([mine, floor], ignore_index=True)
+    both = both[both["target"].isin(scores.loc[scores["n_target"] > 0, "target"])]
+    order = {line: i for i, line in enumerate([*LINES.values(), *CONTROL_LINES.values()])}
+    rows = []
+    for (target, line, n), own in both.groupby(["target", "line", "n_target"], sort=False):
+        mean, low, high = interval(own.groupby("seed")["points"].mean().to_list())
+        rows.append((target, line, n, mean, low, high))
+    table = pd.DataFrame(rows, columns=["target", "line", "n_target", "points", "low", "high"])
+    return table.sort_values(
+        ["target", "line", "n_target"],
+        key=lambda c: c.map(order) if c.name == "line" else c,
+        ignore_index=True,
+    )
+
+
+def paired_relatives(words: Iterable[str]) -> dict[str, str]:
+    """Relatives as a person writes them, both ways.
+
+    >>> paired_relatives(["swe-dan"])
+    {'swe': 'dan', 'dan': 'swe'}
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        one, dash, other = word.partition("-")
+        if not dash:
+            raise ValueError(f"relatives: {word!r} is not two languages such as swe-dan")
+        one, other = language(one).code, language(other).code
+        found |= {one: other, other: one}
+    return found
+
+
+# ---------------------------------------------------------------- gathering
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the chapter reads.
+
+    Attributes
+    ----------
+    experiment : the design.
+    scores : its scores, or the kept ones.
+    stories : a row a pre-trained model, as `stories` gives them.
+    relatives : language -> its relative.
+    origin : where the scores are from, in words.
+    """
+
+    experiment: Experiment
+    scores: pd.DataFrame
+    stories: pd.DataFrame
+    relatives: Mapping[str, str]
+    origin: str
+
+    @property
+    def known(self) -> dict[str, tuple[str, ...]]:
+        """Model -> the languages it knows; those that read translations are not among them."""
+        return {k: s.languages for k, s in self.experiment.known.items() if not s.pairs}
+
+    @property
+    def aligned(self) -> dict[str, str]:
+        """Model that read translations -> the one that knows the same without them."""
+        plain = {languages: model for model, languages in self.known.items()}
+        found = {k: plain.get(s.languages) for k, s in self.experiment.known.items() if s.pairs}
+        return {k: model for k, model in found.items() if model}
+
+    @property
+    def models(self) -> pd.DataFrame:
+        """What each model knows, and how many tokens it read of it."""
+        told = self.stories.groupby("known")
+        tokens = told["tokens"].mean()
+        rows = []
+        for model, spec in self.experiment.known.items():
+            names = ", ".join(_called(c) for c in spec.languages)
+            names += ", translations side by side" if spec.pairs else ""
+            seeds = int(told["seed"].nunique().get(model, 0))
+            rows.append((model, names, seeds, float(tokens.get(model, math.nan)) / 1e6))
+        return pd.DataFrame(rows, columns=["model", "knows", "seeds", "million tokens"])
+
+    @property
+    def gates(self) -> pd.DataFrame:
+        """`gates` of these scores and models."""
+        return gates(self.scores, self.stories, self.known, self.relatives)
+
+    @property
+    def costs(self) -> pd.DataFrame:
+        """Time, tokens and arithmetic of the models, summed over seeds."""
+        told = self.stories.groupby("known", sort=False)
+        table = told[["parameters", "device"]].first()
+        table = table.join(told[["seconds", "tokens", "flops"]].sum()).reset_index()
+        table["minutes"], table["teraFLOP"] = table["seconds"] / 60, table["flops"] / 1e12
+        table["million tokens"] = table["tokens"] / 1e6
+        keep = ["known", "parameters", "million tokens", "minutes", "teraFLOP", "device"]
+        return table[keep].rename(columns={"known": "model"})
+
+    def caption(self, text: str) -> None:
+        """Show what to see, and the run it is of."""
+        from IPython.display import Markdown, display
+
+        own = self.scores[self.scores["model"].isin(list(self.known))]
+        n, seeds = int(own["n_test"].max()), own["seed"].nunique()
+        display(Markdown(f"{text} *{self.origin}; {seeds} seeds; n = {n} test items a cell.*"))
+
+
+def gather(experiment: AnyExperiment, folder: str, relatives: Sequence[str]) -> Known:
+    """An experiment whose models know different languages; for any other, the kept scores.
+
+    Raises
+    ------
+    FileNotFoundError
+        No scores yet, with the command that makes them.
+    """
+    from xltlib import scores
+    from xltlib.experiment import Experiment, load
+
+    pairs = paired_relatives(relatives)
+    asked = isinstance(experiment, Experiment) and bool(experiment.known)
+    design = experiment if asked else load("open")
+    assert isinstance(design, Experiment)
+    own = design.folder / "scores.parquet"
+    if asked and own.is_file():
+        told = stories(design.folder / "pretrained")
+        return Known(design, scores.read(own), told, pairs, f"Experiment `{design.name}`")
+    path = Path(folder) / "scores.parquet"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{path} is not there: make the scores with `xlt run {design.name}`, or give `folder`"
+        )
+    told = pd.read_csv(path.with_name("models.csv"))
+    return Known(design, scores.read(path), told, pairs, f"Kept scores of `{design.name}`")
+
+
+def stories(folder: Path) -> pd.DataFrame:
+    """A row a pre-trained model below `folder`: what it read, how long, and its health.
+
+    Returns
+    -------
+    DataFrame
+        ``known, seed, parameters, tokens, steps, seconds, flops, loss, cosine, participation,
+        width, device``; ``flops`` by the rule of six a parameter and token (Kaplan et al. 2020).
+    """
+    rows = []
+    for path in sorted(folder.glob("*/log.json")):
+        told = json.loads(path.read_text(encoding="utf-8"))
+        last, batch = told["log"][-1], told["recipe"]["batch"]
+        tokens = last["step"] * batch * sum(told["read"].values()) / told["lines"]
+        row = {c: told[c] for c in ("known", "seed", "parameters", "seconds", "width", "device")}
+        row |= {c: last[c] for c in ("loss", "cosine", "participation")}
+        row |= {"steps": last["step"], "tokens": round(tokens)}
+        rows.append(row | {"flops": 6 * told["parameters"] * tokens})
+    return pd.DataFrame(rows).sort_values(["known", "seed"], ignore_index=True)
+
+
+def _called(code: str) -> str:
+    return f"{name(code)} in letters of its own" if "_" in code else name(code)
+
+
+# ---------------------------------------------------------------- gates, checks, words
+
+
+def gates(
+    scores: pd.DataFrame,
+    told: pd.DataFrame,
+    known: Mapping[str, Sequence[str]],
+    relatives: Mapping[str, str],
+    metric: str = "accuracy",
+) -> pd.DataFrame:
+    """The gates of book/open.md: ``gate, found, bound, passed``.
+
+    "Unrelated" are known targets of another family than the source's.
+    """
+    zero = scores[(scores["n_target"] == 0) & (scores["metric"] == metric)]
+    source = str(zero.loc[zero["model"].isin(list(known)), "source"].iloc[0])
+    beyond = _beyond(zero, known, relatives, metric)
+    far = beyond["target"].map(lambda c: language(c).family != language(source).family)
+    one = over_seeds(beyond[far & (beyond["standing"] == "itself")])
+    home = zero[(zero["source"] == source) & (zero["target"] == source) & ~_cloned(zero)]
+    means = {str(m): 100 * float(v) for m, v in home.groupby("model")["score"].mean().items()}
+    mine = float(np.mean([means[m] for m in known if m in means]))
+    floor, scratch = (mine - means.get(m, math.nan) for m in ("char-ngram", "tiny-scratch"))
+    thin = float((told["participation"] / told["width"]).min())
+    rows = [
+        ("points above both floors, known targets unrelated to the source", one["points"], "> 5"),
+        ("largest cosine of random pairs of embeddings", told["cosine"].abs().max(), "< 0.3"),
+        ("smallest participation ratio, over the width", thin, "> 0.2"),
+        ("in-language points above the character floor", floor, "> -3"),
+        ("in-language points above no pre-training", scratch, "> 0"),
+    ]
+    table = pd.DataFrame(rows, columns=["gate", "found", "bound"])
+    table["passed"] = [_passed(f, b) for f, b in zip(table["found"], table["bound"], strict=True)]
+    return table
+
+
+def _cloned(table: pd.DataFrame) -> pd.Series:
+    """Rows of a clone: its language in letters of its own, as another set of the target."""
+    if "target_set" not in table:
+        return pd.Series(False, index=table.index)
+    return table["target_set"].fillna("") != ""
+
+
+def _passed(found: float, bound: str) -> str:
+    sign, limit = bound.split()
+    if math.isnan(found):
+        return "not measured"
+    return "yes" if (found > float(limit) if sign == ">" else found < float(limit)) else "no"
+
+
+def checks(
+    scores: pd.DataFrame,
+    placed: pd.DataFrame,
+    known: Mapping[str, Sequence[str]],
+    aligned: Mapping[str, str] | None = None,
+    roles: tuple[str, str] = ("swe-azj", "dan-tur"),
+    metric: str = "accuracy",
+) -> pd.DataFrame:
+    """The placebo (`roles`: the models that exchange them), the clone, and aligned text.
+
+    `aligned`: the model that read translations -> its equal that did not; on the languages known.
+    """
+    rows = []
+    if set(roles) <= set(placed["model"]):
+        found = placebo(placed, *roles)
+        rows.append({"check": "placebo: models that stand alike", "expected": "0", **found})
+    zero = scores[(scores["n_target"] == 0) & (scores["metric"] == metric)]
+    zero = zero[_cloned(zero) & zero["model"].isin(list(known))]
+    knows = [any("_" in code for code in known[m]) for m in zero["model"]]
+    sides = zero.assign(points=100 * zero["score"], knows=knows)
+    means = sides.pivot_table(index=["target", "seed"], columns="knows", values="points")
+    if {True, False} <= set(means):
+        apart = (means[True] - means[False]).rename("points").reset_index()
+        rows.append(
+            {"check": "clone: known, less not known", "expected": "> 0", **over_seeds(apart)}
+        )
+    for one, other in (aligned or {}).items():
+        zero = scores[(scores["n_target"] == 0) & (scores["metric"] == metric)]
+        zero = zero[zero["target"].isin(known[other]) & (zero["target"] != zero["source"])]
+        wide = 100 * zero.pivot_table(index=["target", "seed"], columns="model", values="score")
+        if {one, other} <= set(wide):
+            apart = (wide[one] - wide[other]).rename("points").dropna().reset_index()
+            name_it = f"translations read: {one} less {other}"
+            rows.append({"check": name_it, "expected": "> 0", **over_seeds(apart)})
+    return with_verdict(pd.DataFrame(rows))
+
+
+def as_forest(effects: pd.DataFrame) -> pd.DataFrame:
+    """The contrasts in the form of `figures.forest`: one panel each, one line a number."""
+    return pd.DataFrame(
+        {
+            "feature": effects["contrast"],
+            "matrix": [f"{n} examples" if n else "zero-shot" for n in effects["n_target"]],
+            "beta": effects["points"],
+            "low": effects["low"],
+            "high": effects["high"],
+            "p_mrqap": np.where(effects["verdict"] == "cannot tell", 1.0, 0.0),
+        }
+    )
+
+
+def not_measured(data: Known) -> list[str]:
+    """What the design asks for and these scores do not have, in sentences."""
+    said = []
+    missing = [m for m in data.known if m not in set(data.scores["model"])]
+    if missing:
+        said.append(f"not yet measured: the models {', '.join(missing)}")
+    if set(data.stories["device"]) <= {"cpu"}:
+        said.append(
+            "not yet measured: larger models, which need a GPU (`experiments/open-mini.yml`)"
+        )
+    return said or ["everything the design asks for is here"]
+
+
+def answers(effects: pd.DataFrame, beyond: pd.DataFrame, found: pd.DataFrame) -> list[str]:
+    """The questions of the chapter with what was found, in sentences."""
+    ends = (0, effects["n_target"].max())
+    said = [
+        f"*{row['contrast']}*, {_examples(row['n_target'])}: {_in_words(row)}"
+        for row in effects.to_dict("records")
+        if row["n_target"] in ends
+    ]
+    mine = beyond[beyond["standing"] == "itself"]
+    listed = [f"`{r['model']}` {_in_words(r)}" for r in mine.to_dict("records")]
+    if listed:
+        said.append(f"*more than spelling*, the languages a model knows: {'; '.join(listed)}")
+    return said + [f"*{row['check']}*: {_in_words(row)}" for row in found.to_dict("records")]
+
+
+def _examples(n: int) -> str:
+    return f"with {n} examples of the target" if n else "zero-shot"
+
+
+def _in_words(row: Mapping[Any, Any]) -> str:
+    ends = f"{row['low']:+.1f} to {row['high']:+.1f}".replace("-", "−")
+    mean = f"{row['points']:+.1f}".replace("-", "−")
+    return f"{mean} points ({ends}): {row['verdict']}"
