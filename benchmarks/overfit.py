@@ -32,9 +32,9 @@ from xltlib.tasks.samples import made_up
 N = 64
 GOAL = 0.95
 TASKS = [t for t in PUBLIC if t != "squad"]  # it has xquad's form
-ROUNDS = 8  # of RECIPE.steps steps each; the last round is the one that reaches the goal
+ROUNDS = 16  # of RECIPE.steps steps each; the last round is the one that reaches the goal
 RECIPE = Seq2SeqRecipe(
-    steps=100, evaluations=1, tokens=3000, micro_tokens=3000, lr=3e-3, optimizer="adamw",
+    steps=50, evaluations=1, tokens=3000, micro_tokens=3000, lr=3e-3, optimizer="adamw",
     dropout=0.0, max_input=512,
 )  # fmt: skip
 
