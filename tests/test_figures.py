@@ -142,6 +142,20 @@ FIGURES: dict[str, tuple[Callable[[], figures.Card], str]] = {
         ),
         "Thai",
     ),
+    "known_curves": (
+        lambda: figures.known_curves(
+            pd.DataFrame(
+                [
+                    (target, line, n, 20.0 + n, 18.0 + n, 22.0 + n)
+                    for target in ("swe", "tur")
+                    for line in ("knows it", "knows a relative", "no pre-training")
+                    for n in (0, 16)
+                ],
+                columns=["target", "line", "n_target", "points", "low", "high"],
+            )
+        ),
+        "knows a relative",
+    ),
     "learning_curve": (
         lambda: figures.learning_curve(
             pd.DataFrame({"step": [0, 10, 20], "loss": [3.0, 2.0, 1.0], "split": "training"})

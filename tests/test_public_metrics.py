@@ -52,6 +52,11 @@ ONE_OF_EACH = {
         "question: Who reigned in 1882 ? context: Queen Victoria ' s reign : ( 1837 - 1899 ) . ",
         "Queen Victoria ' s",
     ),
+    "squad": (
+        {"question": "How old?", "context": "He is 5-6.", "answers": ("5-6",)},
+        "question: How old ? context: He is 5 - 6 . ",
+        "5 - 6",
+    ),
     "mlqa": (
         {"question": "在哪里？", "context": "在北京。", "answers": ("北京",)},
         "question: 在哪里 ？ context: 在北京 。 ",

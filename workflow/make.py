@@ -36,7 +36,7 @@ def planned(dry_run: str) -> list[str]:
         head = re.match(r"(?:local)?rule (\w+):", block)
         if head and head[1] not in {"all", "scores"}:
             wildcard = re.search(r"^ +wildcards: (\w+)=(.+)$", block, re.MULTILINE)
-            if wildcard and wildcard[1] == "seed":  # of rule pretrain: not the whole name
+            if wildcard and wildcard[1] == "model":  # of rule pretrain: not the whole name
                 names.append(f"{head[1]}-{wildcard[2]}")
             else:
                 names.append(wildcard[2] if wildcard else head[1])
