@@ -117,7 +117,7 @@ def main() -> None:
         table.drop(columns="seconds", errors="ignore").to_csv(
             chosen.out / f"{name}.csv", index=False, float_format="%.5g", lineterminator="\n"
         )
-    seconds = tables["matrices"]["seconds"].sum() + tables["curves"]["seconds"].sum()
+    seconds = sum(t["seconds"].sum() for t in tables.values() if "seconds" in t)
     keep(chosen.out / "run.json", {
         "measured": datetime.now(UTC).strftime("%Y-%m-%d"),
         "seconds": round(seconds),

@@ -85,8 +85,9 @@ def without_results(notebook: dict) -> dict:
         "cell_type": "markdown",
         "id": "without-results",
         "metadata": {},
-        "source": "```{note}\nThis experiment has no results for this chapter: it is shown without "
-        "figures. The default experiment fills it, `make book`.\n```",
+        "source": "```{note}\nThis book was built without results for this chapter, so it is shown "
+        "without figures. [Run it with your own parameters](../book/rerun.md) says which command "
+        "fills which chapter.\n```",
     }
     first, *rest = notebook["cells"]
     return {**notebook, "cells": [first, note, *rest]}

@@ -226,9 +226,10 @@ def answers(found: Compendium) -> list[str]:
         f"of the best source's score on average, one best-average source "
         f"{loss['best_mean']:.1f} %, English {loss['english']:.1f} %"
     )
-    first = marks(found.marks)["reached"]
+    reached = marks(found.marks)["reached"]
+    met, near = reached.isin(["yes", "both", "first"]).sum(), (reached == NEARLY).sum()
     said.append(
-        f"of {len(first)} marks set beforehand {int(first.isin(['yes', 'both', 'first']).sum())} "
-        f"are reached; {int((first == NEARLY).sum())} more lie within its interval"
+        f"of {len(reached)} marks set beforehand {met} are reached; {near} of the others lie "
+        "within the 95 % interval"
     )
     return said

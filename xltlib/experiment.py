@@ -30,7 +30,7 @@ from xltlib.recipes import FinetuneRecipe, ModelShape, PretrainRecipe
 
 if TYPE_CHECKING:
     from xltlib.checkpoint import OpenExperiment
-    from xltlib.tasks import Task
+
 
 AnyExperiment: TypeAlias = "Experiment | OpenExperiment"
 
@@ -402,7 +402,7 @@ def check_name(name: str) -> None:
         raise ValueError(f"name {name!r} must be letters, digits, - and _ (a folder)")
 
 
-def task_named(exp: Experiment) -> Callable[[str], Task]:
+def task_named(exp: Experiment) -> Callable[[str], Any]:
     """What finds a task by name, in the form that fits the experiment's text."""
     if exp.text.corpus == "cldr":
         from xltlib.tasks import embedded_task

@@ -199,6 +199,25 @@ def loss(
     return torch.nn.functional.cross_entropy(logits.float(), labels[real])
 
 
+def begin_anew(
+    model: T5ForConditionalGeneration, tokenizer: Tokenizer, words: Sequence[str], seed: int = 0
+) -> None:
+    """Give words that pre-training never said an output row like any other's.
+
+    A piece that is never a target is pushed away from at every step: its row ends far out, on the
+    side of its like, and fine-tuning first has to bring all labels back, all together.
+    """
+    rows = torch.tensor(tokenizer.convert_tokens_to_ids(list(words)))
+    with torch.no_grad():
+        table = model.lm_head.weight
+        others = torch.ones(len(table), dtype=torch.bool)
+        others[rows] = False
+        noise = torch.randn(
+            len(rows), table.shape[1], generator=torch.Generator().manual_seed(seed)
+        )
+        table[rows] = (table[others].mean(0).cpu() + 0.05 * noise).to(table.device)
+
+
 def moved(model: T5ForConditionalGeneration) -> T5ForConditionalGeneration:
     """The model on the GPU if there is one: the same code runs on either."""
     where = torch.device("cuda" if torch.cuda.is_available() else "cpu")

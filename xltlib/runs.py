@@ -272,12 +272,15 @@ class Worker:
         return self.tests[of.name, code, seed]
 
     def model(self, run: Run) -> Any:
-        from xltlib.models import build, load, moved, prepare_process
+        from xltlib.models import begin_anew, build, load, moved, prepare_process
 
         prepare_process()
         if run.pretrain_seed is None:
             return moved(build(self.exp.model, self.tokenizer, seed=1000 + run.seed))
-        return moved(load(self.place.pretrained(run.pretrain_seed, run.known))[0])
+        model = load(self.place.pretrained(run.pretrain_seed, run.known))[0]
+        if run.known:
+            begin_anew(model, self.tokenizer, label_words(self.exp), run.seed)
+        return moved(model)
 
     def do(self, run: Run) -> dict[str, Any]:
         """Fine-tune, score every target, go on with few examples, write the record."""
