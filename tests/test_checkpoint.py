@@ -141,7 +141,7 @@ def test_what_is_here_is_not_fetched(tmp_path: Path) -> None:
     )
     exp = checkpoint.load(path)
     made = checkpoint.plan(exp)
-    assert [d.size for d in made.downloads] == [0]
+    assert [d.size for d in made.downloads] == [0] and exp.runs()[0].arm == tmp_path.name
     assert "a folder here" in str(made) and str(made).endswith("Nothing was fetched.")
     found = hub.load("sib200", "gsw", "test", own=exp.own("sib200"))
     assert found.report.kept == 1

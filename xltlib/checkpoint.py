@@ -137,6 +137,12 @@ class Checkpoint:
     head: int = 0
     licence: str = "see its model card"
 
+    @property
+    def label(self) -> str:
+        """What the scores call it: the name on the Hub, or the folder's own."""
+        folder = Path(self.name)
+        return folder.resolve().name if folder.is_dir() else self.name
+
 
 @dataclass(frozen=True)
 class TaskSpec:
@@ -206,8 +212,8 @@ class OpenExperiment:
         return replace(self.recipe, **self.tasks[task].recipe)
 
     def runs(self) -> list[Run]:
-        """Every fine-tuned model; its arm is the checkpoint's name."""
-        model = self.checkpoint.name
+        """Every fine-tuned model; its arm is the checkpoint's label."""
+        model = self.checkpoint.label
         return [
             Run(model, task, source, seed, None, None, (), run_key(self, task, source, seed))
             for task, spec in self.tasks.items()
