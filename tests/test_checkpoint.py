@@ -217,6 +217,6 @@ def test_one_part_a_gpu(visible: str, n: int, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_our_own_experiments_are_not_open(repository: Path) -> None:
-    found = {p.stem for p in (repository / "experiments").glob("*.yml") if checkpoint.is_open(p)}
+    found = {p.stem for p in (repository / "experiments").glob("*.yml") if checkpoint.names_one(p)}
     assert found == {"mt5"}
-    assert not checkpoint.is_open(repository / "experiments" / "nothing.yml")
+    assert not checkpoint.names_one(repository / "experiments" / "nothing.yml")

@@ -58,7 +58,7 @@ SOURCES = (
     "data/massive.py",
     "data/hub.py",
     "seq2seq.py",
-    "openruns.py",
+    "checkpoint_runs.py",
 )
 PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "datasets", "peft")
 MEMORY = ("micro_tokens", "checkpointing")  # settings of a recipe that change no score
@@ -177,7 +177,7 @@ class TaskSpec:
 
 
 @dataclass(frozen=True)
-class OpenExperiment:
+class CheckpointExperiment:
     """Everything that determines the scores of a public checkpoint on public tasks."""
 
     name: str
@@ -250,7 +250,7 @@ def devices() -> int:
 # ---------------------------------------------------------------- reading
 
 
-def is_open(path: Path) -> bool:
+def names_one(path: Path) -> bool:
     """Whether an experiment file names a public checkpoint."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -259,7 +259,7 @@ def is_open(path: Path) -> bool:
     return isinstance(content, dict) and "checkpoint" in content
 
 
-def load(path: Path) -> OpenExperiment:
+def load(path: Path) -> CheckpointExperiment:
     """Read and check an experiment file.
 
     Raises
@@ -270,11 +270,11 @@ def load(path: Path) -> OpenExperiment:
     return from_content(read_file(str(path))[1], path)
 
 
-def from_content(content: dict[str, Any], path: Path) -> OpenExperiment:
+def from_content(content: dict[str, Any], path: Path) -> CheckpointExperiment:
     """The experiment that a file's content describes; paths in it start from the file's folder."""
     if str((content.get("recipe") or {}).get("precision")) in HALF:
         raise ValueError(FP16)
-    found: OpenExperiment = build(OpenExperiment, content, str(path))
+    found: CheckpointExperiment = build(CheckpointExperiment, content, str(path))
     check_name(found.name)
     if not found.tasks:
         raise ValueError(f"{path}: tasks is empty; name one of {', '.join(VIEWS)}")
@@ -290,12 +290,12 @@ def from_content(content: dict[str, Any], path: Path) -> OpenExperiment:
     return replace(found, tasks=tasks)
 
 
-def open_one(exp: AnyExperiment, other: str = "mt5") -> OpenExperiment:
+def with_checkpoint(exp: AnyExperiment, other: str = "mt5") -> CheckpointExperiment:
     """The experiment itself if it has a checkpoint, else the one that the book tells about."""
-    if isinstance(exp, OpenExperiment):
+    if isinstance(exp, CheckpointExperiment):
         return exp
     found = load_any(other)
-    assert isinstance(found, OpenExperiment)
+    assert isinstance(found, CheckpointExperiment)
     return found
 
 
@@ -309,7 +309,7 @@ def _rooted(files: Any, folder: Path) -> Any:
     }
 
 
-def _checked(exp: OpenExperiment, task: str, spec: TaskSpec) -> TaskSpec:
+def _checked(exp: CheckpointExperiment, task: str, spec: TaskSpec) -> TaskSpec:
     """Language keys in, languages that neither the data set nor the user has refused."""
     card, own = hub.card_of(task), exp.own(task) or {}
     recipe = build(Seq2SeqRecipe, asdict(exp.recipe) | dict(spec.recipe), f"tasks.{task}.recipe")
@@ -329,7 +329,7 @@ def _checked(exp: OpenExperiment, task: str, spec: TaskSpec) -> TaskSpec:
     return replace(spec, sources=sources, targets=targets, recipe=changes)
 
 
-def _keys(exp: OpenExperiment, task: str, asked: tuple[str, ...]) -> tuple[str, ...]:
+def _keys(exp: CheckpointExperiment, task: str, asked: tuple[str, ...]) -> tuple[str, ...]:
     """Languages as our keys; one that neither the data set nor the user has is refused."""
     card, own = hub.card_of(task), exp.own(task) or {}
     for code in asked:
@@ -369,7 +369,7 @@ def _own_code() -> str:
     return code_digest(SOURCES)
 
 
-def run_key(exp: OpenExperiment, task: str, source: str, seed: int) -> str:
+def run_key(exp: CheckpointExperiment, task: str, source: str, seed: int) -> str:
     """A hash of all that determines the scores of one fine-tuned model."""
     spec = exp.tasks[task]
     settings = {k: v for k, v in asdict(spec).items() if k not in ("sources", "recipe")}
@@ -382,7 +382,7 @@ def run_key(exp: OpenExperiment, task: str, source: str, seed: int) -> str:
     return digest(content)
 
 
-def _data_key(exp: OpenExperiment, task: str) -> Any:
+def _data_key(exp: CheckpointExperiment, task: str) -> Any:
     """Where a task's data are: the pinned revision, and the bytes of the user's own files."""
     card = hub.card_of(task)
     place = {k: v for k, v in asdict(card.source).items() if k != "codes"}
@@ -471,7 +471,7 @@ def _size(size: int | None) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def plan(exp: OpenExperiment) -> Plan:
+def plan(exp: CheckpointExperiment) -> Plan:
     """Runs, cells, hours, disk and downloads; from the file and the cards alone."""
     tasks = tuple(_task_plan(exp, task) for task in exp.tasks)
     cells = sum(t.cells for t in tasks)
@@ -490,7 +490,7 @@ def plan(exp: OpenExperiment) -> Plan:
     return Plan(exp.title, tasks, (model, *found.values()), disk, exp.teraflops)
 
 
-def _task_plan(exp: OpenExperiment, task: str) -> TaskPlan:
+def _task_plan(exp: CheckpointExperiment, task: str) -> TaskPlan:
     spec, recipe = exp.tasks[task], exp.recipe_of(task)
     runs = len(spec.sources) * len(exp.seeds)
     cells = runs * len(spec.targets)
@@ -520,7 +520,7 @@ def homes(tasks: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=heads)
 
 
-def downloads(exp: OpenExperiment, task: str) -> list[Download]:
+def downloads(exp: CheckpointExperiment, task: str) -> list[Download]:
     """What a task's data set makes one fetch: nothing under ``XLT_DATA``, nothing of one's own."""
     spec = exp.tasks[task]
     if spec.train_on:
@@ -528,7 +528,7 @@ def downloads(exp: OpenExperiment, task: str) -> list[Download]:
     return _downloads(exp, task, (*spec.sources, *spec.targets))
 
 
-def _downloads(exp: OpenExperiment, task: str, asked: tuple[str, ...]) -> list[Download]:
+def _downloads(exp: CheckpointExperiment, task: str, asked: tuple[str, ...]) -> list[Download]:
     card, own = hub.card_of(task), exp.own(task) or {}
     codes = [c for c in dict.fromkeys(asked) if c not in own]
     splits = [p for p in card.splits.values() if p.raw]

@@ -142,7 +142,7 @@ def do_run(chosen: argparse.Namespace) -> int:
     if own:
         from xltlib.runs import do_part
     else:
-        from xltlib.openruns import do_part  # type: ignore[assignment]
+        from xltlib.checkpoint_runs import do_part  # type: ignore[assignment]
     do_part(exp, chosen.part)  # type: ignore[arg-type]
     return 0
 

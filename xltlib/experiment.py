@@ -29,10 +29,10 @@ from xltlib.languages import language
 from xltlib.recipes import FinetuneRecipe, ModelShape, PretrainRecipe
 
 if TYPE_CHECKING:
-    from xltlib.checkpoint import OpenExperiment
+    from xltlib.checkpoint import CheckpointExperiment
 
 
-AnyExperiment: TypeAlias = "Experiment | OpenExperiment"
+AnyExperiment: TypeAlias = "Experiment | CheckpointExperiment"
 
 TINY = "tiny"  # the arm of the one model of an experiment that names none
 SCRATCH = "tiny-scratch"
@@ -225,8 +225,8 @@ def folder_of(name: str) -> Path:
 def load(name: str, overrides: Sequence[str] = ()) -> AnyExperiment:
     """Read an experiment by name (`quick`) or file (`mine.yml`), with `KEY=VALUE` overrides.
 
-    A file with `checkpoint:` gives an `OpenExperiment`, any other an `Experiment`; both have a
-    name, title, folder, languages, tasks, notebooks, runs and parts.
+    A file with `checkpoint:` gives a `CheckpointExperiment`, any other an `Experiment`; both have
+    a name, title, folder, languages, tasks, notebooks, runs and parts.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from xltlib import scores
-from xltlib.checkpoint import OpenExperiment
+from xltlib.checkpoint import CheckpointExperiment
 from xltlib.errors import unknown
 from xltlib.languages import iso3
 
@@ -50,7 +50,7 @@ def model_of(checkpoint: str, models: Sequence[str] = SIZES) -> str:
     return next((m for m in models if m.casefold() == name), "")
 
 
-def beside(reported: pd.DataFrame, own: pd.DataFrame, exp: OpenExperiment) -> pd.DataFrame:
+def beside(reported: pd.DataFrame, own: pd.DataFrame, exp: CheckpointExperiment) -> pd.DataFrame:
     """Reported and own scores of every target of an experiment, trained on English.
 
     Parameters
@@ -59,7 +59,7 @@ def beside(reported: pd.DataFrame, own: pd.DataFrame, exp: OpenExperiment) -> pd
         As `read` gives it.
     own : DataFrame
         A scores table, empty where nobody has run yet.
-    exp : OpenExperiment
+    exp : CheckpointExperiment
         Whose tasks and targets are looked at.
 
     Returns
@@ -94,14 +94,14 @@ def _own(own: pd.DataFrame) -> pd.DataFrame:
     return scores.cells(scores.check(rows)).rename(columns={"score": "ours"})[columns]
 
 
-def ours(exp: OpenExperiment) -> tuple[pd.DataFrame, list[str]]:
+def ours(exp: CheckpointExperiment) -> tuple[pd.DataFrame, list[str]]:
     """Scores of the runs that are finished, and the names of those that are not."""
-    from xltlib.openruns import finished
+    from xltlib.checkpoint_runs import finished
 
     return finished(exp)
 
 
-def answers(found: pd.DataFrame, exp: OpenExperiment) -> list[str]:
+def answers(found: pd.DataFrame, exp: CheckpointExperiment) -> list[str]:
     """Sentences that sum up: how far ours are from the reported, or that nobody has run yet."""
     same = model_of(exp.checkpoint.name)
     run = found[found["difference"].notna()]

@@ -23,7 +23,7 @@ from typing import Any, cast
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xltlib.checkpoint import OpenExperiment, part_of
+from xltlib.checkpoint import CheckpointExperiment, part_of
 from xltlib.data import cldr, hub
 from xltlib.data.cards import VIEWS
 from xltlib.experiment import Run, part
@@ -36,12 +36,12 @@ ALL = 10**9  # more examples than any data set has
 SETS = {"source": "source_set", "target": "target_set"}
 
 
-def place_of(exp: OpenExperiment) -> Place:
+def place_of(exp: CheckpointExperiment) -> Place:
     """Where the pieces of an experiment are kept."""
     return Place(cast(Any, exp))  # of an experiment a place needs the folder only
 
 
-def do_part(exp: OpenExperiment, name: str) -> None:
+def do_part(exp: CheckpointExperiment, name: str) -> None:
     """Do one part, unless it is done, and mark it done."""
     part(exp, name)
     place = place_of(exp)
@@ -57,12 +57,12 @@ def do_part(exp: OpenExperiment, name: str) -> None:
 # ---------------------------------------------------------------- the examples of a run
 
 
-def task_of(exp: OpenExperiment, name: str) -> PublicTask:
+def task_of(exp: CheckpointExperiment, name: str) -> PublicTask:
     """A task, reading the user's own files where the experiment names some."""
     return public_task(name, exp.own(name))
 
 
-def training(exp: OpenExperiment, run: Run) -> tuple[list[Example], list[Example]]:
+def training(exp: CheckpointExperiment, run: Run) -> tuple[list[Example], list[Example]]:
     """Training and validation examples of a run; no text of the test set is among them.
 
     A user's own language may have no validation file: then the last weights are kept.
@@ -83,7 +83,7 @@ def training(exp: OpenExperiment, run: Run) -> tuple[list[Example], list[Example
     return train, validation
 
 
-def _apart(exp: OpenExperiment, run: Run, examples: Sequence[Example]) -> list[Example]:
+def _apart(exp: CheckpointExperiment, run: Run, examples: Sequence[Example]) -> list[Example]:
     """Another task's examples without those whose text this task's test set has."""
     spec, view = exp.tasks[run.task], VIEWS[run.task]
     if run.source not in spec.targets:
@@ -97,7 +97,7 @@ def _apart(exp: OpenExperiment, run: Run, examples: Sequence[Example]) -> list[E
 
 
 def tests_of(
-    exp: OpenExperiment, task: str, target: str, *, whole_set: bool = False
+    exp: CheckpointExperiment, task: str, target: str, *, whole_set: bool = False
 ) -> list[Example]:
     """Test examples of a target; the same for every source and seed."""
     spec = exp.tasks[task]
@@ -113,7 +113,7 @@ def _say(text: str) -> None:
 # ---------------------------------------------------------------- one run
 
 
-def do(exp: OpenExperiment, run: Run) -> dict[str, Any]:
+def do(exp: CheckpointExperiment, run: Run) -> dict[str, Any]:
     """Tune on the source, score every target, write outputs and record."""
     from xltlib import seq2seq
 
@@ -151,14 +151,14 @@ def do(exp: OpenExperiment, run: Run) -> dict[str, Any]:
     return record
 
 
-def weights_of(exp: OpenExperiment, run: Run) -> tuple[Path, Path]:
+def weights_of(exp: CheckpointExperiment, run: Run) -> tuple[Path, Path]:
     """Where weights, and how they were tuned, wait until all targets are scored."""
     folder = exp.folder / "tuned"
     return folder / f"{run.key}.safetensors", folder / f"{run.key}.json"
 
 
 def learn(
-    exp: OpenExperiment,
+    exp: CheckpointExperiment,
     run: Run,
     model: Any,
     tokenizer: Any,
@@ -184,7 +184,7 @@ def learn(
 
 
 def tune(
-    exp: OpenExperiment,
+    exp: CheckpointExperiment,
     run: Run,
     model: Any,
     tokenizer: Any,
@@ -218,7 +218,7 @@ def tune(
 
 
 def score(
-    exp: OpenExperiment, run: Run, model: Any, tokenizer: Any, tests: dict[str, list[Example]]
+    exp: CheckpointExperiment, run: Run, model: Any, tokenizer: Any, tests: dict[str, list[Example]]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of the scores table and outputs, target by target."""
     from xltlib import seq2seq
@@ -276,7 +276,7 @@ def free_of(names: Sequence[str], pause: float = 2.0) -> Iterator[int]:
 # ---------------------------------------------------------------- collecting
 
 
-def finished(exp: OpenExperiment) -> tuple[pd.DataFrame, list[str]]:
+def finished(exp: CheckpointExperiment) -> tuple[pd.DataFrame, list[str]]:
     """Rows of the runs that are finished, and the names of those that are not."""
     place, rows, missing = place_of(exp), list[dict[str, Any]](), list[str]()
     for run in exp.runs():
@@ -296,7 +296,7 @@ def _named(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def collect(exp: OpenExperiment) -> pd.DataFrame:
+def collect(exp: CheckpointExperiment) -> pd.DataFrame:
     """Write the scores and the pairs table of the finished runs."""
     from xltlib import scores, similarity
 
@@ -308,9 +308,7 @@ def collect(exp: OpenExperiment) -> pd.DataFrame:
         )
     place = place_of(exp)
     scores.write(table, place.scores())
-    # one language at a time: names() leaves out what is spelt alike in those asked for together
-    known = [c for c in exp.languages if language(c).locale]
-    texts = {c: list(cldr.names((c,))["name"]) for c in known}
+    texts = cldr.vocabulary([c for c in exp.languages if language(c).locale])
     sizes = similarity.text_sizes(exp.checkpoint.name)
     similarity.write_pairs(similarity.pairs(exp.languages, texts=texts, sizes=sizes), place.pairs())
     return table

@@ -20,7 +20,7 @@ pytest.importorskip("torch", reason="runs of a checkpoint need xltlib[train]")
 sys.path.insert(0, str(Path(__file__).parent))
 import hubcache  # noqa: E402
 
-from xltlib import checkpoint, experiment, openruns, scores, seq2seq  # noqa: E402
+from xltlib import checkpoint, checkpoint_runs, experiment, scores, seq2seq  # noqa: E402
 from xltlib.cli import main  # noqa: E402
 from xltlib.data import hub  # noqa: E402
 from xltlib.data.cards import CARDS, Hub  # noqa: E402
@@ -115,26 +115,26 @@ def small(mine: Path, tmp_path: Path) -> Path:
 
 def test_what_is_finished_is_not_done_again(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exp = checkpoint.load(small)
-    place, first = openruns.place_of(exp), exp.runs()[0]
-    openruns.do_part(exp, "xnli-eng-0")
+    place, first = checkpoint_runs.place_of(exp), exp.runs()[0]
+    checkpoint_runs.do_part(exp, "xnli-eng-0")
     record = read_run(place.run(first))
     assert (
         record and record["kept_step"] == 3 and record["items"] == {"train": 24, "validation": 24}
     )
     assert len(pd.read_parquet(place.outputs(first))) == 2 * 24
     with pytest.raises(ValueError, match="1 runs of mine are missing.*xnli deu.*xlt run mine"):
-        openruns.do_part(exp, "collect")
-    assert len(openruns.finished(exp)[0]) == 4 and not place.scores().exists()
+        checkpoint_runs.do_part(exp, "collect")
+    assert len(checkpoint_runs.finished(exp)[0]) == 4 and not place.scores().exists()
     done: list[str] = []
-    monkeypatch.setattr(openruns, "do", lambda exp, run: done.append(run.source))
+    monkeypatch.setattr(checkpoint_runs, "do", lambda exp, run: done.append(run.source))
     for name in ("xnli-eng-0", "xnli-deu-0"):
-        openruns.do_part(exp, name)
+        checkpoint_runs.do_part(exp, name)
     assert done == ["deu"]
     place.run(first).write_text('{"run": ')  # cut short: not finished
-    openruns.do_part(exp, "xnli-eng-0")
+    checkpoint_runs.do_part(exp, "xnli-eng-0")
     assert done == ["deu", "eng"]
     with pytest.raises(ValueError, match="unknown part of mine 'xnli-en-0'.*'xnli-eng-0'"):
-        openruns.do_part(exp, "xnli-en-0")
+        checkpoint_runs.do_part(exp, "xnli-en-0")
 
 
 def test_a_run_that_breaks_leaves_no_record(
@@ -156,7 +156,7 @@ def test_a_run_that_breaks_leaves_no_record(
 
 def test_what_was_tuned_before_is_only_scored(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exp = checkpoint.load(small)
-    run, place = exp.runs()[0], openruns.place_of(exp)
+    run, place = exp.runs()[0], checkpoint_runs.place_of(exp)
     real = seq2seq.choose
 
     def stop(*args: Any) -> Any:
@@ -164,8 +164,8 @@ def test_what_was_tuned_before_is_only_scored(small: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(seq2seq, "choose", stop)
     with pytest.raises(KeyboardInterrupt):
-        openruns.do(exp, run)
-    assert all(p.is_file() for p in openruns.weights_of(exp, run))
+        checkpoint_runs.do(exp, run)
+    assert all(p.is_file() for p in checkpoint_runs.weights_of(exp, run))
     answered: list[str] = []
 
     def choose(model: Any, *args: Any) -> list[str]:
@@ -173,12 +173,12 @@ def test_what_was_tuned_before_is_only_scored(small: Path, monkeypatch: pytest.M
         return real(model, *args)
 
     monkeypatch.setattr(seq2seq, "choose", choose)
-    openruns.do(exp, run)
+    checkpoint_runs.do(exp, run)
     after = answered[-1]
     assert read_run(place.run(run)) and not list((exp.folder / "tuned").iterdir())
     place.run(run).unlink()
-    monkeypatch.setattr(openruns, "learn", openruns.tune)
-    openruns.do(exp, run)  # from nothing: the same weights
+    monkeypatch.setattr(checkpoint_runs, "learn", checkpoint_runs.tune)
+    checkpoint_runs.do(exp, run)  # from nothing: the same weights
     assert answered[-1] == after
 
 
@@ -232,13 +232,13 @@ def test_your_language_your_data_your_model(
     (tmp_path / "nds-train.conll").write_text("Ole\tB-PER\nsnackt\tO\n\nKiel\tB-LOC\n")
     row = {"tokens": ["Moin", "Ole"], "labels": ["O", "B-PER"]}
     (tmp_path / "nds-test.jsonl").write_text(json.dumps(row) + "\n")
-    whole_task = openruns.public_task
+    whole_task = checkpoint_runs.public_task
     short = lambda *a: dataclasses.replace(whole_task(*a), max_target=8)  # noqa: E731
-    monkeypatch.setattr(openruns, "public_task", short)
+    monkeypatch.setattr(checkpoint_runs, "public_task", short)
     exp = experiment.load(str(mine), ["recipe.steps=2", "recipe.tokens=200"])
-    assert isinstance(exp, checkpoint.OpenExperiment)
+    assert isinstance(exp, checkpoint.CheckpointExperiment)
     for part in exp.parts():
-        openruns.do_part(exp, part.name)
+        checkpoint_runs.do_part(exp, part.name)
     table = scores.one_metric(scores.read(exp.folder / "scores.parquet"))
     cells = {(r.source, r.target): r.n_test for r in table.itertuples()}
     assert cells == {(s, t): 1 if t == "nds" else 2 for s in ("nds", "deu") for t in TARGETS}
@@ -250,9 +250,9 @@ def test_your_language_your_data_your_model(
 TARGETS = ("nds", "deu", "nld")
 
 
-def logs(exp: checkpoint.OpenExperiment, run: experiment.Run) -> list[dict[str, float]]:
+def logs(exp: checkpoint.CheckpointExperiment, run: experiment.Run) -> list[dict[str, float]]:
     """The last line of a run's log."""
-    record = read_run(openruns.place_of(exp).run(run))
+    record = read_run(checkpoint_runs.place_of(exp).run(run))
     assert record
     return record["log"][-1:]
 
@@ -275,7 +275,7 @@ def test_another_task_to_train_on_never_has_a_test_text(
 
     monkeypatch.setattr(hub, "load", rows)
     hub._ids.cache_clear()
-    train, validation = openruns.training(exp, run)
+    train, validation = checkpoint_runs.training(exp, run)
     asked = {e.fields["question"] for e in train}
     assert asked == {f"Who {i}?" for i in range(4)}
     assert [e.fields["question"] for e in validation] == ["Who 8?"]
@@ -284,26 +284,30 @@ def test_another_task_to_train_on_never_has_a_test_text(
 
 
 def test_one_language_in_two_scripts_keeps_its_rows_apart() -> None:
-    row = {c: 0 for c in openruns.SCORE_COLUMNS} | {"model": "m", "task": "t", "metric": "f1"}
+    row = {c: 0 for c in checkpoint_runs.SCORE_COLUMNS} | {
+        "model": "m",
+        "task": "t",
+        "metric": "f1",
+    }
     found = [{**row, "source": "eng", "target": t} for t in ("cmn", "cmn_Hant")]
-    table = openruns._named(pd.DataFrame(found))
+    table = checkpoint_runs._named(pd.DataFrame(found))
     checked = scores.check(table)
     assert list(checked["target"]) == ["cmn", "cmn"]
     assert set(checked["target_set"]) == {"cmn", "cmn_Hant"}
-    assert "target_set" not in openruns._named(pd.DataFrame(found[:1]))
+    assert "target_set" not in checkpoint_runs._named(pd.DataFrame(found[:1]))
 
 
 def test_two_runs_never_share_a_gpu() -> None:
     code = (
-        "import sys\nfrom xltlib.openruns import free_of\n"
+        "import sys\nfrom xltlib.checkpoint_runs import free_of\n"
         "with free_of(['a-test', 'b-test']) as i:\n print(i, flush=True); sys.stdin.read()"
     )
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with openruns.free_of(["a-test", "b-test"]) as mine:
+    with checkpoint_runs.free_of(["a-test", "b-test"]) as mine:
         other = subprocess.Popen([sys.executable, "-c", code], **pipes)
         assert other.stdout and (mine, other.stdout.readline()) == (0, "1\n")
         other.communicate("")
-    with openruns.free_of(["a-test", "b-test"]) as mine:
+    with checkpoint_runs.free_of(["a-test", "b-test"]) as mine:
         assert mine == 0
 
 
