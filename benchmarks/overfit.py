@@ -33,6 +33,7 @@ N = 64
 GOAL = 0.95
 TASKS = [t for t in PUBLIC if t != "squad"]  # it has xquad's form
 ROUNDS = 16  # of RECIPE.steps steps each; the last round is the one that reaches the goal
+DECAY = 0.85  # of the rate, a round: long texts are learnt by smaller steps
 RECIPE = Seq2SeqRecipe(
     steps=50, evaluations=1, tokens=3000, micro_tokens=3000, lr=3e-3, optimizer="adamw",
     dropout=0.0, max_input=512,
@@ -108,7 +109,8 @@ def overfit(of: PublicTask, examples: Sequence[Example], recipe: Seq2SeqRecipe) 
     of = replace(of, max_target=longest + 8)  # room for a wrong answer, not for 512 pieces of it
     model = small_model(tokenizer)
     for part in range(1, ROUNDS + 1):
-        tuned = seq2seq.finetune(model, tokenizer, of, examples, [], recipe, seed=part)
+        smaller = replace(recipe, lr=recipe.lr * DECAY ** (part - 1))
+        tuned = seq2seq.finetune(model, tokenizer, of, examples, [], smaller, seed=part)
         scores, _ = seq2seq.evaluate(model, tokenizer, of, examples, recipe)
         if scores[of.metric].score >= GOAL:
             break

@@ -131,17 +131,19 @@ def judged(tasks: Sequence[str]) -> pd.DataFrame:
 
 PEOPLE = ("Ada", "Bruno", "Chen", "Dana", "Emil", "Fatima", "Goran", "Hana")
 PLACES = ("Oslo", "Riga", "Accra", "Lima", "Pune", "Kyoto", "Cairo", "Porto")
+MONTHS = ("January", "March", "May", "July", "August", "October", "November", "December")
 ACTS = ("met", "wrote to", "paid", "saw", "called", "helped")
 
 
 def _pawsx(rng: random.Random) -> Fields:
     one, other = rng.sample(PEOPLE, 2)
     act, place = rng.choice(ACTS), rng.choice(PLACES)
+    when = f"{rng.choice(MONTHS)} {rng.randrange(1900, 2000)}"
     same = rng.random() < 0.5
     again = (one, other) if same else (other, one)
     return {
-        "sentence1": f"{one} {act} {other} in {place}.",
-        "sentence2": f"In {place}, {again[0]} {act} {again[1]}.",
+        "sentence1": f"{one} {act} {other} in {place} in {when}.",
+        "sentence2": f"In {when}, in {place}, {again[0]} {act} {again[1]}.",
         "label": PARAPHRASE[same],
     }
 
