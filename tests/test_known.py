@@ -155,8 +155,8 @@ def test_a_chapter_without_scores_says_so_and_draws_nothing(repository, monkeypa
 
 def test_gates_say_what_was_asked_and_found() -> None:
     told = pd.DataFrame({"cosine": [0.01, -0.4], "participation": [60.0, 10.0], "width": [64, 64]})
-    home = [(m, "eng", "eng", 0, s, v) for s in range(3)
-            for m, v in (("swe-azj", 0.8), ("char-ngram", 0.82), ("tiny-scratch", 0.75))]  # fmt: skip
+    means = {"swe-azj": 0.8, "char-ngram": 0.82, "tiny-scratch": 0.75}
+    home = [(m, "eng", "eng", 0, s, v) for s in range(3) for m, v in means.items()]
     columns = ["model", "source", "target", "n_target", "seed", "score"]
     more = pd.DataFrame(home, columns=columns).assign(metric="accuracy")
     scores = pd.concat([table(), more], ignore_index=True)
