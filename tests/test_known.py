@@ -118,3 +118,50 @@ def test_curves_have_the_controls_and_only_targets_with_examples() -> None:
 def test_relatives_that_are_no_pair_are_named() -> None:
     with pytest.raises(ValueError, match="'swe'"):
         known.paired_relatives(["swe"])
+
+
+def test_the_first_try_at_the_gate_has_intervals_and_one_sentence(repository) -> None:
+    gate = known.first_gate(str(repository / "book/published/open"))
+    assert (gate["low"] < gate["points"]).all() and (gate["points"] < gate["high"]).all()
+    row = gate[(gate["arm"] == "character floor") & (gate["target"] == "eng")].iloc[0]
+    expected = stats.binomtest(311, 400).proportion_ci(method="wilson")
+    assert row["low"] == pytest.approx(100 * expected.low, abs=0.1)
+    assert row["high"] == pytest.approx(100 * expected.high, abs=0.1)
+    said = known.gate_answer(gate)
+    assert len(said) == 1 and "under the better floor on the 3 targets" in said[0]
+    with pytest.raises(ValueError, match="gate.csv"):
+        known.first_gate("nowhere")
+
+
+def test_a_chapter_without_scores_says_so_and_draws_nothing(repository, monkeypatch) -> None:
+    from xltlib.experiment import load
+
+    monkeypatch.chdir(repository)
+    data = known.gather(load("quick"), "nowhere", ["swe-dan"])
+    effects = known.contrasts(known.placed(data.scores, data.known, data.relatives), [0])
+    beyond = known.beyond_spelling(data.scores, data.known, data.relatives)
+    checks = known.checks(data.scores, known.placed(data.scores, data.known, data.relatives),
+                          data.known, data.aligned)  # fmt: skip
+    worth = known.worth_of_a_source(data.scores, data.known, data.relatives)
+    curves = known.curves(data.scores, data.known, data.relatives)
+    for empty in (effects, beyond, checks, worth, curves, data.gates, data.costs):
+        assert empty.empty
+    assert "verdict" in effects and len(data.models) == len(data.experiment.known)
+    assert known.not_measured(data)[0].startswith("not yet measured")
+    assert known.answers(effects, beyond, checks) == [
+        "the questions of the design cannot be answered yet: its models are not measured"
+    ]
+
+
+def test_gates_say_what_was_asked_and_found() -> None:
+    told = pd.DataFrame({"cosine": [0.01, -0.4], "participation": [60.0, 10.0], "width": [64, 64]})
+    means = {"swe-azj": 0.8, "char-ngram": 0.82, "tiny-scratch": 0.75}
+    home = [(m, "eng", "eng", 0, s, v) for s in range(3) for m, v in means.items()]
+    columns = ["model", "source", "target", "n_target", "seed", "score"]
+    more = pd.DataFrame(home, columns=columns).assign(metric="accuracy")
+    scores = pd.concat([table(), more], ignore_index=True)
+    found = known.gates(scores, told, KNOWN, RELATIVES).set_index("bound")
+    assert found.loc["< 0.3", "passed"] == "no"  # collapsed in one direction or the other
+    assert found.loc["> 0.2", "passed"] == "no"
+    assert found.loc["> -3", "passed"] == "yes" and found.loc["> -3", "found"] == pytest.approx(-2)
+    assert found.loc["> 5", "passed"] == "yes"

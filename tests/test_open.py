@@ -211,7 +211,8 @@ def test_the_plain_form_of_a_task() -> None:
         plain.Example("1", "eng", {"text": "Wake me, NOW!", "label": INTENTS[0]}), "eng"
     )
     said, wanted = of.preprocess(example)
-    assert (said, wanted) == ("wake me now <extra_id_0>", f"<extra_id_0> {INTENTS[0]}")
+    blank = "<extra_id_0>"
+    assert said == f"wake {blank} me {blank} now {blank}" and wanted == f"{blank} {INTENTS[0]}"
     assert of.evaluate([wanted], [example])["accuracy"].score == 1
     assert of.evaluate(["<extra_id_0> wake"], [example])["illegal"].score == 1
     with pytest.raises(ValueError, match="massive_slots"):

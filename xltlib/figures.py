@@ -30,6 +30,7 @@ from xltlib.scores import cells, gain, select
 __all__ = [
     "COLOURS",
     "Card",
+    "by_language",
     "choosing",
     "data_audit",
     "reported_scores",
@@ -884,4 +885,26 @@ def known_curves(table: pd.DataFrame) -> Card:
     figure.supxlabel("target-language examples (0 = zero-shot)", fontsize=10)
     handles, labels = axes[0, -1].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=3)
+    return figure
+
+
+@_styled
+def by_language(table: pd.DataFrame) -> Card:
+    """One line a language, one mark an arm, with 95 % intervals.
+
+    `table` has ``target, arm, points, low, high`` (0..100), in the order to be shown.
+    """
+    targets, arms = list(dict.fromkeys(table["target"])), list(dict.fromkeys(table["arm"]))
+    figure, axes = _card(1.0 + 0.32 * len(targets))
+    ax = axes[0, 0]
+    for i, arm in enumerate(arms):
+        rows = table[table["arm"] == arm]
+        y = np.array([targets.index(t) for t in rows["target"]], dtype=float)
+        _dots(ax, rows, y + (i - (len(arms) - 1) / 2) * 0.18, "points", i, arm)
+    ax.set_yticks(range(len(targets)), [name(t) for t in targets])
+    ax.set_ylim(len(targets) - 0.5, -0.5)
+    ax.set_xlim(left=0)
+    ax.grid(axis="x")
+    ax.set_xlabel("accuracy, 0 to 100")
+    ax.legend(loc="lower right")
     return figure

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Standing = Literal["itself", "relative", "same script", "other script"]
 STANDINGS: tuple[str, ...] = get_args(Standing)
+OVER = ["points", "low", "high", "n_targets", "n_seeds"]
 FLOORS = ("tiny-scratch", "char-ngram")
 ALONE = "-alone"
 # What is asked, written down before anything was run (book/open.md): standing and what it is set
@@ -129,8 +130,6 @@ def contrasts(placed: pd.DataFrame, n_target: Iterable[int] = (0,)) -> pd.DataFr
 
 def with_verdict(table: pd.DataFrame) -> pd.DataFrame:
     """A column ``verdict``: the interval is above zero, below, or has it inside."""
-    if table.empty:
-        return table
     said = np.select([table["low"] > 0, table["high"] < 0], ["yes", "no, the reverse"], "")
     return table.assign(verdict=np.where(said == "", "cannot tell", said))
 
@@ -158,7 +157,8 @@ def beyond_spelling(
         }
         for (model, place), own in mine.groupby(["model", "standing"], sort=False)
     ]  # fmt: skip
-    return with_verdict(pd.DataFrame(rows))
+    columns = ["model", "standing", "raw", "floor", *OVER]
+    return with_verdict(pd.DataFrame(rows, columns=columns))
 
 
 def _beyond(
@@ -199,7 +199,7 @@ def worth_of_a_source(
         {"standing": place, "n_target": n, **over_seeds(own)}
         for (place, n), own in both.groupby(["standing", "n_target"], sort=False)
     ]
-    return with_verdict(pd.DataFrame(rows))
+    return with_verdict(pd.DataFrame(rows, columns=["standing", "n_target", *OVER]))
 
 
 def placebo(placed: pd.DataFrame, one: str, other: str) -> dict[str, float]:
@@ -344,6 +344,9 @@ class Known:
         from IPython.display import Markdown, display
 
         own = self.scores[self.scores["model"].isin(list(self.known))]
+        if own.empty:
+            display(Markdown("*Not yet measured.*"))
+            return
         n, seeds = int(own["n_test"].max()), own["seed"].nunique()
         display(Markdown(f"{text} *{self.origin}; {seeds} seeds; n = {n} test items a cell.*"))
 
@@ -351,10 +354,7 @@ class Known:
 def gather(experiment: AnyExperiment, folder: str, relatives: Sequence[str]) -> Known:
     """An experiment whose models know different languages; for any other, the kept scores.
 
-    Raises
-    ------
-    FileNotFoundError
-        No scores yet, with the command that makes them.
+    Where nothing is kept yet the tables are empty, and the chapter says so.
     """
     from xltlib import scores
     from xltlib.experiment import Experiment, load
@@ -369,11 +369,32 @@ def gather(experiment: AnyExperiment, folder: str, relatives: Sequence[str]) -> 
         return Known(design, scores.read(own), told, pairs, f"Experiment `{design.name}`")
     path = Path(folder) / "scores.parquet"
     if not path.is_file():
-        raise FileNotFoundError(
-            f"{path} is not there: make the scores with `xlt run {design.name}`, or give `folder`"
-        )
+        empty = pd.DataFrame(columns=[*scores.KEY, "metric", "score", "n_test"])
+        return Known(design, empty, pd.DataFrame(columns=STORY), pairs, "Not yet measured")
     told = pd.read_csv(path.with_name("models.csv"))
     return Known(design, scores.read(path), told, pairs, f"Kept scores of `{design.name}`")
+
+
+def first_gate(folder: str) -> pd.DataFrame:
+    """The first try at the gate: ``arm, recipe, target, known, points, low, high, n_test``.
+
+    Intervals of a share of ``n_test`` items (Wilson 1927).
+    """
+    path = Path(folder) / "gate.csv"
+    if not path.is_file():
+        raise ValueError(
+            f"folder: {path} is not there; the kept results are in book/published/open"
+        )
+    table = pd.read_csv(path).fillna({"recipe": ""})
+    p, n, z = table["points"] / 100, table["n_test"], 1.96
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    return table.assign(low=100 * (middle - half), high=100 * (middle + half))
+
+
+STORY = (
+    "known seed parameters tokens steps seconds flops loss cosine participation width device"
+).split()
 
 
 def stories(folder: Path) -> pd.DataFrame:
@@ -394,7 +415,7 @@ def stories(folder: Path) -> pd.DataFrame:
         row |= {c: last[c] for c in ("loss", "cosine", "participation")}
         row |= {"steps": last["step"], "tokens": round(tokens)}
         rows.append(row | {"flops": 6 * told["parameters"] * tokens})
-    return pd.DataFrame(rows).sort_values(["known", "seed"], ignore_index=True)
+    return pd.DataFrame(rows, columns=STORY).sort_values(["known", "seed"], ignore_index=True)
 
 
 def _called(code: str) -> str:
@@ -416,6 +437,8 @@ def gates(
     "Unrelated" are known targets of another family than the source's.
     """
     zero = scores[(scores["n_target"] == 0) & (scores["metric"] == metric)]
+    if not zero["model"].isin(list(known)).any():
+        return pd.DataFrame(columns=["gate", "found", "bound", "passed"])
     source = str(zero.loc[zero["model"].isin(list(known)), "source"].iloc[0])
     beyond = _beyond(zero, known, relatives, metric)
     far = beyond["target"].map(lambda c: language(c).family != language(source).family)
@@ -485,7 +508,7 @@ def checks(
             apart = (wide[one] - wide[other]).rename("points").dropna().reset_index()
             name_it = f"translations read: {one} less {other}"
             rows.append({"check": name_it, "expected": "> 0", **over_seeds(apart)})
-    return with_verdict(pd.DataFrame(rows))
+    return with_verdict(pd.DataFrame(rows, columns=["check", "expected", *OVER]))
 
 
 def as_forest(effects: pd.DataFrame) -> pd.DataFrame:
@@ -502,21 +525,29 @@ def as_forest(effects: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+GPU = [
+    "not yet measured: larger models that know different languages (`xlt run open-mini`) and the "
+    "matrix of ten languages and three tasks (`xlt run open-matrix`); both need a GPU"
+]
+
+
 def not_measured(data: Known) -> list[str]:
     """What the design asks for and these scores do not have, in sentences."""
     said = []
     missing = [m for m in data.known if m not in set(data.scores["model"])]
     if missing:
         said.append(f"not yet measured: the models {', '.join(missing)}")
+    if not len(data.scores):
+        return ["not yet measured: every model of the design (`xlt run open`; a CPU will do)", *GPU]
     if set(data.stories["device"]) <= {"cpu"}:
-        said.append(
-            "not yet measured: larger models, which need a GPU (`experiments/open-mini.yml`)"
-        )
+        said += GPU
     return said or ["everything the design asks for is here"]
 
 
 def answers(effects: pd.DataFrame, beyond: pd.DataFrame, found: pd.DataFrame) -> list[str]:
     """The questions of the chapter with what was found, in sentences."""
+    if effects.empty:
+        return ["the questions of the design cannot be answered yet: its models are not measured"]
     ends = (0, effects["n_target"].max())
     said = [
         f"*{row['contrast']}*, {_examples(row['n_target'])}: {_in_words(row)}"
@@ -528,6 +559,21 @@ def answers(effects: pd.DataFrame, beyond: pd.DataFrame, found: pd.DataFrame) ->
     if listed:
         said.append(f"*more than spelling*, the languages a model knows: {'; '.join(listed)}")
     return said + [f"*{row['check']}*: {_in_words(row)}" for row in found.to_dict("records")]
+
+
+def gate_answer(gate: pd.DataFrame, source: str = "eng") -> list[str]:
+    """What the first try at the gate says of the languages that were known, in a sentence."""
+    mine = gate[(gate["known"] == "yes") & (gate["target"] != source)]
+    wide = mine.pivot(index="target", columns="arm", values="points")
+    trained = [c for c in wide if c.startswith("pre-trained")]
+    floor = wide.drop(columns=trained).max(axis=1)
+    best = wide[trained].mean().idxmax()
+    apart = (wide[best] - floor).mean()
+    return [
+        f"*does it know, or does it spell?* In the first try at the gate the best pre-trained arm "
+        f"stands {abs(apart):.1f} points {'under' if apart < 0 else 'above'} the better floor on "
+        f"the {len(wide)} targets it knew, where more than 5 above was asked (one seed)"
+    ]
 
 
 def _examples(n: int) -> str:
