@@ -40,7 +40,6 @@ finetune:
 fewshot: {pairs: [[eng, deu], [rus, srp]], n: [2, 4, 8, 16], steps: 4}
 controls: {scratch: [eng], shuffled: [eng], ngram: [eng], seeds: 1}
 """
-NOT_YET = ["13_known"]  # shown without figures until its experiment is measured
 QUICK = {
     "04_finetuning": {"steps": 5},
     "06_explanation": {"permutations": 99, "bootstrap": 100},
@@ -103,7 +102,7 @@ def test_the_experiments_list_the_chapters_that_show_them(repository: Path) -> N
     assert [name[:2] for name in names] == [f"{i:02}" for i in range(1, 14)]
     for name in ("embedded", "quick"):
         listed = list(load(str(repository / "experiments" / f"{name}.yml")).notebooks)
-        assert listed == [name for name in names if name not in NOT_YET]
+        assert listed == names
 
 
 # ---------------------------------------------------------------- templates
@@ -142,9 +141,7 @@ def test_its_prose_asks_first_and_answers_last(path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "path", [p for p in NOTEBOOKS if p.stem not in NOT_YET], ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_it_runs_by_itself(path: Path, execute) -> None:
     done = execute(path, **QUICK.get(path.stem, {}))
     code = [c for c in done.cells if c.cell_type == "code"]

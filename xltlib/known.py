@@ -369,7 +369,7 @@ def gather(experiment: AnyExperiment, folder: str, relatives: Sequence[str]) -> 
         return Known(design, scores.read(own), told, pairs, f"Experiment `{design.name}`")
     path = Path(folder) / "scores.parquet"
     if not path.is_file():
-        empty = pd.DataFrame(columns=[*scores.KEY, "metric", "score", "n_test"])
+        empty = pd.DataFrame(columns=[*scores.KEY, "score", "n_test"])
         return Known(design, empty, pd.DataFrame(columns=STORY), pairs, "Not yet measured")
     told = pd.read_csv(path.with_name("models.csv"))
     return Known(design, scores.read(path), told, pairs, f"Kept scores of `{design.name}`")
@@ -565,7 +565,7 @@ def gate_answer(gate: pd.DataFrame, source: str = "eng") -> list[str]:
     """What the first try at the gate says of the languages that were known, in a sentence."""
     mine = gate[(gate["known"] == "yes") & (gate["target"] != source)]
     wide = mine.pivot(index="target", columns="arm", values="points")
-    trained = [c for c in wide if c.startswith("pre-trained")]
+    trained = [c for c in map(str, wide) if c.startswith("pre-trained")]
     floor = wide.drop(columns=trained).max(axis=1)
     best = wide[trained].mean().idxmax()
     apart = (wide[best] - floor).mean()
