@@ -367,7 +367,8 @@ def gather(experiment: Experiment, folder: str, relatives: Sequence[str]) -> Kno
         return Known(design, scores.read(own), told, pairs, f"Experiment `{design.name}`")
     path = Path(folder) / "scores.parquet"
     if not path.is_file():
-        empty = pd.DataFrame(columns=[*scores.KEY, "metric", "score", "n_test"])
+        columns = dict.fromkeys([*scores.KEY, "metric", "score", "n_test"])
+        empty = pd.DataFrame(columns=list(columns))
         return Known(design, empty, pd.DataFrame(columns=STORY), pairs, "Not yet measured")
     told = pd.read_csv(path.with_name("models.csv"))
     return Known(design, scores.read(path), told, pairs, f"Kept scores of `{design.name}`")

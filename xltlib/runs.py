@@ -425,8 +425,10 @@ def collect(exp: Experiment) -> pd.DataFrame:
     scores.write(table, place.scores())
     text = text_of(exp)
     sizes = {code: float(sum(map(len, lines))) for code, lines in text.items()}
-    words = vocabulary_of(exp)
-    similarity.write_pairs(similarity.pairs(list(words), texts=words, sizes=sizes), place.pairs())
+    spoken = tuple(c for c in exp.languages if "_" not in c)  # a clone has no likeness of its own
+    similarity.write_pairs(
+        similarity.pairs(spoken, texts=vocabulary_of(exp), sizes=sizes), place.pairs()
+    )
     return table
 
 
