@@ -142,6 +142,20 @@ FIGURES: dict[str, tuple[Callable[[], figures.Card], str]] = {
         ),
         "Thai",
     ),
+    "by_language": (
+        lambda: figures.by_language(
+            pd.DataFrame(
+                {
+                    "target": ["eng", "swe"] * 2,
+                    "arm": ["pre-trained"] * 2 + ["floor"] * 2,
+                    "points": [45.0, 6.0, 78.0, 22.0],
+                    "low": [40.0, 4.0, 74.0, 18.0],
+                    "high": [50.0, 8.0, 82.0, 26.0],
+                }
+            )
+        ),
+        "Swedish",
+    ),
     "known_curves": (
         lambda: figures.known_curves(
             pd.DataFrame(

@@ -125,7 +125,7 @@ def contrasts(placed: pd.DataFrame, n_target: Iterable[int] = (0,)) -> pd.DataFr
             mine = found[found["n_target"] == n]
             if len(mine):
                 rows.append({"contrast": contrast, "n_target": n, **over_seeds(mine)})
-    return with_verdict(pd.DataFrame(rows))
+    return with_verdict(pd.DataFrame(rows, columns=["contrast", "n_target", *OVER]))
 
 
 def with_verdict(table: pd.DataFrame) -> pd.DataFrame:
@@ -369,7 +369,8 @@ def gather(experiment: AnyExperiment, folder: str, relatives: Sequence[str]) -> 
         return Known(design, scores.read(own), told, pairs, f"Experiment `{design.name}`")
     path = Path(folder) / "scores.parquet"
     if not path.is_file():
-        empty = pd.DataFrame(columns=[*scores.KEY, "score", "n_test"])
+        columns = dict.fromkeys([*scores.KEY, "metric", "score", "n_test"])
+        empty = pd.DataFrame(columns=list(columns))
         return Known(design, empty, pd.DataFrame(columns=STORY), pairs, "Not yet measured")
     told = pd.read_csv(path.with_name("models.csv"))
     return Known(design, scores.read(path), told, pairs, f"Kept scores of `{design.name}`")
