@@ -14,8 +14,6 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-import yaml
-
 from xltlib.data import hub
 from xltlib.data.cards import VIEWS, Card, Files, Hub, known_files
 from xltlib.data.fetch import sha256
@@ -248,15 +246,6 @@ def devices() -> int:
 
 
 # ---------------------------------------------------------------- reading
-
-
-def names_one(path: Path) -> bool:
-    """Whether an experiment file names a public checkpoint."""
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError, UnicodeDecodeError):
-        return False
-    return isinstance(content, dict) and "checkpoint" in content
 
 
 def load(path: Path) -> CheckpointExperiment:

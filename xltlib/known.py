@@ -563,8 +563,9 @@ def answers(effects: pd.DataFrame, beyond: pd.DataFrame, found: pd.DataFrame) ->
 
 
 def gate_answer(gate: pd.DataFrame, source: str = "eng") -> list[str]:
-    """What the first try at the gate says of the languages that were known, in a sentence."""
-    mine = gate[(gate["known"] == "yes") & (gate["target"] != source)]
+    """What the first try at the gate says of known languages of another family, in a sentence."""
+    far = gate["target"].map(lambda c: language(c).family != language(source).family)
+    mine = gate[(gate["known"] == "yes") & far]
     wide = mine.pivot(index="target", columns="arm", values="points")
     trained = [c for c in map(str, wide) if c.startswith("pre-trained")]
     floor = wide.drop(columns=trained).max(axis=1)
@@ -573,7 +574,7 @@ def gate_answer(gate: pd.DataFrame, source: str = "eng") -> list[str]:
     return [
         f"*does it know, or does it spell?* In the first try at the gate the best pre-trained arm "
         f"stands {abs(apart):.1f} points {'under' if apart < 0 else 'above'} the better floor on "
-        f"the {len(wide)} targets it knew, where more than 5 above was asked (one seed)"
+        f"the {len(wide)} unrelated targets it knew, where more than 5 above was asked (one seed)"
     ]
 
 
