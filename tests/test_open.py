@@ -212,7 +212,7 @@ def test_the_plain_form_of_a_task() -> None:
     )
     said, wanted = of.preprocess(example)
     blank = "<extra_id_0>"
-    assert said == f"wake {blank} me {blank} now {blank}" and wanted == f"{blank} {INTENTS[0]}"
+    assert said == f"wake me now {blank}" and wanted == f"{blank} {INTENTS[0]}"
     assert of.evaluate([wanted], [example])["accuracy"].score == 1
     assert of.evaluate(["<extra_id_0> wake"], [example])["illegal"].score == 1
     with pytest.raises(ValueError, match="massive_slots"):

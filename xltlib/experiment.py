@@ -363,7 +363,7 @@ def check(experiment: Experiment) -> Experiment:
     fewshot = experiment.fewshot
     for item in dataclasses.fields(PretrainSpec):
         value = getattr(experiment.pretrain, item.name)
-        if isinstance(value, int | float) and value <= 0 and item.name != "tokens":
+        if isinstance(value, int | float) and value <= 0 and (value < 0 or item.default != 0):
             raise ValueError(f"pretrain.{item.name} must be above 0, got {value}")
     own = () if experiment.text.corpus == "cldr" else experiment.tasks
     for name, spec in experiment.known.items():
@@ -435,7 +435,7 @@ def sources_of(exp: Experiment) -> tuple[str, ...]:
 
 def settings(spec: Any) -> dict[str, Any]:
     """A spec's fields; those that came later only where they are used, so that old keys stay."""
-    later = {"corpus": "cldr", "utterances": 0, "tokens": 0}
+    later = {"corpus": "cldr", "utterances": 0, "tokens": 0, "weight_decay": 0.0}
     found = {k: v for k, v in dataclasses.asdict(spec).items() if later.get(k, ...) != v}
     if "tokens" not in found:
         found.pop("epochs", None)

@@ -394,7 +394,8 @@ def first_gate(folder: str) -> pd.DataFrame:
 
 
 STORY = (
-    "known seed parameters tokens steps seconds flops loss cosine participation width device"
+    "known seed parameters tokens steps seconds flops loss cosine participation common reading "
+    "width device"
 ).split()
 
 
@@ -405,7 +406,8 @@ def stories(folder: Path) -> pd.DataFrame:
     -------
     DataFrame
         ``known, seed, parameters, tokens, steps, seconds, flops, loss, cosine, participation,
-        width, device``; ``flops`` by the rule of six a parameter and token (Kaplan et al. 2020).
+        common, reading, width, device``: `models.health` and `models.reading` say what is healthy;
+        ``flops`` by the rule of six a parameter and token (Kaplan et al. 2020).
     """
     rows = []
     for path in sorted(folder.glob("*/log.json")):
@@ -413,6 +415,7 @@ def stories(folder: Path) -> pd.DataFrame:
         last, batch = told["log"][-1], told["recipe"]["batch"]
         tokens = last["step"] * batch * sum(told["read"].values()) / told["lines"]
         row = {c: told[c] for c in ("known", "seed", "parameters", "seconds", "width", "device")}
+        row |= {c: told[c] for c in ("common", "reading")}
         row |= {c: last[c] for c in ("loss", "cosine", "participation")}
         row |= {"steps": last["step"], "tokens": round(tokens)}
         rows.append(row | {"flops": 6 * told["parameters"] * tokens})
@@ -448,11 +451,12 @@ def gates(
     means = {str(m): 100 * float(v) for m, v in home.groupby("model")["score"].mean().items()}
     mine = float(np.mean([means[m] for m in known if m in means]))
     floor, scratch = (mine - means.get(m, math.nan) for m in ("char-ngram", "tiny-scratch"))
-    thin = float((told["participation"] / told["width"]).min())
+    thin, blind = (float((told[c] / told["width"]).min()) for c in ("participation", "reading"))
     rows = [
         ("points above both floors, known targets unrelated to the source", one["points"], "> 5"),
         ("largest cosine of random pairs of embeddings", told["cosine"].abs().max(), "< 0.3"),
-        ("smallest participation ratio, over the width", thin, "> 0.2"),
+        ("smallest participation ratio of embeddings, over the width", thin, "> 0.2"),
+        ("smallest participation ratio of what is read, over the width", blind, "> 0.1"),
         ("in-language points above the character floor", floor, "> -3"),
         ("in-language points above no pre-training", scratch, "> 0"),
     ]

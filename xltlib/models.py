@@ -159,6 +159,32 @@ def health(model: T5ForConditionalGeneration, seed: int = 0) -> dict[str, float]
     }
 
 
+@torch.inference_mode()
+def reading(model: T5ForConditionalGeneration, source: torch.Tensor) -> dict[str, float]:
+    """Two signs that the encoder no longer tells words apart, over the tokens of some text.
+
+    Parameters
+    ----------
+    source
+        (lines, length) token ids padded with 0.
+
+    Returns
+    -------
+    ``common``: share of the encoder's output that is the same for every token (near 1: collapsed).
+    ``reading``: participation ratio of what is left, 1 to d_model.
+    """
+    source = source.to(model.device)
+    model.eval()
+    states = model.encoder(input_ids=source, attention_mask=source != 0).last_hidden_state
+    states = states[source != 0].float().cpu()
+    same = states.mean(0)
+    eigen = torch.linalg.eigvalsh(torch.cov(states.T))
+    return {
+        "common": float(same @ same / states.pow(2).sum(1).mean()),
+        "reading": float(eigen.sum() ** 2 / (eigen**2).sum()),
+    }
+
+
 def n_parameters(model: torch.nn.Module) -> int:
     """Number of parameters, tied ones once."""
     return sum(p.numel() for p in model.parameters())

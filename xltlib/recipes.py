@@ -34,6 +34,7 @@ class PretrainRecipe:
     max_length: int = 48
     tokens: int = 0  # budget of a model; 0: `steps` batches, whatever they hold
     epochs: int = 4  # with a budget: how often a model reads its share of each language
+    weight_decay: float = 0.0  # of the layers' matrices; see `pretrain.groups`
 
 
 @dataclass(frozen=True)

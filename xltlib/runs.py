@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
@@ -189,7 +190,7 @@ def make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> Non
         return
     from transformers import AutoTokenizer
 
-    from xltlib.models import build, moved, n_parameters, prepare_process, save
+    from xltlib.models import build, moved, n_parameters, prepare_process, reading, save
     from xltlib.pretrain import Sampler, pretrain
 
     prepare_process()
@@ -222,6 +223,7 @@ def make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> Non
         "device": str(model.device),
         "seconds": log[-1]["seconds"],
         "recipe": dataclasses.asdict(recipe),
+        **reading(model, sampler.batch(np.random.default_rng(seed))[0]),
     }
     with whole(folder) as temporary:
         save(model, tokenizer, temporary)

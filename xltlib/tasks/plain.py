@@ -4,12 +4,9 @@ The forms of `xltlib.tasks.public` are mT5's. A model of minutes learns sooner w
 pre-training, so here the text is in the style of `xltlib.data.corpora` and the answer stands where
 pre-training put what was hidden:
 
-* ``massive_intent``: ``wake <extra_id_0> me <extra_id_0> at <extra_id_0> five <extra_id_0>`` ->
-  ``<extra_id_0> alarm_set``
+* ``massive_intent``: ``wake me at five <extra_id_0>`` -> ``<extra_id_0> alarm_set``
 * ``massive_slots``: ``<extra_id_0> wake <extra_id_1> me …`` -> ``<extra_id_0> O <extra_id_1> O …``
 
-A text has the same blank behind every word, as names have in the embedded task `kind`: the decoder
-reads where blanks are, and an encoder of two layers brings to one blank little but its neighbours.
 Label words are one token each. A language in the script ``Zzzz`` is a *clone*: the same text in
 letters of its own (`corpora.clone`), a positive control.
 """
@@ -63,10 +60,9 @@ def words_of(name: str) -> tuple[str, ...]:
 def choice_text(example: Example) -> tuple[str, str]:
     """
     >>> choice_text(Example("0", "eng", {"text": "wake me", "label": "alarm_set"}))
-    ('wake <extra_id_0> me <extra_id_0>', '<extra_id_0> alarm_set')
+    ('wake me <extra_id_0>', '<extra_id_0> alarm_set')
     """
-    words = example.fields["text"].split()
-    return " ".join(f"{word} {BLANK}" for word in words), f"{BLANK} {example.fields['label']}"
+    return f"{example.fields['text']} {BLANK}", f"{BLANK} {example.fields['label']}"
 
 
 def words_text(example: Example) -> tuple[str, str]:
