@@ -3,6 +3,8 @@
 `python benchmarks/open.py leaks`   what was dropped from each language's text, and why
 `python benchmarks/open.py keep`    scores, predictions and models' stories, for the book
 `python benchmarks/open.py check`   every kept score again, from the kept predictions and the data
+`python benchmarks/open.py ship --model swe-azj --seed 0`
+                                    that model, its card and a fingerprint of each line it read
 `python benchmarks/open.py again --model swe-azj --seed 7`
                                     one model from nothing, with a seed of its own: where does it
                                     land beside the kept seeds?
@@ -16,17 +18,21 @@ Predictions are item ids and labels; no text of the data is kept.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from xltlib import known, scores
 from xltlib.data import corpora
 from xltlib.data.fetch import write_whole
+from xltlib.exactly import READ, listed
 from xltlib.experiment import Experiment, Run, load, part_of
+from xltlib.languages import name
 from xltlib.runs import Place, Worker, do_part, read_run, score_rows, table_of, whole
 
 KEY = ["model", "task", "source", "target", "n_target", "seed"]
@@ -86,6 +92,72 @@ def check(exp: Experiment, folder: Path) -> int:
     return int((~(again.reindex(kept.index) - kept).abs().lt(1e-12)).sum())
 
 
+def ship(exp: Experiment, model: str, seed: int, folder: Path) -> None:
+    """Write a model as `from_pretrained` reads it, its card and what it read."""
+    from xltlib.models import load as load_model
+    from xltlib.models import save
+    from xltlib.runs import text_of
+
+    place = Place(exp)
+    told = json.loads((place.pretrained(seed, model) / "log.json").read_text())
+    weights, tokenizer = load_model(place.pretrained(seed, model))
+    read = listed(lines_read(text_of(exp, model), tokenizer, told["recipe"]))
+    with whole(folder) as temporary:
+        save(weights, tokenizer, temporary)
+        read.to_parquet(temporary / READ, index=False, compression="zstd")
+        (temporary / "README.md").write_text(card(exp, told, read))
+        recipe = {k: v for k, v in told["recipe"].items() if k != "seeds"}
+        (temporary / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
+
+
+def lines_read(
+    text: Mapping[str, Sequence[str]], tokenizer: Any, recipe: Mapping[str, Any]
+) -> dict[str, Sequence[str]]:
+    """The lines of each language that fitted into its share of the budget, as in `Sampler`."""
+    from xltlib.pretrain import up_to
+
+    share = recipe["tokens"] // (recipe["epochs"] * len(text))
+
+    def fitting(lines: Sequence[str]) -> int:
+        rows = tokenizer(list(lines), add_special_tokens=False)["input_ids"]
+        return len(up_to(rows, share, recipe["max_length"]))
+
+    return {code: lines[: fitting(lines)] for code, lines in text.items()}
+
+
+def card(exp: Experiment, told: dict[str, Any], read: pd.DataFrame) -> str:
+    """The model card."""
+    lines = read.groupby("language", observed=True).size()
+    rows = "".join(
+        f"| {name(code)} | {n:,} | {told['read'][code]:,} |\n" for code, n in lines.items()
+    )
+    last = told["log"][-1]
+    shape = f"{exp.model.n_encoder} + {exp.model.n_decoder} layers, {exp.model.d_model} wide"
+    return f"""# {told["known"]}, seed {told["seed"]}
+
+A T5 of {told["parameters"]:,} parameters ({shape}),
+pre-trained from nothing by span corruption on exactly the lines whose fingerprints are in
+`{READ}`, and on nothing else. `recipe.json` has the settings. Its vocabulary was trained
+on the text of all languages of the experiment.
+
+| language | different lines | pieces read, an epoch |
+|---|---|---|
+{rows}
+Text: CC-100 (Wenzek et al. 2020) and MASSIVE's training utterances (FitzGerald et al. 2023,
+CC BY 4.0) without labels; lower case, no punctuation. Lines that share five words in a row with
+a validation or test item of MASSIVE are not among them.
+
+{corpora.LICENCE}
+
+Last loss {last["loss"]:.2f} nats a piece; embeddings: cosine of random pairs {last["cosine"]:.3f},
+participation ratio {last["participation"]:.0f}; what the encoder passes on:
+{100 * told["common"]:.0f} % common to all tokens, participation ratio {told["reading"]:.0f}.
+
+For teaching and for measuring transfer. It knows very little of any language; what it says may be
+wrong or unpleasant, as web text is.
+"""
+
+
 def again(exp: Experiment, model: str, seed: int, folder: Path) -> pd.DataFrame:
     """One model from nothing beside the kept seeds: zero-shot mean of each standing, in points.
 
@@ -93,8 +165,8 @@ def again(exp: Experiment, model: str, seed: int, folder: Path) -> pd.DataFrame:
     """
     fresh = load(exp.name, [f"seeds=[{seed}]", f"pretrain.seeds=[{seed}]"])
     runs = [r for r in fresh.runs() if r.arm == model]
-    for name in ["vocabulary", f"pretrain-{model}-{seed}"]:
-        do_part(fresh, name)
+    for part in ["vocabulary", f"pretrain-{model}-{seed}"]:
+        do_part(fresh, part)
     records = [read_run(Place(fresh).run(r)) or Worker(fresh).do(r) for r in runs]
     new = table_of([row for record in records for row in record["scores"]])
     relatives = known.paired_relatives(["swe-dan", "tur-azj"])
@@ -128,7 +200,7 @@ def until(exp: Experiment, minutes: float, seeds: Sequence[int]) -> int:
         if not seeds or run.seed in seeds:
             groups.setdefault((run.known, run.pretrain_seed), []).append(run)
     longest = 0.0
-    for (name, seed), runs in sorted(groups.items(), key=lambda g: g[0][1] or 0):
+    for (model, seed), runs in sorted(groups.items(), key=lambda g: g[0][1] or 0):
         missing = [r for r in runs if read_run(place.run(r)) is None]
         begin = time.monotonic()
         if missing and end - begin < 1.2 * longest:
@@ -136,7 +208,7 @@ def until(exp: Experiment, minutes: float, seeds: Sequence[int]) -> int:
         if missing:
             do_part(exp, "vocabulary")
         if missing and seed is not None:
-            do_part(exp, f"pretrain-{name}-{seed}")
+            do_part(exp, f"pretrain-{model}-{seed}")
         for run in missing:
             if time.monotonic() > end:
                 break
@@ -151,7 +223,7 @@ def until(exp: Experiment, minutes: float, seeds: Sequence[int]) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["leaks", "keep", "check", "again", "until"])
+    parser.add_argument("what", choices=["leaks", "keep", "check", "ship", "again", "until"])
     parser.add_argument("--experiment", default="open")
     parser.add_argument("--folder", type=Path, default=Path("book/published/open"))
     parser.add_argument("--model", default="swe-azj")
@@ -172,6 +244,8 @@ def main() -> int:
         wrong = check(exp, given.folder)
         print(f"{wrong} kept scores are not what the kept predictions give")
         return int(wrong > 0)
+    elif given.what == "ship":
+        ship(exp, given.model, given.seed, given.folder / "model")
     elif given.what == "again":
         print(again(exp, given.model, given.seed, given.folder).to_string(index=False))
     else:

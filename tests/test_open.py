@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xltlib import experiment
+from xltlib import exactly, experiment
 from xltlib.data import corpora, fetch, hub
 from xltlib.data.cards import INTENTS
 from xltlib.tasks import plain
@@ -62,7 +62,7 @@ def web(code: str, i: int) -> str:
 # ---------------------------------------------------------------- text
 
 
-@pytest.mark.parametrize("module", [corpora, plain])
+@pytest.mark.parametrize("module", [corpora, plain, exactly])
 def test_doctests(module) -> None:
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
@@ -298,3 +298,35 @@ def test_words_never_said_begin_like_any_other() -> None:
     assert torch.equal(table[:40], before[:40])  # what pre-training said stays
     assert (table[40:] - before[:40].mean(0)).abs().max() < 0.3
     assert table[40:].unique(dim=0).shape == (10, 8)  # and they are told apart
+
+
+# ---------------------------------------------------------------- the kept model
+
+
+def test_a_line_is_known_by_its_fingerprint_in_its_own_language() -> None:
+    read = exactly.listed({"eng": ["wake me up", "wake me up", "thank you"], "swe": ["tack"]})
+    assert read.groupby("language", observed=True).size().to_dict() == {"eng": 2, "swe": 1}
+    assert exactly.was_read(["Wake me up!", "Wake me", "tack"], "en", read) == [True, False, False]
+    with pytest.raises(ValueError, match="nowhere"):
+        exactly.read_by("nowhere")
+
+
+def test_the_kept_model_knows_what_its_card_says(repository: Path) -> None:
+    pytest.importorskip("torch")
+    from xltlib import models
+    from xltlib.recipes import PretrainRecipe
+
+    folder = repository / "book" / "published" / "open" / "model"
+    assert sum(p.stat().st_size for p in folder.iterdir()) < 16e6
+    model, tokenizer = models.load(folder)
+    recipe = PretrainRecipe(**json.loads((folder / "recipe.json").read_text()))
+    lines = ["good morning and welcome to the show", "what is the time in london", "she is at home"]
+    fresh = models.build(models.shape_of(model), tokenizer, 0)
+    cost = exactly.by_language({"read": model, "fresh": fresh}, tokenizer, {"eng": lines}, recipe)
+    assert cost["points"].iloc[0] < cost["points"].iloc[1] - 2  # bits a hidden character
+    (said,) = exactly.filled(model, tokenizer, ["what is the _ today"])
+    assert said.startswith("what is the ") and said.endswith(" today") and "extra_id" not in said
+    card, read = (folder / "README.md").read_text(), exactly.read_by(folder)
+    for lines_read in read.groupby("language", observed=True).size():
+        assert f"| {lines_read:,} |" in card
+    assert exactly.was_read(["thank you very much"], "eng", read) == [True]

@@ -114,7 +114,7 @@ def needs_of(experiment: str) -> dict[str, list[str]]:
     exp = load(experiment)
     needs = {part.name: list(part.needs) for part in exp.parts()}
     stems = list(exp.notebooks)
-    needs |= {stem: [] if stem[:2] in {"01", "02", "11"} else ["collect"] for stem in stems}
+    needs |= {stem: [] if stem[:2] in {"01", "02", "11", "14"} else ["collect"] for stem in stems}
     return needs | {"book": [*stems, "collect"]}
 
 

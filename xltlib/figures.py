@@ -889,10 +889,10 @@ def known_curves(table: pd.DataFrame) -> Card:
 
 
 @_styled
-def by_language(table: pd.DataFrame) -> Card:
+def by_language(table: pd.DataFrame, label: str = "accuracy, 0 to 100") -> Card:
     """One line a language, one mark an arm, with 95 % intervals.
 
-    `table` has ``target, arm, points, low, high`` (0..100), in the order to be shown.
+    `table` has ``target, arm, points, low, high``, in the order to be shown.
     """
     targets, arms = list(dict.fromkeys(table["target"])), list(dict.fromkeys(table["arm"]))
     figure, axes = _card(1.0 + 0.32 * len(targets))
@@ -905,6 +905,6 @@ def by_language(table: pd.DataFrame) -> Card:
     ax.set_ylim(len(targets) - 0.5, -0.5)
     ax.set_xlim(left=0)
     ax.grid(axis="x")
-    ax.set_xlabel("accuracy, 0 to 100")
+    ax.set_xlabel(label)
     ax.legend(loc="lower right")
     return figure
