@@ -166,3 +166,15 @@ def test_gates_say_what_was_asked_and_found() -> None:
     assert found.loc["> 0.2", "passed"] == "no" and found.loc["> 0.1", "passed"] == "no"
     assert found.loc["> -3", "passed"] == "yes" and found.loc["> -3", "found"] == pytest.approx(-2)
     assert found.loc["> 5", "passed"] == "yes"
+
+
+def test_what_larger_models_would_cost() -> None:
+    flops = 6 * 919_872 * 2.4e6
+    told = pd.DataFrame({"seconds": [200.0, 250.0, 220.0], "flops": [flops] * 3})
+    cost = known.larger(told).set_index("experiment")
+    assert known.larger(told[:1]).empty
+    own = known.larger(told, ["open"]).iloc[0]
+    # embeddings of label words and sentinels are not in vocab_size: 1.3 % of this small model
+    assert own["parameters"] == pytest.approx(919_872, rel=0.02)
+    assert own["hours"] == pytest.approx(18 * 222 / 3600, rel=0.03)
+    assert (cost["low"] < cost["hours"]).all() and (cost["hours"] < cost["high"]).all()

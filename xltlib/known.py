@@ -536,6 +536,41 @@ GPU = [
 ]
 
 
+def larger(told: pd.DataFrame, names: Sequence[str] = ("open-mini", "open-matrix")) -> pd.DataFrame:
+    """What pre-training other experiments would cost at the speed of the models in `told`.
+
+    Arithmetic by the rule of six a parameter and token (Kaplan et al. 2020), the embeddings
+    counted; norms and position biases, a thousandth, are not.
+
+    Returns
+    -------
+    DataFrame
+        ``experiment, models, parameters, tokens, flops`` (of all models together), ``hours, low,
+        high``: the 95 % interval is for one more model whose seconds an operation scatter as those
+        measured do. It cannot know how speed changes with size.
+    """
+    from xltlib.experiment import Experiment, load
+
+    columns = ["experiment", "models", "parameters", "tokens", "flops", "hours", "low", "high"]
+    if len(told) < 2:
+        return pd.DataFrame(columns=columns)
+    pace = np.log((told["seconds"] / told["flops"]).to_numpy(dtype=float))
+    half = t_quantile(len(pace) - 1) * float(pace.std(ddof=1)) * math.sqrt(1 + 1 / len(pace))
+    rows = []
+    for name_it in names:
+        exp = load(name_it)
+        assert isinstance(exp, Experiment)
+        shape, d = exp.model, exp.model.d_model
+        layers = shape.n_encoder * 4 * d**2 + shape.n_decoder * 8 * d**2
+        layers += 3 * (shape.n_encoder + shape.n_decoder) * d * shape.d_ff
+        parameters = 2 * shape.vocab_size * d + layers
+        models = max(1, len(exp.known)) * len(exp.pretrain.seeds)
+        flops = 6.0 * parameters * exp.pretrain.tokens * models
+        hours = [flops * math.exp(pace.mean() + by) / 3600 for by in (0.0, -half, half)]
+        rows.append((name_it, models, parameters, exp.pretrain.tokens, flops, *hours))
+    return pd.DataFrame(rows, columns=columns)
+
+
 def not_measured(data: Known) -> list[str]:
     """What the design asks for and these scores do not have, in sentences."""
     said = []
