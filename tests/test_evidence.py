@@ -310,3 +310,11 @@ def test_names_all_known_or_none_have_no_distance_in_errors() -> None:
     ).assign(se_names=[0.0, 0.05], above=[math.nan, 3.0])
     sure, other = evidence.known_names(table)
     assert "errors" not in sure and "3 standard errors from chance (25)" in other
+
+
+def test_the_usual_model_is_only_taken_where_it_is(tmp_path: Path) -> None:
+    row = {"task": "t", "source": "eng", "target": "deu", "score": 0.5}
+    for models, wanted in ((["tiny", "tiny-scratch"], "tiny"), (["google/mt5-small"], None)):
+        path = tmp_path / "scores.csv"
+        pd.DataFrame([{"model": m, **row} for m in models]).to_csv(path, index=False)
+        assert evidence.usual_model(path) == wanted

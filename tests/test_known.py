@@ -178,3 +178,28 @@ def test_what_larger_models_would_cost() -> None:
     assert own["parameters"] == pytest.approx(919_872, rel=0.02)
     assert own["hours"] == pytest.approx(18 * 222 / 3600, rel=0.03)
     assert (cost["low"] < cost["hours"]).all() and (cost["hours"] < cost["high"]).all()
+
+
+def test_having_read_anything_is_told_from_knowing_something() -> None:
+    """A model twenty points above one that read nothing, whatever it knows, and a blind control."""
+    rows = [
+        (model, "eng", target, n, seed, base + (0.2 if model != "tiny-scratch" else 0) + seed / 100)
+        for model in ("swe-azj", "dan-tur", "tiny-scratch")
+        for target, base in (("eng", 0.5), ("swe", 0.1), ("tur", 0.1))
+        for n in (0, 16)
+        for seed in range(3)
+    ]
+    columns = ["model", "source", "target", "n_target", "seed", "score"]
+    scores = pd.DataFrame(rows, columns=columns).assign(metric="accuracy")
+    found = known.reading_at_all(scores, {"swe-azj": (), "dan-tur": ()})
+    assert found[["on", "n_target"]].to_numpy().tolist() == [
+        ["the source", 0], ["the source", 16], ["others", 0], ["others", 16],
+    ]  # fmt: skip
+    assert found["points"].to_numpy() == pytest.approx(20) and set(found["verdict"]) == {"yes"}
+    effects = pd.DataFrame({"verdict": ["cannot tell", "cannot tell"]})
+    control = pd.DataFrame({"check": ["clone: known, less not known"], "verdict": ["cannot tell"]})
+    (said,) = known.in_short(effects, control, found)
+    assert (
+        "none of the" in said and "20.0 points" in said and "positive control found nothing" in said
+    )
+    assert known.in_short(effects[:0], control, found) == []

@@ -149,6 +149,11 @@ def gather(
     )
 
 
+def usual_model(table: str | Path) -> str | None:
+    """`MODEL` where a scores table has it; None, for all of them, where it has not."""
+    return MODEL if MODEL in set(read(table)["model"]) else None
+
+
 def _model(scores: pd.DataFrame, wanted: str) -> str:
     found = sorted(scores["model"].unique())
     if wanted in found:

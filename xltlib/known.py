@@ -202,6 +202,35 @@ def worth_of_a_source(
     return with_verdict(pd.DataFrame(rows, columns=["standing", "n_target", *OVER]))
 
 
+def reading_at_all(
+    scores: pd.DataFrame, known: Mapping[str, Sequence[str]], metric: str = "accuracy"
+) -> pd.DataFrame:
+    """Points of models that read anything above the same shape that read nothing, source first.
+
+    Returns
+    -------
+    DataFrame
+        ``on`` (``the source`` or ``others``), ``n_target, points, low, high, n_targets,
+        n_seeds, verdict``.
+    """
+    own = scores[(scores["metric"] == metric) & ~_cloned(scores)]
+    key = ["source", "target", "n_target", "seed"]
+    sides = [
+        own[own["model"].isin(models)].groupby(key)["score"].mean()
+        for models in (list(known), [FLOORS[0]])
+    ]
+    apart = (100 * (sides[0] - sides[1])).dropna().rename("points").reset_index()
+    apart["home"] = np.where(apart["source"] == apart["target"], "the source", "others")
+    rows = [
+        {"on": home, "n_target": n, **over_seeds(part)}
+        for (home, n), part in apart.sort_values("home", ascending=False).groupby(
+            ["home", "n_target"], sort=False
+        )
+    ]
+    table = pd.DataFrame(rows, columns=["on", "n_target", *OVER])
+    return with_verdict(table.sort_values(["on", "n_target"], ascending=[False, True]))
+
+
 def placebo(placed: pd.DataFrame, one: str, other: str) -> dict[str, float]:
     """Zero-shot difference of two models on the targets where both stand alike: should be none."""
     zero = placed[placed["n_target"] == 0]
@@ -513,7 +542,9 @@ def checks(
             apart = (wide[one] - wide[other]).rename("points").dropna().reset_index()
             name_it = f"translations read: {one} less {other}"
             rows.append({"check": name_it, "expected": "> 0", **over_seeds(apart)})
-    return with_verdict(pd.DataFrame(rows, columns=["check", "expected", *OVER]))
+    table = with_verdict(pd.DataFrame(rows, columns=["check", "expected", *OVER]))
+    none = (table["expected"] == "0") & (table["verdict"] == "cannot tell")
+    return table.assign(verdict=table["verdict"].mask(none, "none seen, as expected"))
 
 
 def as_forest(effects: pd.DataFrame) -> pd.DataFrame:
@@ -584,7 +615,12 @@ def not_measured(data: Known) -> list[str]:
     return said or ["everything the design asks for is here"]
 
 
-def answers(effects: pd.DataFrame, beyond: pd.DataFrame, found: pd.DataFrame) -> list[str]:
+def answers(
+    effects: pd.DataFrame,
+    beyond: pd.DataFrame,
+    found: pd.DataFrame,
+    anything: pd.DataFrame | None = None,
+) -> list[str]:
     """The questions of the chapter with what was found, in sentences."""
     if effects.empty:
         return ["the questions of the design cannot be answered yet: its models are not measured"]
@@ -598,7 +634,38 @@ def answers(effects: pd.DataFrame, beyond: pd.DataFrame, found: pd.DataFrame) ->
     listed = [f"`{r['model']}` {_in_words(r)}" for r in mine.to_dict("records")]
     if listed:
         said.append(f"*more than spelling*, the languages a model knows: {'; '.join(listed)}")
-    return said + [f"*{row['check']}*: {_in_words(row)}" for row in found.to_dict("records")]
+    said += [f"*{row['check']}*: {_in_words(row)}" for row in found.to_dict("records")]
+    for row in anything.to_dict("records") if anything is not None else []:
+        if row["n_target"] in ends:
+            n = f"other targets, {_examples(row['n_target'])}"
+            where = "the source itself" if row["on"] == "the source" else n
+            said.append(f"*having read anything*, {where}: {_in_words(row)}")
+    return said
+
+
+def in_short(effects: pd.DataFrame, found: pd.DataFrame, anything: pd.DataFrame) -> list[str]:
+    """What the contrasts, the positive control and reading at all say together, in sentences."""
+    if effects.empty or anything.empty:
+        return []
+    told = effects[effects["verdict"] != "cannot tell"]
+    said = (
+        f"{len(told)} of {len(effects)} differences by *what* a model knows leave zero"
+        if len(told)
+        else f"none of the {len(effects)} differences by *what* a model knows can be told from zero"
+    )
+    helped = anything[anything["verdict"] == "yes"]["points"]
+    if len(helped):
+        said += (
+            f", while *having read anything* is worth up to {helped.max():.1f} points: at this "
+            "size reading makes a better learner, not one that carries more between languages"
+        )
+    clone = found[found["check"].str.startswith("clone")]["verdict"]
+    if len(clone) and clone.iloc[0] != "yes":
+        said += (
+            ". The positive control found nothing either, so this null is about small models that "
+            "read little, and says nothing of mT5"
+        )
+    return [said]
 
 
 def gate_answer(gate: pd.DataFrame, source: str = "eng") -> list[str]:
