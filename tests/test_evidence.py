@@ -319,3 +319,15 @@ def test_the_usual_model_is_only_taken_where_it_is(tmp_path: Path) -> None:
         path = tmp_path / "scores.csv"
         pd.DataFrame([{"model": m, **row} for m in models]).to_csv(path, index=False)
         assert evidence.usual_model(path) == wanted
+
+
+def test_too_little_to_analyse_is_said_in_the_book_and_an_error_for_a_table_of_one_s_own(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "scores.csv"
+    rows = [(s, t, 0.5) for s in ("eng", "deu") for t in ("eng", "deu", "rus")]
+    pd.DataFrame(rows, columns=["source", "target", "score"]).to_csv(path, index=False)
+    with pytest.raises(ValueError, match="nothing to analyse"):
+        evidence.analysed(path, None, True)
+    found = evidence.analysed(path, None, False)
+    assert not found.analyses and "at least 3 sources" in " ".join(found.unable.values())

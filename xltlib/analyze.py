@@ -122,6 +122,12 @@ class Report:
     seed: int
 
 
+def nothing(name: str, why: str) -> Report:
+    """A report without analyses: a chapter shows why instead of stopping the book."""
+    empty = pd.DataFrame()
+    return Report(name, (), (), empty, empty, (), empty, {name: why}, 0)
+
+
 class Tick(Protocol):
     """Told what is done next."""
 

@@ -26,6 +26,7 @@ from xltlib.tasks.base import ratio
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
 
+    from xltlib.analyze import Report
     from xltlib.experiment import AnyExperiment, Experiment
     from xltlib.matrix import Protocol
 
@@ -152,6 +153,21 @@ def gather(
 def usual_model(table: str | Path) -> str | None:
     """`MODEL` where a scores table has it; None, for all of them, where it has not."""
     return MODEL if MODEL in set(read(table)["model"]) else None
+
+
+def analysed(table: str | Path, pairs: pd.DataFrame | None, own: bool, **how: Any) -> Report:
+    """`analyze.analyze`; of an experiment too small for it an empty report that says why.
+
+    A table of one's own (`own`) that cannot be analysed is an error, as on the command line.
+    """
+    from xltlib import analyze
+
+    try:
+        return analyze.analyze(table, pairs, **how)
+    except ValueError as error:
+        if own:
+            raise
+        return analyze.nothing(Path(table).parent.name, reason(error))
 
 
 def _model(scores: pd.DataFrame, wanted: str) -> str:
