@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from xltlib import inference, regression, similarity
+from xltlib import analyze, inference, regression, similarity
 from xltlib.errors import reason, unknown
 from xltlib.inference import SINGULAR
 from xltlib.scores import ILLEGAL, cells, one_metric, read, select, transfer
@@ -26,7 +26,6 @@ from xltlib.tasks.base import ratio
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
 
-    from xltlib.analyze import Report
     from xltlib.experiment import AnyExperiment, Experiment
     from xltlib.matrix import Protocol
 
@@ -155,13 +154,13 @@ def usual_model(table: str | Path) -> str | None:
     return MODEL if MODEL in set(read(table)["model"]) else None
 
 
-def analysed(table: str | Path, pairs: pd.DataFrame | None, own: bool, **how: Any) -> Report:
+def analysed(
+    table: str | Path, pairs: pd.DataFrame | None, own: bool, **how: Any
+) -> analyze.Report:
     """`analyze.analyze`; of an experiment too small for it an empty report that says why.
 
     A table of one's own (`own`) that cannot be analysed is an error, as on the command line.
     """
-    from xltlib import analyze
-
     try:
         return analyze.analyze(table, pairs, **how)
     except ValueError as error:
