@@ -65,6 +65,18 @@ def was_read(sentences: Sequence[str], code: str, read: pd.DataFrame) -> list[bo
     return [bool(found) for found in np.isin(asked, own)]
 
 
+def met(code: str, known: Sequence[str]) -> str:
+    """What a model that knows these languages has met of a language.
+
+    >>> met("dan", ["eng", "swe"])
+    'read its script'
+    """
+    scripts = {language(c).script for c in known}
+    if code in known:
+        return "read it"
+    return "read its script" if language(code).script in scripts else "read neither"
+
+
 def filled(model: Any, tokenizer: Any, texts: Sequence[str], most: int = 12) -> list[str]:
     """Each text with its one ``_`` filled by the model, greedily; ``…`` where it says nothing.
 
