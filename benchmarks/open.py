@@ -21,7 +21,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -96,33 +96,22 @@ def ship(exp: Experiment, model: str, seed: int, folder: Path) -> None:
     """Write a model as `from_pretrained` reads it, its card and what it read."""
     from xltlib.models import load as load_model
     from xltlib.models import save
+    from xltlib.pretrain import Sampler
+    from xltlib.recipes import PretrainRecipe
     from xltlib.runs import text_of
 
     place = Place(exp)
     told = json.loads((place.pretrained(seed, model) / "log.json").read_text())
     weights, tokenizer = load_model(place.pretrained(seed, model))
-    read = listed(lines_read(text_of(exp, model), tokenizer, told["recipe"]))
+    recipe = {k: v for k, v in told["recipe"].items() if k != "seeds"}
+    text = text_of(exp, model)
+    fitted = Sampler(text, tokenizer, PretrainRecipe(**recipe)).lines
+    read = listed({code: text[code][:n] for code, n in fitted.items()})
     with whole(folder) as temporary:
         save(weights, tokenizer, temporary)
         read.to_parquet(temporary / READ, index=False, compression="zstd")
         (temporary / "README.md").write_text(card(exp, told, read))
-        recipe = {k: v for k, v in told["recipe"].items() if k != "seeds"}
         (temporary / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
-
-
-def lines_read(
-    text: Mapping[str, Sequence[str]], tokenizer: Any, recipe: Mapping[str, Any]
-) -> dict[str, Sequence[str]]:
-    """The lines of each language that fitted into its share of the budget, as in `Sampler`."""
-    from xltlib.pretrain import up_to
-
-    share = recipe["tokens"] // (recipe["epochs"] * len(text))
-
-    def fitting(lines: Sequence[str]) -> int:
-        rows = tokenizer(list(lines), add_special_tokens=False)["input_ids"]
-        return len(up_to(rows, share, recipe["max_length"]))
-
-    return {code: lines[: fitting(lines)] for code, lines in text.items()}
 
 
 def card(exp: Experiment, told: dict[str, Any], read: pd.DataFrame) -> str:

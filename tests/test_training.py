@@ -21,12 +21,14 @@ from xltlib.models import (  # noqa: E402
     loss,
     n_parameters,
     prepare_process,
+    reading,
     save,
     train_tokenizer,
 )
 from xltlib.predict import answers, batches, encode, greedy  # noqa: E402
 from xltlib.pretrain import (  # noqa: E402
     Sampler,
+    groups,
     pad,
     plan_epoch,
     pretrain,
@@ -319,6 +321,29 @@ def test_health_sees_a_collapse(model) -> None:
     found = health(model)
     assert found["cosine"] > 0.99
     assert found["participation"] > 1
+
+
+def test_reading_sees_an_encoder_that_says_the_same_of_every_token(model) -> None:
+    source = torch.arange(40, 104).reshape(4, 16)
+    source[0, 10:] = 0  # padding is no token
+    fresh = reading(model, source)
+    assert fresh["common"] < 0.3 and fresh["reading"] > 0.2 * SHAPE.d_model
+    with torch.no_grad():  # a block that adds one large vector to whatever it reads
+        model.shared.weight.copy_(model.shared.weight * 0.01 + model.shared.weight[5])
+    blind = reading(model, source)
+    assert blind["common"] > 0.9 and blind["reading"] >= 1
+
+
+def test_weight_decay_takes_the_layers_matrices_and_nothing_else(model) -> None:
+    inside, outside = groups(model, 0.7)
+    assert (inside["weight_decay"], outside["weight_decay"]) == (0.7, 0.0)
+    both = [*inside["params"], *outside["params"]]
+    assert {id(w) for w in both} == {id(w) for w in model.parameters()}
+    assert len(both) == len(list(model.parameters()))
+    decayed = {id(w) for w in inside["params"]}
+    for name, weight in model.named_parameters():
+        kept = "norm" in name or "bias" in name or name in ("shared.weight", "lm_head.weight")
+        assert (id(weight) in decayed) is not kept, name
 
 
 def test_save_and_load_keep_every_weight(tmp_path: Path, model, tokenizer, pair) -> None:

@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from xltlib.data import corpora
 from xltlib.inference import t_quantile
 from xltlib.languages import language
+from xltlib.tasks.plain import BLANK
 
 if TYPE_CHECKING:
     from xltlib.recipes import PretrainRecipe
 
 READ = "read.parquet"
-BLANK = "<extra_id_{}>"
 
 
 def fingerprints(lines: Iterable[str]) -> NDArray[np.uint64]:
@@ -85,9 +85,9 @@ def filled(model: Any, tokenizer: Any, texts: Sequence[str], most: int = 12) -> 
     """
     from xltlib.predict import answers, encode
 
-    asked = [t.replace("_", BLANK.format(0), 1) for t in texts]
+    asked = [t.replace("_", BLANK, 1) for t in texts]
     said = answers(model, tokenizer, encode(tokenizer, asked), max_target=most)
-    parts = (s.removeprefix(BLANK.format(0)).split("<extra_id_")[0].strip() for s in said)
+    parts = (s.removeprefix(BLANK).split("<extra_id_")[0].strip() for s in said)
     return [t.replace("_", part or "…", 1) for t, part in zip(texts, parts, strict=True)]
 
 

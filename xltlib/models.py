@@ -166,11 +166,16 @@ def health(model: T5ForConditionalGeneration, seed: int = 0) -> dict[str, float]
     rng = np.random.default_rng(seed)
     one, two = rng.integers(0, len(table), (2, 2000))
     unit = table / np.linalg.norm(table, axis=1, keepdims=True).clip(1e-9)
-    eigen = np.linalg.eigvalsh(np.cov(table.T))
     return {
         "cosine": float((unit[one] * unit[two]).sum(1).mean()),
-        "participation": float(eigen.sum() ** 2 / (eigen**2).sum()),
+        "participation": _participation(table),
     }
+
+
+def _participation(rows: np.ndarray) -> float:
+    """Participation ratio of the covariance's eigenvalues: how many dimensions vary."""
+    eigen = np.linalg.eigvalsh(np.cov(rows.T))
+    return float(eigen.sum() ** 2 / (eigen**2).sum())
 
 
 @torch.inference_mode()
@@ -190,12 +195,11 @@ def reading(model: T5ForConditionalGeneration, source: torch.Tensor) -> dict[str
     source = source.to(model.device)
     model.eval()
     states = model.encoder(input_ids=source, attention_mask=source != 0).last_hidden_state
-    states = states[source != 0].float().cpu()
-    same = states.mean(0)
-    eigen = torch.linalg.eigvalsh(torch.cov(states.T))
+    rows = states[source != 0].float().cpu().numpy()
+    same = rows.mean(0)
     return {
-        "common": float(same @ same / states.pow(2).sum(1).mean()),
-        "reading": float(eigen.sum() ** 2 / (eigen**2).sum()),
+        "common": float(same @ same / (rows**2).sum(1).mean()),
+        "reading": _participation(rows),
     }
 
 

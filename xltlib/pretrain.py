@@ -102,6 +102,7 @@ class Sampler:
         if recipe.tokens:
             share = recipe.tokens // (recipe.epochs * len(text))
             encoded = {c: up_to(rows, share, recipe.max_length) for c, rows in encoded.items()}
+        self.lines = {code: len(rows) for code, rows in encoded.items()}  # the first of each
         ids = [row for rows in encoded.values() for row in rows]
         starts = np.array(
             [
@@ -230,12 +231,10 @@ def groups(model: T5ForConditionalGeneration, decay: float) -> list[dict[str, An
     (`models.reading`), and fine-tuning is slower than from nothing.
     """
     named = dict(model.named_parameters())
-    inside = [w for n, w in named.items() if ".layer." in n and w.dim() == 2 and "bias" not in n]
-    ids = {id(w) for w in inside}
-    outside = [w for w in named.values() if id(w) not in ids]
+    inside = {n for n, w in named.items() if ".layer." in n and w.dim() == 2 and "bias" not in n}
     return [
-        {"params": inside, "weight_decay": decay},
-        {"params": outside, "weight_decay": 0.0},
+        {"params": [named[n] for n in named if n in inside], "weight_decay": decay},
+        {"params": [named[n] for n in named if n not in inside], "weight_decay": 0.0},
     ]
 
 
