@@ -65,12 +65,14 @@ class TextSpec:
     """Unannotated text: lines of each language.
 
     ``cc100`` is web text (`xltlib.data.corpora`), with unlabelled training utterances of the task
-    among it, `utterances` times; no id in two languages of one model.
+    among it, `utterances` times; `dealt` out, no id in two languages of one model. Otherwise every
+    language has all of them, each by itself: comparable text, though nothing is aligned.
     """
 
     lines: int = 10000
     corpus: Literal["cldr", "cc100"] = "cldr"
     utterances: int = 0
+    dealt: bool = True
 
 
 @dataclass(frozen=True)
@@ -435,7 +437,7 @@ def sources_of(exp: Experiment) -> tuple[str, ...]:
 
 def settings(spec: Any) -> dict[str, Any]:
     """A spec's fields; those that came later only where they are used, so that old keys stay."""
-    later = {"corpus": "cldr", "utterances": 0, "tokens": 0, "weight_decay": 0.0}
+    later = {"corpus": "cldr", "utterances": 0, "dealt": True, "tokens": 0, "weight_decay": 0.0}
     found = {k: v for k, v in dataclasses.asdict(spec).items() if later.get(k, ...) != v}
     if "tokens" not in found:
         found.pop("epochs", None)

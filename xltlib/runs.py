@@ -121,8 +121,9 @@ def text_of(exp: Experiment, known: str | None = None) -> dict[str, list[str]]:
     from xltlib.data import corpora
 
     knows = exp.known[known] if known else KnownSpec(exp.languages)
+    spec = exp.text
     return corpora.text(
-        knows.languages, exp.tasks, exp.text.lines, exp.text.utterances, knows.pairs
+        knows.languages, exp.tasks, spec.lines, spec.utterances, knows.pairs, spec.dealt
     )
 
 

@@ -4,6 +4,7 @@
   2020), web text of each language by itself, cut into stretches as short as an utterance.
 * `utterances`: MASSIVE's training utterances without their labels. They are parallel by id, so the
   ids are dealt out: no two languages of one model ever get the same id, and nothing is aligned.
+  Where an experiment asks for all of them in every language, they still come line by line.
 
 Both come out in one style, lower case without punctuation, as most of MASSIVE is written: a model
 of minutes should not spend them on capitals. `without` drops what a test item also has, and counts.
@@ -221,7 +222,12 @@ def without(lines: Iterable[str], tests: Iterable[str], n: int = 5, code: str = 
 
 
 def text(
-    codes: Sequence[str], tasks: Sequence[str], lines: int, repeats: int = 0, paired: bool = False
+    codes: Sequence[str],
+    tasks: Sequence[str],
+    lines: int,
+    repeats: int = 0,
+    paired: bool = False,
+    dealt: bool = True,
 ) -> dict[str, list[str]]:
     """What a model that knows `codes` reads of each: utterances `repeats` times, then web lines.
 
@@ -237,12 +243,15 @@ def text(
         How often the utterances are among them; 0: not at all.
     paired
         Utterances stand beside their translations in one line: a signal mT5 never had.
+    dealt
+        No two languages have an utterance in common; otherwise each has all, line by line.
     """
     root, found = os.environ.get("XLT_DATA"), {}
     for part, code in enumerate(codes):
         own, others = original(code), tuple(original(c) for c in codes if c != code)
         web = _web(own, tuple(tasks), lines, root)
-        spoken = (others, 0, 0) if paired else ((), part, len(codes))
+        share = (part, len(codes)) if dealt else (0, 1)
+        spoken = (others, 0, 0) if paired else ((), *share)
         said = _said(own, tuple(tasks), *spoken, root) if repeats else ()
         found[code] = [written(line, code) for line in (*(said * repeats), *web)]
     return found
