@@ -8,6 +8,8 @@
 `python benchmarks/open.py again --model swe-azj --seed 7`
                                     one model from nothing, with a seed of its own: where does it
                                     land beside the kept seeds?
+`python benchmarks/open.py keep --experiment open-nano --folder book/published/open-nano`
+                                    the same of another experiment: `check` likewise
 `python benchmarks/open.py until --minutes 9 --experiment open-mini`
                                     what is missing, model by model, until the time is up; the same
                                     command goes on. For a machine that is lent for minutes.
@@ -66,8 +68,10 @@ def predictions(exp: Experiment) -> pd.DataFrame:
 
 def keep(exp: Experiment, folder: Path) -> None:
     """Write the kept files, each whole or not at all."""
-    with whole(folder / "scores.parquet") as temporary:
-        temporary.write_bytes(Place(exp).scores().read_bytes())
+    place = Place(exp)
+    for made in (place.scores(), *([place.pairs()] if len(exp.sources) > 1 else [])):
+        with whole(folder / made.name) as temporary:
+            temporary.write_bytes(made.read_bytes())
     with whole(folder / "predictions.parquet") as temporary:
         predictions(exp).to_parquet(temporary, index=False, compression="zstd")
     told = known.stories(exp.folder / "pretrained")

@@ -74,12 +74,13 @@ def test_the_embedded_experiment_is_as_large_as_promised(folder) -> None:
         items = exp.recipe(task).test_items * len(exp.seeds)  # every seed has its own
         assert 0.5 / (items * (3 if task == "spans" else 1)) ** 0.5 < 0.02  # 2 or 3 spans each
     # Every notebook of the book is in the list, and nothing else.
-    assert [n.split("_")[0] for n in exp.notebooks] == [f"{i:02}" for i in range(1, 15)]
+    assert [n.split("_")[0] for n in exp.notebooks] == [f"{i:02}" for i in range(1, 17)]
 
 
 def test_available(folder) -> None:
     assert available() == [
-        "embedded", "mt5", "open", "open-matrix", "open-mini", "quick", "small",
+        "embedded", "mt5", "open", "open-matrix", "open-mini", "open-nano", "open-pairs", "quick",
+        "small",
     ]  # fmt: skip
 
 
@@ -190,7 +191,7 @@ def test_a_file_that_is_no_text(folder) -> None:
 
 
 def test_unknown_experiment_names_the_nearest(folder) -> None:
-    with pytest.raises(ValueError, match="unknown experiment 'quik'. Did you mean 'quick'.*small"):
+    with pytest.raises(ValueError, match="unknown experiment 'quik'. Did you mean 'quick'.*open-nano"):
         load("quik")
     with pytest.raises(ValueError, match="looked for .*nothere.yml"):
         load("nothere.yml")
@@ -343,6 +344,14 @@ def test_runs_of_the_small_experiment(folder) -> None:
         needs = r.arm in ("tiny", "tiny-alone", "tiny-shuffled")
         assert (r.pretrain_seed is not None) == needs
         assert r.label == f"{r.arm} {r.task} {r.source} seed {r.seed}"
+
+
+def test_a_task_that_takes_long_may_have_fewer_seeds(folder) -> None:
+    before = load("small", ["seeds=[0, 1]"])
+    exp = load("small", ["seeds=[0, 1]", "finetune.spans.seeds=1"])
+    seeds = {t: {r.seed for r in exp.runs() if r.task == t} for t in exp.tasks}
+    assert seeds == {"kind": {0, 1}, "spans": {0}, "find": {0, 1}}
+    assert keys(exp).items() < keys(before).items()  # what is run is run as before
 
 
 def test_seeds_share_the_pretrained_models_evenly(folder) -> None:

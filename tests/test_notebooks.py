@@ -195,6 +195,8 @@ WRONG = {
     "12_beside_published": ({"setting": "zero"}, "unknown value of setting 'zero'"),
     "13_known": ({"relatives": ["swedish"]}, "is not two languages"),
     "14_exactly": ({"folder": "book/published"}, "name a folder with a model"),
+    "15_own_matrix": ({"folder": "book/nowhere"}, "is not there"),
+    "16_spelling": ({"control": "book/nowhere"}, "the kept scores are in"),
 }
 
 

@@ -121,6 +121,18 @@ def test_translations_stand_side_by_side_only_where_asked_for(tree: Path) -> Non
         assert [w[2:] for w in english] == [w[2:] for w in turkish]
 
 
+def test_utterances_that_are_not_dealt_out_are_all_there_line_by_line(tree: Path) -> None:
+    dealt = corpora.text(["eng", "tur"], ["massive_intent"], 0, repeats=1)
+    whole = corpora.text(["eng", "tur"], ["massive_intent"], 0, repeats=1, dealt=False)
+
+    def ids(lines: list[str]) -> set[str]:
+        return {line.rsplit("now", 1)[1] for line in lines}
+
+    assert not ids(dealt["eng"]) & ids(dealt["tur"])
+    assert ids(whole["eng"]) == ids(whole["tur"]) == ids(dealt["eng"]) | ids(dealt["tur"])
+    assert not any(word.startswith("tr") for line in whole["eng"] for word in line.split())
+
+
 def test_a_clone_shares_no_letter_and_every_distinction() -> None:
     text = ["wake me up at 5", "weck mich um 5"]
     cloned = [corpora.clone(t) for t in text]

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ALL = "all"
 TOGETHER = "all together"
 MODEL = "tiny"  # the arm whose transfer is asked about, where a table has it
-CONTROLS = ("tiny-scratch", "tiny-shuffled", "char-ngram")
+CONTROLS = ("tiny-scratch", "tiny-shuffled", "plain-shuffled", "char-ngram")
 LANGUAGES = ("source", "target", "language", "chosen", "best")
 BESIDE = {
     "holds": "clearly more",

@@ -98,6 +98,7 @@ class FinetuneSpec(FinetuneRecipe):
     """Fine-tuning on the source, of either arm, and how many examples to draw.
 
     Every seed has test items of its own; a cell has `test_items` times the number of seeds.
+    `seeds`: only the first ones of the experiment's, for a task that takes long; 0: all.
     """
 
     scratch_steps: int = 200
@@ -105,6 +106,7 @@ class FinetuneSpec(FinetuneRecipe):
     train_items: int = 1500
     validation_items: int = 200
     test_items: int = 240
+    seeds: int = 0
 
     def of(self, arm: str) -> FinetuneRecipe:
         """The recipe of an arm: without pre-training one tuned for it, with nothing to keep."""
@@ -537,7 +539,7 @@ def _runs(exp: Experiment) -> Iterator[Run]:
             base,
             pretrained[known, start] if needs_model else None,
             [arm, task, source, seed, targets],
-            dataclasses.asdict(exp.recipe(task)),
+            {k: v for k, v in dataclasses.asdict(exp.recipe(task)).items() if k != "seeds"},
             dataclasses.asdict(exp.fewshot) if targets else None,
         ]
         first = start if needs_model else None
@@ -547,11 +549,14 @@ def _runs(exp: Experiment) -> Iterator[Run]:
         wanted = exp.fewshot.task == task
         return tuple(t for s, t in exp.fewshot.pairs if s == source) if wanted else ()
 
+    def seeds_of(task: str) -> tuple[int, ...]:
+        return exp.seeds[: exp.recipe(task).seeds or None]
+
     few = list(dict.fromkeys(t for _, t in exp.fewshot.pairs))
     for known in models:
         for source in exp.sources:
             for task in exp.tasks:
-                for seed in exp.seeds:
+                for seed in seeds_of(task):
                     yield run(known or TINY, task, source, seed, shots(task, source), known)
     alone = [(f"{known or TINY}-alone", known) for known in models]
     if exp.controls.fewshot:
@@ -570,7 +575,7 @@ def _runs(exp: Experiment) -> Iterator[Run]:
                 # For the shuffled arm more sources tell more than more seeds: its mean is chance.
                 shuffled = arm.endswith("-shuffled")
                 targets = shots(task, source) if arm == SCRATCH and exp.controls.fewshot else ()
-                for seed in exp.seeds[: 1 if shuffled else exp.controls.seeds]:
+                for seed in seeds_of(task)[: 1 if shuffled else exp.controls.seeds]:
                     yield run(arm, task, source, seed, targets, first_known if shuffled else None)
 
 
