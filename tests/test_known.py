@@ -315,3 +315,20 @@ def test_verdicts_elsewhere_stand_beside_a_board() -> None:
     )
     found = known.beside_published(board, published)["elsewhere"].tolist()
     assert found == ["holds on 2 of 3, the reverse on 0", "not asked there"]
+
+
+def test_growth_is_judged_over_the_curves_of_all_models() -> None:
+    rows = []
+    for (model, target), n in itertools.product(
+        itertools.product(KNOWN, ("swe", "tur")), (16, 64, 256, 1024)
+    ):
+        score = 0.05 + 0.09 * np.log(n) + 0.01 * list(KNOWN).index(model)
+        rows.append((model, "eng", target, n, 0, score))
+    names = ["model", "source", "target", "n_target", "seed", "score"]
+    table = pd.DataFrame(rows, columns=names).assign(
+        task="massive_intent", metric="accuracy", n_test=400, stderr=0.02
+    )
+    found = known.growth(table, KNOWN).set_index("claim")
+    assert found.loc["few-shot growth is logarithmic rather than last value", "verdict"] == "holds"
+    assert found["estimate"].min() > -0.005  # no law errs less than the true one
+    assert known.growth(table[table["n_target"] == 16], KNOWN).empty

@@ -203,6 +203,25 @@ def worth_of_a_source(
     return with_verdict(pd.DataFrame(rows, columns=["standing", "n_target", *OVER]))
 
 
+def growth(
+    scores: pd.DataFrame, known: Mapping[str, Sequence[str]], metric: str = "accuracy"
+) -> pd.DataFrame:
+    """Is growth with the target's examples logarithmic? All models' curves judged together.
+
+    `fewshot.law_verdicts`: ``claim, task, evidence, estimate, low, high, verdict``, the intervals
+    over curves. Empty where no curve was measured.
+    """
+    from xltlib import fewshot
+
+    own = scores[scores["model"].isin(list(known)) & (scores["metric"] == metric)]
+    own = own[~_cloned(own)]
+    try:
+        predictions = fewshot.compare_laws(fewshot.curves(own))[1]
+    except ValueError:  # no curve, or too short ones
+        return pd.DataFrame(columns=["claim", "estimate", "low", "high", "verdict"])
+    return fewshot.law_verdicts(predictions.assign(model="all models"))
+
+
 def reading_at_all(
     scores: pd.DataFrame, known: Mapping[str, Sequence[str]], metric: str = "accuracy"
 ) -> pd.DataFrame:
