@@ -406,8 +406,8 @@ def beyond_floors(scores: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``model, task, metric, raw, raw_low, raw_high, floor, points, low, high, n_pairs, n_seeds,
-        verdict``: ``points`` above the floor; intervals by `drawn`.
+        ``model, task, metric``, ``raw, raw_low, raw_high``, ``floor``, ``points, low, high`` (above
+        the floor), ``n_pairs, n_seeds, verdict``; intervals by `drawn`.
     """
     zero = scores[(scores["n_target"] == 0) & (scores["source"] != scores["target"])]
     zero = zero[~_cloned(zero)]
@@ -477,8 +477,8 @@ def side_by_side(table: pd.DataFrame, one: str = "pairs", other: str = "plain") 
     Returns
     -------
     DataFrame
-        ``n_target, one, other`` (mean points), ``points, low, high`` (`drawn`), ``n_pairs,
-        n_seeds, verdict``.
+        ``n_target, one, other`` (mean points), ``points, low, high`` (`drawn`) and
+        ``n_pairs, n_seeds, verdict``.
     """
     apart = table[table["source"] != table["target"]]
     key = ["source", "target", "seed", "n_target"]
