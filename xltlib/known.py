@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -22,7 +22,6 @@ from xltlib.inference import t_quantile
 from xltlib.languages import language, name, shared_script
 
 if TYPE_CHECKING:
-    from xltlib.evidence import Evidence
     from xltlib.experiment import AnyExperiment, Experiment
 
 Standing = Literal["itself", "relative", "same script", "other script"]
@@ -214,7 +213,7 @@ def growth(
     from xltlib import fewshot
 
     own = scores[scores["model"].isin(list(known)) & (scores["metric"] == metric)]
-    own = own[~_cloned(own)]
+    own = own[~cloned(own)]
     try:
         predictions = fewshot.compare_laws(fewshot.curves(own))[1]
     except ValueError:  # no curve, or too short ones
@@ -233,7 +232,7 @@ def reading_at_all(
         ``on`` (``the source`` or ``others``), ``n_target, points, low, high, n_targets,
         n_seeds, verdict``.
     """
-    own = scores[(scores["metric"] == metric) & ~_cloned(scores)]
+    own = scores[(scores["metric"] == metric) & ~cloned(scores)]
     key = ["source", "target", "n_target", "seed"]
     sides = [
         own[own["model"].isin(models)].groupby(key)["score"].mean()
@@ -323,274 +322,6 @@ def paired_relatives(words: Iterable[str]) -> dict[str, str]:
         one, other = language(one).code, language(other).code
         found |= {one: other, other: one}
     return found
-
-
-# ---------------------------------------------------------------- a matrix of our own
-
-
-def of_matrix(experiment: AnyExperiment, folder: str, model: str) -> Evidence:
-    """The tables of a matrix whose models' reading is known: measured, or else the kept ones.
-
-    Raises
-    ------
-    ValueError
-        Neither: with the command that measures it.
-    """
-    from xltlib import evidence, similarity
-    from xltlib.experiment import Experiment, load
-
-    asked = isinstance(experiment, Experiment) and model in experiment.known
-    if asked and (experiment.folder / "scores.parquet").is_file():
-        return evidence.gather(experiment, "", model)
-    path, design = Path(folder) / "scores.parquet", Path(folder).name
-    if not path.is_file():
-        raise ValueError(f"folder: {path} is not there; `make scores EXPERIMENT=NAME` measures it")
-    found = evidence.gather(load(design), str(path), model)
-    pairs = path.with_name("pairs.parquet")  # with lexical overlap of what the model read
-    measured = similarity.read_pairs(pairs) if pairs.is_file() else found.pairs
-    return replace(found, pairs=measured, file=f"{design}, kept with the book")
-
-
-def at_home(scores: pd.DataFrame, model: str) -> pd.DataFrame:
-    """In-language points of a model and of both floors, means over languages by task.
-
-    Returns
-    -------
-    DataFrame
-        ``task, metric, home, scratch, floor`` and ``points`` (above the character or word floor)
-        with ``low, high`` over languages and seeds (`drawn`), ``n_languages``.
-    """
-    own = scores[(scores["source"] == scores["target"]) & (scores["n_target"] == 0)]
-    key = ["task", "metric", "source", "target", "seed"]
-    wide = 100 * own.pivot_table(index=key, columns="model", values="score")
-    wide = wide.dropna(subset=[model, FLOORS[1]]).reset_index()
-    rows = []
-    for (task, metric), part in wide.groupby(["task", "metric"], sort=False):
-        apart = drawn(part.assign(points=part[model] - part[FLOORS[1]]))
-        scratch = part[FLOORS[0]].mean() if FLOORS[0] in part else math.nan
-        means = {"home": part[model].mean(), "scratch": scratch, "floor": part[FLOORS[1]].mean()}
-        n = part["target"].nunique()
-        rows.append({"task": task, "metric": metric, **means, **apart, "n_languages": n})
-    return pd.DataFrame(rows)
-
-
-def drawn(table: pd.DataFrame, draws: int = 1000, seed: int = 0) -> dict[str, float]:
-    """Mean of ``points``, and its 95 % interval with languages and seeds drawn anew together.
-
-    The pigeonhole bootstrap (Owen 2007, doi:10.1214/07-AOAS122): a row counts as often as its
-    source, its target and its seed were drawn. What there is only one of is not drawn. With the
-    three seeds usual here the seeds' part is somewhat too small.
-    """
-    rng = np.random.default_rng(seed)
-    y = table["points"].to_numpy(dtype=float)
-    weight = np.ones((draws, len(y)))
-    codes, languages = pd.factorize(pd.concat([table["source"], table["target"]]))
-    sides = [codes[: len(y)], codes[len(y) :]]
-    counts = rng.multinomial(len(languages), np.full(len(languages), 1 / len(languages)), draws)
-    same = (sides[0] == sides[1]).all()
-    for side in sides[:1] if same else sides:
-        if len(set(side)) > 1:
-            weight *= counts[:, side]
-    at, seeds = pd.factorize(table["seed"])
-    if len(seeds) > 1:
-        weight *= rng.multinomial(len(seeds), np.full(len(seeds), 1 / len(seeds)), draws)[:, at]
-    total = weight.sum(1)
-    means = (weight @ y)[total > 0] / total[total > 0]
-    low, high = np.quantile(means, [0.025, 0.975])
-    return {"points": float(y.mean()), "low": float(low), "high": float(high)}
-
-
-def beyond_floors(scores: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
-    """Zero-shot means of each arm and task, raw and above the better floor of each pair.
-
-    Returns
-    -------
-    DataFrame
-        ``model, task, metric``, ``raw, raw_low, raw_high``, ``floor``, ``points, low, high`` (above
-        the floor), ``n_pairs, n_seeds, verdict``; intervals by `drawn`.
-    """
-    zero = scores[(scores["n_target"] == 0) & (scores["source"] != scores["target"])]
-    zero = zero[~_cloned(zero)]
-    key = ["task", "metric", "source", "target"]
-    low = zero[zero["model"].isin(FLOORS)].groupby([*key, "model"])["score"].mean()
-    floor = 100 * low.groupby(key).max().rename("floor")
-    rows = []
-    for (model, task, metric), own in zero[zero["model"].isin(list(arms))].groupby(
-        ["model", "task", "metric"], sort=False
-    ):
-        own = own.join(floor, on=key).dropna(subset="floor").assign(raw=100 * own["score"])
-        if own.empty:
-            continue
-        raw = drawn(own.assign(points=own["raw"]))
-        apart = drawn(own.assign(points=own["raw"] - own["floor"]))
-        n = {"n_pairs": len(own[["source", "target"]].drop_duplicates())}
-        rows.append(
-            {
-                "model": model, "task": task, "metric": metric, "raw": raw["points"],
-                "raw_low": raw["low"], "raw_high": raw["high"], "floor": own["floor"].mean(),
-                **apart, **n, "n_seeds": own["seed"].nunique(),
-            }
-        )  # fmt: skip
-    return with_verdict(pd.DataFrame(rows, columns=BEYOND))
-
-
-BEYOND = ("model task metric raw raw_low raw_high floor points low high n_pairs n_seeds").split()
-
-
-def every_arm(data: Evidence, others: Sequence[str]) -> pd.DataFrame:
-    """`beyond_floors` of a matrix' model and of all models kept in the folders `others`.
-
-    With a column ``experiment``; controls without a source, shuffled and floors are left out.
-    """
-    found = [beyond_floors(data.scores, [data.model]).assign(experiment=data.file.split(",")[0])]
-    for folder in others:
-        table = kept_scores(folder)
-        arms = [m for m in dict.fromkeys(table["model"]) if is_arm(str(m))]
-        found.append(beyond_floors(table, arms).assign(experiment=Path(folder).name))
-    return pd.concat(found, ignore_index=True)
-
-
-def is_arm(model: str) -> bool:
-    """Whether scores are of a model that read something and was taught what is asked."""
-    return model not in FLOORS and not model.endswith((ALONE, "-shuffled"))
-
-
-def kept_scores(folder: str) -> pd.DataFrame:
-    """The scores kept in a folder, one metric a task.
-
-    Raises
-    ------
-    ValueError
-        None are kept there.
-    """
-    from xltlib import scores
-
-    path = Path(folder) / "scores.parquet"
-    if not path.is_file():
-        raise ValueError(f"{path} is not there; the kept scores are in book/published/open*")
-    return scores.one_metric(scores.read(path))
-
-
-def side_by_side(table: pd.DataFrame, one: str = "pairs", other: str = "plain") -> pd.DataFrame:
-    """Points of one arm above another at each number of target examples, over shared cells.
-
-    Returns
-    -------
-    DataFrame
-        ``n_target, one, other`` (mean points), ``points, low, high`` (`drawn`) and
-        ``n_pairs, n_seeds, verdict``.
-    """
-    apart = table[table["source"] != table["target"]]
-    key = ["source", "target", "seed", "n_target"]
-    wide = 100 * apart.pivot_table(index=key, columns="model", values="score")
-    wide = wide.dropna(subset=[one, other]).reset_index()
-    rows = []
-    for n, own in wide.groupby("n_target"):
-        rows.append(
-            {
-                "n_target": n, "one": own[one].mean(), "other": own[other].mean(),
-                **drawn(own.assign(points=own[one] - own[other])),
-                "n_pairs": len(own[["source", "target"]].drop_duplicates()),
-                "n_seeds": own["seed"].nunique(),
-            }
-        )  # fmt: skip
-    columns = ["n_target", "one", "other", "points", "low", "high", "n_pairs", "n_seeds"]
-    return with_verdict(pd.DataFrame(rows, columns=columns))
-
-
-ARM_LINES = {
-    "pairs": "read side by side",
-    "plain": "read line by line",
-    "tiny-scratch": "no pre-training, with the source",
-    "tiny-scratch-alone": "no pre-training, no source",
-}
-
-
-def arm_curves(table: pd.DataFrame) -> pd.DataFrame:
-    """Points of each arm at every number of examples, in the form of `curves`."""
-    with_few = table[table["target"].isin(table.loc[table["n_target"] > 0, "target"])]
-    firsts = set(table.loc[(table["n_target"] > 0) & (table["model"] == "plain"), "source"])
-    own = with_few[with_few["source"].isin(firsts) | with_few["model"].str.endswith(ALONE)]
-    own = own[(own["source"] != own["target"]) | own["model"].str.endswith(ALONE)]
-    own = own[own["model"].isin(list(ARM_LINES))]
-    rows = []
-    for line, label in ARM_LINES.items():
-        mine = own[own["model"] == line]
-        for (target, n), part in mine.groupby(["target", "n_target"]):
-            by_seed = 100 * part.groupby("seed")["score"].mean()
-            rows.append((target, label, n, *interval(by_seed.to_list())))
-    names = ["target", "line", "n_target", "points", "low", "high"]
-    found = pd.DataFrame(rows, columns=names)
-    return found.sort_values("target", kind="stable", ignore_index=True)
-
-
-def arms_forest(table: pd.DataFrame) -> pd.DataFrame:
-    """`every_arm` in the form of `figures.forest`: a panel a task, a line an arm."""
-    return pd.DataFrame(
-        {
-            "feature": table["task"],
-            "matrix": table["experiment"] + ": " + table["model"],
-            "beta": table["points"],
-            "low": table["low"],
-            "high": table["high"],
-            "p_mrqap": np.where(table["verdict"] == "cannot tell", 1.0, 0.0),
-        }
-    )
-
-
-def spelling_answer(arms: pd.DataFrame, control: pd.DataFrame) -> list[str]:
-    """Sentences: what alignment is worth, and which arms transfer beyond spelling."""
-    said = [
-        f"*side by side, less line by line*, {_examples(int(r['n_target']))}: {_in_words(r)}"
-        for r in control.to_dict("records")
-        if r["n_target"] in (0, control["n_target"].max())
-    ]
-    for word in ("yes", "no, the reverse", "cannot tell"):
-        own = arms[arms["verdict"] == word]
-        listed = [
-            f"`{r['model']}` of `{r['experiment']}`, {r['task']} {_points(r)}"
-            for r in own.to_dict("records")
-        ]
-        said += [f"*beyond spelling: {word}*: {'; '.join(listed)}"] if listed else []
-    return said
-
-
-def home_answer(home: pd.DataFrame) -> list[str]:
-    """Sentences on `at_home`."""
-    return [
-        f"**{r['task']}**, in the language it was taught: {r['home']:.1f}, the linear classifier "
-        f"{r['floor']:.1f}; {_points(r)}"
-        for r in home.to_dict("records")
-    ]
-
-
-def beside_published(board: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
-    """A board of claims (`evidence.board`) with how often each holds on other matrices.
-
-    `published`: ``claim, verdict``, a row a matrix and claim.
-    """
-    if not len(board):
-        return board
-    by_claim = published.groupby(published["claim"].str.replace("_", " "))["verdict"]
-    words = {
-        str(claim): f"holds on {(own == 'holds').sum()} of {len(own)}, "
-        f"the reverse on {(own == 'does not hold').sum()}"
-        for claim, own in by_claim
-    }
-    return board.assign(elsewhere=[words.get(c, "not asked there") for c in board["claim"]])
-
-
-def by_script(scores: pd.DataFrame, model: str) -> pd.DataFrame:
-    """`beyond_floors` of one model for pairs that share a script and pairs that do not."""
-    pairs = scores[["source", "target"]].drop_duplicates()
-    share = {
-        (s, t): shared_script(language(s).script, language(t).script)
-        for s, t in pairs.itertuples(index=False)
-    }
-    alike = np.array([share[p] for p in zip(scores["source"], scores["target"], strict=True)])
-    parts = {"shared": scores[alike], "not shared": scores[~alike]}
-    tables = [beyond_floors(t, [model]).assign(script=word) for word, t in parts.items()]
-    return pd.concat(tables, ignore_index=True)
 
 
 # ---------------------------------------------------------------- gathering
@@ -744,16 +475,6 @@ def costs(told: pd.DataFrame) -> pd.DataFrame:
     return table[keep].rename(columns={"known": "model"})
 
 
-def kept_stories(experiment: AnyExperiment, folder: str, model: str = "plain") -> pd.DataFrame:
-    """`stories` of the experiment if it has measured this model, else those kept in `folder`."""
-    from xltlib.experiment import Experiment
-
-    asked = isinstance(experiment, Experiment) and model in experiment.known
-    if asked and (experiment.folder / "scores.parquet").is_file():
-        return stories(experiment.folder / "pretrained")
-    return pd.read_csv(Path(folder) / "models.csv")
-
-
 def _called(code: str) -> str:
     return f"{name(code)} in letters of its own" if "_" in code else name(code)
 
@@ -779,7 +500,7 @@ def gates(
     beyond = _beyond(zero, known, relatives, metric)
     far = beyond["target"].map(lambda c: language(c).family != language(source).family)
     one = over_seeds(beyond[far & (beyond["standing"] == "itself")])
-    home = zero[(zero["source"] == source) & (zero["target"] == source) & ~_cloned(zero)]
+    home = zero[(zero["source"] == source) & (zero["target"] == source) & ~cloned(zero)]
     means = {str(m): 100 * float(v) for m, v in home.groupby("model")["score"].mean().items()}
     mine = float(np.mean([means[m] for m in known if m in means]))
     floor, scratch = (mine - means.get(m, math.nan) for m in ("char-ngram", "tiny-scratch"))
@@ -797,7 +518,7 @@ def gates(
     return table
 
 
-def _cloned(table: pd.DataFrame) -> pd.Series:
+def cloned(table: pd.DataFrame) -> pd.Series:
     """Rows of a clone: its language in letters of its own, as another set of the target."""
     if "target_set" not in table:
         return pd.Series(False, index=table.index)
@@ -828,7 +549,7 @@ def checks(
         found = placebo(placed, *roles)
         rows.append({"check": "placebo: models that stand alike", "expected": "0", **found})
     zero = scores[(scores["n_target"] == 0) & (scores["metric"] == metric)]
-    zero = zero[_cloned(zero) & zero["model"].isin(list(known))]
+    zero = zero[cloned(zero) & zero["model"].isin(list(known))]
     knows = [any("_" in code for code in known[m]) for m in zero["model"]]
     sides = zero.assign(points=100 * zero["score"], knows=knows)
     means = sides.pivot_table(index=["target", "seed"], columns="knows", values="points")
@@ -929,20 +650,20 @@ def answers(
         return ["the questions of the design cannot be answered yet: its models are not measured"]
     ends = (0, effects["n_target"].max())
     said = [
-        f"*{row['contrast']}*, {_examples(row['n_target'])}: {_in_words(row)}"
+        f"*{row['contrast']}*, {examples_of(row['n_target'])}: {in_words(row)}"
         for row in effects.to_dict("records")
         if row["n_target"] in ends
     ]
     mine = beyond[beyond["standing"] == "itself"]
-    listed = [f"`{r['model']}` {_in_words(r)}" for r in mine.to_dict("records")]
+    listed = [f"`{r['model']}` {in_words(r)}" for r in mine.to_dict("records")]
     if listed:
         said.append(f"*more than spelling*, the languages a model knows: {'; '.join(listed)}")
-    said += [f"*{row['check']}*: {_in_words(row)}" for row in found.to_dict("records")]
+    said += [f"*{row['check']}*: {in_words(row)}" for row in found.to_dict("records")]
     for row in anything.to_dict("records") if anything is not None else []:
         if row["n_target"] in ends:
-            n = f"other targets, {_examples(row['n_target'])}"
+            n = f"other targets, {examples_of(row['n_target'])}"
             where = "the source itself" if row["on"] == "the source" else n
-            said.append(f"*having read anything*, {where}: {_in_words(row)}")
+            said.append(f"*having read anything*, {where}: {in_words(row)}")
     return said
 
 
@@ -987,14 +708,14 @@ def gate_answer(gate: pd.DataFrame, source: str = "eng") -> list[str]:
     ]
 
 
-def _examples(n: int) -> str:
+def examples_of(n: int) -> str:
     return f"with {n} examples of the target" if n else "zero-shot"
 
 
-def _in_words(row: Mapping[Any, Any]) -> str:
-    return f"{_points(row)}: {row['verdict']}"
+def in_words(row: Mapping[Any, Any]) -> str:
+    return f"{points_of(row)}: {row['verdict']}"
 
 
-def _points(row: Mapping[Any, Any]) -> str:
+def points_of(row: Mapping[Any, Any]) -> str:
     ends = f"{row['low']:+.1f} to {row['high']:+.1f}".replace("-", "−")
     return f"{row['points']:+.1f} points ({ends})".replace("-", "−")
