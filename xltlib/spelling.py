@@ -147,7 +147,8 @@ def every_arm(data: Evidence, others: Sequence[str]) -> pd.DataFrame:
 
     With a column ``experiment``; controls without a source, shuffled and floors are left out.
     """
-    found = [beyond_floors(data.scores, [data.model]).assign(experiment=data.file.split(",")[0])]
+    own = data.experiment.name if data.experiment else data.file.split(",")[0]
+    found = [beyond_floors(data.scores, [data.model]).assign(experiment=own)]
     for folder in others:
         table = kept_scores(folder)
         arms = [m for m in dict.fromkeys(table["model"]) if is_arm(str(m))]
