@@ -44,6 +44,8 @@ QUICK = {
     "04_finetuning": {"steps": 5},
     "06_explanation": {"permutations": 99, "bootstrap": 100},
     "09_your_scores": {"permutations": 99},
+    "15_own_matrix": {"permutations": 99},
+    "16_spelling": {"permutations": 99},
 }
 
 
