@@ -283,7 +283,9 @@ def beside_published(board: pd.DataFrame, published: pd.DataFrame) -> pd.DataFra
         f"the reverse on {(own == 'does not hold').sum()}"
         for claim, own in by_claim
     }
-    return board.assign(elsewhere=[words.get(c, "not asked there") for c in board["claim"]])
+    table = board.copy()
+    table.insert(1, "elsewhere", [words.get(c, "not asked there") for c in board["claim"]])
+    return table
 
 
 def by_script(scores: pd.DataFrame, model: str) -> pd.DataFrame:
