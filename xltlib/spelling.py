@@ -42,10 +42,9 @@ def of_matrix(experiment: AnyExperiment, folder: str, model: str) -> Evidence:
         Neither: with the command that measures it.
     """
     from xltlib import evidence, similarity
-    from xltlib.experiment import Experiment, load
+    from xltlib.experiment import load
 
-    asked = isinstance(experiment, Experiment) and model in experiment.known
-    if asked and (experiment.folder / "scores.parquet").is_file():
+    if has_measured(experiment, model):
         return evidence.gather(experiment, "", model)
     path, design = Path(folder) / "scores.parquet", Path(folder).name
     if not path.is_file():
@@ -54,6 +53,14 @@ def of_matrix(experiment: AnyExperiment, folder: str, model: str) -> Evidence:
     pairs = path.with_name("pairs.parquet")  # with lexical overlap of what the model read
     measured = similarity.read_pairs(pairs) if pairs.is_file() else found.pairs
     return replace(found, pairs=measured, file=f"{design}, kept with the book")
+
+
+def has_measured(experiment: AnyExperiment, model: str) -> bool:
+    """Whether the experiment has a model of this name among those it knows, and its scores."""
+    from xltlib.experiment import Experiment
+
+    known = isinstance(experiment, Experiment) and model in experiment.known
+    return known and (experiment.folder / "scores.parquet").is_file()
 
 
 def at_home(scores: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -303,9 +310,6 @@ def by_script(scores: pd.DataFrame, model: str) -> pd.DataFrame:
 
 def kept_stories(experiment: AnyExperiment, folder: str, model: str = "plain") -> pd.DataFrame:
     """`stories` of the experiment if it has measured this model, else those kept in `folder`."""
-    from xltlib.experiment import Experiment
-
-    asked = isinstance(experiment, Experiment) and model in experiment.known
-    if asked and (experiment.folder / "scores.parquet").is_file():
+    if has_measured(experiment, model):
         return stories(experiment.folder / "pretrained")
     return pd.read_csv(Path(folder) / "models.csv")
