@@ -125,6 +125,7 @@ def test_overrides(folder) -> None:
         ("pretrain.step=3", r"unknown key.*'step'. Did you mean 'steps'"),
         ("pretrain.steps=many", r"pretrain: steps must be int, got 'many'"),
         ("pretrain.steps=0", r"pretrain.steps must be above 0, got 0"),
+        ("finetune.kind.drop_tokens=1", r"finetune.kind.drop_tokens must be 0 to below 1.* got 1"),
         ("languages=eng", r"languages must be a list, got 'eng'"),
         ("pretrain=3", r"pretrain: expected `key: value` lines, got 3"),
     ],

@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs xltlib[train]")
 
 from xltlib.data import cldr  # noqa: E402
-from xltlib.finetune import finetune, plan_batches, trainable  # noqa: E402
+from xltlib.finetune import finetune, paced, plan_batches, thinned, trainable  # noqa: E402
 from xltlib.models import (  # noqa: E402
     build,
     health,
@@ -480,6 +480,38 @@ def test_frozen_embeddings_do_not_move(tokenizer, model) -> None:
     assert torch.equal(model.shared.weight, before[0])
     assert not torch.equal(model.lm_head.weight, before[1])
     assert found.step == 0 and not any("validation" in row for row in found.log)
+
+
+def test_the_encoder_learns_at_a_pace_of_its_own(tokenizer, model) -> None:
+    trainable(model, "embeddings")
+    found = paced(model, FinetuneRecipe(encoder_lr=0.1, weight_decay=0.3))
+    names = {id(w): name for name, w in model.named_parameters()}
+    pace = {names[id(w)]: g["pace"] for g in found for w in g["params"]}
+    decay = {names[id(w)]: g["weight_decay"] for g in found for w in g["params"]}
+    assert sum(len(g["params"]) for g in found) == len(pace)  # none of them twice
+    assert set(pace) == set(names.values()) - {"shared.weight"}
+    assert all((share == 0.1) == n.startswith("encoder.") for n, share in pace.items())
+    assert decay["decoder.block.0.layer.0.SelfAttention.q.weight"] == 0.3
+    assert decay["lm_head.weight"] == 0.0
+
+
+def test_an_encoder_at_no_pace_stays_while_the_decoder_learns(tokenizer, model) -> None:
+    of = task("kind")
+    train = of.source(LANGUAGES, "eng", "train", 16, 0)
+    before = {n: w.detach().clone() for n, w in model.named_parameters()}
+    recipe = FinetuneRecipe(steps=3, batch=8, evaluations=0, freeze="nothing", encoder_lr=0.0)
+    finetune(model, tokenizer, of, train, [], recipe)
+    for name, weight in model.named_parameters():
+        still = torch.equal(weight, before[name])
+        assert still == name.startswith(("shared.", "encoder.")), name
+
+
+def test_dropping_tokens_leaves_the_marks_and_the_order() -> None:
+    rng, row = np.random.default_rng(0), np.arange(1000)
+    kept = thinned(row, 0.3, [0, 7, 999], rng)
+    assert {0, 7, 999} <= set(kept) and (np.diff(kept) > 0).all()
+    assert 640 < len(kept) < 760  # 700 on average, four standard deviations of 15
+    assert thinned(row, 0.0, [], rng) is row
 
 
 def test_training_stops_at_a_loss_that_is_no_number(text, tokenizer, model) -> None:

@@ -113,7 +113,7 @@ class FinetuneSpec(FinetuneRecipe):
         if not arm.startswith(SCRATCH):
             return self
         return dataclasses.replace(
-            self, steps=self.scratch_steps, lr=self.scratch_lr, freeze="nothing"
+            self, steps=self.scratch_steps, lr=self.scratch_lr, freeze="nothing", encoder_lr=1.0
         )
 
 
@@ -369,6 +369,10 @@ def check(experiment: Experiment) -> Experiment:
         value = getattr(experiment.pretrain, item.name)
         if isinstance(value, int | float) and value <= 0 and (value < 0 or item.default != 0):
             raise ValueError(f"pretrain.{item.name} must be above 0, got {value}")
+    for name, of in experiment.finetune.items():
+        if not 0 <= of.drop_tokens < 1:
+            cure = "0 to below 1, a share of the tokens"
+            raise ValueError(f"finetune.{name}.drop_tokens must be {cure}, got {of.drop_tokens}")
     own = () if experiment.text.corpus == "cldr" else experiment.tasks
     for name, spec in experiment.known.items():
         if not name.replace("-", "").isalnum() or name.startswith(SCRATCH):

@@ -47,3 +47,6 @@ class FinetuneRecipe:
     evaluations: int = 2
     freeze: Freeze = "embeddings"
     max_length: int = 128
+    encoder_lr: float = 1.0  # rate of embeddings and encoder, as a share of `lr`
+    weight_decay: float = 0.0  # of the layers' matrices; see `pretrain.groups`
+    drop_tokens: float = 0.0  # share of an input's tokens left out, others at every step

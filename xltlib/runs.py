@@ -361,12 +361,13 @@ class Worker:
     def go_on(self, model: Any, run: Run, of: Task, target: str, n: int) -> list[str]:
         """Go on with `n` examples of the target; nothing is selected on target data."""
         from xltlib.finetune import finetune
-        from xltlib.recipes import FinetuneRecipe
 
         shot = self.exp.fewshot
         few = self.examples(of, target, "train", max(self.exp.fewshot.n), 100 + run.seed)[:n]
-        freeze = self.exp.recipe(of.name).of(run.arm).freeze
-        recipe = FinetuneRecipe(shot.steps, min(shot.batch, n), shot.lr, 0, freeze)
+        recipe = dataclasses.replace(
+            self.exp.recipe(of.name).of(run.arm),
+            steps=shot.steps, batch=min(shot.batch, n), lr=shot.lr, evaluations=0,
+        )  # fmt: skip
         finetune(model, self.tokenizer, of, few, [], recipe, seed=run.seed)
         return self.say(model, of, target, run.seed)
 
