@@ -88,6 +88,28 @@ def test_at_home_is_the_diagonal_beside_the_linear_classifier() -> None:
     )
 
 
+def test_each_language_at_home_beside_its_floor() -> None:
+    table = spelling.home_by_language(square(), ["pairs", "plain"])
+    assert set(table["language"]) == {"English", "German", "Turkish", "Russian", "Hindi"}
+    assert np.allclose(table["floor"], 80.0) and np.allclose(table[["pairs", "plain"]], 0.0)
+
+
+def test_kept_designs_stand_side_by_side(tmp_path) -> None:
+    for name, above in (("short", 0.0), ("long", 0.2)):
+        (tmp_path / name).mkdir()
+        square(above, 0.002).to_parquet(tmp_path / name / "scores.parquet")
+        told = pd.DataFrame({"known": ["pairs", "pairs", "plain"], "tokens": [2e6, 4e6, 3e6]})
+        told.to_csv(tmp_path / name / "models.csv", index=False)
+    found = spelling.designs([str(tmp_path / n) for n in ("short", "long")])
+    assert found["experiment"].tolist() == ["short", "short", "long", "long"]
+    wide = found.pivot(index="experiment", columns="arm", values="points")
+    assert wide.loc["long", "pairs"] == pytest.approx(20, abs=0.3)
+    assert wide.loc["short", "pairs"] == pytest.approx(0, abs=0.3)
+    assert set(found.loc[found["arm"] == "pairs", "tokens"]) == {3.0}
+    assert np.allclose(found["home"], 80, atol=0.3)
+    assert np.allclose(found["home_points"], 0, atol=0.3)
+
+
 def test_every_arm_of_kept_folders_is_listed_but_no_control(tmp_path) -> None:
     (tmp_path / "more").mkdir()
     more = square().assign(test_set="test", stderr=0.02)

@@ -26,7 +26,7 @@ from xltlib.known import (
     stories,
     with_verdict,
 )
-from xltlib.languages import language, shared_script
+from xltlib.languages import language, name, shared_script
 
 if TYPE_CHECKING:
     from xltlib.evidence import Evidence
@@ -83,6 +83,44 @@ def at_home(scores: pd.DataFrame, model: str) -> pd.DataFrame:
         means = {"home": part[model].mean(), "scratch": scratch, "floor": part[FLOORS[1]].mean()}
         n = part["target"].nunique()
         rows.append({"task": task, "metric": metric, **means, **apart, "n_languages": n})
+    return pd.DataFrame(rows)
+
+
+def home_by_language(scores: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
+    """In-language points above the linear classifier, a row a language, a column an arm.
+
+    Returns
+    -------
+    DataFrame
+        ``language, floor`` and each arm: means over seeds, in points.
+    """
+    own = scores[(scores["source"] == scores["target"]) & (scores["n_target"] == 0)]
+    means = 100 * own.groupby(["source", "model"], sort=False)["score"].mean().unstack()
+    table = means[list(arms)].sub(means[FLOORS[1]], axis=0)
+    table.insert(0, "floor", means[FLOORS[1]])
+    table.insert(0, "language", [name(c) for c in table.index])
+    return table.reset_index(drop=True)
+
+
+def designs(folders: Sequence[str], arms: Sequence[str] = ("pairs", "plain")) -> pd.DataFrame:
+    """Kept designs side by side: what each arm read, and what it came to.
+
+    Returns
+    -------
+    DataFrame
+        ``experiment, arm, tokens`` (millions a model), ``raw, points, low, high, verdict``
+        (zero-shot, as `beyond_floors`), ``home`` and ``home_points`` (as `at_home`).
+    """
+    rows = []
+    for folder in folders:
+        table = kept_scores(folder)
+        tokens = pd.read_csv(Path(folder) / "models.csv").groupby("known")["tokens"].mean() / 1e6
+        for row in beyond_floors(table, list(arms)).to_dict("records"):
+            arm = str(row["model"])
+            home = at_home(table, arm).iloc[0]
+            keep = {k: row[k] for k in ("raw", "points", "low", "high", "verdict")}
+            about = {"experiment": Path(folder).name, "arm": arm, "tokens": tokens[arm]}
+            rows.append(about | keep | {"home": home["home"], "home_points": home["points"]})
     return pd.DataFrame(rows)
 
 
