@@ -10,6 +10,8 @@
                                     land beside the kept seeds?
 `python benchmarks/open.py keep --experiment open-nano --folder book/published/open-nano`
                                     the same of another experiment: `check` likewise
+`python benchmarks/open.py align --experiment open-long --folder book/published/open-long`
+                                    how often the nearest sentence is the translation, by model
 `python benchmarks/open.py until --minutes 9 --experiment open-mini`
                                     what is missing, model by model, until the time is up; the same
                                     command goes on. For a machine that is lent for minutes.
@@ -29,7 +31,7 @@ from typing import Any
 
 import pandas as pd
 
-from xltlib import known, scores
+from xltlib import known, scores, spelling
 from xltlib.data import corpora
 from xltlib.data.fetch import write_whole
 from xltlib.exactly import READ, listed
@@ -216,7 +218,9 @@ def until(exp: Experiment, minutes: float, seeds: Sequence[int]) -> int:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("what", choices=["leaks", "keep", "check", "ship", "again", "until"])
+    parser.add_argument(
+        "what", choices=["leaks", "keep", "check", "ship", "again", "align", "until"]
+    )
     parser.add_argument("--experiment", default="open")
     parser.add_argument("--folder", type=Path, default=Path("book/published/open"))
     parser.add_argument("--model", default="swe-azj")
@@ -239,6 +243,9 @@ def main() -> int:
         return int(wrong > 0)
     elif given.what == "ship":
         ship(exp, given.model, given.seed, given.folder / "model")
+    elif given.what == "align":
+        text = spelling.alignment(exp).to_csv(index=False, float_format="%.6g")
+        write_whole(given.folder / "aligned.csv", text.encode())
     elif given.what == "again":
         print(again(exp, given.model, given.seed, given.folder).to_string(index=False))
     else:

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics.pairwise import cosine_similarity
 
 from xltlib import figures, spelling
 
@@ -100,14 +101,53 @@ def test_kept_designs_stand_side_by_side(tmp_path) -> None:
         square(above, 0.002).to_parquet(tmp_path / name / "scores.parquet")
         told = pd.DataFrame({"known": ["pairs", "pairs", "plain"], "tokens": [2e6, 4e6, 3e6]})
         told.to_csv(tmp_path / name / "models.csv", index=False)
+        with pytest.raises(ValueError, match="aligned.csv is not there; `python benchmarks/open"):
+            spelling.designs([str(tmp_path / name)])
+        near = pd.DataFrame({"known": ["pairs", "pairs"], "share": [0.1, 0.3]})
+        near.to_csv(tmp_path / name / "aligned.csv", index=False)
     found = spelling.designs([str(tmp_path / n) for n in ("short", "long")])
     assert found["experiment"].tolist() == ["short", "short", "long", "long"]
     wide = found.pivot(index="experiment", columns="arm", values="points")
     assert wide.loc["long", "pairs"] == pytest.approx(20, abs=0.3)
     assert wide.loc["short", "pairs"] == pytest.approx(0, abs=0.3)
     assert set(found.loc[found["arm"] == "pairs", "tokens"]) == {3.0}
+    assert found.loc[found["arm"] == "pairs", "nearest"].tolist() == pytest.approx([20, 20])
     assert np.allclose(found["home"], 80, atol=0.3)
     assert np.allclose(found["home_points"], 0, atol=0.3)
+
+
+def test_translations_are_found_again_whatever_sets_the_languages_apart() -> None:
+    rng = np.random.default_rng(4)
+    one, noise, shift = rng.normal(size=(200, 16)), rng.normal(size=(200, 16)), 50 * np.ones(16)
+    assert spelling.found_again(one, 3 * one + shift) == 1.0
+    assert spelling.found_again(one, one[::-1]) == 0.0
+    assert spelling.found_again(one, noise + shift) < 0.03  # chance is 0.005
+    near = spelling.found_again(one, one + noise)
+    other = [(a - one.mean(0)) / np.linalg.norm(a - one.mean(0)) for a in one]
+    scores = cosine_similarity(other, (one + noise) - (one + noise).mean(0))
+    assert near == np.mean(scores.argmax(1) == np.arange(200))
+    means = spelling.aligned_means(
+        pd.DataFrame(
+            {"known": "pairs", "seed": [0, 1], "source": "a", "target": "b",
+             "share": [0.1, 0.3], "n": 400}
+        )
+    )  # fmt: skip
+    assert means.loc[0, "points"] == pytest.approx(20) and means.loc[0, "chance"] == 0.25
+
+
+def test_a_sentence_s_vector_does_not_depend_on_its_batch() -> None:
+    torch = pytest.importorskip("torch")
+    from xltlib.models import build, train_tokenizer
+    from xltlib.recipes import ModelShape
+
+    texts = ["wake me at five", "play some music", "wake me", "what is on tonight then"]
+    tokenizer = train_tokenizer(texts * 20, 40)
+    model = build(ModelShape(40, 16, 32, 2, 1, 1), tokenizer, 0)
+    got = spelling.sentence_vectors(model, tokenizer, texts)
+    ids = torch.tensor([tokenizer(texts[2], add_special_tokens=False)["input_ids"]])
+    with torch.inference_mode():
+        alone = model.encoder(input_ids=ids).last_hidden_state[0].mean(0).numpy()
+    assert got.shape == (4, 16) and np.allclose(got[2], alone, atol=1e-5)
 
 
 def test_every_arm_of_kept_folders_is_listed_but_no_control(tmp_path) -> None:

@@ -49,4 +49,5 @@ class FinetuneRecipe:
     max_length: int = 128
     encoder_lr: float = 1.0  # rate of embeddings and encoder, as a share of `lr`
     weight_decay: float = 0.0  # of the layers' matrices; see `pretrain.groups`
-    drop_tokens: float = 0.0  # share of an input's tokens left out, others at every step
+    # Share of an input's tokens left out, others at every step; not where words carry tags.
+    drop_tokens: float = 0.0

@@ -7,10 +7,10 @@ classifier of spelling. Arms are judged by what stands above the better of the t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -30,7 +30,7 @@ from xltlib.languages import language, name, shared_script
 
 if TYPE_CHECKING:
     from xltlib.evidence import Evidence
-    from xltlib.experiment import AnyExperiment
+    from xltlib.experiment import AnyExperiment, Experiment
 
 
 def of_matrix(experiment: AnyExperiment, folder: str, model: str) -> Evidence:
@@ -99,7 +99,7 @@ def home_by_language(scores: pd.DataFrame, arms: Sequence[str]) -> pd.DataFrame:
     table = means[list(arms)].sub(means[FLOORS[1]], axis=0)
     table.insert(0, "floor", means[FLOORS[1]])
     table.insert(0, "language", [name(c) for c in table.index])
-    return table.reset_index(drop=True)
+    return table.reset_index(drop=True).rename_axis(columns=None)
 
 
 def designs(folders: Sequence[str], arms: Sequence[str] = ("pairs", "plain")) -> pd.DataFrame:
@@ -108,20 +108,117 @@ def designs(folders: Sequence[str], arms: Sequence[str] = ("pairs", "plain")) ->
     Returns
     -------
     DataFrame
-        ``experiment, arm, tokens`` (millions a model), ``raw, points, low, high, verdict``
-        (zero-shot, as `beyond_floors`), ``home`` and ``home_points`` (as `at_home`).
+        ``experiment, arm, tokens`` (millions a model), ``nearest`` (per cent, see `alignment`),
+        ``raw, points, low, high, verdict`` (zero-shot, as `beyond_floors`), ``home`` and
+        ``home_points`` (as `at_home`).
     """
     rows = []
     for folder in folders:
         table = kept_scores(folder)
+        nearest = 100 * kept_alignment(folder).groupby("known")["share"].mean()
         tokens = pd.read_csv(Path(folder) / "models.csv").groupby("known")["tokens"].mean() / 1e6
         for row in beyond_floors(table, list(arms)).to_dict("records"):
             arm = str(row["model"])
             home = at_home(table, arm).iloc[0]
             keep = {k: row[k] for k in ("raw", "points", "low", "high", "verdict")}
             about = {"experiment": Path(folder).name, "arm": arm, "tokens": tokens[arm]}
+            about |= {"nearest": nearest.get(arm, math.nan)}
             rows.append(about | keep | {"home": home["home"], "home_points": home["points"]})
     return pd.DataFrame(rows)
+
+
+def kept_alignment(folder: str) -> pd.DataFrame:
+    """What `alignment` found, kept in a folder."""
+    path = Path(folder) / "aligned.csv"
+    if not path.is_file():
+        raise ValueError(f"{path} is not there; `python benchmarks/open.py align` makes it")
+    return pd.read_csv(path)
+
+
+def aligned_means(table: pd.DataFrame) -> pd.DataFrame:
+    """``known, points, low, high`` (per cent, `drawn`) and ``chance`` of a table of `alignment`."""
+    rows = [
+        {
+            "known": known,
+            **drawn(own.assign(points=100 * own["share"])),
+            "chance": 100 / own["n"].iloc[0],
+        }
+        for known, own in table.groupby("known", sort=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def alignment(experiment: Experiment, items: int = 400) -> pd.DataFrame:
+    """How often the nearest sentence of another language is the translation, before fine-tuning.
+
+    Of the encoder's output for the same `items` validation items in every language, each model as
+    pre-training left it; and of weights of character n-grams, which know no language.
+
+    Returns
+    -------
+    DataFrame
+        ``known, seed, source, target, share`` (`found_again`, 0 to 1) and ``n``: chance is 1/n.
+    """
+    from itertools import permutations
+
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from transformers import AutoTokenizer
+
+    from xltlib.models import load, moved
+    from xltlib.runs import Place, task_named
+
+    place, of = Place(experiment), task_named(experiment)(experiment.tasks[0])
+    codes = experiment.languages
+    found = {c: of.source(codes, c, "validation", items, 0) for c in codes}
+    same = set.intersection(*({e.id for e in own} for own in found.values()))
+    by_id = {c: {e.id: e.fields["text"] for e in own} for c, own in found.items()}
+    texts = {c: [own[i] for i in sorted(same)] for c, own in by_id.items()}
+    tokenizer = AutoTokenizer.from_pretrained(place.vocabulary())
+    rows = []
+
+    def ask(known: str, seed: int, codes: Sequence[str], states: Mapping[str, np.ndarray]) -> None:
+        for one, other in permutations(codes, 2):
+            share = found_again(states[one], states[other])
+            rows.append((known, seed, one, other, share, len(same)))
+
+    for known, spec in experiment.known.items():
+        for seed in experiment.pretrain.seeds:
+            model = moved(load(place.pretrained(seed, known))[0])
+            read = {c: sentence_vectors(model, tokenizer, own) for c, own in texts.items()}
+            ask(known, seed, spec.languages, read)
+    grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True)
+    grams.fit(text for own in texts.values() for text in own)
+    ask(FLOORS[1], 0, codes, {c: grams.transform(own).toarray() for c, own in texts.items()})
+    return pd.DataFrame(rows, columns=["known", "seed", "source", "target", "share", "n"])
+
+
+def sentence_vectors(model: Any, tokenizer: Any, texts: Sequence[str]) -> np.ndarray:
+    """Mean of the encoder's output over the tokens of each text: (texts, width)."""
+    import torch
+
+    from xltlib.predict import batches, encode
+    from xltlib.pretrain import pad
+
+    rows = [row[:-1] for row in encode(tokenizer, texts)]  # without the end's mark
+    vectors = np.zeros((len(rows), model.config.d_model))
+    model.eval()
+    for group in batches(rows, 128):
+        source = pad([rows[i] for i in group], 0).to(model.device)
+        mask = (source != 0)[..., None]
+        with torch.inference_mode():
+            out = model.encoder(input_ids=source, attention_mask=mask[..., 0]).last_hidden_state
+        vectors[group] = ((out * mask).sum(1) / mask.sum(1)).float().cpu().numpy()
+    return vectors
+
+
+def found_again(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of rows of `one` whose nearest row of `other`, by cosine, is the one of its number.
+
+    Each side is centred first: what sets a language as a whole apart does not count.
+    """
+    sides = [side - side.mean(0) for side in (one, other)]
+    units = [side / np.linalg.norm(side, axis=1, keepdims=True).clip(1e-12) for side in sides]
+    return float(((units[0] @ units[1].T).argmax(1) == np.arange(len(one))).mean())
 
 
 def drawn(table: pd.DataFrame, draws: int = 1000, seed: int = 0) -> dict[str, float]:
