@@ -6,6 +6,7 @@ import itertools
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -52,8 +53,6 @@ def one(scores: pd.DataFrame, pairs: pd.DataFrame) -> matrix.Matrix:
 
 
 def with_score(built: matrix.Matrix, score: np.ndarray) -> matrix.Matrix:
-    from dataclasses import replace
-
     return replace(built, score=score, _cache={})
 
 
@@ -141,8 +140,6 @@ def test_kernel_agrees_with_the_formula(one: matrix.Matrix) -> None:
 
 
 def test_an_unknown_measure_has_a_slope_and_a_constant_one_none(one: matrix.Matrix) -> None:
-    from dataclasses import replace
-
     likeness = one.measures["script"]
     more = one.measures | {"mine": likeness, "same": np.ones_like(likeness)}
     cells = replace(one, measures=more, _cache={}).cells()
@@ -200,7 +197,7 @@ def test_text_of_targets_and_of_their_relatives() -> None:
     """Of three languages the last has no known text; the first two are kin."""
     size = np.array([9.0, 7.0, 6.0])
     kin = np.array([[1.0, 0.1, 0.0], [0.1, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    own, known, relatives = levels._text(size, kin, np.array([0, 1, 2]))
+    own, known, relatives = levels._text(size, kin, np.array([0, 1, 2])).values()
     assert own.tolist() == [9, 7, 6] and known.tolist() == [1, 1, 0]
     np.testing.assert_allclose(relatives, np.log10([1 + 1e6, 1 + 1e8, 1.0]))
 
@@ -348,13 +345,26 @@ def test_intervals_cover_what_they_promise(pairs: pd.DataFrame) -> None:
 def test_the_level_process_is_exact_where_it_must_be() -> None:
     """Without noise a twin of a seen target has its level; far from all, it is the mean."""
     apart = np.array([[0, 9, 9, 0], [9, 0, 9, 9], [9, 9, 0, 9], [0, 9, 9, 0.0]])
-    features = np.zeros((4, 1))
+    features, slope, asked = np.zeros((4, 1)), np.zeros(1), np.array([3])
     level = np.array([0.2, 0.6, 0.7, np.nan])
-    mean, variance = gp.predict_level(apart, features, level, np.array([3]), noise=1e-9)
+    mean, variance = gp.predict_level(apart, features, level, asked, slope, noise=1e-9)
     assert mean[0] == pytest.approx(0.2, abs=1e-6) and variance[0] < 1e-6
     apart[3, :3] = apart[:3, 3] = np.inf
-    mean, wider = gp.predict_level(apart, features, level, np.array([3]), noise=1e-9)
+    mean, wider = gp.predict_level(apart, features, level, asked, slope, noise=1e-9)
     assert mean[0] == pytest.approx(0.5, abs=0.02) and wider[0] > variance[0]
+
+
+def test_the_level_of_a_new_target_begins_with_what_makes_targets_easy() -> None:
+    """Levels that follow the expected trend exactly leave nothing for the process to add."""
+    apart = np.full((6, 6), np.inf)
+    features = np.array([-1.5, -0.5, 0.0, 0.5, 1.5, 3.0])[:, None]
+    level = np.append(0.5 + 0.2 * features[:5, 0], np.nan)
+    unit = level[:5].std()
+    asked, slope = np.array([5]), np.array([0.2 / unit])
+    mean, _ = gp.predict_level(apart, features, level, asked, slope)
+    assert mean[0] == pytest.approx(0.5 + 0.2 * 3.0)
+    flat, _ = gp.predict_level(apart, features, level, asked, 0 * slope)
+    assert flat[0] < 0.9  # five levels alone, drawn towards their mean
 
 
 # --- models trained on several languages
@@ -388,7 +398,8 @@ def test_mixtures_expect_of_a_new_target_what_its_relatives_get(pairs: pd.DataFr
     train, asked = mixed(60, 0), mixed(20, 1)
     got = levels.mixtures(train[train["target"] != "mar"], asked, pairs)[asked["target"] == "mar"]
     truth = asked.loc[asked["target"] == "mar", "score"]
-    assert abs(truth.mean() - got.mean()) < 0.1  # four languages at 0.5, Urdu at 0.6
+    # four languages at 0.5, Urdu at 0.6; of Marathi, with less text, a little less is expected
+    assert abs(truth.mean() - got.mean()) < 0.11
     assert np.corrcoef(truth, got)[0, 1] > 0.5  # with Hindi's examples it grows
 
 

@@ -248,23 +248,25 @@ def leave_out(
 
 
 def predict_level(
-    apart: Array, features: Array, level: Array, asked: Index, noise: float = 0.3
+    apart: Array, features: Array, level: Array, asked: Index, slope: Array, noise: float = 0.3
 ) -> tuple[Array, Array]:
     """How hard an unseen target is: mean and variance of its level from the other targets' levels.
 
     A second, small process: targets near each other (`apart`, (T, T) dissimilarity) are about
     equally hard, and so are targets with like `features` (T, k), with a linear trend in these.
+    Before any level is seen the trend is `slope` (k,), in standard deviations of the level.
     `level` (T,) may be NaN; those at `asked` are not looked at.
     """
     seen = np.setdiff1d(np.flatnonzero(~np.isnan(level)), asked)
     centre, unit = level[seen].mean(), level[seen].std() or 1.0
     x = features / np.sqrt(max(features.shape[1], 1))
     distance = ((x[:, None, :] - x[None, :, :]) ** 2).sum(-1)
-    prior = 2 * np.exp(-2 * apart) + np.exp(-distance / 2) + 0.1 * features @ features.T + 10.0
+    prior = 2 * np.exp(-2 * apart) + np.exp(-distance / 2) + 0.05 * features @ features.T + 10.0
     gain = np.linalg.solve(
         prior[np.ix_(seen, seen)] + noise * np.eye(len(seen)), prior[np.ix_(seen, asked)]
     )
-    mean = centre + gain.T @ (level[seen] - centre)
+    expected = centre + unit * features @ slope
+    mean = expected[asked] + gain.T @ (level - expected)[seen]
     variance = np.diag(prior)[asked] - (gain * prior[np.ix_(seen, asked)]).sum(0) + noise
     return mean, unit**2 * variance
 
