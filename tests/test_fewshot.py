@@ -54,15 +54,21 @@ def test_inverse_undoes_the_curve(name: str) -> None:
         np.testing.assert_allclose(law.inverse(value, shape)[keep], n[keep], rtol=1e-4)
 
 
-def test_one_shape_is_pooling_by_textbook() -> None:
-    """With the parameters given, level and rise are the posterior of a Gaussian linear model."""
+@pytest.mark.parametrize("se", [0.0, 0.03])
+def test_one_shape_is_pooling_by_textbook(se: float) -> None:
+    """With the parameters given, level and rise are the posterior of a Gaussian linear model.
+
+    Every other point is a surer one: its noise is smaller by the ratio of the weights.
+    """
     rng = np.random.default_rng(0)
     g, curve = np.tile(np.linspace(0, 1, 6), 20), np.repeat(np.arange(20), 6)
     y = rng.normal(0.4, 0.1, 20)[curve] + rng.normal(0.3, 0.1, 20)[curve] * g
     y = y + rng.normal(0, 0.02, len(y))
-    fit = fs.pool(fs._sums(curve, g[None], y, 20), np.ones((20, 1)))
+    weight = fs._weights(np.tile([se, 0.0], 60))
+    assert weight.mean() == pytest.approx(1) and (weight[0] == weight[1]) == (se == 0)
+    fit = fs.pool(fs._sums(curve, g[None], y, 20, weight), np.ones((20, 1)))
     Z = np.column_stack([np.ones(6), g[:6]])
-    V = Z @ fit.spread[0] @ Z.T + fit.sigma2[0] * np.eye(6)
+    V = Z @ fit.spread[0] @ Z.T + fit.sigma2[0] * np.diag(1 / weight[:6])
     for i in range(3):
         expected = fit.prior[0, 0] + fit.spread[0] @ Z.T @ np.linalg.solve(
             V, y[curve == i] - Z @ fit.prior[0, 0]
@@ -71,7 +77,8 @@ def test_one_shape_is_pooling_by_textbook() -> None:
     from scipy.stats import multivariate_normal
 
     evidence = multivariate_normal.logpdf(y[:6], Z @ fit.prior[0, 0], V)
-    assert fit.evidence[0, 0] == pytest.approx(evidence, rel=1e-8)
+    constant = 0.5 * np.log(weight[:6]).sum()  # the same for every shape, and so left out
+    assert fit.evidence[0, 0] + constant == pytest.approx(evidence, rel=1e-8)
     assert math.sqrt(fit.sigma2[0]) == pytest.approx(0.02, rel=0.2)
 
 

@@ -2,7 +2,8 @@
 
 Every law is a level and a rise times a curve of n with a shape; the shape is shared softly between
 the curves of one task, level and rise are drawn towards their mean over curves (partial pooling,
-empirical Bayes). Zero-shot is no point of the curve: it tells where a curve starts, not its shape.
+empirical Bayes), and a point counts by how sure it is. Zero-shot is no point of the curve: it tells
+where a curve starts, not its shape.
 """
 
 from __future__ import annotations
@@ -143,7 +144,7 @@ def curves(
 class Sums:
     """Sufficient statistics of y on (1, g) for m shapes and k curves.
 
-    ``n`` and ``yy`` (k,), ``ZZ`` (m, k, 2, 2), ``Zy`` (m, k, 2).
+    ``n`` (points) and ``yy`` (k,), ``ZZ`` (m, k, 2, 2), ``Zy`` (m, k, 2), all but ``n`` weighted.
     """
 
     n: Array
@@ -152,14 +153,27 @@ class Sums:
     yy: Array
 
 
-def _sums(curve: NDArray[np.int64], G: Array, y: Array, size: int) -> Sums:
+def _sums(
+    curve: NDArray[np.int64], G: Array, y: Array, size: int, weight: Array | float = 1.0
+) -> Sums:
     """Sums over the points of each curve; G (m, points) holds g at every shape."""
     member = (curve[:, None] == np.arange(size)).astype(float)
-    n, gs, gg, gy = member.sum(axis=0), G @ member, G**2 @ member, (G * y) @ member
-    ones = np.broadcast_to(n, gs.shape)
+    n, member = member.sum(axis=0), member * np.reshape(weight, (-1, 1))
+    total, gs, gg, gy = member.sum(axis=0), G @ member, G**2 @ member, (G * y) @ member
+    ones = np.broadcast_to(total, gs.shape)
     ZZ = np.stack([np.stack([ones, gs], -1), np.stack([gs, gg], -1)], -2)
     Zy = np.stack([np.broadcast_to(y @ member, gs.shape), gy], -1)
     return Sums(n, ZZ, Zy, y**2 @ member)
+
+
+def _weights(se: Array) -> Array:
+    """How much each point counts, 1 in the mean: the inverse of its variance around the curve.
+
+    That is its squared standard error, and the mean one besides for what no law fits. Some points
+    are means of fifteen scores and some a single one.
+    """
+    variance = se**2 + max(float((se**2).mean()), 1e-12)
+    return np.asarray(1 / variance / (1 / variance).mean())
 
 
 @dataclass(frozen=True)
@@ -315,8 +329,9 @@ def fit(points: pd.DataFrame, law: str = "power", new: pd.DataFrame | None = Non
     Parameters
     ----------
     points
-        Rows with n_target > 0, ``score`` and, where measured, ``zero``: the zero-shot score then
-        says where level and rise are expected.
+        Rows with n_target > 0, ``score``, its standard error ``se`` (a surer point counts more)
+        and, where measured, ``zero``: the zero-shot score then says where level and rise are
+        expected.
     law
         ``log``, ``power`` (saturating) or ``logistic``.
     new
@@ -348,7 +363,8 @@ def fit(points: pd.DataFrame, law: str = "power", new: pd.DataFrame | None = Non
         ends = np.array([n.min(), n.max()])
         raw = np.stack([chosen.curve(np.append(ends, n), shape) for shape in chosen.shapes])
         low, span = raw[:, :1], np.maximum(raw[:, 1:2] - raw[:, :1], 1e-9)
-        S = _sums(local, (raw[:, 2:] - low) / span, y, len(rows))
+        weight = _weights(points["se"].to_numpy(dtype=float)[mine])
+        S = _sums(local, (raw[:, 2:] - low) / span, y, len(rows), weight)
         result = pool(S, W)
         mean[rows], cov[rows] = result.mean.swapaxes(0, 1), result.cov.swapaxes(0, 1)
         sigma2[rows], scale[rows] = result.sigma2, np.hstack([low, span])
