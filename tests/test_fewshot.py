@@ -82,6 +82,23 @@ def test_one_shape_is_pooling_by_textbook(se: float) -> None:
     assert math.sqrt(fit.sigma2[0]) == pytest.approx(0.02, rel=0.2)
 
 
+def test_a_point_known_to_be_unsure_moves_its_curve_less() -> None:
+    """One point of one curve is a tenth off; told how unsure it is, the fit heeds it less."""
+    n = np.tile([4.0, 16.0, 64.0, 256.0], 6)
+    points = pd.DataFrame(
+        {"model": "m", "task": "t", "source": "s", "metric": "accuracy"}, range(24)
+    )
+    points["target"] = np.repeat([f"t{i}" for i in range(6)], 4)
+    points = points.assign(n_target=n, zero=np.nan, score=0.3 + 0.05 * np.log(n), se=0.01)
+    points.loc[3, "score"] += 0.1
+    moved = []
+    for se in (0.01, 0.1):
+        points.loc[3, "se"] = se
+        at = fs.fit(points, "log").predict([256]).query("target == 't0'")["mean"].iloc[0]
+        moved.append(at - (0.3 + 0.05 * np.log(256)))
+    assert 0 < moved[1] < 0.5 * moved[0]
+
+
 @pytest.mark.parametrize(("curve", "name"), [(power, "power"), (sigmoid, "logistic"), (log, "log")])
 def test_the_planted_law_wins_out_of_sample(curve, name: str) -> None:
     rng = np.random.default_rng(3)

@@ -153,12 +153,10 @@ class Sums:
     yy: Array
 
 
-def _sums(
-    curve: NDArray[np.int64], G: Array, y: Array, size: int, weight: Array | float = 1.0
-) -> Sums:
+def _sums(curve: NDArray[np.int64], G: Array, y: Array, size: int, weight: Array) -> Sums:
     """Sums over the points of each curve; G (m, points) holds g at every shape."""
     member = (curve[:, None] == np.arange(size)).astype(float)
-    n, member = member.sum(axis=0), member * np.reshape(weight, (-1, 1))
+    n, member = member.sum(axis=0), member * weight[:, None]
     total, gs, gg, gy = member.sum(axis=0), G @ member, G**2 @ member, (G * y) @ member
     ones = np.broadcast_to(total, gs.shape)
     ZZ = np.stack([np.stack([ones, gs], -1), np.stack([gs, gg], -1)], -2)

@@ -131,7 +131,7 @@ def _two_way(matrix: Matrix, score: Array) -> tuple[Array, Array]:
 # What makes a target easy, with the slope to expect of each (standard deviations of the level a
 # standard deviation) before any level is seen: half their mean ridge coefficients on sixteen
 # published matrices. Each time one of them had no part in it, its R2 of the level rose by .03 in
-# the mean; matrices of few targets gain most.
+# the mean; matrices of few targets gain most (`benchmarks/levels.py` computes both).
 EASE = {
     "kin": 0.09,  # relatives among the sources
     "script": 0.0,
