@@ -443,7 +443,8 @@ def sources_of(exp: Experiment) -> tuple[str, ...]:
 
 def settings(spec: Any) -> dict[str, Any]:
     """A spec's fields; those that came later only where they are used, so that old keys stay."""
-    later = {"corpus": "cldr", "utterances": 0, "dealt": True, "tokens": 0, "weight_decay": 0.0}
+    later = {"corpus": "cldr", "utterances": 0, "dealt": True, "tokens": 0, "weight_decay": 0.0,
+             "precision": "float32"}  # fmt: skip
     found = {k: v for k, v in dataclasses.asdict(spec).items() if later.get(k, ...) != v}
     if "tokens" not in found:
         found.pop("epochs", None)

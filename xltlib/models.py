@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from tokenizers import AddedToken
 from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, T5Tokenizer
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from xltlib.recipes import ModelShape
+from xltlib.recipes import Arithmetic, ModelShape
 
 N_SENTINELS = 32
 # How a small model starts so that it learns to read within minutes; see `build`.
@@ -218,19 +219,22 @@ def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.05) -> f
 
 
 def loss(
-    model: T5ForConditionalGeneration, source: torch.Tensor, labels: torch.Tensor
+    model: T5ForConditionalGeneration,
+    source: torch.Tensor,
+    labels: torch.Tensor,
+    precision: Arithmetic = "float32",
 ) -> torch.Tensor:
     """Mean cross-entropy of the target tokens; positions with label -100 do not count.
 
     The same number as ``model(...).loss``, but the vocabulary's logits are computed only where
     there is a target: with short targets in a padded batch that is most of the time and memory.
-    On a GPU the arithmetic is bfloat16, the weights stay float32.
+    For `precision` see `arithmetic`; the weights stay float32.
     """
     source, labels = source.to(model.device), labels.to(model.device)
-    on_gpu = model.device.type == "cuda"
+    short = arithmetic(model.device.type, precision) == "bfloat16"
     start = torch.zeros_like(labels[:, :1])
     shifted = torch.cat([start, labels[:, :-1].clamp(min=0)], 1)
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=on_gpu):
+    with torch.autocast(model.device.type, torch.bfloat16, enabled=short):
         encoded = model.encoder(input_ids=source, attention_mask=source != 0).last_hidden_state
         states = model.decoder(
             input_ids=shifted,
@@ -267,6 +271,17 @@ def moved(model: T5ForConditionalGeneration) -> T5ForConditionalGeneration:
     where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model.to(where)  # type: ignore[arg-type]
     return model
+
+
+@cache
+def arithmetic(device: str, asked: Arithmetic) -> Arithmetic:
+    """What matrices are multiplied in: bfloat16 on a GPU, and on a CPU that can where it is asked.
+
+    A processor without instructions for it (AVX-512 BF16 or AMX) would only be slower.
+    """
+    has = torch.cpu.get_capabilities()
+    can = any(has.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return "bfloat16" if device == "cuda" or (asked == "bfloat16" and can) else "float32"
 
 
 def prepare_process(threads: int = 1) -> None:

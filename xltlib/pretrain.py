@@ -197,7 +197,7 @@ def pretrain(
         for group in optimizer.param_groups:
             group["lr"] = rate
         source, target = sampler.batch(rng)
-        loss = loss_of(model, source, target)
+        loss = loss_of(model, source, target, recipe.precision)
         if not torch.isfinite(loss):
             raise FloatingPointError(f"pre-training loss is {loss.item()} at step {step}")
         loss.backward()

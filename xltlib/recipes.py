@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Freeze = Literal["nothing", "embeddings", "encoder"]
+Arithmetic = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class PretrainRecipe:
     tokens: int = 0  # budget of a model; 0: `steps` batches, whatever they hold
     epochs: int = 4  # with a budget: how often a model reads its share of each language
     weight_decay: float = 0.0  # of the layers' matrices; see `pretrain.groups`
+    precision: Arithmetic = "float32"  # on a CPU; see `models.loss`
 
 
 @dataclass(frozen=True)

@@ -191,7 +191,15 @@ def make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> Non
         return
     from transformers import AutoTokenizer
 
-    from xltlib.models import build, moved, n_parameters, prepare_process, reading, save
+    from xltlib.models import (
+        arithmetic,
+        build,
+        moved,
+        n_parameters,
+        prepare_process,
+        reading,
+        save,
+    )
     from xltlib.pretrain import Sampler, pretrain
 
     prepare_process()
@@ -222,6 +230,7 @@ def make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> Non
         "read": sampler.read,
         "width": exp.model.d_model,
         "device": str(model.device),
+        "arithmetic": arithmetic(model.device.type, recipe.precision),
         "seconds": log[-1]["seconds"],
         "recipe": dataclasses.asdict(recipe),
         **reading(model, sampler.batch(np.random.default_rng(seed))[0]),
