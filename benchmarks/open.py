@@ -3,14 +3,14 @@
 `python benchmarks/open.py leaks`   what was dropped from each language's text, and why
 `python benchmarks/open.py keep`    scores, predictions and models' stories, for the book
 `python benchmarks/open.py check`   every kept score again, from the kept predictions and the data
-`python benchmarks/open.py ship --model swe-azj --seed 0`
+`python benchmarks/open.py ship --model swe-azj --seed 0 --experiment open-web`
                                     that model, its card and a fingerprint of each line it read
 `python benchmarks/open.py again --model swe-azj --seed 7`
                                     one model from nothing, with a seed of its own: where does it
                                     land beside the kept seeds?
-`python benchmarks/open.py keep --experiment open-nano --folder book/published/open-nano`
+`python benchmarks/open.py keep --experiment open-nano`
                                     the same of another experiment: `check` likewise
-`python benchmarks/open.py align --experiment open-long --folder book/published/open-long`
+`python benchmarks/open.py align --experiment open-long`
                                     how often the nearest sentence is the translation, by model
 `python benchmarks/open.py until --minutes 9 --experiment open-mini`
                                     what is missing, model by model, until the time is up; the same
@@ -222,13 +222,14 @@ def main() -> int:
         "what", choices=["leaks", "keep", "check", "ship", "again", "align", "until"]
     )
     parser.add_argument("--experiment", default="open")
-    parser.add_argument("--folder", type=Path, default=Path("book/published/open"))
+    parser.add_argument("--folder", type=Path, help="default: book/published/EXPERIMENT")
     parser.add_argument("--model", default="swe-azj")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--minutes", type=float, default=9.0)
     parser.add_argument("--seeds", type=int, nargs="*", default=[])
     given = parser.parse_args()
     exp = load(given.experiment)
+    given.folder = given.folder or Path("book/published") / exp.name
     if given.what == "leaks":
         table = leaks(exp)
         print(table.to_string(index=False, float_format="%.4f"))

@@ -80,7 +80,7 @@ def test_the_embedded_experiment_is_as_large_as_promised(folder) -> None:
 def test_available(folder) -> None:
     assert available() == [
         "embedded", "mt5", "open", "open-long", "open-matrix", "open-mini", "open-nano",
-        "open-pairs", "quick", "small",
+        "open-pairs", "open-web", "quick", "small",
     ]  # fmt: skip
 
 

@@ -121,7 +121,7 @@ def test_relatives_that_are_no_pair_are_named() -> None:
 
 
 def test_the_first_try_at_the_gate_has_intervals_and_one_sentence(repository) -> None:
-    gate = known.first_gate(str(repository / "book/published/open"))
+    gate = known.first_gate(str(repository / "book/published/open-web"))
     assert (gate["low"] < gate["points"]).all() and (gate["points"] < gate["high"]).all()
     row = gate[(gate["arm"] == "character floor") & (gate["target"] == "eng")].iloc[0]
     expected = stats.binomtest(311, 400).proportion_ci(method="wilson")

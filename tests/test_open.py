@@ -328,7 +328,7 @@ def test_the_kept_model_knows_what_its_card_says(repository: Path) -> None:
     from xltlib import models
     from xltlib.recipes import PretrainRecipe
 
-    folder = repository / "book" / "published" / "open" / "model"
+    folder = repository / "book" / "published" / "open-web" / "model"
     assert sum(p.stat().st_size for p in folder.iterdir()) < 16e6
     model, tokenizer = models.load(folder)
     recipe = PretrainRecipe(**json.loads((folder / "recipe.json").read_text()))

@@ -415,7 +415,7 @@ def gather(experiment: AnyExperiment, folder: str, relatives: Sequence[str]) -> 
         empty = pd.DataFrame(columns=list(columns))
         return Known(design, empty, pd.DataFrame(columns=STORY), pairs, "Not yet measured")
     told = pd.read_csv(path.with_name("models.csv"))
-    return Known(design, scores.read(path), told, pairs, f"Kept scores of `{design.name}`")
+    return Known(design, scores.read(path), told, pairs, f"Kept scores of `{path.parent.name}`")
 
 
 def first_gate(folder: str) -> pd.DataFrame:
@@ -426,7 +426,7 @@ def first_gate(folder: str) -> pd.DataFrame:
     path = Path(folder) / "gate.csv"
     if not path.is_file():
         raise ValueError(
-            f"folder: {path} is not there; the kept results are in book/published/open"
+            f"folder: {path} is not there; the kept results are in book/published/open-web"
         )
     table = pd.read_csv(path).fillna({"recipe": ""})
     p, n, z = table["points"] / 100, table["n_test"], 1.96
