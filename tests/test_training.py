@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="training needs xltlib[train]")
 from xltlib.data import cldr  # noqa: E402
 from xltlib.finetune import finetune, paced, plan_batches, thinned, trainable  # noqa: E402
 from xltlib.models import (  # noqa: E402
+    arithmetic,
     build,
     health,
     learning_rate,
@@ -270,6 +271,27 @@ def test_gradients_are_the_model_s_own(model, pair) -> None:
     loss(model, source, labels).backward()
     for name, weight in model.named_parameters():
         torch.testing.assert_close(weight.grad, wanted[name], rtol=1e-3, atol=1e-6)
+
+
+def test_short_arithmetic_only_where_it_is_asked_for_and_the_processor_can(monkeypatch) -> None:
+    found = {}
+    for can in (True, False):
+        arithmetic.cache_clear()
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda can=can: {"avx512_bf16": can})
+        found[can] = [arithmetic("cpu", "float32"), arithmetic("cpu", "bfloat16")]
+        assert arithmetic("cuda", "float32") == "bfloat16"
+    arithmetic.cache_clear()
+    assert found == {True: ["float32", "bfloat16"], False: ["float32", "float32"]}
+
+
+def test_bfloat16_is_near_float32_and_trains_float32_weights(model, pair, monkeypatch) -> None:
+    """A product is off by up to 2**-8 of its size; a loss averages many."""
+    monkeypatch.setattr("xltlib.models.arithmetic", lambda device, asked: asked)
+    exact, short = (loss(model, *pair, precision) for precision in ("float32", "bfloat16"))
+    assert short.dtype == torch.float32 and short.item() != exact.item()
+    assert short.item() == pytest.approx(exact.item(), rel=2**-8)
+    short.backward()
+    assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
 
 
 def test_greedy_is_generate_token_for_token(model, pair) -> None:
