@@ -76,7 +76,7 @@ def keep(exp: Experiment, folder: Path) -> None:
             temporary.write_bytes(made.read_bytes())
     with whole(folder / "predictions.parquet") as temporary:
         predictions(exp).to_parquet(temporary, index=False, compression="zstd")
-    told = known.stories(exp.folder / "pretrained")
+    told = known.stories(exp)
     write_whole(folder / "models.csv", told.to_csv(index=False, float_format="%.6g").encode())
 
 

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -399,15 +400,16 @@ def gather(experiment: AnyExperiment, folder: str, relatives: Sequence[str]) -> 
     Where nothing is kept yet the tables are empty, and the chapter says so.
     """
     from xltlib import scores
-    from xltlib.experiment import Experiment, load
+    from xltlib.experiment import Experiment, available, load
 
     pairs = paired_relatives(relatives)
     asked = isinstance(experiment, Experiment) and bool(experiment.known)
-    design = experiment if asked else load("open")
+    kept = Path(folder).name  # named after its experiment, unless somebody moved it
+    design = experiment if asked else load(kept if kept in available() else "open")
     assert isinstance(design, Experiment)
     own = design.folder / "scores.parquet"
     if asked and own.is_file():
-        told = stories(design.folder / "pretrained")
+        told = stories(design)
         return Known(design, scores.read(own), told, pairs, f"Experiment `{design.name}`")
     path = Path(folder) / "scores.parquet"
     if not path.is_file():
@@ -437,27 +439,34 @@ def first_gate(folder: str) -> pd.DataFrame:
 
 STORY = (
     "known seed parameters tokens steps seconds flops loss cosine participation common reading "
-    "width device"
+    "width device arithmetic"
 ).split()
 
 
-def stories(folder: Path) -> pd.DataFrame:
-    """A row a pre-trained model below `folder`: what it read, how long, and its health.
+def stories(experiment: Experiment) -> pd.DataFrame:
+    """A row a pre-trained model of an experiment: what it read, how long, and its health.
+
+    Only models that it would make as it is now: others lie beside them, of trials for example.
 
     Returns
     -------
     DataFrame
         ``known, seed, parameters, tokens, steps, seconds, flops, loss, cosine, participation,
-        common, reading, width, device``: `models.health` and `models.reading` say what is healthy;
-        ``flops`` by the rule of six a parameter and token (Kaplan et al. 2020).
+        common, reading, width, device, arithmetic``: `models.health` and `models.reading` say what
+        is healthy; ``flops`` by the rule of six a parameter and token (Kaplan et al. 2020).
     """
+    from xltlib.experiment import known_of, pretrain_key
+
     rows = []
-    for path in sorted(folder.glob("*/log.json")):
+    for model, seed in product(known_of(experiment), experiment.pretrain.seeds):
+        path = experiment.folder / "pretrained" / pretrain_key(experiment, seed, model) / "log.json"
+        if not path.is_file():
+            continue
         told = json.loads(path.read_text(encoding="utf-8"))
         last, batch = told["log"][-1], told["recipe"]["batch"]
         tokens = last["step"] * batch * sum(told["read"].values()) / told["lines"]
         row = {c: told[c] for c in ("known", "seed", "parameters", "seconds", "width", "device")}
-        row |= {c: told[c] for c in ("common", "reading")}
+        row |= {c: told[c] for c in ("common", "reading", "arithmetic")}
         row |= {c: last[c] for c in ("loss", "cosine", "participation")}
         row |= {"steps": last["step"], "tokens": round(tokens)}
         rows.append(row | {"flops": 6 * told["parameters"] * tokens})
@@ -466,12 +475,14 @@ def stories(folder: Path) -> pd.DataFrame:
 
 def costs(told: pd.DataFrame) -> pd.DataFrame:
     """Time, tokens and arithmetic of pre-training each model of `stories`, summed over seeds."""
+    if "arithmetic" not in told:
+        told = told.assign(arithmetic="float32")  # of scores kept before there was a choice
     by_model = told.groupby("known", sort=False)
-    table = by_model[["parameters", "device"]].first()
+    table = by_model[["parameters", "device", "arithmetic"]].first()
     table = table.join(by_model[["seconds", "tokens", "flops"]].sum()).reset_index()
     table["minutes"], table["teraFLOP"] = table["seconds"] / 60, table["flops"] / 1e12
     table["million tokens"] = table["tokens"] / 1e6
-    keep = ["known", "parameters", "million tokens", "minutes", "teraFLOP", "device"]
+    keep = ["known", "parameters", "million tokens", "minutes", "teraFLOP", "device", "arithmetic"]
     return table[keep].rename(columns={"known": "model"})
 
 

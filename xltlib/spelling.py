@@ -445,6 +445,8 @@ def by_script(scores: pd.DataFrame, model: str) -> pd.DataFrame:
 
 def kept_stories(experiment: AnyExperiment, folder: str, model: str = "plain") -> pd.DataFrame:
     """`stories` of the experiment if it has measured this model, else those kept in `folder`."""
-    if has_measured(experiment, model):
-        return stories(experiment.folder / "pretrained")
+    from xltlib.experiment import Experiment
+
+    if isinstance(experiment, Experiment) and has_measured(experiment, model):
+        return stories(experiment)
     return pd.read_csv(Path(folder) / "models.csv")
