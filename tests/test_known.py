@@ -196,13 +196,41 @@ def test_having_read_anything_is_told_from_knowing_something() -> None:
         ["the source", 0], ["the source", 16], ["others", 0], ["others", 16],
     ]  # fmt: skip
     assert found["points"].to_numpy() == pytest.approx(20) and set(found["verdict"]) == {"yes"}
-    effects = pd.DataFrame({"verdict": ["cannot tell", "cannot tell"]})
+    effects = pd.DataFrame(
+        {
+            "contrast": "knowing the target", "n_target": [0, 1024], "points": [0.1, 18.0],
+            "low": [-1.0, -2.0], "high": [1.2, 38.0], "verdict": "cannot tell",
+        }
+    )  # fmt: skip
     control = pd.DataFrame({"check": ["clone: known, less not known"], "verdict": ["cannot tell"]})
     (said,) = known.in_short(effects, control, found)
-    assert (
-        "none of the" in said and "20.0 points" in said and "positive control found nothing" in said
-    )
+    assert "none of the 2" in said and "20.0 points" in said and "clone, known, was not" in said
+    told = known.with_verdict(effects.assign(low=[-1.0, 15.0]))
+    (said,) = known.in_short(told, control, found)
+    assert "0 of 1 differences by *what* a model knows leave zero before the first" in said
+    assert "1 of 1 with examples; the largest is knowing the target, with 1024 examples" in said
+    assert "how fast it learns" in said
+    zero = known.with_verdict(effects.assign(low=[0.05, -2.0]))
+    (said,) = known.in_short(zero, control, found)
+    assert "1 of 1" in said and "how fast" not in said and "clone" not in said
     assert known.in_short(effects[:0], control, found) == []
+
+
+def test_what_knowing_saves_is_read_off_the_curve_of_those_that_do_not_know() -> None:
+    """Unknowing: 10, 20, 30 points at 16, 64, 256 examples, so 25 lie halfway in the logarithm."""
+    knows = {0: {16: 20.0, 64: 25.0, 256: 40.0}, 1: {16: 9.0, 64: 25.0, 256: 40.0}}
+    rows = [("itself", seed, n, p) for seed, own in knows.items() for n, p in own.items()]
+    for standing, more in (("same script", 1.0), ("other script", -1.0), ("relative", 50.0)):
+        rows += [(standing, s, n, p + more) for s in knows for n, p in ((16, 10.0), (256, 30.0))]
+        rows += [(standing, s, 64, 20.0 + more) for s in knows]
+    columns = ["standing", "seed", "n_target", "points"]
+    placed = pd.DataFrame(rows, columns=columns).assign(target="tur")
+    found = known.saved(placed.sample(frac=1, random_state=0)).set_index("n_target")
+    assert found.loc[64, "needs"] == pytest.approx(128) and found.loc[64, "takes"] == "128"
+    assert found.loc[256, "needs"] == np.inf and found.loc[256, "takes"] == "over 256"
+    assert found.loc[16, ["low", "high"]].tolist() == pytest.approx([0, 64])
+    assert found.loc[16, "takes"] == "32 (under 16 to 64)"
+    assert known.saved(placed[placed["standing"] != "itself"]).empty
 
 
 def test_growth_is_judged_over_the_curves_of_all_models() -> None:

@@ -129,6 +129,51 @@ def contrasts(placed: pd.DataFrame, n_target: Iterable[int] = (0,)) -> pd.DataFr
     return with_verdict(pd.DataFrame(rows, columns=["contrast", "n_target", *OVER]))
 
 
+def saved(placed: pd.DataFrame) -> pd.DataFrame:
+    """How many examples of a target does a model need that does not know it, to score as one that
+    does?
+
+    The curve of the models that know neither the target nor a relative, seed by seed, read
+    backwards: linear in the logarithm of the number of examples between those measured.
+
+    Returns
+    -------
+    DataFrame
+        ``target, n_target, points`` (of models that know it), ``needs`` (median over seeds),
+        ``low, high`` (of all seeds) and ``takes``, the same in words. 0 is fewer than were
+        measured, infinity more.
+    """
+    few = placed[placed["n_target"] > 0]
+    key = ["target", "seed", "n_target"]
+    first, second = (
+        few[few["standing"].isin(side)].groupby(key)["points"].mean().reset_index()
+        for side in CONTRASTS["knowing the target"]
+    )
+    rows = []
+    for (target, n), own in first.groupby(["target", "n_target"], sort=False):
+        unknowing = [second[(second["target"] == target) & (second["seed"] == s)] for s in own["seed"]]
+        needs = [_needed(c, p) for c, p in zip(unknowing, own["points"], strict=True) if len(c)]
+        if needs:
+            ends = (float(np.median(needs)), min(needs), max(needs))
+            words = _takes(*ends, second["n_target"])
+            rows.append((target, n, own["points"].mean(), *ends, words))
+    columns = ["target", "n_target", "points", "needs", "low", "high", "takes"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _needed(curve: pd.DataFrame, points: float) -> float:
+    """Number of examples at which a curve (``n_target, points``, ascending) reaches so much."""
+    grown = np.maximum.accumulate(curve["points"].to_numpy(dtype=float))
+    steps = np.log2(curve["n_target"].to_numpy(dtype=float))
+    return float(2 ** np.interp(points, grown, steps, left=-np.inf, right=np.inf))
+
+
+def _takes(needs: float, low: float, high: float, measured: pd.Series) -> str:
+    beyond = {0.0: f"under {measured.min()}", math.inf: f"over {measured.max()}"}
+    one, least, top = (beyond.get(x, f"{x:.0f}") for x in (needs, low, high))
+    return one if least == top else f"{one} ({least} to {top})"
+
+
 def with_verdict(table: pd.DataFrame) -> pd.DataFrame:
     """A column ``verdict``: the interval is above zero, below, or has it inside."""
     said = np.select([table["low"] > 0, table["high"] < 0], ["yes", "no, the reverse"], "")
@@ -683,22 +728,27 @@ def in_short(effects: pd.DataFrame, found: pd.DataFrame, anything: pd.DataFrame)
     if effects.empty or anything.empty:
         return []
     told = effects[effects["verdict"] != "cannot tell"]
-    said = (
-        f"{len(told)} of {len(effects)} differences by *what* a model knows leave zero"
-        if len(told)
-        else f"none of the {len(effects)} differences by *what* a model knows can be told from zero"
-    )
+    zero = told["n_target"] == 0
+    if told.empty:
+        said = f"none of the {len(effects)} differences by *what* a model knows is told from zero"
+    else:
+        most = max(told.to_dict("records"), key=lambda row: abs(row["points"]))
+        every = effects["n_target"] == 0
+        said = (
+            f"{zero.sum()} of {every.sum()} differences by *what* a model knows leave zero before "
+            f"the first example of the target, {(~zero).sum()} of {(~every).sum()} with examples; "
+            f"the largest is {most['contrast']}, {examples_of(most['n_target'])}: {points_of(most)}"
+        )
+        if not zero.any():
+            said += ". What it knows shows in how fast it learns, not in what it does untaught"
     helped = anything[anything["verdict"] == "yes"]["points"]
     if len(helped):
-        said += (
-            f", while *having read anything* is worth up to {helped.max():.1f} points: at this "
-            "size reading makes a better learner, not one that carries more between languages"
-        )
+        said += f"; *having read anything* is worth up to {helped.max():.1f} points"
     clone = found[found["check"].str.startswith("clone")]["verdict"]
-    if len(clone) and clone.iloc[0] != "yes":
+    if len(clone) and clone.iloc[0] != "yes" and not zero.any():
         said += (
-            ". The positive control found nothing either, so this null is about small models that "
-            "read little, and says nothing of mT5"
+            ". The clone, known, was not reached either without examples, so the zero-shot null is "
+            "about small models that read little, and says nothing of mT5"
         )
     return [said]
 
