@@ -216,6 +216,15 @@ def test_having_read_anything_is_told_from_knowing_something() -> None:
     assert known.in_short(effects[:0], control, found) == []
 
 
+def test_the_worth_of_knowing_by_language_is_the_planted_effect() -> None:
+    found = known.by_target(known.placed(table(), KNOWN, RELATIVES)).set_index("target")
+    # Swedish: known to one model; two know neither it nor a relative, one of them its script.
+    worth = 100 * (EFFECT["itself"] - (EFFECT["same script"] + EFFECT["other script"]) / 2)
+    assert found.loc["swe", "points"] == pytest.approx(worth)
+    assert found["shares_script"].to_dict() == {t: t != "rus" for t in found.index}
+    assert found["points"].is_monotonic_decreasing and set(found["verdict"]) == {"yes"}
+
+
 def test_what_knowing_saves_is_read_off_the_curve_of_those_that_do_not_know() -> None:
     """Unknowing: 10, 20, 30 points at 16, 64, 256 examples, so 25 lie halfway in the logarithm."""
     knows = {0: {16: 20.0, 64: 25.0, 256: 40.0}, 1: {16: 9.0, 64: 25.0, 256: 40.0}}

@@ -129,6 +129,26 @@ def contrasts(placed: pd.DataFrame, n_target: Iterable[int] = (0,)) -> pd.DataFr
     return with_verdict(pd.DataFrame(rows, columns=["contrast", "n_target", *OVER]))
 
 
+def by_target(placed: pd.DataFrame) -> pd.DataFrame:
+    """Zero-shot worth of knowing the target, language by language, the largest first.
+
+    Returns
+    -------
+    DataFrame
+        ``target, shares_script`` (with a source), ``points, low, high, n_seeds, verdict``; the
+        interval is over seeds.
+    """
+    apart = differences(placed[placed["n_target"] == 0], *CONTRASTS["knowing the target"])
+    scripts = {language(s).script for s in placed["source"].unique()}
+    rows = []
+    for target, own in apart.groupby("target"):
+        alike = any(shared_script(language(str(target)).script, script) for script in scripts)
+        rows.append({"target": target, "shares_script": alike, **over_seeds(own)})
+    columns = ["target", "shares_script", "points", "low", "high", "n_seeds"]
+    table = with_verdict(pd.DataFrame(rows, columns=columns))
+    return table.sort_values("points", ascending=False, ignore_index=True)
+
+
 def saved(placed: pd.DataFrame) -> pd.DataFrame:
     """How many examples of a target does a model need that does not know it, to score as one that
     does?
@@ -151,7 +171,9 @@ def saved(placed: pd.DataFrame) -> pd.DataFrame:
     )
     rows = []
     for (target, n), own in first.groupby(["target", "n_target"], sort=False):
-        unknowing = [second[(second["target"] == target) & (second["seed"] == s)] for s in own["seed"]]
+        unknowing = [
+            second[(second["target"] == target) & (second["seed"] == s)] for s in own["seed"]
+        ]
         needs = [_needed(c, p) for c, p in zip(unknowing, own["points"], strict=True) if len(c)]
         if needs:
             ends = (float(np.median(needs)), min(needs), max(needs))
