@@ -366,8 +366,8 @@ def curves(
     order = {line: i for i, line in enumerate([*LINES.values(), *CONTROL_LINES.values()])}
     rows = []
     for (target, line, n), own in both.groupby(["target", "line", "n_target"], sort=False):
-        mean, low, high = interval(own.groupby("seed")["points"].mean().to_list())
-        rows.append((target, line, n, mean, low, high))
+        ends = interval(own.groupby("seed")["points"].mean().to_list())
+        rows.append((target, line, n, *np.clip(ends, 0, 100)))  # no accuracy is outside
     table = pd.DataFrame(rows, columns=["target", "line", "n_target", "points", "low", "high"])
     return table.sort_values(
         ["target", "line", "n_target"],
