@@ -127,6 +127,8 @@ def card(exp: Experiment, told: dict[str, Any], read: pd.DataFrame) -> str:
         f"| {name(code)} | {n:,} | {told['read'][code]:,} |\n" for code, n in lines.items()
     )
     last = told["log"][-1]
+    web = "CC-100 (Wenzek et al. 2020) and " if exp.text.lines else ""
+    licence = f"\n{corpora.LICENCE}\n" if exp.text.lines else ""
     shape = f"{exp.model.n_encoder} + {exp.model.n_decoder} layers, {exp.model.d_model} wide"
     return f"""# {told["known"]}, seed {told["seed"]}
 
@@ -138,18 +140,16 @@ on the text of all languages of the experiment.
 | language | different lines | pieces read, an epoch |
 |---|---|---|
 {rows}
-Text: CC-100 (Wenzek et al. 2020) and MASSIVE's training utterances (FitzGerald et al. 2023,
+Text: {web}MASSIVE's training utterances (FitzGerald et al. 2023,
 CC BY 4.0) without labels; lower case, no punctuation. Lines that share five words in a row with
 a validation or test item of MASSIVE are not among them.
-
-{corpora.LICENCE}
-
+{licence}
 Last loss {last["loss"]:.2f} nats a piece; embeddings: cosine of random pairs {last["cosine"]:.3f},
 participation ratio {last["participation"]:.0f}; what the encoder passes on:
 {100 * told["common"]:.0f} % common to all tokens, participation ratio {told["reading"]:.0f}.
 
 For teaching and for measuring transfer. It knows very little of any language; what it says may be
-wrong or unpleasant, as web text is.
+wrong or unpleasant, as what it read may be.
 """
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import itertools
+import json
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from scipy import stats
 
 from xltlib import figures, known
+from xltlib.experiment import load, pretrain_key
 
 KNOWN = {
     "swe-azj": ["eng", "swe", "azj", "ind"],
@@ -214,6 +216,28 @@ def test_having_read_anything_is_told_from_knowing_something() -> None:
     (said,) = known.in_short(zero, control, found)
     assert "1 of 1" in said and "how fast" not in said and "clone" not in said
     assert known.in_short(effects[:0], control, found) == []
+
+
+def test_stories_are_of_the_experiment_s_own_models(tmp_path, monkeypatch) -> None:
+    """A trial of another seed lies beside them, as `open.py again` leaves one."""
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path))
+    exp = load("open")
+    for model, seed in (("clone", 0), ("swe-azj", 2), ("swe-azj", 7)):
+        path = exp.folder / "pretrained" / pretrain_key(exp, seed, model) / "log.json"
+        path.parent.mkdir(parents=True)
+        last = {"step": 10, "loss": 2.0, "cosine": 0.0, "participation": 60.0}
+        told = {
+            "known": model, "seed": seed, "parameters": 1000, "seconds": 5.0, "width": 128,
+            "device": "cpu", "arithmetic": "bfloat16", "common": 0.1, "reading": 30.0,
+            "log": [last], "recipe": {"batch": 4}, "read": {"eng": 60, "swe": 40}, "lines": 20,
+        }  # fmt: skip
+        path.write_text(json.dumps(told))
+    found = known.stories(exp)
+    assert found[["known", "seed"]].to_numpy().tolist() == [["clone", 0], ["swe-azj", 2]]
+    assert (found["tokens"] == 200).all() and (found["flops"] == 6 * 1000 * 200).all()
+    assert known.costs(found)["arithmetic"].tolist() == ["bfloat16", "bfloat16"]
+    with pytest.raises(ValueError, match="name of an experiment whose models do not differ"):
+        known.gather(load("embedded"), "somewhere/quick", ["swe-dan"])
 
 
 def test_the_worth_of_knowing_by_language_is_the_planted_effect() -> None:

@@ -150,8 +150,7 @@ def by_target(placed: pd.DataFrame) -> pd.DataFrame:
 
 
 def saved(placed: pd.DataFrame) -> pd.DataFrame:
-    """How many examples of a target does a model need that does not know it, to score as one that
-    does?
+    """Examples of a target that a model needs which does not know it, to score as one that does.
 
     The curve of the models that know neither the target nor a relative, seed by seed, read
     backwards: linear in the logarithm of the number of examples between those measured.
@@ -473,7 +472,11 @@ def gather(experiment: AnyExperiment, folder: str, relatives: Sequence[str]) -> 
     asked = isinstance(experiment, Experiment) and bool(experiment.known)
     kept = Path(folder).name  # named after its experiment, unless somebody moved it
     design = experiment if asked else load(kept if kept in available() else "open")
-    assert isinstance(design, Experiment)
+    if not isinstance(design, Experiment) or not design.known:
+        raise ValueError(
+            f"folder: {folder!r} has the name of an experiment whose models do not differ in what "
+            "they know; give a folder such as book/published/open, or give yours another name"
+        )
     own = design.folder / "scores.parquet"
     if asked and own.is_file():
         told = stories(design)
@@ -762,7 +765,7 @@ def in_short(effects: pd.DataFrame, found: pd.DataFrame, anything: pd.DataFrame)
             f"the largest is {most['contrast']}, {examples_of(most['n_target'])}: {points_of(most)}"
         )
         if not zero.any():
-            said += ". What it knows shows in how fast it learns, not in what it does untaught"
+            said += ". What it knows is seen in how fast it learns; untaught, it cannot be told"
     helped = anything[anything["verdict"] == "yes"]["points"]
     if len(helped):
         said += f"; *having read anything* is worth up to {helped.max():.1f} points"

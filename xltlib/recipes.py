@@ -36,7 +36,7 @@ class PretrainRecipe:
     tokens: int = 0  # budget of a model; 0: `steps` batches, whatever they hold
     epochs: int = 4  # with a budget: how often a model reads its share of each language
     weight_decay: float = 0.0  # of the layers' matrices; see `pretrain.groups`
-    precision: Arithmetic = "float32"  # on a CPU; see `models.loss`
+    precision: Arithmetic = "float32"  # on a CPU; see `models.arithmetic`
 
 
 @dataclass(frozen=True)
