@@ -409,7 +409,7 @@ def test_options_are_checked(say, table: pd.DataFrame) -> None:
         (["--bootstrap", "3"], "--bootstrap 3: give 20 or more"),
         (["--measures", "word_ordr"], "Did you mean 'word_order'"),
     ):
-        code, _, err = say(csv(table), *words)
+        code, _, err = say(csv(table.assign(task="pos")), *words)
         assert code == USAGE and message in err
 
 

@@ -278,6 +278,17 @@ def test_recommend_asks_which_task(say, measured: Path) -> None:
     assert code == USAGE and "spans" in err
 
 
+def test_recommend_from_a_table_as_others_publish_it(say, measured: Path) -> None:
+    """No task, no model, names of one's own: it is of the task asked for, in plain sentences."""
+    table = pd.read_csv(measured).rename(columns={"source": "train_lang", "target": "test_lang"})
+    table[["train_lang", "test_lang", "score"]].to_csv(measured, index=False)
+    words = ["recommend", "bul", "--scores", str(measured), "--task", "ner", "--model", "mt5"]
+    code, out, err = say(*words)
+    assert code == 0
+    assert "model mt5, task ner" in out
+    assert "xlt: column 'train_lang' read as 'source'\n" in err and ".py" not in err
+
+
 # ---------------------------------------------------------------- doctor
 
 

@@ -54,6 +54,37 @@ def test_inverse_undoes_the_curve(name: str) -> None:
         np.testing.assert_allclose(law.inverse(value, shape)[keep], n[keep], rtol=1e-4)
 
 
+def test_spread_within_curves_is_that_of_groups() -> None:
+    rng = np.random.default_rng(4)
+    curve, y = np.repeat(np.arange(6), 5), rng.normal(0.5, 0.1, 30)
+    S = fs._sums(curve, np.tile(np.linspace(0, 1, 5), 6)[None], y, 7, np.ones(30))
+    left = y - pd.Series(y).groupby(curve).transform("mean")
+    assert fs._within(S) == pytest.approx(np.sqrt((left**2).sum() / (30 - 6)))
+    single = fs._sums(np.arange(3), np.zeros((1, 3)), y[:3], 3, np.ones(3))
+    assert fs._within(single) == fs.LEVEL_SD
+
+
+def test_small_gains_are_pooled_in_their_own_unit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rises of a point, all alike, under noise of a third: a wide prior would follow the noise."""
+    rng = np.random.default_rng(11)
+    rows = [
+        ("m", "t", source, target, n, 0, "acc", 0.8 + 0.01 * log(n) + rng.normal(0, 0.003), 5000)
+        for source, target in PAIRS
+        for n in SHOTS
+    ]
+    names = "model task source target n_target seed metric score n_test".split()
+    points = fs.curves(pd.DataFrame(rows, columns=names))
+    points = points[points["n_target"].isin([4, 16, 256])]
+
+    def error() -> float:
+        table, _ = fs.compare_laws(points)
+        return float(table.set_index("law").loc[fs.MIDDLE, "mae"])
+
+    own = error()
+    monkeypatch.setattr(fs, "RISE_SD", 20.0)
+    assert own < 0.8 * error()
+
+
 @pytest.mark.parametrize("se", [0.0, 0.03])
 def test_one_shape_is_pooling_by_textbook(se: float) -> None:
     """With the parameters given, level and rise are the posterior of a Gaussian linear model.

@@ -149,6 +149,43 @@ def test_an_unknown_measure_has_a_slope_and_a_constant_one_none(one: matrix.Matr
     assert gp.slopes([]).shape == (0, 2)
 
 
+def test_columns_of_languages_are_told_from_columns_of_data_sets(
+    scores: pd.DataFrame, pairs: pd.DataFrame
+) -> None:
+    """A distance counts as likeness whichever way it points; sizes and overlaps as data."""
+    rng = np.random.default_rng(1)
+    size = dict(zip(CODES, rng.uniform(1e3, 1e6, 12), strict=True))
+    joined = scores.merge(pairs[["source", "target", "geography"]], on=["source", "target"])
+    table = joined.drop(columns="geography").assign(
+        pair_far=1 - joined["geography"],
+        pair_overlap=joined["geography"],
+        pair_tokens=joined["source"].map(size),
+        pair_ttr=joined["source"].map(size) / joined["target"].map(size),
+    )
+    ((_, two),) = matrix.matrices(table, pairs)
+    assert dict(zip(two.data_names, two.of_languages(), strict=True)) == {
+        "pair_far": True, "pair_overlap": False, "pair_tokens": False, "pair_ttr": False,
+    }  # fmt: skip
+    cells = two.cells()
+    assert cells.data.shape[1] == 3
+    assert tuple(cells.slope[-1]) == gp.UNSIGNED_SLOPE
+    assert len(cells.slope) == cells.features.shape[1]
+    ((_, near),) = matrix.matrices(table.assign(pair_far=joined["geography"]), pairs)
+    fold = next(iter(matrix.folds(two, "cold")))
+    np.testing.assert_allclose(
+        ranking.xlt(near, fold, "cold"), ranking.xlt(two, fold, "cold"), atol=1e-8
+    )
+
+
+def test_a_column_never_seen_from_both_ends_is_no_likeness(
+    scores: pd.DataFrame, pairs: pd.DataFrame
+) -> None:
+    upper = scores[scores["source"] < scores["target"]]
+    ((_, half),) = matrix.matrices(upper.assign(pair_far=np.arange(len(upper)) / 100), pairs)
+    assert half.of_languages().tolist() == [False]
+    assert half.cells().data.shape[1] == 1
+
+
 def test_kinship_needs_no_value_to_be_known() -> None:
     unknown = np.array([[1.0, np.nan], [np.nan, 1.0]])
     assert gp.kinship({"script": unknown}).tolist() == [[1, 0], [0, 1]]

@@ -38,6 +38,14 @@ def test_field_names_are_understood_and_said() -> None:
     assert any("train_lang" in note for note in sc.notes(df))
 
 
+def test_of_two_names_for_one_column_the_one_that_says_something_is_read() -> None:
+    """As in LangRank's MT table: into English throughout, scored by the language translated."""
+    raw = tidy().rename(columns={"source": "transfer_lang", "target": "task_lang"})
+    df = sc.check(raw.assign(target_lang="eng"))
+    assert list(df["target"]) == list(sc.check(tidy())["target"])
+    assert any("'task_lang' read as 'target'" in note for note in sc.notes(df))
+
+
 def test_percentages_are_rescaled_aloud_with_their_errors() -> None:
     with pytest.warns(sc.ScoresWarning, match="divided by 100"):
         df = sc.check(tidy(score=[50.0, 25.0, 99.0], stderr=[2.0, 1.0, 1.0]))
@@ -158,6 +166,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, code: int, wo
 def test_write_refuses_other_endings(tmp_path) -> None:
     with pytest.raises(ValueError, match="parquet"):
         sc.write(tidy(), tmp_path / "scores.pickle")
+
+
+def test_a_table_that_names_no_task_is_of_the_one_asked_for() -> None:
+    df = sc.check(tidy(model="tiny"))
+    assert set(sc.select(df, task="ner", metric="f1")["task"]) == {"ner"}
+    assert set(df["task"]) == {"task"}
+    with pytest.raises(ValueError, match="'tiny'"):
+        sc.select(df, model="tony")
 
 
 def test_select_suggests_the_nearest() -> None:

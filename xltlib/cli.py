@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.print_help()
         return USAGE
     try:
-        return int(chosen.do(chosen) or 0)
+        with warnings.catch_warnings():
+            warnings.showwarning = _said
+            return int(chosen.do(chosen) or 0)
     except (
         ValueError,
         OSError,
@@ -44,6 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("xlt: interrupted; the same command goes on from here", file=sys.stderr)
         return INTERRUPTED
+
+
+def _said(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+    """A warning as a line of ours, without the place in the code that it comes from."""
+    print(f"xlt: {message}", file=sys.stderr)
 
 
 def build_parser() -> argparse.ArgumentParser:

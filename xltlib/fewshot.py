@@ -38,7 +38,10 @@ Array = NDArray[np.float64]
 Shape = tuple[float, ...]
 
 CURVE = ["model", "task", "source", "target", "metric"]
-PRIOR_SD = 0.1  # of level and rise between curves, where the data say little
+# Between curves, where the data say little: standard deviation of the level, and that of the rise
+# in units of what scores differ within a curve (a task that gains little has like rises).
+LEVEL_SD = 0.1
+RISE_SD = 0.5
 PRIOR_CURVES = 2.0  # how many curves that prior is worth
 MIDDLE = "median of laws"
 LEAST_CURVES = 5  # fewer curves drawn anew are no interval
@@ -210,16 +213,27 @@ def _evidence(S: Sums, prior: Array, spread: Array, sigma2: Array) -> Array:
     return np.asarray(-0.5 * (logdet + np.linalg.slogdet(spread)[1][:, None] + quad))
 
 
+def _within(S: Sums) -> float:
+    """Standard deviation of the scores of a curve about their mean, over all curves."""
+    seen = S.n > 0
+    total, freedom = S.ZZ[0, seen, 0, 0], S.n.sum() - seen.sum()
+    if freedom <= 0:  # a point a curve: they say nothing of it
+        return LEVEL_SD
+    left = (S.yy[seen] - S.Zy[0, seen, 0] ** 2 / total).sum()
+    return float(np.sqrt(max(left / freedom, FLOOR**2)))
+
+
 def pool(S: Sums, W: Array, steps: int = 60) -> Pooled:
     """Partial pooling of level and rise by EM: u ~ N(W prior, spread), y = Z u + noise.
 
-    Every shape is fitted by itself, all at once. A weak prior (`PRIOR_SD`, worth `PRIOR_CURVES`
-    curves) keeps the spread sane for few curves. A curve without points learns from the others.
+    Every shape is fitted by itself, all at once. A weak prior (`LEVEL_SD` and `RISE_SD`, worth
+    `PRIOR_CURVES` curves) keeps the spread sane for few curves. A curve without points learns from
+    the others.
     """
     m, seen = S.Zy.shape[0], S.n > 0
     k = int(seen.sum())
     spread, sigma2 = np.tile(np.eye(2) * 0.04, (m, 1, 1)), np.full(m, 4e-4)
-    base = np.eye(2) * PRIOR_SD**2
+    base = np.diag([LEVEL_SD, RISE_SD * _within(S)]) ** 2
     V = W[seen]
     project = np.linalg.pinv(V.T @ V + 1e-6 * np.eye(W.shape[1])) @ V.T
     gamma = project @ np.linalg.solve(S.ZZ + 1e-3 * np.eye(2), S.Zy[..., None])[..., 0][:, seen]

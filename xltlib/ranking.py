@@ -36,7 +36,7 @@ from xltlib.matrix import (
     top_gain,
 )
 
-TOP_WEIGHT = 0.25  # share of the second output, 1 / rank, in xlt's ranking
+TOP_WEIGHT = 0.15  # share of the second output, 1 / rank, in xlt's ranking
 POWER = 0.75  # between one unit for all targets (0) and each target's own (1)
 DRAWS = 2_000
 

@@ -121,11 +121,13 @@ def _rename(df: pd.DataFrame, said: list[str]) -> pd.DataFrame:
         found = [lower[o] for o in (name, *others) if o in lower]
         if name in df.columns or not found:
             continue
-        if name == "score" and "metric" not in lower and str(found[0]).lower() != "value":
-            df["metric"] = str(found[0]).lower()
-        if found[0] != name:
-            _say(f"column {found[0]!r} read as {name!r}", said)
-            df = df.rename(columns={found[0]: name})
+        # of several, one that says something: MT tables have 'target_lang' English in every row
+        chosen = next((c for c in found if df[c].nunique() > 1), found[0])
+        if name == "score" and "metric" not in lower and str(chosen).lower() != "value":
+            df["metric"] = str(chosen).lower()
+        if chosen != name:
+            _say(f"column {chosen!r} read as {name!r}", said)
+            df = df.rename(columns={chosen: name})
     return df
 
 
@@ -444,12 +446,18 @@ def select(
     task: str | None = None,
     metric: str | None = None,
 ) -> pd.DataFrame:
-    """Rows of one model, task or metric; an unknown one is named with its nearest match."""
+    """Rows of one model, task or metric; an unknown one is named with its nearest match.
+
+    A table that says nothing of its task (or model, or metric) is of the one asked for.
+    """
+    default = {column.name: column.default for column in SCHEMA}
     for name, value in (("model", model), ("task", task), ("metric", metric)):
         if value is None:
             continue
         allowed = sorted(scores[name].unique())
-        if value not in allowed:
+        if allowed == [default[name]]:
+            scores = scores.assign(**{name: value})
+        elif value not in allowed:
             raise unknown(name, value, allowed, f"choose a {name} of the scores table")
         scores = scores[scores[name] == value]
     return scores
