@@ -104,6 +104,20 @@ def test_wide_matrix(tmp_path) -> None:
         sc.read(path, rows="source")  # type: ignore[arg-type]
 
 
+def test_names_of_treebanks_are_languages_and_their_sets(tmp_path) -> None:
+    heads = ["UD_Ancient_Greek-PROIEL", "UD_Ancient_Greek-Perseus", "UD_Norwegian-Nynorsk"]
+    heads += ["UD_Classical_Chinese-Kyoto", "UD_Hindi_English-HIENCS"]
+    matrix = pd.DataFrame(np.linspace(0.1, 0.9, 25).reshape(5, 5), heads, heads)
+    matrix.to_csv(tmp_path / "las.tsv", sep="\t")
+    with pytest.raises(ValueError, match="Hindi English"):  # no language: two are mixed
+        sc.read(tmp_path / "las.tsv")
+    with pytest.warns(sc.ScoresWarning, match="treebank"):
+        df = sc.read(tmp_path / "las.tsv", unknown_codes="drop")
+    assert len(df) == 16 and set(df["target"]) == {"grc", "nno", "lzh"}
+    row = df[(df["source_set"] == "Perseus") & (df["target_set"] == "Nynorsk")].iloc[0]
+    assert (row["source"], row["score"]) == ("grc", pytest.approx(matrix.iloc[1, 2]))
+
+
 def test_codes_that_look_like_missing_values_survive(tmp_path) -> None:
     path = tmp_path / "nan.tsv"  # nan = Min Nan Chinese
     path.write_text("source\ttarget\tscore\nnan\tde\t0.4\nde\tnan\t0.3\n", encoding="utf-8")

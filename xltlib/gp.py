@@ -61,7 +61,7 @@ class Preset:
     """Variances of the effects, in units of the variance within a target."""
 
     reach: float = 0.25  # dissimilarity at which the effects of two languages correlate by 1/2
-    source: float = 0.15  # how good a source is, on its own
+    source: float = 0.1  # how good a source is, on its own
     source_like: float = 0.24  # ... and as its relatives are
     source_by_target: float = 0.375  # ... for targets like this one
     pair: float = 1.0  # like sources for like targets

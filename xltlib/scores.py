@@ -76,6 +76,15 @@ ALIASES = {
 SAME_UNIT = ("stderr", "chance")  # optional columns in the unit of the score
 ROLES = ("source", "target", "score")
 SETS = ["source_set", "target_set"]  # optional: which treebank of the language
+UD_NAME = r"^UD_(.+)-(\w+)$"  # a treebank of Universal Dependencies
+UD_CALLS = {  # languages that it calls otherwise than ISO 639-3
+    "Abkhaz": "abk", "Apurina": "apu", "Assyrian": "aii", "Bororo": "bor", "Buryat": "bxr",
+    "Cappadocian": "cpg", "Chukchi": "ckt", "Classical_Chinese": "lzh", "Gheg": "aln",
+    "Guajajara": "gub", "Gwichin": "gwi", "Kiche": "quc", "Komi_Permyak": "koi",
+    "Komi_Zyrian": "kpv", "Kurmanji": "kmr", "Makurap": "mpu", "Mbya_Guarani": "gun",
+    "Munduruku": "myu", "Naija": "pcm", "North_Sami": "sme", "Old_East_Slavic": "orv",
+    "Paumari": "pad", "Tupinamba": "tpn", "Xavante": "xav", "Zaar": "say",
+}  # fmt: skip
 TEST_SET = "test_set"  # optional: which test items; runs that do not say so share theirs
 ILLEGAL = "illegal"  # share of outputs that are no answer: shown, never analysed
 PRIOR_DF = 4  # weight of the group's seed variance beside a cell's own few seeds
@@ -128,6 +137,20 @@ def _rename(df: pd.DataFrame, said: list[str]) -> pd.DataFrame:
         if chosen != name:
             _say(f"column {chosen!r} read as {name!r}", said)
             df = df.rename(columns={chosen: name})
+    return df
+
+
+def _treebanks(df: pd.DataFrame, said: list[str]) -> pd.DataFrame:
+    """``UD_Ancient_Greek-PROIEL`` as the language and which of its treebanks."""
+    for side, part in zip(("source", "target"), SETS, strict=True):
+        if part in df.columns:
+            continue
+        names = df[side].astype(str).str.strip().str.extract(UD_NAME)
+        if names.notna().all(axis=None):
+            _say(f"UD treebanks read as language ({side!r}) and treebank ({part!r})", said)
+            called = names[0].replace(UD_CALLS).str.replace("_", " ")
+            called = called.mask(names[1].str.startswith("Nynorsk"), "nno")  # of UD's Norwegian
+            df = df.assign(**{side: called, part: names[1]})
     return df
 
 
@@ -280,7 +303,7 @@ def check(scores: pd.DataFrame, unknown_codes: Unknown = "error") -> pd.DataFram
             f"the scores table has no column {_some(missing)} (it has {_some(df.columns, 12)}): "
             "rename yours to source, target, score"
         )
-    df = _typed(df, unknown_codes, said)
+    df = _typed(_treebanks(df, said), unknown_codes, said)
     if df.empty:
         raise ValueError("the scores table has no usable row: give it at least one measured cell")
     df = _unique(_rescale(df, said), said)
@@ -365,7 +388,7 @@ def read(
 
     A file without source and target columns is taken as a matrix whose first column names the
     rows; `rows` says whether these are the sources or the targets, unless the head of that column
-    does.
+    does. Names of treebanks (``UD_Ancient_Greek-PROIEL``) are a language and one of its sets.
     """
     if rows not in get_args(Wide):
         raise unknown("rows", rows, get_args(Wide), "say what the rows of the matrix are")
