@@ -161,6 +161,22 @@ def test_shares_as_brute_force() -> None:
     assert inf.shapley(G).sum() == pytest.approx(inf.partial_r2(G, range(4)), abs=1e-7)
 
 
+def test_shares_of_many_measures_are_those_of_orders_drawn(monkeypatch) -> None:
+    rng = np.random.default_rng(5)
+    A = rng.normal(size=(400, 9))
+    A[:, 1] += A[:, 0]
+    A[:, 8] += A[:, :8] @ [0.6, 0.5, 0.4, 0.3, 0.2, 0.1, 0, 0]
+    G = A.T @ A
+    every = inf.shapley(G)
+    monkeypatch.setattr(inf, "EXACT", 4)
+    drawn = inf.shapley(G)
+    np.testing.assert_allclose(drawn, every, atol=0.01)  # 200 orders: a standard error of .002
+    assert drawn.sum() == pytest.approx(inf.partial_r2(G, range(8)), abs=1e-7)
+    G[2, :] = G[:, 2] = 0.0  # a measure that the effects absorb
+    G[2, 2] = inf.TINY
+    assert inf.shapley(G)[2] == pytest.approx(0, abs=1e-12)
+
+
 # -- permutation ----------------------------------------------------------------------------------
 
 

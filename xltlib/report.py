@@ -374,7 +374,7 @@ def _share(one: Analysis) -> str:
 
 def _shares(one: Analysis, number: Iterator[int]) -> str:
     caption = (
-        "Share of the variance left by source and target effects, mean over all orders of entry "
+        "Share of the variance left by source and target effects, mean over orders of entry "
         f"(LMG); 95 % intervals over languages. {_n(one)}."
     )
     return _figure(figures.shares(one.shares), caption, number)
