@@ -404,6 +404,26 @@ def test_the_level_of_a_new_target_begins_with_what_makes_targets_easy() -> None
     assert flat[0] < 0.9  # five levels alone, drawn towards their mean
 
 
+@pytest.mark.parametrize(("failing", "believed"), [(1, False), (4, True)])
+def test_an_extreme_level_speaks_for_its_neighbours_if_they_share_it(
+    failing: int, believed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A target among like ones: one of them fails by itself, or all of them do."""
+    apart = np.full((25, 25), 3.0)
+    apart[20:, 20:] = 0.2
+    np.fill_diagonal(apart, 0)
+    level = np.append(np.random.default_rng(2).normal(0.8, 0.03, 24), np.nan)
+    level[20 : 20 + failing] = 0.1
+    none, asked = np.zeros((25, 1)), np.array([24])
+    mean, _ = gp.predict_level(apart, none, level, asked, np.zeros(1))
+    monkeypatch.setattr(gp, "FAR", np.inf)
+    word, _ = gp.predict_level(apart, none, level, asked, np.zeros(1))
+    if believed:
+        assert mean[0] == word[0] < 0.3
+    else:
+        assert mean[0] > word[0] + 0.05
+
+
 # --- models trained on several languages
 
 

@@ -257,20 +257,38 @@ def predict_level(
     A second, small process: targets near each other (`apart`, (T, T) dissimilarity) are about
     equally hard, and so are targets with like `features` (T, k), with a linear trend in these.
     Before any level is seen the trend is `slope` (k,), in standard deviations of the level.
-    `level` (T,) may be NaN; those at `asked` are not looked at.
+    `level` (T,) may be NaN; those at `asked` are not looked at. Extreme levels are taken at their
+    word, or as no farther than `FAR`, by which foretells the levels seen, each from the others,
+    with less squared error: one target that fails must not speak for its neighbours, unless they
+    fail with it.
     """
     seen = np.setdiff1d(np.flatnonzero(~np.isnan(level)), asked)
-    centre, unit = level[seen].mean(), level[seen].std() or 1.0
     x = features / np.sqrt(max(features.shape[1], 1))
     distance = ((x[:, None, :] - x[None, :, :]) ** 2).sum(-1)
     prior = 2 * np.exp(-2 * apart) + np.exp(-distance / 2) + 0.05 * features @ features.T + 10.0
-    gain = np.linalg.solve(
-        prior[np.ix_(seen, seen)] + noise * np.eye(len(seen)), prior[np.ix_(seen, asked)]
-    )
-    expected = centre + unit * features @ slope
-    mean = expected[asked] + gain.T @ (level - expected)[seen]
-    variance = np.diag(prior)[asked] - (gain * prior[np.ix_(seen, asked)]).sum(0) + noise
+    weight = np.linalg.inv(prior[np.ix_(seen, seen)] + noise * np.eye(len(seen)))
+    told = []
+    for value in (level[seen], _without_extremes(level[seen])):
+        centre, unit = value.mean(), value.std() or 1.0
+        expected = centre + unit * features @ slope
+        solved = weight @ (value - expected[seen]) / unit
+        alone = value - unit * solved / np.diag(weight)  # each level from all the others
+        told.append((((level[seen] - alone) ** 2).sum(), unit, expected, solved))
+    _, unit, expected, solved = min(told, key=lambda found: found[0])
+    gain = prior[np.ix_(asked, seen)]
+    mean = expected[asked] + unit * gain @ solved
+    variance = np.diag(prior)[asked] - ((gain @ weight) * gain).sum(1) + noise
     return mean, unit**2 * variance
+
+
+FAR = 4.0  # standard deviations from the median, by the median deviation
+
+
+def _without_extremes(value: Array) -> Array:
+    """No value farther than `FAR` from the median."""
+    middle = np.median(value)
+    reach = FAR * 1.4826 * np.median(np.abs(value - middle))
+    return np.clip(value, middle - reach, middle + reach) if reach > 0 else value
 
 
 NOISE = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
