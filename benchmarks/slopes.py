@@ -88,8 +88,7 @@ def main() -> None:
     found = {name: coefficients(one) for name, one in tables.items()}
     b, variance = (pd.DataFrame({n: f[i] for n, f in found.items()}).T for i in (0, 1))
     print(b.round(2).to_string())
-    now = {"mean": 0, f"{WIDER} sd": 1}
-    table = pd.DataFrame(slopes(b, variance), index=list(now)).T
+    table = pd.DataFrame(slopes(b, variance), index=["mean", f"{WIDER} sd"]).T
     print(table.assign(SLOPE=pd.Series(gp.SLOPE)).round(3).to_string())
     if not chosen.rank:
         return

@@ -170,7 +170,7 @@ def test_shares_of_many_measures_are_those_of_orders_drawn(monkeypatch) -> None:
     every = inf.shapley(G)
     monkeypatch.setattr(inf, "EXACT", 4)
     drawn = inf.shapley(G)
-    np.testing.assert_allclose(drawn, every, atol=0.01)  # 200 orders: a standard error of .002
+    np.testing.assert_allclose(drawn, every, atol=2e-3)  # 200 orders: a standard error of .0003
     assert drawn.sum() == pytest.approx(inf.partial_r2(G, range(8)), abs=1e-7)
     G[2, :] = G[:, 2] = 0.0  # a measure that the effects absorb
     G[2, 2] = inf.TINY

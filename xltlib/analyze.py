@@ -186,7 +186,7 @@ def analyze(
     """
     said: list[str] = []
     read, name = _read(table, rows, unknown_codes)
-    kept = scores.select(read, model=model, task=task)
+    kept = scores.select(scores.called(read, model, task), model=model, task=task)
     kept, used = extras(kept, said)
     groups = [(g, *usable(g)) for _, g in kept.groupby(["task", "model"], sort=True)]
     chosen = None if measures is None else tuple(measures)

@@ -10,7 +10,8 @@ import sys
 import textwrap
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return USAGE
     try:
         with warnings.catch_warnings():
-            warnings.showwarning = _said
+            warnings.showwarning = partial(_said, warnings.showwarning)
             return int(chosen.do(chosen) or 0)
     except (
         ValueError,
@@ -49,9 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def _said(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
-    """A warning as a line of ours, without the place in the code that it comes from."""
-    print(f"xlt: {message}", file=sys.stderr)
+def _said(
+    usual: Callable[..., None], message: Warning | str, category: type[Warning], *where: Any
+) -> None:
+    """A warning of ours as a line, without the place in the code that it comes from."""
+    if category.__module__.startswith("xltlib."):
+        print(f"xlt: {message}", file=sys.stderr)
+    else:
+        usual(message, category, *where)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -329,11 +335,11 @@ def _asked(chosen: argparse.Namespace) -> tuple[str, Any, Any, dict[str, Any]]:
     """Target, scores, pairs and the part of the scores that a command asks about."""
     from xltlib import evidence
     from xltlib.languages import iso3
-    from xltlib.scores import one_metric, read
+    from xltlib.scores import called, one_metric, read
 
     target = iso3(chosen.target)
     path, pairs = _tables(chosen)
-    table = one_metric(read(path))
+    table = called(one_metric(read(path)), chosen.model, chosen.task)
     models = sorted(table["model"].unique())
     model = chosen.model or (evidence.MODEL if evidence.MODEL in models else None)
     if model is None and len(models) > 1:

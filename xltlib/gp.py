@@ -37,7 +37,7 @@ UNIT = {
 # What a source gains by one unit of likeness (features of `Cells`) before any score is seen: mean
 # and standard deviation, in units of the spread within a target. Random-effects means of sixteen
 # published matrices, and 1.4 times the deviation between these: eleven further ones, which had no
-# part in them, lay that much farther from the means (`benchmarks/slopes.py`).
+# part in them, lay 1.5 times as far from the means as expected (`benchmarks/slopes.py`).
 SLOPE = {
     "word_order": (0.19, 0.15),
     "spacing": (0.13, 0.22),
@@ -249,6 +249,9 @@ def leave_out(
     return -covariance @ (rows @ visible), covariance
 
 
+FAR = 4.0  # standard deviations from the median, by the median deviation
+
+
 def predict_level(
     apart: Array, features: Array, level: Array, asked: Index, slope: Array, noise: float = 0.3
 ) -> tuple[Array, Array]:
@@ -258,7 +261,7 @@ def predict_level(
     equally hard, and so are targets with like `features` (T, k), with a linear trend in these.
     Before any level is seen the trend is `slope` (k,), in standard deviations of the level.
     `level` (T,) may be NaN; those at `asked` are not looked at. Extreme levels are taken at their
-    word, or as no farther than `FAR`, by which foretells the levels seen, each from the others,
+    word or as no farther than `FAR`, whichever foretells the levels seen, each from the others,
     with less squared error: one target that fails must not speak for its neighbours, unless they
     fail with it.
     """
@@ -279,9 +282,6 @@ def predict_level(
     mean = expected[asked] + unit * gain @ solved
     variance = np.diag(prior)[asked] - ((gain @ weight) * gain).sum(1) + noise
     return mean, unit**2 * variance
-
-
-FAR = 4.0  # standard deviations from the median, by the median deviation
 
 
 def _without_extremes(value: Array) -> Array:

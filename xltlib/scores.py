@@ -27,6 +27,7 @@ __all__ = [
     "Column",
     "ScoresWarning",
     "atomic",
+    "called",
     "cells",
     "check",
     "gain",
@@ -143,7 +144,7 @@ def _rename(df: pd.DataFrame, said: list[str]) -> pd.DataFrame:
 def _treebanks(df: pd.DataFrame, said: list[str]) -> pd.DataFrame:
     """``UD_Ancient_Greek-PROIEL`` as the language and which of its treebanks."""
     for side, part in zip(("source", "target"), SETS, strict=True):
-        if part in df.columns:
+        if part in df.columns or not df[side].astype(str).str.contains("UD_", regex=False).all():
             continue
         names = df[side].astype(str).str.strip().str.extract(UD_NAME)
         if names.notna().all(axis=None):
@@ -463,24 +464,27 @@ def write(scores: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
 # -- views ----------------------------------------------------------------------------------------
 
 
+def called(scores: pd.DataFrame, model: str | None, task: str | None) -> pd.DataFrame:
+    """A checked table that names no model, or no task, as of the one that its owner asks for."""
+    default = {column.name: column.default for column in SCHEMA}
+    for name, value in (("model", model), ("task", task)):
+        if value is not None and set(scores[name]) == {default[name]}:
+            scores = scores.assign(**{name: value})
+    return scores
+
+
 def select(
     scores: pd.DataFrame,
     model: str | None = None,
     task: str | None = None,
     metric: str | None = None,
 ) -> pd.DataFrame:
-    """Rows of one model, task or metric; an unknown one is named with its nearest match.
-
-    A table that says nothing of its task (or model, or metric) is of the one asked for.
-    """
-    default = {column.name: column.default for column in SCHEMA}
+    """Rows of one model, task or metric; an unknown one is named with its nearest match."""
     for name, value in (("model", model), ("task", task), ("metric", metric)):
         if value is None:
             continue
         allowed = sorted(scores[name].unique())
-        if allowed == [default[name]]:
-            scores = scores.assign(**{name: value})
-        elif value not in allowed:
+        if value not in allowed:
             raise unknown(name, value, allowed, f"choose a {name} of the scores table")
         scores = scores[scores[name] == value]
     return scores
