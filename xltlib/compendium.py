@@ -172,10 +172,10 @@ def marks(table: pd.DataFrame) -> pd.DataFrame:
         own = f"{said(r['xlt'])} ({said(r['low'])} to {said(r['high'])})"
         others = [said(r.get(m, float("nan"))) for m in ("best_mean", "rank_fusion", "lambdamart")]
         rows.append((r["table"], r["protocol"], called, said(r["must"]), said(r["aim"]), own,
-                     *others, _met(r)))  # fmt: skip
-    names = ["table", "protocol", "figure", "mark", "further mark", "xlt (95 %)"]
+                     _met(r), *others))  # fmt: skip
+    names = ["table", "protocol", "figure", "mark", "further mark", "xlt (95 %)", "reached"]
     rules = ["best on average", "rank fusion", "LambdaMART"]
-    out = pd.DataFrame(rows, columns=[*names, *rules, "reached"])
+    out = pd.DataFrame(rows, columns=[*names, *rules])
     return out.drop(columns=[rule for rule in rules if (out[rule] == "–").all()])
 
 
