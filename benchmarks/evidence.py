@@ -2,7 +2,7 @@
 
     python benchmarks/evidence.py --out book/published [--matrices ner-xlmr las]
 
-Reads each table from its public home (or under ``XLT_DATA``), has `xltlib.analyze` look at it with
+Reads each table from its public home (or under ``XLT_DATA``), has `xltlib.book.analyze` look at it with
 one and the same settings, and writes small tables: nothing of the data, only what was measured from
 it. One matrix is one file, so an interrupted run goes on where it stopped; ``--again`` starts over.
 """
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from xltlib import fewshot
-from xltlib.analyze import analyze
+from xltlib.book.analyze import analyze
 from xltlib.data import published
-from xltlib.experiment import versions
+from xltlib.explain import fewshot
 from xltlib.scores import check
+from xltlib.train.config import versions
 
 # one matrix of each publication, model and task; the others repeat them at another training size
 MATRICES = (

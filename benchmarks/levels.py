@@ -15,8 +15,8 @@ import pandas as pd
 from evidence import MATRICES
 from ranking import loaded
 
-from xltlib import gp, levels
-from xltlib.matrix import SIZE, Matrix
+from xltlib.rank import gp, levels
+from xltlib.rank.matrix import SIZE, Matrix
 
 SAME = ({"xpos-10000", "rice-xlmr", "pos-xlmr"}, {"xnli-mt5", "xnli-xlmr"})
 

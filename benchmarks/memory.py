@@ -22,10 +22,10 @@ from typing import Any
 import torch
 from overfit import vocabulary
 
-from xltlib import seq2seq
-from xltlib.checkpoint import Seq2SeqRecipe
 from xltlib.data import hub
 from xltlib.tasks.public import PUBLIC
+from xltlib.train import seq2seq
+from xltlib.train.checkpoint import Seq2SeqRecipe
 
 LIMIT_GIB = 24.0
 PIECES = 250_112

@@ -31,13 +31,14 @@ from typing import Any
 
 import pandas as pd
 
-from xltlib import known, scores, spelling
+from xltlib import scores
+from xltlib.book import known, spelling
+from xltlib.book.exactly import READ, listed
 from xltlib.data import corpora
 from xltlib.data.fetch import write_whole
-from xltlib.exactly import READ, listed
-from xltlib.experiment import Experiment, Run, load, part_of
 from xltlib.languages import name
-from xltlib.runs import Place, Worker, do_part, read_run, score_rows, table_of, whole
+from xltlib.train.config import Experiment, Run, load, part_of
+from xltlib.train.run import Place, Worker, do_part, read_run, score_rows, table_of, whole
 
 KEY = ["model", "task", "source", "target", "n_target", "seed"]
 
@@ -100,11 +101,11 @@ def check(exp: Experiment, folder: Path) -> int:
 
 def ship(exp: Experiment, model: str, seed: int, folder: Path) -> None:
     """Write a model as `from_pretrained` reads it, its card and what it read."""
-    from xltlib.models import load as load_model
-    from xltlib.models import save
-    from xltlib.pretrain import Sampler
-    from xltlib.recipes import PretrainRecipe
-    from xltlib.runs import text_of
+    from xltlib.models.tiny import load as load_model
+    from xltlib.models.tiny import save
+    from xltlib.train.pretrain import Sampler
+    from xltlib.train.recipes import PretrainRecipe
+    from xltlib.train.run import text_of
 
     place = Place(exp)
     told = json.loads((place.pretrained(seed, model) / "log.json").read_text())
@@ -171,7 +172,7 @@ def again(exp: Experiment, model: str, seed: int, folder: Path) -> pd.DataFrame:
     by_seed = [
         t[t["n_target"] == 0].groupby(["standing", "seed"])["points"].mean().unstack() for t in both
     ]
-    from xltlib.inference import t_quantile
+    from xltlib.explain.effects import t_quantile
 
     old, n = by_seed[0], by_seed[0].shape[1]
     half = t_quantile(n - 1) * old.std(axis=1, ddof=1) * (1 + 1 / n) ** 0.5

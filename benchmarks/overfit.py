@@ -22,12 +22,12 @@ from typing import Any
 import pandas as pd
 import torch
 
-from xltlib import seq2seq
-from xltlib.checkpoint import Seq2SeqRecipe
 from xltlib.data import hub
 from xltlib.tasks.base import Example
 from xltlib.tasks.public import PUBLIC, PublicTask
 from xltlib.tasks.samples import made_up
+from xltlib.train import seq2seq
+from xltlib.train.checkpoint import Seq2SeqRecipe
 
 N = 64
 GOAL = 0.95

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from xltlib.experiment import Experiment, known_of, load
-from xltlib.models import arithmetic, build, loss, prepare_process
-from xltlib.pretrain import Sampler, groups
-from xltlib.runs import Place, do_part, text_of
+from xltlib.models.tiny import arithmetic, build, loss, prepare_process
+from xltlib.train.config import Experiment, known_of, load
+from xltlib.train.pretrain import Sampler, groups
+from xltlib.train.run import Place, do_part, text_of
 
 
 def seconds(exp: Experiment, steps: int = 40) -> dict[str, float]:

@@ -23,10 +23,12 @@ import numpy as np
 import pandas as pd
 from evidence import of_curves
 
-from xltlib import fewshot, levels, matrix, ranking, similarity
 from xltlib.data import published
+from xltlib.explain import fewshot
+from xltlib.languages import similarity
+from xltlib.rank import levels, matrix, methods
 
-PROTOCOLS: tuple[ranking.Protocol, ...] = ("cold", "warm")
+PROTOCOLS: tuple[methods.Protocol, ...] = ("cold", "warm")
 # matrix, protocol, figure, must, aim; a smaller loss and a larger everything else is better
 MARKS = [
     ("ner-xlmr", "cold", "loss_pct", 10.0, None),
@@ -94,7 +96,7 @@ def kept(path: Path, again: bool, make: Callable[[], pd.DataFrame]) -> pd.DataFr
 
 
 def loaded(name: str) -> matrix.Matrix:
-    """One published matrix with its likeness."""
+    """One published matrix with its similarity."""
     scores = published.load(name)
     sizes = similarity.text_sizes(scores["model"].iloc[0])
     pairs = similarity.pairs({*scores["source"], *scores["target"]}, sizes=sizes)
@@ -111,10 +113,10 @@ def measure(
     for p in PROTOCOLS:
         parts = [
             kept(work / f"{name}-{p}-{m}.csv", m in again,
-                 lambda p=p, m=m: ranking.choices(one, p, [m]))
-            for m in ranking.methods(one, methods)
+                 lambda p=p, m=m: methods.choices(one, p, [m]))
+            for m in methods.methods(one, methods)
         ]  # fmt: skip
-        table = ranking.standings(pd.concat([t for t in parts if len(t)]))
+        table = methods.standings(pd.concat([t for t in parts if len(t)]))
         leagues.append(table.assign(protocol=p, matrix=name, n_pairs=len(one.score)))
         told = kept(work / f"{name}-{p}-level.csv", "level" in again,
                     lambda p=p: levels.predict(one, p))  # fmt: skip

@@ -1,9 +1,9 @@
-"""What likeness is worth to a source: the slopes of `gp.SLOPE`, and what they are worth to a table.
+"""What similarity is worth to a source: the slopes of `gp.SLOPE`, and what they are worth to a table.
 
     python benchmarks/slopes.py [--rank]
 
-For every measure of likeness: the coefficient of a regression of the standardised score on source
-effects and likeness, in each published matrix; their random-effects mean and standard deviation
+For every measure of similarity: the coefficient of a regression of the standardised score on source
+effects and similarity, in each published matrix; their random-effects mean and standard deviation
 between matrices (DerSimonian & Laird 1986). `gp.SLOPE` is that mean and `WIDER` times that
 deviation, rounded. With ``--rank`` also the cold and warm standings of `xlt` on the matrices of at
 most `MOST` cells, with `gp.SLOPE` and with slopes in which this matrix, and those of the same
@@ -22,8 +22,8 @@ from evidence import MATRICES
 from levels import SAME
 from ranking import PROTOCOLS, loaded
 
-from xltlib import gp, ranking
-from xltlib.matrix import Fold, Matrix, features_of, standardised
+from xltlib.rank import gp, methods
+from xltlib.rank.matrix import Fold, Matrix, features_of, standardised
 
 # Eleven further matrices of other authors, which had no part in the slopes, lay 1.5 times as far
 # from their means as mean and standard deviation let expect.
@@ -34,8 +34,8 @@ MOST = 3_000
 def coefficients(one: Matrix) -> tuple[pd.Series, pd.Series]:
     """Slope of every measure that varies, and its variance, clustered by target."""
     nothing = np.array([], np.intp)
-    z, _ = standardised(one, Fold(nothing, nothing), ranking.POWER)
-    names = [m for m in one.measures if features_of([one.likeness(m)], one.target).size]
+    z, _ = standardised(one, Fold(nothing, nothing), methods.POWER)
+    names = [m for m in one.measures if features_of([one.similarity(m)], one.target).size]
     cells, n = one.cells(), len(one.sources)
     x = np.hstack([np.eye(n)[one.source], cells.features, cells.data])
     penalty = np.r_[np.ones(n), np.full(x.shape[1] - n, 1e-3)]
@@ -74,7 +74,7 @@ def standings(one: Matrix, slope: dict[str, tuple[float, float]]) -> dict[str, f
     with mock.patch.object(gp, "SLOPE", slope):
         fresh = dataclasses.replace(one, _cache={})
         for protocol in PROTOCOLS:
-            found = ranking.choices(fresh, protocol, ["xlt"])
+            found = methods.choices(fresh, protocol, ["xlt"])
             out |= {f"{protocol} loss": found["loss_pct"].mean(),
                     f"{protocol} rho": found["spearman"].mean()}  # fmt: skip
     return out

@@ -18,8 +18,12 @@ import pyarrow.csv
 import pytest
 
 import xltlib
-from xltlib import analyze, matrix, ranking, regression, report, scores, similarity
+from xltlib import scores
+from xltlib.book import analyze, report
 from xltlib.cli import FAILED, USAGE, main
+from xltlib.explain import regression
+from xltlib.languages import similarity
+from xltlib.rank import matrix, methods
 
 CODES = "eng deu hrv tur srp rus kaz arb pes urd hin mar".split()
 QUICK = ["--permutations", "49", "--bootstrap", "40"]
@@ -27,7 +31,7 @@ SCHEMA = Path(xltlib.__file__).parent / "schema" / "analysis.schema.json"
 
 
 def made(codes: list[str] = CODES, seed: int = 7) -> pd.DataFrame:
-    """A matrix that follows likeness, source quality, target level and noise; 0..1, two seeds."""
+    """A matrix that follows similarity, source quality, target level and noise; 0..1, two seeds."""
     rng = np.random.default_rng(seed)
     pairs = similarity.pairs(codes)
     quality, level = (dict(zip(codes, rng.normal(0, sd, len(codes)), strict=True))
@@ -112,11 +116,11 @@ def test_every_field_is_in_the_book(repository: Path) -> None:
 def test_its_figures_are_those_of_the_functions(found: dict, table: pd.DataFrame) -> None:
     (one,) = found["analyses"]
     checked = scores.check(table)
-    plain, full = analyze.likeness(CODES)
+    plain, full = analyze.similarities(CODES)
     for protocol in ("cold", "warm"):
         names = ["xlt", "best_mean", "nearest_script"]
-        league = ranking.league(checked, plain, protocol, names).set_index("method")
-        for method, metric in itertools.product(names, ranking.METRICS):
+        league = methods.league(checked, plain, protocol, names).set_index("method")
+        for method, metric in itertools.product(names, methods.METRICS):
             got = one["ranking"][protocol][method]
             assert got[metric] == pytest.approx(league.loc[method, metric])
             assert got[f"{metric}_low"] <= got[metric] <= got[f"{metric}_high"]
@@ -132,7 +136,7 @@ def test_its_figures_are_those_of_the_functions(found: dict, table: pd.DataFrame
     assert (one["n_pairs"], one["n_sources"], one["n_targets"]) == (132, 12, 12)
     assert one["not_computed"].keys() == {"lambdamart"} and one["n_seeds"] == 2
     verdicts = {c["claim"]: c["verdict"] for c in one["claims"]}
-    assert verdicts["likeness predicts transfer to a new language"] == "holds"
+    assert verdicts["similarity predicts transfer to a new language"] == "holds"
     assert verdicts["a chosen source beats chance (cold)"] == "holds"
 
 
@@ -142,7 +146,7 @@ def test_trees_are_in_the_league_where_they_fit(
     pytest.importorskip("lightgbm")
     monkeypatch.setattr(analyze, "TREES", 30)
     one = analyze.as_json(analyze.analyze(small, permutations=0, bootstrap=20))["analyses"][0]
-    league = ranking.league(scores.check(small), analyze.likeness(CODES[:6])[0], "cold")
+    league = methods.league(scores.check(small), analyze.similarities(CODES[:6])[0], "cold")
     own = league.set_index("method").loc["lambdamart"]
     assert one["ranking"]["cold"]["lambdamart"]["loss_pct"] == pytest.approx(own["loss_pct"])
     assert one["not_computed"] == {}
@@ -285,7 +289,7 @@ def test_models_tasks_metrics_and_seeds_are_told_apart(small: pd.DataFrame) -> N
 
 def test_data_size_is_that_of_the_models_own_text(small: pd.DataFrame) -> None:
     """CC-100 for XLM-R, mC4 for all others; one's own table goes before either."""
-    plain, _ = analyze.likeness(CODES[:6])
+    plain, _ = analyze.similarities(CODES[:6])
     other = similarity.of_model(plain, "xlm-roberta-base")
     assert list(other) == list(plain) and similarity.of_model(plain, "mt5") is plain
     log = {k.code: np.log10(v) for k, v in similarity.cc100_sizes().items()}
@@ -325,7 +329,7 @@ def test_tasks_are_compared(table: pd.DataFrame) -> None:
     assert row["ci"][0] <= row["beta"] <= row["ci"][1] < 0
 
 
-def test_likeness_of_ones_own(small: pd.DataFrame, tmp_path: Path, capsys) -> None:
+def test_similarity_of_ones_own(small: pd.DataFrame, tmp_path: Path, capsys) -> None:
     rng = np.random.default_rng(0)
     own = pd.DataFrame(itertools.combinations(CODES[:6], 2), columns=["source", "target"])
     own = own.assign(mine=rng.random(len(own)), script=rng.random(len(own)))  # one direction
@@ -333,7 +337,7 @@ def test_likeness_of_ones_own(small: pd.DataFrame, tmp_path: Path, capsys) -> No
     assert "mine" in set(one.coefficients["feature"])
     assert "nearest_mine" in set(one.league["method"])
     assert set(one.steps["step"].tail(1)) == {"+ your own"}
-    plain, _ = analyze.likeness(CODES[:6], own)
+    plain, _ = analyze.similarities(CODES[:6], own)
     merged = plain.set_index(["source", "target"])["script"]
     row = own.iloc[5]
     assert merged[row["source"], row["target"]] == merged[row["target"], row["source"]]

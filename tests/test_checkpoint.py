@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from xltlib import checkpoint, cli, experiment
+from xltlib import cli
 from xltlib.data import fetch, hub
+from xltlib.train import checkpoint, config
 
 SMALL: dict[str, Any] = {
     "title": "small",
@@ -200,13 +201,13 @@ def test_dry_run(
 
 def test_both_kinds_are_loaded_by_name(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repository)
-    assert experiment.load("mt5").name == "mt5"
-    assert experiment.load_embedded("quick").name == "quick"
+    assert config.load("mt5").name == "mt5"
+    assert config.load_embedded("quick").name == "quick"
     with pytest.raises(ValueError, match="'mt5' fine-tunes a checkpoint.*embedded or quick"):
-        experiment.load_embedded("mt5")
+        config.load_embedded("mt5")
     with pytest.raises(ValueError, match="unknown experiment 'mt6'.*'mt5'"):
-        experiment.load("mt6")
-    changed = experiment.load("mt5", ["tasks.xnli.sources=[en, de]", "seeds=[0, 1]"])
+        config.load("mt6")
+    changed = config.load("mt5", ["tasks.xnli.sources=[en, de]", "seeds=[0, 1]"])
     assert len(changed.runs()) == 2 * (2 + 15 + 9)
 
 
@@ -218,5 +219,5 @@ def test_one_part_a_gpu(visible: str, n: int, monkeypatch: pytest.MonkeyPatch) -
 
 def test_our_own_experiments_name_no_checkpoint(repository: Path) -> None:
     paths = (repository / "experiments").glob("*.yml")
-    found = [path.stem for path in paths if hasattr(experiment.load(str(path)), "checkpoint")]
+    found = [path.stem for path in paths if hasattr(config.load(str(path)), "checkpoint")]
     assert found == ["mt5"]

@@ -20,11 +20,12 @@ pytest.importorskip("torch", reason="runs of a checkpoint need xltlib[train]")
 sys.path.insert(0, str(Path(__file__).parent))
 import hubcache  # noqa: E402
 
-from xltlib import checkpoint, checkpoint_runs, experiment, scores, seq2seq  # noqa: E402
+from xltlib import scores
 from xltlib.cli import main  # noqa: E402
 from xltlib.data import hub  # noqa: E402
 from xltlib.data.cards import CARDS, Hub  # noqa: E402
-from xltlib.runs import read_run  # noqa: E402
+from xltlib.train import checkpoint, checkpoint_runs, config, seq2seq  # noqa: E402
+from xltlib.train.run import read_run  # noqa: E402
 
 LANGUAGES = ("en", "de", "ru", "tr")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -235,7 +236,7 @@ def test_your_language_your_data_your_model(
     whole_task = checkpoint_runs.public_task
     short = lambda *a: dataclasses.replace(whole_task(*a), max_target=8)  # noqa: E731
     monkeypatch.setattr(checkpoint_runs, "public_task", short)
-    exp = experiment.load(str(mine), ["recipe.steps=2", "recipe.tokens=200"])
+    exp = config.load(str(mine), ["recipe.steps=2", "recipe.tokens=200"])
     assert isinstance(exp, checkpoint.CheckpointExperiment)
     for part in exp.parts():
         checkpoint_runs.do_part(exp, part.name)
@@ -250,7 +251,7 @@ def test_your_language_your_data_your_model(
 TARGETS = ("nds", "deu", "nld")
 
 
-def logs(exp: checkpoint.CheckpointExperiment, run: experiment.Run) -> list[dict[str, float]]:
+def logs(exp: checkpoint.CheckpointExperiment, run: config.Run) -> list[dict[str, float]]:
     """The last line of a run's log."""
     record = read_run(checkpoint_runs.place_of(exp).run(run))
     assert record
@@ -299,7 +300,7 @@ def test_one_language_in_two_scripts_keeps_its_rows_apart() -> None:
 
 def test_two_runs_never_share_a_gpu() -> None:
     code = (
-        "import sys\nfrom xltlib.checkpoint_runs import free_of\n"
+        "import sys\nfrom xltlib.train.checkpoint_runs import free_of\n"
         "with free_of(['a-test', 'b-test']) as i:\n print(i, flush=True); sys.stdin.read()"
     )
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
@@ -312,5 +313,5 @@ def test_two_runs_never_share_a_gpu() -> None:
 
 
 def test_the_runs_are_plain_data(small: Path) -> None:
-    exp = experiment.load(str(small))
+    exp = config.load(str(small))
     assert json.dumps([run.__dict__ for run in exp.runs()])

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xltlib import checks
-from xltlib.checks import (
+from xltlib.book import checks
+from xltlib.book.checks import (
     ILLEGAL,
     agreement,
     at_home_and_away,
@@ -21,10 +21,10 @@ from xltlib.checks import (
     favourite,
     judged,
     known_to_all,
-    likeness,
     mean_over_languages,
     one_per_script,
     overlap,
+    pairs_of,
     probe,
     sample,
     shape_floor,
@@ -32,8 +32,8 @@ from xltlib.checks import (
     worked,
 )
 from xltlib.data import cldr
-from xltlib.experiment import load
 from xltlib.tasks import TASKS, task
+from xltlib.train.config import load
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 LANGUAGES = ("eng", "deu", "rus", "srp")
@@ -43,7 +43,7 @@ LANGUAGES = ("eng", "deu", "rus", "srp")
 
 
 def test_shape_is_near_chance_on_the_embedded_data() -> None:
-    floor = shape_floor(["kind"], LANGUAGES, n_train=200, n_test=200)
+    floor = shape_floor(["entity_type"], LANGUAGES, n_train=200, n_test=200)
     mean = mean_over_languages(floor, "accuracy").iloc[0]
     # names repeat within a test set, so one language may be off by ten points
     assert abs(mean["mean"] - 0.25) < 0.08
@@ -93,14 +93,14 @@ def test_one_language_a_script() -> None:
     assert one_per_script(["eng", "deu", "rus", "hin", "srp"]) == ["eng", "rus", "hin"]
 
 
-# ---------------------------------------------------------------- likeness
+# ---------------------------------------------------------------- similarity
 
 
 @pytest.fixture(scope="module")
 def pairs() -> pd.DataFrame:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(REPOSITORY)
-        return likeness(load("quick"), ["hrv", "srp", "tur", "kir", "eng", "rus"])
+        return pairs_of(load("quick"), ["hrv", "srp", "tur", "kir", "eng", "rus"])
 
 
 def test_contrasts_put_script_and_family_apart(pairs: pd.DataFrame) -> None:
@@ -204,7 +204,7 @@ def test_right_answers_have_a_clean_diagonal(name: str) -> None:
 
 
 def test_what_is_said_of_mistakes() -> None:
-    of = task("kind")
+    of = task("entity_type")
     home, away = (sample(of, LANGUAGES, code, "test", 40) for code in ("eng", "rus"))
     right = [of.preprocess(e)[1] for e in home]
     said = {"eng": (right, home), "rus": (["<extra_id_0> CITY"] * 40, away)}
@@ -219,7 +219,7 @@ def test_what_is_said_of_mistakes() -> None:
 def test_a_run_that_is_not_in_the_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     with pytest.raises(ValueError, match="no run tiny kind hin 0.*'eng'"):
-        checks.study(load("quick"), "kind", "hin")
+        checks.study(load("quick"), "entity_type", "hin")
 
 
 def test_an_unknown_pretraining_seed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,8 +234,8 @@ def test_an_unknown_pretraining_seed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def small() -> tuple:
     pytest.importorskip("torch", reason="pip install 'xltlib[train]'")
-    from xltlib.models import build, train_tokenizer
-    from xltlib.recipes import ModelShape
+    from xltlib.models.tiny import build, train_tokenizer
+    from xltlib.train.recipes import ModelShape
 
     lines = [line for code in LANGUAGES for line in cldr.lines(code, 150)]
     tokenizer = train_tokenizer(lines, 600)

@@ -15,9 +15,9 @@ import pytest
 from babel import Locale
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from xltlib import experiment
 from xltlib.data import cldr
 from xltlib.tasks import TASKS, Example
+from xltlib.train import config
 
 # One language a script: enough to meet every writing system, quick enough to draw hundreds.
 FOUR = ("eng", "rus", "arb", "hin")
@@ -27,7 +27,7 @@ FOUR = ("eng", "rus", "arb", "hin")
 def languages(repository) -> tuple[str, ...]:
     """Return the languages of the embedded experiment: names are divided over all of them."""
     path = repository / "experiments" / "embedded.yml"
-    return experiment.load(str(path)).languages
+    return config.load(str(path)).languages
 
 
 def test_doctests() -> None:
@@ -81,7 +81,7 @@ def test_every_kind_is_drawn_in_every_language_and_split(split: str, languages) 
     """Too few names of matching shape, and a label silently goes missing."""
     missing = {}
     for code in languages:
-        drawn = TASKS["kind"].source(languages, code, split, 80, 0)
+        drawn = TASKS["entity_type"].source(languages, code, split, 80, 0)
         shares = Counter(e.fields["label"] for e in drawn)
         missing[code] = [kind for kind in cldr.KINDS if shares[kind] < 10]  # of 20
     assert not {code: kinds for code, kinds in missing.items() if kinds}
@@ -272,7 +272,7 @@ def spans_rows(examples: Sequence[Example]) -> tuple[np.ndarray, np.ndarray]:
 
 
 ROWS: dict[str, Callable[[Sequence[Example]], tuple[np.ndarray, np.ndarray]]]
-ROWS = {"kind": kind_rows, "spans": spans_rows}
+ROWS = {"entity_type": kind_rows, "ner": spans_rows}
 
 
 def drawn(task: str, split: str, n: int, languages) -> list[Example]:
@@ -294,7 +294,7 @@ def test_shape_alone_is_near_chance_at_finding(languages) -> None:
 
     def rows(split: str, n: int) -> tuple[np.ndarray, np.ndarray, list[int]]:
         features, right = [], []
-        asked = drawn("find", split, n, languages)
+        asked = drawn("qa", split, n, languages)
         for example in asked:
             cue, words = example.fields["question"], example.fields["words"]
             form = [float(len(cue)), ":" in cue, "%" in cue or "٪" in cue]
@@ -311,7 +311,7 @@ def test_shape_alone_is_near_chance_at_finding(languages) -> None:
         hits += wanted[at + int(likely[at : at + size].argmax())]
         at += size
     guess = float(np.mean([1 / size for size in sizes]))
-    assert guess == pytest.approx(TASKS["find"].chance)
+    assert guess == pytest.approx(TASKS["qa"].chance)
     assert abs(hits / len(sizes) - guess) < 0.06  # 3.5 standard errors of 800 questions
 
 
@@ -355,7 +355,7 @@ def test_names_that_share_no_length_are_refused(languages, monkeypatch) -> None:
 
 
 def test_the_kinds_of_a_spans_example_all_differ(languages) -> None:
-    for example in TASKS["spans"].source(languages, "mar", "test", 40, 0):
+    for example in TASKS["ner"].source(languages, "mar", "test", 40, 0):
         kinds = [kind for *_, kind in example.fields["spans"]]
         assert len(set(kinds)) == len(kinds)
 

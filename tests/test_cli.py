@@ -14,7 +14,7 @@ import pytest
 import xltlib
 from xltlib import cli
 from xltlib.cli import FAILED, INTERRUPTED, USAGE, main
-from xltlib.experiment import load
+from xltlib.train.config import load
 
 SMALL = """
 title: Two languages, one task
@@ -24,7 +24,7 @@ seeds: [0]
 text: {lines: 200}
 model: {vocab_size: 400, d_model: 16, d_ff: 32, n_heads: 2, n_encoder: 1}
 pretrain: {steps: 3, batch: 8}
-finetune: {kind: {steps: 4, batch: 8, train_items: 20, validation_items: 10, test_items: 20}}
+finetune: {entity_type: {steps: 4, batch: 8, train_items: 20, validation_items: 10, test_items: 20}}
 """
 COMMANDS = ["run", "analyze", "similarity", "recommend", "budget", "doctor"]
 PARTS = ["vocabulary", "pretrain-0", "source-eng-rus", "collect"]
@@ -98,7 +98,10 @@ def test_asked_wrongly(say, words: list[str]) -> None:
         (["run", "small", "--set", "pretrain.steps"], "is not KEY=VALUE"),
         (["run", "small", "--jobs", "-1"], "at least one part must run"),
         (["run", "small", "--jobs", "0"], "at least one part must run"),
-        (["run", "small", "--set", "tasks=[knd]"], "unknown task 'knd'. Did you mean 'kind'"),
+        (
+            ["run", "small", "--set", "tasks=[knd]"],
+            "unknown task 'knd'. Did you mean 'entity_type'",
+        ),
         (["doctor", "smal"], "Did you mean 'small'"),
         (["similarity", "deu", "Germn"], "unknown language 'Germn'. Did you mean 'German'"),
         (["recommend", "Ukranian", "--experiment", "small"], "Did you mean 'Ukrainian'"),
@@ -186,7 +189,7 @@ def test_run_a_part_at_a_time_then_the_whole(say, folder: Path) -> None:
     assert table.read_bytes() == before
 
     # Done means done with these settings.
-    changed = ["--set", "finetune.kind.steps=5"]
+    changed = ["--set", "finetune.entity_type.steps=5"]
     rows = json.loads(say("run", "small", "--list", "--json", *changed)[1])
     assert [r["part"] for r in rows if r["done"]] == ["vocabulary", "pretrain-0"]
     report = json.loads(say("doctor", "small", "--json")[1])["experiment"]
@@ -234,13 +237,13 @@ def test_similarity_json_and_files_hold_the_same(say, folder: Path) -> None:
 
 @pytest.fixture
 def measured(folder: Path) -> Path:
-    """Write a scores table in which likeness of script decides; return its path."""
+    """Write a scores table in which similarity of script decides; return its path."""
     same = [{"eng", "deu", "hrv", "tur"}, {"rus", "srp", "kir"}, {"hin", "mar"}]
     codes = [code for group in same for code in sorted(group)]
     rows = [
         {
             "model": "tiny",
-            "task": "kind",
+            "task": "entity_type",
             "source": s,
             "target": t,
             "n_target": 0,
@@ -271,11 +274,11 @@ def test_recommend(say, measured: Path) -> None:
 
 def test_recommend_asks_which_task(say, measured: Path) -> None:
     table = pd.read_csv(measured)
-    pd.concat([table, table.assign(task="spans", metric="span_f1")]).to_csv(measured, index=False)
+    pd.concat([table, table.assign(task="ner", metric="span_f1")]).to_csv(measured, index=False)
     code, _, err = say("recommend", "bul", "--scores", str(measured))
     assert code == USAGE and "add --task, one of kind, spans" in err
     code, _, err = say("recommend", "bul", "--scores", str(measured), "--task", "span")
-    assert code == USAGE and "spans" in err
+    assert code == USAGE and "ner" in err
 
 
 def test_recommend_from_a_table_as_others_publish_it(say, measured: Path) -> None:
@@ -313,7 +316,7 @@ def test_doctor_knows_public_checkpoints(say) -> None:
 
 def test_doctor_without_torch(say, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails
-    monkeypatch.setattr("xltlib.experiment.versions", lambda: {"torch": "", "babel": "2.18"})
+    monkeypatch.setattr("xltlib.train.config.versions", lambda: {"torch": "", "babel": "2.18"})
     code, out, _ = say("doctor", "small")
     assert code == 0
     assert re.search(r"torch +not installed: pip install", out)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from xltlib import compendium, figures
+from xltlib.book import compendium, figures
 
 KEPT = Path(__file__).resolve().parents[1] / "book" / "published"
 

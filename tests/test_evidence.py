@@ -11,19 +11,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xltlib import cli, evidence, experiment, ranking, scores, similarity
+from xltlib import cli, scores
+from xltlib.book import evidence
+from xltlib.languages import similarity
+from xltlib.rank import methods
+from xltlib.train import config
 
 CODES = ["eng", "deu", "rus", "srp", "hin", "urd", "tur", "arb"]
 
 
 def table(
-    models: dict[str, list[str]], likeness: pd.DataFrame, seed: int = 0, noise: float = 0.01
+    models: dict[str, list[str]], alike: pd.DataFrame, seed: int = 0, noise: float = 0.01
 ) -> pd.DataFrame:
     """Scores of two tasks in which genealogy helps the model `tiny` and no other."""
     rng = np.random.default_rng(seed)
-    kin = likeness.set_index(["source", "target"])["genealogy"]
+    kin = alike.set_index(["source", "target"])["genealogy"]
     rows = []
-    for (model, sources), task in itertools.product(models.items(), ("kind", "find")):
+    for (model, sources), task in itertools.product(models.items(), ("entity_type", "qa")):
         for source, target, run in itertools.product(sources, CODES, (0, 1, 2)):
             base = 0.9 if source == target else 0.3 + 0.4 * kin[source, target]
             value = (base if model == "tiny" else 0.15) + rng.normal(0, noise)
@@ -35,43 +39,43 @@ def table(
 
 
 @pytest.fixture(scope="module")
-def likeness() -> pd.DataFrame:
+def alike() -> pd.DataFrame:
     return similarity.pairs(CODES)
 
 
 @pytest.fixture(scope="module")
-def built(tmp_path_factory: pytest.TempPathFactory, likeness: pd.DataFrame) -> pd.DataFrame:
+def built(tmp_path_factory: pytest.TempPathFactory, alike: pd.DataFrame) -> pd.DataFrame:
     models = {"tiny": CODES, "tiny-shuffled": CODES[:4], "char-ngram": CODES[:1]}
-    return scores.check(table(models, likeness))
+    return scores.check(table(models, alike))
 
 
 @pytest.fixture
 def data(
     built: pd.DataFrame,
-    likeness: pd.DataFrame,
+    alike: pd.DataFrame,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
 ) -> evidence.Evidence:
     folder = tmp_path_factory.mktemp("build")
     monkeypatch.setenv("XLT_BUILD", str(folder))
     scores.write(built, folder / "quick" / "scores.parquet")
-    similarity.write_pairs(likeness, folder / "quick" / "pairs.parquet")
-    return evidence.gather(experiment.load("quick"))
+    similarity.write_pairs(alike, folder / "quick" / "pairs.parquet")
+    return evidence.gather(config.load("quick"))
 
 
 def test_evidence_of_an_experiment(data: evidence.Evidence) -> None:
-    assert data.model == "tiny" and data.tasks == ("kind", "find")
+    assert data.model == "tiny" and data.tasks == ("entity_type", "qa")
     assert data.controls == ("tiny-shuffled",)  # from one source no mean has an interval
     assert set(data.scores["metric"]) == {"accuracy"} and "illegal" in set(data.every["metric"])
-    assert data.chance == {"kind": 0.125, "find": 0.125}
+    assert data.chance == {"entity_type": 0.125, "qa": 0.125}
     assert "56 pairs" in data.caption("Look.").data and "3 seeds" in data.caption("Look.").data
 
 
 def test_evidence_of_ones_own_file(tmp_path, built: pd.DataFrame) -> None:
-    own = scores.select(built, model="tiny", task="kind", metric="accuracy")
+    own = scores.select(built, model="tiny", task="entity_type", metric="accuracy")
     file = tmp_path / "mine.csv"
     own[["source", "target", "score", "seed"]].assign(task="ner").to_csv(file, index=False)
-    data = evidence.gather(experiment.load("quick"), str(file))
+    data = evidence.gather(config.load("quick"), str(file))
     assert (data.model, data.tasks, data.experiment) == ("model", ("ner",), None)
     assert {*data.pairs["source"]} == set(CODES)
     said = data.caption("Look.").data
@@ -79,8 +83,8 @@ def test_evidence_of_ones_own_file(tmp_path, built: pd.DataFrame) -> None:
 
 
 def test_what_is_unknown_is_named(data: evidence.Evidence) -> None:
-    quick = experiment.load("quick")
-    with pytest.raises(ValueError, match="unknown task 'knd'. Did you mean 'kind'.*all"):
+    quick = config.load("quick")
+    with pytest.raises(ValueError, match="unknown task 'knd'. Did you mean 'entity_type'.*all"):
         evidence.gather(quick, task="knd")
     with pytest.raises(ValueError, match="unknown model 'tinny'. Did you mean 'tiny'"):
         evidence.gather(quick, model="tinny")
@@ -91,15 +95,18 @@ def test_what_is_unknown_is_named(data: evidence.Evidence) -> None:
 def test_an_experiment_that_has_not_run_names_the_command(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XLT_BUILD", str(tmp_path))
     with pytest.raises(FileNotFoundError, match="xlt run quick"):
-        evidence.gather(experiment.load("quick"))
+        evidence.gather(config.load("quick"))
 
 
 def test_the_main_metric_is_the_one_with_a_chance_level() -> None:
-    rows = [("kind", m, c) for m, c in (("a", math.nan), ("b", 0.5), ("illegal", math.nan))]
+    rows = [("entity_type", m, c) for m, c in (("a", math.nan), ("b", 0.5), ("illegal", math.nan))]
     rows += [("own", m, math.nan) for m in ("zz", "f1")]
     given = pd.DataFrame(rows, columns=["task", "metric", "chance"])
     kept = evidence.one_metric(given)
-    assert list(zip(kept["task"], kept["metric"], strict=True)) == [("kind", "b"), ("own", "f1")]
+    assert list(zip(kept["task"], kept["metric"], strict=True)) == [
+        ("entity_type", "b"),
+        ("own", "f1"),
+    ]
 
 
 def test_attempt_groups_what_could_not_be_computed() -> None:
@@ -129,7 +136,7 @@ def test_attempt_groups_what_could_not_be_computed() -> None:
     ],
 )
 def test_above_a_control_means_that_no_interval_touches(zero, control, said) -> None:
-    rows = [("kind", a, sum(e) / 2, *e) for a, e in (("zero-shot", zero), ("c", control))]
+    rows = [("entity_type", a, sum(e) / 2, *e) for a, e in (("zero-shot", zero), ("c", control))]
     means = pd.DataFrame(rows, columns=["task", "arm", "mean", "low", "high"])
     assert evidence.above(means, "c")["verdict"].item() == said
     assert f"**{said}**" in evidence.against(means, "c")[0]
@@ -144,7 +151,7 @@ def symmetric(noise: float, skew: float) -> pd.DataFrame:
         for seed in (0, 1, 2):
             rows.append((CODES[i], CODES[j], seed, value + rng.normal(0, noise)))
     made = pd.DataFrame(rows, columns=["source", "target", "seed", "score"])
-    return scores.check(made.assign(task="kind", n_test=400))
+    return scores.check(made.assign(task="entity_type", n_test=400))
 
 
 def test_symmetry_tells_equal_directions_from_opposite_ones() -> None:
@@ -163,7 +170,7 @@ def test_symmetry_by_hand() -> None:
 
 
 def test_noise_is_that_of_the_cells(data: evidence.Evidence) -> None:
-    mine = scores.select(data.scores, model="tiny", task="kind")
+    mine = scores.select(data.scores, model="tiny", task="entity_type")
     found = evidence.noise(mine).iloc[0]
     se = 100 * scores.cells(mine)["se"]
     assert (found["cells"], found["median"], found["largest"]) == (64, se.median(), se.max())
@@ -171,7 +178,7 @@ def test_noise_is_that_of_the_cells(data: evidence.Evidence) -> None:
 
 
 def test_head_start_counts_a_target_once() -> None:
-    base = {"model": "m", "task": "kind", "metric": "accuracy", "n_target": 2}
+    base = {"model": "m", "task": "entity_type", "metric": "accuracy", "n_target": 2}
     cells = [("eng", "rus", 0.5), ("deu", "rus", 0.7), ("eng", "hin", 0.4)]
     mine = pd.DataFrame([{**base, "source": s, "target": t, "score": v} for s, t, v in cells])
     alone = pd.DataFrame([{**base, "source": t, "target": t, "score": 0.3} for t in ("rus", "hin")])
@@ -185,10 +192,10 @@ def test_head_start_counts_a_target_once() -> None:
 def test_claims_find_what_was_put_in(data: evidence.Evidence) -> None:
     judged, unable = evidence.claims(data, "tiny-shuffled", bootstrap=30, permutations=99)
     said = judged.set_index(["claim", "task", "response"])["verdict"]
-    assert said["transfer exceeds tiny-shuffled", "kind", "score"] == "holds"
-    assert said["more alike in genealogy, more transfer", "find", "score"] == "holds"
+    assert said["transfer exceeds tiny-shuffled", "entity_type", "score"] == "holds"
+    assert said["more alike in genealogy, more transfer", "qa", "score"] == "holds"
     assert not (said.xs("gain", level="response") == "does not hold").any()
-    assert list(evidence.board(judged)["claim"]) and "kind" in evidence.board(judged)
+    assert list(evidence.board(judged)["claim"]) and "entity_type" in evidence.board(judged)
     told = evidence.tally(judged)
     assert "transfer exceeds tiny-shuffled: **holds** (kind, find)" in told
     assert any("**genealogy** (kind, find)" in sentence for sentence in told)
@@ -211,17 +218,17 @@ def test_too_few_curves_cannot_judge_a_law() -> None:
     n = [2, 4, 8, 16, 32]
     rows = [("eng", t, k, 0.2 + 0.1 * math.log(k), 100) for t in ("rus", "hin") for k in n]
     made = pd.DataFrame(rows, columns=["source", "target", "n_target", "score", "n_test"])
-    from xltlib import fewshot
+    from xltlib.explain import fewshot
 
     judged = evidence.law_judged(fewshot.curves(scores.check(made)))
     assert set(judged["verdict"]) == {"cannot tell"} and judged["low"].isna().all()
 
 
-def test_steps_follow_the_measures_there_are(likeness: pd.DataFrame) -> None:
-    steps = evidence.steps_of(likeness, None)  # no texts, so nothing lexical
+def test_steps_follow_the_measures_there_are(alike: pd.DataFrame) -> None:
+    steps = evidence.steps_of(alike, None)  # no texts, so nothing lexical
     assert steps is not None and next(iter(steps)) == "syntax" and "lexical" not in steps
-    assert evidence.steps_of(likeness.assign(lexical=0.1), None) is None
-    chosen = evidence.steps_of(likeness, ["phonology", "script"])
+    assert evidence.steps_of(alike.assign(lexical=0.1), None) is None
+    chosen = evidence.steps_of(alike, ["phonology", "script"])
     assert chosen == {"phonology": ["phonology"], "+ the rest": ["script"]}
 
 
@@ -233,8 +240,8 @@ def test_numbers_in_words() -> None:
 
 
 def test_rules_are_parted_by_their_intervals() -> None:
-    rows = [("kind", "xlt", 1.0, 0.5, 2.0), ("kind", "random", 9.0, 8.0, 10.0)]
-    rows.append(("kind", "best_mean", 2.0, 1.0, 3.0))
+    rows = [("entity_type", "xlt", 1.0, 0.5, 2.0), ("entity_type", "random", 9.0, 8.0, 10.0)]
+    rows.append(("entity_type", "best_mean", 2.0, 1.0, 3.0))
     columns = ["task", "method", "loss_pct", "loss_pct_low", "loss_pct_high"]
     made = pd.DataFrame(rows, columns=columns)
     (said,) = evidence.rules_beside(made, "xlt", {"random": "random", "best_mean": "best"})
@@ -242,21 +249,21 @@ def test_rules_are_parted_by_their_intervals() -> None:
 
 
 def test_the_hidden_target_is_hidden(data: evidence.Evidence) -> None:
-    tried, unable = evidence.trial(data, "urd", "kind")
+    tried, unable = evidence.trial(data, "urd", "entity_type")
     assert not unable and not tried["measured"].any() and set(tried["source"]) == {*CODES} - {"urd"}
     assert "measured scores lie inside" in evidence.hits(tried)
     changed = data.scores.assign(
         score=data.scores["score"].where(data.scores["target"] != "urd", 0.5)
     )
     other = evidence.Evidence(changed, changed, data.pairs, "tiny", (), data.tasks, data.experiment)
-    again, _ = evidence.trial(other, "urd", "kind")
+    again, _ = evidence.trial(other, "urd", "entity_type")
     pd.testing.assert_series_equal(again["predicted"], tried["predicted"])
 
 
 def test_league_is_in_the_order_of_the_tasks(data: evidence.Evidence) -> None:
     league, _ = evidence.league(data, "cold")
-    assert list(dict.fromkeys(league["task"])) == ["kind", "find"]
-    assert set(ranking.METHODS) - {"lambdamart"} <= set(league["method"])
+    assert list(dict.fromkeys(league["task"])) == ["entity_type", "qa"]
+    assert set(methods.METHODS) - {"lambdamart"} <= set(league["method"])
 
 
 def run(*words: str) -> int:
@@ -264,7 +271,7 @@ def run(*words: str) -> int:
 
 
 def test_recommend_prints_the_sources(data: evidence.Evidence, capsys) -> None:
-    assert run("Ukrainian", "--task", "kind", "--top", "3") == 0
+    assert run("Ukrainian", "--task", "entity_type", "--top", "3") == 0
     said = capsys.readouterr().out
     assert "Sources for Ukrainian (ukr); model tiny, task kind, metric accuracy" in said
     assert "Russian (rus)" in said and "Rests on 56 measured pairs" in said
@@ -275,22 +282,22 @@ def test_recommend_prints_the_sources(data: evidence.Evidence, capsys) -> None:
 def test_recommend_as_json_uses_the_experiments_own_pairs(
     data: evidence.Evidence, capsys, monkeypatch
 ) -> None:
-    assert run("srp", "--task", "find", "--json", "--top", "2") == 0
+    assert run("srp", "--task", "qa", "--json", "--top", "2") == 0
     report = json.loads(capsys.readouterr().out)
     assert report["target"] == "srp" and report["model"] == "tiny" and len(report["sources"]) == 2
     assert report["sources"][0]["source"] == "rus" and report["sources"][0]["measured"]
     monkeypatch.setattr(similarity, "pairs", None)  # would be needed for a language not measured
-    assert run("srp", "--task", "find") == 0
+    assert run("srp", "--task", "qa") == 0
 
 
 @pytest.mark.parametrize(
     ("words", "cure"),
     [
         (["srp"], "add --task, one of find, kind"),
-        (["srp", "--task", "knd"], "Did you mean 'kind'"),
-        (["srp", "--task", "kind", "--model", "tinny"], "Did you mean 'tiny'"),
-        (["srp", "--task", "kind", "--top", "0"], "at least one"),
-        (["Serbain", "--task", "kind"], "Serbian"),
+        (["srp", "--task", "knd"], "Did you mean 'entity_type'"),
+        (["srp", "--task", "entity_type", "--model", "tinny"], "Did you mean 'tiny'"),
+        (["srp", "--task", "entity_type", "--top", "0"], "at least one"),
+        (["Serbain", "--task", "entity_type"], "Serbian"),
     ],
 )
 def test_recommend_says_what_to_ask(data: evidence.Evidence, capsys, words, cure) -> None:
@@ -300,14 +307,14 @@ def test_recommend_says_what_to_ask(data: evidence.Evidence, capsys, words, cure
 
 def test_recommend_without_scores_names_the_command(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("XLT_BUILD", str(tmp_path))
-    assert run("srp", "--task", "kind") == cli.USAGE
+    assert run("srp", "--task", "entity_type") == cli.USAGE
     assert "xlt run quick" in capsys.readouterr().err
 
 
 def test_names_all_known_or_none_have_no_distance_in_errors() -> None:
     """Without any error there is no standard error to count in."""
     table = pd.DataFrame(
-        {"task": ["kind", "find"], "names": [9, 9], "score": [1.0, 0.4], "chance": 0.25}
+        {"task": ["entity_type", "qa"], "names": [9, 9], "score": [1.0, 0.4], "chance": 0.25}
     ).assign(se_names=[0.0, 0.05], above=[math.nan, 3.0])
     sure, other = evidence.known_names(table)
     assert "errors" not in sure and "3 standard errors from chance (25)" in other

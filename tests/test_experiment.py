@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from xltlib import experiment
-from xltlib.experiment import Experiment, available, code_digest, digest, load, part
+from xltlib.train import config
+from xltlib.train.config import Experiment, available, code_digest, digest, load, part
 
 SMALL = """
 title: Two languages
@@ -60,7 +60,7 @@ def test_the_shipped_experiments_load(name: str, folder) -> None:
         "tiny-shuffled",
         "char-ngram",
     }
-    assert {r.task for r in exp.runs()} == {"kind", "spans", "find"}
+    assert {r.task for r in exp.runs()} == {"entity_type", "ner", "qa"}
 
 
 def test_the_embedded_experiment_is_as_large_as_promised(folder) -> None:
@@ -72,7 +72,7 @@ def test_the_embedded_experiment_is_as_large_as_promised(folder) -> None:
     assert len(tiny) == len(exp.languages) * 3 * len(exp.seeds)
     for task in exp.tasks:  # an accuracy of n items has a standard error of at most 1/(2 sqrt n)
         items = exp.recipe(task).test_items * len(exp.seeds)  # every seed has its own
-        assert 0.5 / (items * (3 if task == "spans" else 1)) ** 0.5 < 0.02  # 2 or 3 spans each
+        assert 0.5 / (items * (3 if task == "ner" else 1)) ** 0.5 < 0.02  # 2 or 3 spans each
     # Every notebook of the book is in the list, and nothing else.
     assert [n.split("_")[0] for n in exp.notebooks] == [f"{i:02}" for i in range(1, 17)]
 
@@ -104,17 +104,17 @@ def test_defaults_and_numbers(write) -> None:
     assert exp.pretrain.lr == 0.002  # YAML reads 2e-3 as text
     assert exp.pretrain.steps == 7 and exp.pretrain.batch == 64
     assert isinstance(exp.model.dropout, float)
-    assert exp.recipe("kind") == experiment.FinetuneSpec()
+    assert exp.recipe("entity_type") == config.FinetuneSpec()
 
 
 # ---------------------------------------------------------------- overrides
 
 
 def test_overrides(folder) -> None:
-    exp = load("small", ["pretrain.steps=5", "seeds=[3, 4]", "finetune.kind.steps = 9"])
+    exp = load("small", ["pretrain.steps=5", "seeds=[3, 4]", "finetune.entity_type.steps = 9"])
     assert exp.pretrain.steps == 5
     assert exp.seeds == (3, 4)
-    assert exp.recipe("kind").steps == 9 and exp.recipe("find").steps != 9
+    assert exp.recipe("entity_type").steps == 9 and exp.recipe("qa").steps != 9
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,10 @@ def test_overrides(folder) -> None:
         ("pretrain.step=3", r"unknown key.*'step'. Did you mean 'steps'"),
         ("pretrain.steps=many", r"pretrain: steps must be int, got 'many'"),
         ("pretrain.steps=0", r"pretrain.steps must be above 0, got 0"),
-        ("finetune.kind.drop_tokens=1", r"finetune.kind.drop_tokens must be 0 to below 1.* got 1"),
+        (
+            "finetune.entity_type.drop_tokens=1",
+            r"finetune.entity_type.drop_tokens must be 0 to below 1.* got 1",
+        ),
         ("languages=eng", r"languages must be a list, got 'eng'"),
         ("pretrain=3", r"pretrain: expected `key: value` lines, got 3"),
     ],
@@ -153,10 +156,16 @@ def test_bad_overrides(folder, override: str, message: str) -> None:
         ({"pairs: [[eng, rus]]": "pairs: [[eng, deu]]"}, "language in fewshot.*'deu'.*add it to"),
         ({"pairs: [[eng, rus]]": "pairs: [[eng]]"}, "pairs must have 2 entries, got"),
         ({"ngram: [eng]": "ngram: [hin]"}, "language in controls.ngram.*'hin'"),
-        ({"seeds: [0]": "seeds: [0]\ntasks: [kinds]"}, "unknown task 'kinds'. Did you mean 'kind'"),
-        ({"seeds: [0]": "seeds: [0]\nfinetune: {fined: {}}"}, "unknown task 'fined'.*'find'"),
-        ({"fewshot: {": "fewshot: {task: span, "}, "unknown task 'span'. Did you mean 'spans'"),
-        ({"seeds: [0]": "seeds: [0]\nfinetune: {kind: {step: 3}}"}, "'step'. Did you mean 'steps'"),
+        (
+            {"seeds: [0]": "seeds: [0]\ntasks: [kinds]"},
+            "unknown task 'kinds'. Did you mean 'entity_type'",
+        ),
+        ({"seeds: [0]": "seeds: [0]\nfinetune: {fined: {}}"}, "unknown task 'fined'.*'qa'"),
+        ({"fewshot: {": "fewshot: {task: span, "}, "unknown task 'span'. Did you mean 'ner'"),
+        (
+            {"seeds: [0]": "seeds: [0]\nfinetune: {entity_type: {step: 3}}"},
+            "'step'. Did you mean 'steps'",
+        ),
         ({"seeds: [0]": "seeds: [0]\nfinetune: 3"}, "finetune must be `key: value` lines"),
         ({"title: Two": "name: ../up\ntitle: Two"}, "'../up' must be letters, digits"),
     ],
@@ -239,12 +248,12 @@ def test_pretraining_determines_the_runs_that_start_from_it(folder) -> None:
 
 
 def test_a_task_s_recipe_determines_its_runs_only(folder) -> None:
-    assert {task for _, task, *_ in changed(["finetune.spans.steps=3"])} == {"spans"}
+    assert {task for _, task, *_ in changed(["finetune.ner.steps=3"])} == {"ner"}
 
 
 def test_few_shot_settings_determine_the_runs_that_have_few_shot(folder) -> None:
     runs = changed(["fewshot.steps=3"])
-    assert runs == {("tiny", "kind", "eng", 0), ("tiny-alone", "kind", "rus", 0)}
+    assert runs == {("tiny", "entity_type", "eng", 0), ("tiny-alone", "entity_type", "rus", 0)}
 
 
 @pytest.mark.parametrize(
@@ -264,7 +273,7 @@ def test_comments_in_the_file_do_not_count(folder) -> None:
 
 def test_package_versions_determine_runs(folder, monkeypatch) -> None:
     before = keys(load("small"))
-    monkeypatch.setattr(experiment, "versions", lambda: {"torch": "0.1"})
+    monkeypatch.setattr(config, "versions", lambda: {"torch": "0.1"})
     assert not set(before.values()) & set(keys(load("small")).values())
 
 
@@ -292,7 +301,7 @@ def double(x):
     ],
 )
 def test_the_code_s_digest(tmp_path: Path, monkeypatch, old: str, new: str, same: bool) -> None:
-    monkeypatch.setattr(experiment, "ROOT", tmp_path)
+    monkeypatch.setattr(config, "ROOT", tmp_path)
     (tmp_path / "a.py").write_text(CODE)
     before = code_digest(["a.py"])
     (tmp_path / "a.py").write_text(CODE.replace(old, new))
@@ -303,7 +312,7 @@ def test_the_code_s_digest(tmp_path: Path, monkeypatch, old: str, new: str, same
 def test_code_edited_while_a_process_runs_is_not_what_it_ran(folder, monkeypatch) -> None:
     """A record written under the key of code that was not loaded would be read as fresh."""
     before = keys(load("small"))
-    monkeypatch.setattr(experiment, "code_digest", lambda files=(): "edited")
+    monkeypatch.setattr(config, "code_digest", lambda files=(): "edited")
     assert keys(load("small")) == before
 
 
@@ -313,16 +322,16 @@ def test_the_code_that_counts_is_all_that_a_score_passes_through() -> None:
     plans = {"errors", "experiment", "scores", "similarity", "uriel", "data", "tasks"}
     counted, open_too = (
         {name.removesuffix(".py").replace("/", ".") for name in files}
-        for files in (experiment.SOURCES, experiment.OPEN_SOURCES)
+        for files in (config.SOURCES, config.OPEN_SOURCES)
     )
-    for name in experiment.SOURCES + experiment.OPEN_SOURCES:
-        tree = ast.parse((experiment.ROOT / name).read_text(encoding="utf-8"))
+    for name in config.SOURCES + config.OPEN_SOURCES:
+        tree = ast.parse((config.ROOT / name).read_text(encoding="utf-8"))
         for node in ast.walk(tree):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("xltlib"):
                 module = (node.module or "").removeprefix("xltlib").removeprefix(".")
                 names = [module] if module else [alias.name for alias in node.names]
                 # What only running text needs is imported where it is needed, not at the top.
-                always = node in tree.body and name in experiment.SOURCES
+                always = node in tree.body and name in config.SOURCES
                 allowed = counted | plans | (set() if always else open_too)
                 assert set(names) <= allowed, (name, names)
 
@@ -341,8 +350,8 @@ def test_runs_of_the_small_experiment(folder) -> None:
         ("rus", ("rus",))
     ]
     shots = {(r.task, r.source): r.fewshot_targets for r in runs if r.arm == "tiny"}
-    assert shots["kind", "eng"] == ("rus",)
-    assert all(not t for key, t in shots.items() if key != ("kind", "eng"))
+    assert shots["entity_type", "eng"] == ("rus",)
+    assert all(not t for key, t in shots.items() if key != ("entity_type", "eng"))
     for r in runs:
         needs = r.arm in ("tiny", "tiny-alone", "tiny-shuffled")
         assert (r.pretrain_seed is not None) == needs
@@ -351,9 +360,9 @@ def test_runs_of_the_small_experiment(folder) -> None:
 
 def test_a_task_that_takes_long_may_have_fewer_seeds(folder) -> None:
     before = load("small", ["seeds=[0, 1]"])
-    exp = load("small", ["seeds=[0, 1]", "finetune.spans.seeds=1"])
+    exp = load("small", ["seeds=[0, 1]", "finetune.ner.seeds=1"])
     seeds = {t: {r.seed for r in exp.runs() if r.task == t} for t in exp.tasks}
-    assert seeds == {"kind": {0, 1}, "spans": {0}, "find": {0, 1}}
+    assert seeds == {"entity_type": {0, 1}, "ner": {0}, "qa": {0, 1}}
     assert keys(exp).items() < keys(before).items()  # what is run is run as before
 
 
@@ -375,7 +384,7 @@ def test_parts_come_after_what_they_need_and_hold_every_run(folder, name: str) -
         done.append(p.name)
     assert done[0] == "vocabulary" and done[-1] == "collect"
     assert exp.parts()[-1].needs == tuple(done[:-1])
-    held = {experiment.part_of(exp, r) for r in exp.runs()}
+    held = {config.part_of(exp, r) for r in exp.runs()}
     assert held == {n for n in done if not n.startswith(("vocabulary", "pretrain", "collect"))}
 
 
@@ -388,14 +397,14 @@ def test_a_part_s_settings_change_with_its_runs_only(folder) -> None:
     before = {p.name: p.params for p in load("small").parts()}
     after = {p.name: p.params for p in load("small", ["fewshot.steps=3"]).parts()}
     small = load("small")
-    few = {experiment.part_of(small, r) for r in small.runs() if r.fewshot_targets}
+    few = {config.part_of(small, r) for r in small.runs() if r.fewshot_targets}
     assert 2 == len(few) < len(before) - 1
     assert {n for n in before if before[n] != after[n]} == {*few, "collect"}
 
 
 def test_planning_starts_without_torch(repository: Path) -> None:
     code = (
-        "import sys; from xltlib.experiment import load; load('embedded').parts(); "
+        "import sys; from xltlib.train.config import load; load('embedded').parts(); "
         "print([m for m in ('torch', 'transformers', 'sklearn') if m in sys.modules])"
     )
     done = subprocess.run(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xltlib import fewshot as fs
+from xltlib.explain import fewshot as fs
 
 SHOTS = (2, 4, 8, 16, 32, 64, 128, 256)
 PAIRS = [
@@ -251,5 +251,5 @@ def test_refusals() -> None:
         fs.fit(fs.curves(table), "powr")
     with pytest.raises(ValueError, match="three"):
         fs.compare_laws(fs.curves(table[table["n_target"] <= 4]))
-    with pytest.raises(ValueError, match="kind"):
+    with pytest.raises(ValueError, match="entity_type"):
         fs.curves(table, task="kinds")

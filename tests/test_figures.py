@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xltlib import fewshot, figures
+from xltlib.book import figures
+from xltlib.explain import fewshot
 
 CODES = ["eng", "deu", "rus", "srp", "hin", "arb"]
 PAIRS = list(itertools.permutations(CODES, 2))
@@ -49,23 +50,24 @@ def spread(**columns: object) -> pd.DataFrame:
     return out.assign(low=value - 0.05, high=value + 0.05)
 
 
-STEPS = spread(step=["lexical", "+ syntax"], partial_r2=[0.1, 0.2], task="kind")
+STEPS = spread(step=["lexical", "+ syntax"], partial_r2=[0.1, 0.2], task="entity_type")
 FIGURES: dict[str, tuple[Callable[[], figures.Card], str]] = {
     "similarity_maps": (lambda: figures.similarity_maps(pairs()), "word order"),
-    "transfer_matrix": (lambda: figures.transfer_matrix(scores(), "kind", "tiny"), "German"),
+    "transfer_matrix": (lambda: figures.transfer_matrix(scores(), "entity_type", "tiny"), "German"),
     "raw_and_gain": (
-        lambda: figures.raw_and_gain(scores(), "kind", "tiny", "tiny-scratch"),
+        lambda: figures.raw_and_gain(scores(), "entity_type", "tiny", "tiny-scratch"),
         "gain over tiny-scratch",
     ),
     "transfer_means": (
         lambda: figures.transfer_means(
-            spread(task="kind", arm=["in-language", "zero-shot"], mean=[0.9, 0.4]), {"kind": 0.125}
+            spread(task="entity_type", arm=["in-language", "zero-shot"], mean=[0.9, 0.4]),
+            {"entity_type": 0.125},
         ),
         "chance",
     ),
     "coefficients": (
         lambda: figures.coefficients(
-            spread(task=["kind", "spans"], feature="word_order", beta=[0.3, 0.1]).assign(
+            spread(task=["entity_type", "ner"], feature="word_order", beta=[0.3, 0.1]).assign(
                 p_mrqap=[0.01, 0.4]
             )
         ),
@@ -85,9 +87,10 @@ FIGURES: dict[str, tuple[Callable[[], figures.Card], str]] = {
         lambda: figures.choosing(spread(method=["english", "xlt"], loss_pct=[6.0, 3.0])),
         "English",
     ),
-    "likeness_scatter": (
-        lambda: figures.likeness_scatter(
-            pairs().assign(y=np.linspace(0.2, 0.8, 30), task="kind"), ["word_order", "script"]
+    "similarity_scatter": (
+        lambda: figures.similarity_scatter(
+            pairs().assign(y=np.linspace(0.2, 0.8, 30), task="entity_type"),
+            ["word_order", "script"],
         ),
         "word order",
     ),
@@ -105,7 +108,9 @@ FIGURES: dict[str, tuple[Callable[[], figures.Card], str]] = {
     ),
     "few_shot": (draw_few_shot, "English → German"),
     "law_errors": (
-        lambda: figures.law_errors(spread(task="kind", law=["log", "power"], mae=[0.06, 0.05])),
+        lambda: figures.law_errors(
+            spread(task="entity_type", law=["log", "power"], mae=[0.06, 0.05])
+        ),
         "power",
     ),
     "expected_scores": (
@@ -226,7 +231,7 @@ def test_drawing_leaves_the_callers_style_alone() -> None:
 
 
 def test_in_language_scores_are_outside_the_colours() -> None:
-    figure = figures.transfer_matrix(scores(), "kind", "tiny")
+    figure = figures.transfer_matrix(scores(), "entity_type", "tiny")
     image = figure.axes[0].images[0]
     shown = np.ma.filled(np.ma.masked_invalid(image.get_array()), np.nan)
     assert np.isnan(np.diag(shown)).all() and np.isfinite(shown).sum() == 30

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from xltlib import figures, known
-from xltlib.experiment import load, pretrain_key
+from xltlib.book import figures, known
+from xltlib.train.config import load, pretrain_key
 
 KNOWN = {
     "swe-azj": ["eng", "swe", "azj", "ind"],
@@ -136,7 +136,7 @@ def test_the_first_try_at_the_gate_has_intervals_and_one_sentence(repository) ->
 
 
 def test_a_chapter_without_scores_says_so_and_draws_nothing(repository, monkeypatch) -> None:
-    from xltlib.experiment import load
+    from xltlib.train.config import load
 
     monkeypatch.chdir(repository)
     data = known.gather(load("quick"), "nowhere", ["swe-dan"])

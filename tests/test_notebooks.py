@@ -18,8 +18,8 @@ from papermill.exceptions import PapermillExecutionError  # noqa: E402
 from papermill.iorw import load_notebook_node  # noqa: E402
 from papermill.parameterize import parameterize_notebook  # noqa: E402
 
-from xltlib.experiment import load  # noqa: E402
-from xltlib.runs import do_part  # noqa: E402
+from xltlib.train.config import load  # noqa: E402
+from xltlib.train.run import do_part  # noqa: E402
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
 # Everything the notebooks show: all arms, three tasks, few-shot curves; as many steps as it takes
@@ -33,10 +33,10 @@ text: {lines: 400}
 model: {vocab_size: 600, d_model: 32, d_ff: 64, n_heads: 4, n_encoder: 1}
 pretrain: {steps: 40, batch: 16}
 finetune:
-  kind: &few {steps: 30, batch: 16, lr: 8e-3, scratch_steps: 30, scratch_lr: 8e-3,
+  entity_type: &few {steps: 30, batch: 16, lr: 8e-3, scratch_steps: 30, scratch_lr: 8e-3,
               evaluations: 2, train_items: 200, validation_items: 20, test_items: 40}
-  spans: *few
-  find: *few
+  ner: *few
+  qa: *few
 fewshot: {pairs: [[eng, deu], [rus, srp]], n: [2, 4, 8, 16], steps: 4}
 controls: {scratch: [eng], shuffled: [eng], ngram: [eng], seeds: 1}
 """
@@ -186,7 +186,10 @@ WRONG = {
     "01_languages": ({"languages": ["Germn"]}, "Did you mean 'German'"),
     "02_tasks": ({"examples": "many"}, "examples"),
     "03_pretraining": ({"seed": "first"}, "seed"),
-    "04_finetuning": ({"task": "kinds"}, "unknown value of task 'kinds'. Did you mean 'kind'"),
+    "04_finetuning": (
+        {"task": "kinds"},
+        "unknown value of task 'kinds'. Did you mean 'entity_type'",
+    ),
     "05_matrix": ({"model": 3}, "model must be text"),
     "06_explanation": ({"permutations": 5}, "must be 99 or more"),
     "07_fewshot": ({"law": "powr"}, "unknown value of law 'powr'. Did you mean 'power'"),

@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from xltlib import exactly, experiment
+from xltlib.book import exactly
 from xltlib.data import corpora, fetch, hub
 from xltlib.data.cards import INTENTS
 from xltlib.tasks import plain
+from xltlib.train import config
 
 LANGUAGES = {"en-US": "en", "sv-SE": "sv", "tr-TR": "tr"}
 VERBS = ("wake", "play", "call", "turn", "show", "tell", "book", "send", "find", "stop")
@@ -169,21 +170,21 @@ controls: {scratch: [eng], shuffled: [eng], ngram: [eng], fewshot: true}
 
 
 @pytest.fixture(scope="module")
-def exp(tmp_path_factory: pytest.TempPathFactory) -> experiment.Experiment:
+def exp(tmp_path_factory: pytest.TempPathFactory) -> config.Experiment:
     path = tmp_path_factory.mktemp("experiments") / "small.yml"
     path.write_text(OPEN)
-    return experiment.load(str(path))
+    return config.load(str(path))
 
 
 def test_what_came_later_is_in_no_key_where_it_is_not_used() -> None:
-    assert experiment.settings(experiment.TextSpec()) == {"lines": 10000}
+    assert config.settings(config.TextSpec()) == {"lines": 10000}
     old = {"steps", "batch", "lr", "noise", "mean_span", "unit", "max_length", "seeds"}
-    assert experiment.settings(experiment.PretrainSpec()).keys() == old
-    used = experiment.settings(experiment.PretrainSpec(tokens=5))
+    assert config.settings(config.PretrainSpec()).keys() == old
+    used = config.settings(config.PretrainSpec(tokens=5))
     assert used.keys() == old | {"tokens", "epochs"}
 
 
-def test_the_plan_has_a_model_for_every_set_and_seed(exp: experiment.Experiment) -> None:
+def test_the_plan_has_a_model_for_every_set_and_seed(exp: config.Experiment) -> None:
     parts = {p.name: p for p in exp.parts()}
     models = {"pretrain-swe-0", "pretrain-swe-1", "pretrain-clone-0", "pretrain-clone-1"}
     assert models <= parts.keys()
@@ -214,7 +215,7 @@ def test_a_wrong_setting_is_named(exp, tmp_path: Path, change: str, message: str
     path = tmp_path / "small.yml"
     path.write_text(OPEN)
     with pytest.raises(ValueError, match=message):
-        experiment.load(str(path), [change])
+        config.load(str(path), [change])
 
 
 def test_the_plain_form_of_a_task() -> None:
@@ -236,9 +237,9 @@ def test_the_plain_form_of_a_task() -> None:
 
 def test_every_model_spends_its_budget_on_its_languages_alike(exp, tree: Path) -> None:
     pytest.importorskip("torch")
-    from xltlib.models import train_tokenizer
-    from xltlib.pretrain import Sampler
-    from xltlib.runs import label_words, text_of
+    from xltlib.models.tiny import train_tokenizer
+    from xltlib.train.pretrain import Sampler
+    from xltlib.train.run import label_words, text_of
 
     text = text_of(exp, "swe")
     tokenizer = train_tokenizer((x for own in text.values() for x in own), 150, label_words(exp))
@@ -265,7 +266,7 @@ def test_runs_of_models_that_know_different_languages(
 ) -> None:
     pytest.importorskip("torch")
     from xltlib import scores
-    from xltlib.runs import CLONED, Place, do_part, recompute
+    from xltlib.train.run import CLONED, Place, do_part, recompute
 
     monkeypatch.setenv("XLT_BUILD", str(tmp_path))
     for part in exp.parts():
@@ -298,7 +299,7 @@ def test_words_never_said_begin_like_any_other() -> None:
     torch = pytest.importorskip("torch")
     from types import SimpleNamespace
 
-    from xltlib.models import begin_anew
+    from xltlib.models.tiny import begin_anew
 
     table = torch.nn.Parameter(torch.randn(50, 8, generator=torch.Generator().manual_seed(1)))
     with torch.no_grad():
@@ -325,15 +326,15 @@ def test_a_line_is_known_by_its_fingerprint_in_its_own_language() -> None:
 
 def test_the_kept_model_knows_what_its_card_says(repository: Path) -> None:
     pytest.importorskip("torch")
-    from xltlib import models
-    from xltlib.recipes import PretrainRecipe
+    from xltlib.models import tiny
+    from xltlib.train.recipes import PretrainRecipe
 
     folder = repository / "book" / "published" / "open-web" / "model"
     assert sum(p.stat().st_size for p in folder.iterdir()) < 16e6
-    model, tokenizer = models.load(folder)
+    model, tokenizer = tiny.load(folder)
     recipe = PretrainRecipe(**json.loads((folder / "recipe.json").read_text()))
     lines = ["good morning and welcome to the show", "what is the time in london", "she is at home"]
-    fresh = models.build(models.shape_of(model), tokenizer, 0)
+    fresh = tiny.build(tiny.shape_of(model), tokenizer, 0)
     cost = exactly.by_language({"read": model, "fresh": fresh}, tokenizer, {"eng": lines}, recipe)
     assert cost["points"].iloc[0] < cost["points"].iloc[1] - 2  # bits a hidden character
     (said,) = exactly.filled(model, tokenizer, ["what is the _ today"])

@@ -9,9 +9,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from xltlib.experiment import load
-from xltlib.languages import iso3
-from xltlib.parameters import (
+from xltlib.book.parameters import (
     assigned,
     at_least,
     built,
@@ -23,9 +21,11 @@ from xltlib.parameters import (
     root,
     text_table,
 )
+from xltlib.languages import iso3
+from xltlib.train.config import load
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-CELL = "task = 'kind'  # a comment\nsteps = 0"
+CELL = "task = 'entity_type'  # a comment\nsteps = 0"
 
 
 def _after(*cells: str, **values: object) -> dict[str, object]:
@@ -34,42 +34,42 @@ def _after(*cells: str, **values: object) -> dict[str, object]:
 
 
 def test_values_come_back_as_the_specs_make_them() -> None:
-    given = _after(CELL, task="kind", steps=3, goal=1, sources="German, ru", target="")
+    given = _after(CELL, task="entity_type", steps=3, goal=1, sources="German, ru", target="")
     found = check_parameters(
         given,
-        task=("kind", "spans"),
+        task=("entity_type", "ner"),
         steps=at_least(0),
         goal=float,
         sources=each(iso3),
         target=optional(iso3),
     )
     assert found.sources == ["deu", "rus"]
-    assert (found.task, found.steps, found.target) == ("kind", 3, "")
+    assert (found.task, found.steps, found.target) == ("entity_type", 3, "")
     assert isinstance(found.goal, float)
 
 
 def test_an_unknown_parameter_of_papermill_stops_and_names_the_nearest() -> None:
-    given = _after(CELL, '# Parameters\nstpes = "rus"\n', task="kind", steps=0, stpes="rus")
+    given = _after(CELL, '# Parameters\nstpes = "rus"\n', task="entity_type", steps=0, stpes="rus")
     with pytest.raises(ValueError, match=r"unknown parameter 'stpes'.*'steps'.*Allowed"):
         check_parameters(given, task=str, steps=int)
 
 
 def test_a_name_misspelt_by_hand_stops_too() -> None:
-    given = _after(CELL, "task = 'kind'\nstep = 9", task="kind", steps=0, step=9)
+    given = _after(CELL, "task = 'entity_type'\nstep = 9", task="entity_type", steps=0, step=9)
     with pytest.raises(ValueError, match="unknown parameter 'step'"):
         check_parameters(given, task=str, steps=int)
 
 
 def test_variables_of_other_cells_are_no_parameters() -> None:
     later = ("n = 4", "import os\nx = 3", "!ls", "for i in range(3):\n    pass")
-    given = _after(CELL, *later, task="kind", steps=0, n=4, x=3, i=2)
+    given = _after(CELL, *later, task="entity_type", steps=0, n=4, x=3, i=2)
     assert assigned(given, {"task", "steps"}) == ["task", "steps"]
     check_parameters(given, task=str, steps=int)
 
 
 def test_without_a_history_every_plain_value_counts() -> None:
     with pytest.raises(ValueError, match="unknown parameter 'taks'"):
-        check_parameters({"task": "kind", "taks": "spans", "os": os, "_i": ""}, task=str)
+        check_parameters({"task": "entity_type", "taks": "ner", "os": os, "_i": ""}, task=str)
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_without_a_history_every_plain_value_counts() -> None:
         (int, 2.5, "a whole number"),
         (float, "1", "a number"),
         (list, "a", "a list"),
-        (("kind", "spans"), "span", "Did you mean 'spans'"),
+        (("entity_type", "ner"), "nre", "Did you mean 'ner'"),
         (iso3, "Germann", "German"),
         (iso3, 3, "p = 3"),
         (at_least(1), 0, "1 or more"),
@@ -146,10 +146,10 @@ def test_texts_keep_their_direction_and_language() -> None:
 def test_papermill_stops_at_the_check_cell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     papermill = pytest.importorskip("papermill", reason="pip install 'xltlib[book]'")
     cell = nbformat.v4.new_code_cell
-    parameters = cell("task = 'kind'", metadata={"tags": ["parameters"]})
-    check = "check_parameters(globals(), task=('kind', 'spans'))"
+    parameters = cell("task = 'entity_type'", metadata={"tags": ["parameters"]})
+    check = "check_parameters(globals(), task=('entity_type', 'ner'))"
     notebook = nbformat.v4.new_notebook(
-        cells=[parameters, cell(f"from xltlib.parameters import check_parameters\n{check}")],
+        cells=[parameters, cell(f"from xltlib.book.parameters import check_parameters\n{check}")],
         metadata={"kernelspec": {"name": "python3", "display_name": "", "language": "python"}},
     )
     source = tmp_path / "in.ipynb"
@@ -159,6 +159,6 @@ def test_papermill_stops_at_the_check_cell(monkeypatch: pytest.MonkeyPatch, tmp_
     def execute(**given: str) -> None:
         papermill.execute_notebook(source, tmp_path / "out.ipynb", given, progress_bar=False)
 
-    execute(task="spans")
+    execute(task="ner")
     with pytest.raises(papermill.PapermillExecutionError, match="unknown parameter 'tsak'"):
         execute(tsak="spans")

@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xltlib import gp, levels, matrix, ranking
-from xltlib.recommend import recommend
+from xltlib.rank import gp, levels, matrix, methods
+from xltlib.rank.recommend import recommend
 
 CODES = "eng deu hrv tur srp rus kaz arb pes urd hin mar".split()
 FAST = ["xlt", "best_mean", "english", "random", "rank_fusion", "ridge", "nearest_script"]
@@ -21,14 +21,14 @@ FAST = ["xlt", "best_mean", "english", "random", "rank_fusion", "ridge", "neares
 
 @pytest.fixture(scope="module")
 def pairs() -> pd.DataFrame:
-    from xltlib import similarity
+    from xltlib.languages import similarity
 
     return similarity.pairs([*CODES, "pol", "spa"])
 
 
 @pytest.fixture(scope="module")
 def scores(pairs: pd.DataFrame) -> pd.DataFrame:
-    """A 12 x 12 matrix that follows likeness, source quality, target level and noise."""
+    """A 12 x 12 matrix that follows similarity, source quality, target level and noise."""
     rng = np.random.default_rng(7)
     quality = dict(zip(CODES, rng.normal(0, 0.04, 12), strict=True))
     level = dict(zip(CODES, rng.normal(0.5, 0.1, 12), strict=True))
@@ -68,7 +68,7 @@ def test_ndcg_is_sklearns_with_exponential_gain() -> None:
         rank = (-score).argsort().argsort() + 1
         gain = 2.0 ** np.where(rank <= 10, 11 - rank, 0) - 1
         expected = 100 * ndcg_score(gain[None], standing[None], k=3)
-        assert ranking.ndcg(score, standing) == pytest.approx(expected)
+        assert methods.ndcg(score, standing) == pytest.approx(expected)
 
 
 def test_spearman_is_scipys() -> None:
@@ -76,7 +76,7 @@ def test_spearman_is_scipys() -> None:
 
     rng = np.random.default_rng(0)
     score, standing = rng.random(30), rng.integers(0, 5, 30).astype(float)
-    assert ranking.spearman(score, standing) == pytest.approx(spearmanr(score, standing)[0])
+    assert methods.spearman(score, standing) == pytest.approx(spearmanr(score, standing)[0])
 
 
 def test_ties_get_their_exact_expectation() -> None:
@@ -87,14 +87,14 @@ def test_ties_get_their_exact_expectation() -> None:
         for rest in itertools.permutations([2, 3, 4]):
             order = np.empty(5)
             order[[*top, *rest]] = np.arange(5)[::-1]
-            ways.append((ranking.loss_pct(score, order), ranking.ndcg(score, order)))
+            ways.append((methods.loss_pct(score, order), methods.ndcg(score, order)))
     expected = np.mean(ways, axis=0)
-    assert ranking.loss_pct(score, standing) == pytest.approx(expected[0])
-    assert ranking.ndcg(score, standing) == pytest.approx(expected[1])
+    assert methods.loss_pct(score, standing) == pytest.approx(expected[0])
+    assert methods.ndcg(score, standing) == pytest.approx(expected[1])
 
 
 def test_random_loses_what_the_mean_source_loses(one: matrix.Matrix) -> None:
-    table = ranking.choices(one, "cold", ["random"])
+    table = methods.choices(one, "cold", ["random"])
     wide = pd.Series(one.score).groupby(one.target)
     expected = (100 * (wide.max() - wide.mean()) / wide.max()).mean()
     assert table["loss_pct"].mean() == pytest.approx(expected)
@@ -140,8 +140,8 @@ def test_kernel_agrees_with_the_formula(one: matrix.Matrix) -> None:
 
 
 def test_an_unknown_measure_has_a_slope_and_a_constant_one_none(one: matrix.Matrix) -> None:
-    likeness = one.measures["script"]
-    more = one.measures | {"mine": likeness, "same": np.ones_like(likeness)}
+    similarity = one.measures["script"]
+    more = one.measures | {"mine": similarity, "same": np.ones_like(similarity)}
     cells = replace(one, measures=more, _cache={}).cells()
     assert len(cells.slope) == cells.features.shape[1] == one.cells().features.shape[1] + 1
     assert tuple(cells.slope[-1]) == gp.OTHER_SLOPE
@@ -152,7 +152,7 @@ def test_an_unknown_measure_has_a_slope_and_a_constant_one_none(one: matrix.Matr
 def test_columns_of_languages_are_told_from_columns_of_data_sets(
     scores: pd.DataFrame, pairs: pd.DataFrame
 ) -> None:
-    """A distance counts as likeness whichever way it points; sizes and overlaps as data."""
+    """A distance counts as similarity whichever way it points; sizes and overlaps as data."""
     rng = np.random.default_rng(1)
     size = dict(zip(CODES, rng.uniform(1e3, 1e6, 12), strict=True))
     joined = scores.merge(pairs[["source", "target", "geography"]], on=["source", "target"])
@@ -173,11 +173,11 @@ def test_columns_of_languages_are_told_from_columns_of_data_sets(
     ((_, near),) = matrix.matrices(table.assign(pair_far=joined["geography"]), pairs)
     fold = next(iter(matrix.folds(two, "cold")))
     np.testing.assert_allclose(
-        ranking.xlt(near, fold, "cold"), ranking.xlt(two, fold, "cold"), atol=1e-8
+        methods.xlt(near, fold, "cold"), methods.xlt(two, fold, "cold"), atol=1e-8
     )
 
 
-def test_a_column_never_seen_from_both_ends_is_no_likeness(
+def test_a_column_never_seen_from_both_ends_is_no_similarity(
     scores: pd.DataFrame, pairs: pd.DataFrame
 ) -> None:
     upper = scores[scores["source"] < scores["target"]]
@@ -202,7 +202,7 @@ def test_a_scrambled_column_does_not_move_its_own_ranking(
     one: matrix.Matrix, protocol: matrix.Protocol
 ) -> None:
     rng = np.random.default_rng(1)
-    known = ranking.methods(one, FAST)
+    known = methods.methods(one, FAST)
     for fold in itertools.islice(matrix.folds(one, protocol), 0, None, 4):
         score = one.score.copy()
         score[fold.hidden] = rng.random(len(fold.hidden))
@@ -217,8 +217,8 @@ def test_lambdamart_does_not_look_either(one: matrix.Matrix) -> None:
     fold = next(matrix.folds(one, "cold"))
     score = one.score.copy()
     score[fold.hidden] = np.random.default_rng(1).random(len(fold.hidden))
-    before = ranking.lambdamart(one, fold, "cold")
-    np.testing.assert_array_equal(before, ranking.lambdamart(with_score(one, score), fold, "cold"))
+    before = methods.lambdamart(one, fold, "cold")
+    np.testing.assert_array_equal(before, methods.lambdamart(with_score(one, score), fold, "cold"))
     assert np.ptp(before) > 0
 
 
@@ -255,8 +255,8 @@ def test_only_warm_reads_the_languages_own_row(one: matrix.Matrix) -> None:
     score = one.score.copy()
     score[row] = score[row][::-1]
     other = with_score(one, score)
-    same = ranking.xlt(one, cold, "cold") - ranking.xlt(other, cold, "cold")
-    moved = ranking.xlt(one, warm, "warm") - ranking.xlt(other, warm, "warm")
+    same = methods.xlt(one, cold, "cold") - methods.xlt(other, cold, "cold")
+    moved = methods.xlt(one, warm, "warm") - methods.xlt(other, warm, "warm")
     assert np.abs(same).max() < 1e-9 and np.abs(moved).max() > 1e-3
 
 
@@ -283,7 +283,7 @@ def test_in_language_and_few_shot_rows_never_count(
     more = pd.concat([scores, own.assign(model="m", task="t", metric="acc", n_target=0), shots])
     names = ["xlt", "best_mean"]
     pd.testing.assert_frame_equal(
-        ranking.league(scores, pairs, "cold", names), ranking.league(more, pairs, "cold", names)
+        methods.league(scores, pairs, "cold", names), methods.league(more, pairs, "cold", names)
     )
 
 
@@ -292,8 +292,8 @@ def test_order_of_rows_and_seeds_do_not_matter(scores: pd.DataFrame, pairs: pd.D
         [scores.assign(seed=0, score=scores["score"] - 0.01),
          scores.assign(seed=1, score=scores["score"] + 0.01)]
     ).sample(frac=1, random_state=0)  # fmt: skip
-    a = ranking.league(scores, pairs, "cold", ["xlt"])
-    b = ranking.league(twice, pairs, "cold", ["xlt"])
+    a = methods.league(scores, pairs, "cold", ["xlt"])
+    b = methods.league(twice, pairs, "cold", ["xlt"])
     pd.testing.assert_frame_equal(a, b)  # default tolerance 1e-5: sums in another order
 
 
@@ -304,23 +304,23 @@ def test_best_mean_by_hand(one: matrix.Matrix, scores: pd.DataFrame) -> None:
     wide = scores.pivot(index="source", columns="target", values="score")
     rest = wide.drop(columns="deu", index="deu")  # cold: neither German column nor row
     expected = (rest - rest.mean()).mean(axis=1).idxmax()
-    table = ranking.choices(one, "cold", ["best_mean"]).set_index("target")
+    table = methods.choices(one, "cold", ["best_mean"]).set_index("target")
     assert table.loc["deu", "chosen"] == expected
 
 
 def test_english_is_silent_about_english(one: matrix.Matrix) -> None:
-    table = ranking.choices(one, "cold", ["english"])
+    table = methods.choices(one, "cold", ["english"])
     assert set(table["chosen"]) == {"eng"} and "eng" not in set(table["target"])
 
 
-def test_xlt_beats_the_simple_rules_where_quality_and_likeness_add_up(
+def test_xlt_beats_the_simple_rules_where_quality_and_similarity_add_up(
     scores: pd.DataFrame, pairs: pd.DataFrame
 ) -> None:
-    table = ranking.league(scores, pairs, "cold", FAST).set_index("method")
+    table = methods.league(scores, pairs, "cold", FAST).set_index("method")
     simple = ["best_mean", "english", "random", "rank_fusion", "nearest_script"]
     assert (table.loc[simple, "loss_pct"] > table.loc["xlt", "loss_pct"]).all()
     assert table.loc["xlt", "loss_pct_high"] < table.loc["random", "loss_pct_low"]
-    for metric in ranking.METRICS:
+    for metric in methods.METRICS:
         assert (table[f"{metric}_low"] <= table[metric]).all()
         assert (table[metric] <= table[f"{metric}_high"]).all()
 
@@ -328,7 +328,7 @@ def test_xlt_beats_the_simple_rules_where_quality_and_likeness_add_up(
 def test_tasks_models_and_missing_cells(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
     holes = scores.sample(frac=0.6, random_state=0)
     table = pd.concat([holes, scores.assign(task="u"), scores.assign(model="n")])
-    result = ranking.league(table, pairs, "warm", ["xlt", "nearest_genealogy"])
+    result = methods.league(table, pairs, "warm", ["xlt", "nearest_genealogy"])
     assert len(result) == 6 and result[["loss_pct", "ndcg3"]].notna().all().all()
 
 
@@ -342,23 +342,23 @@ def test_errors_name_the_cure(
     scores: pd.DataFrame, pairs: pd.DataFrame, one: matrix.Matrix
 ) -> None:
     with pytest.raises(ValueError, match="nearest_script"):
-        ranking.choices(one, "cold", ["nearest_scrip"])
+        methods.choices(one, "cold", ["nearest_scrip"])
     with pytest.raises(ValueError, match="cold"):
         list(matrix.folds(one, "cool"))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="score"):
-        ranking.league(scores.drop(columns="score"), pairs)
+        methods.league(scores.drop(columns="score"), pairs)
     with pytest.raises(ValueError, match="n_target = 0"):
-        ranking.league(scores.assign(n_target=4), pairs)
+        methods.league(scores.assign(n_target=4), pairs)
     with pytest.raises(ValueError, match="does not know deu"):
         short = pairs[(pairs["source"] != "deu") & (pairs["target"] != "deu")]
-        ranking.league(scores, short)
+        methods.league(scores, short)
 
 
 def test_lambdamart_says_what_it_needs(one: matrix.Matrix, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "lambdamart" not in ranking.methods(one)
+    assert "lambdamart" not in methods.methods(one)
     with pytest.raises(ValueError, match="pip install"):
-        ranking.methods(one, ["lambdamart"])
+        methods.methods(one, ["lambdamart"])
 
 
 # --- predicted scores
@@ -470,14 +470,14 @@ def test_fill_is_exact_without_noise() -> None:
 
 def test_best_set_by_exhaustion(scores: pd.DataFrame) -> None:
     wide = scores.pivot(index="source", columns="target", values="score")
-    table = ranking.best_set(scores, 2)
+    table = methods.best_set(scores, 2)
     first = wide.fillna(wide.min()).mean(axis=1).idxmax()
     assert table.loc[0, "source"] == first
     rest = {s: np.fmax(wide.loc[first], wide.loc[s]).fillna(wide.min()).mean() for s in wide.index}
     assert table.loc[1, "source"] == max(rest, key=rest.get)  # type: ignore[arg-type]
     assert table["mean_best"].is_monotonic_increasing and table["loss_pct"].min() >= 0
     with pytest.raises(ValueError, match="12 measured sources"):
-        ranking.best_set(scores, 13)
+        methods.best_set(scores, 13)
 
 
 def test_recommend_for_a_language_never_seen(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
@@ -499,7 +499,7 @@ def test_recommend_agrees_with_the_league(scores: pd.DataFrame, pairs: pd.DataFr
     ((_, built),) = matrix.matrices(scores, pairs)
     for fold in matrix.folds(built, "warm"):
         if built.targets[built.target[fold.asked[0]]] == "deu":
-            standing = ranking.xlt(built, fold, "warm")
+            standing = methods.xlt(built, fold, "warm")
             order = [built.sources[i] for i in built.source[fold.asked][np.argsort(-standing)]]
     answer = recommend("deu", scores[scores["target"] != "deu"], pairs)
     assert answer.table["source"].tolist() == order
@@ -528,7 +528,7 @@ def test_small_matrices_run(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
     few = scores[scores["source"].isin(CODES[:3]) & scores["target"].isin(CODES[2:5])]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        table = ranking.league(few, pairs, "cold", FAST)
+        table = methods.league(few, pairs, "cold", FAST)
         level = levels.levels(few, pairs)
     assert (table.loc[table["method"] == "xlt", "n_targets"] == 3).all()
     assert np.isfinite(level["mae_loto"]).all()
@@ -536,7 +536,7 @@ def test_small_matrices_run(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
 
 def test_analysis_needs_no_torch() -> None:
     code = (
-        "import sys, xltlib.ranking, xltlib.recommend, xltlib.data.published as p; "
+        "import sys, xltlib.rank.methods, xltlib.rank.recommend, xltlib.data.published as p; "
         "heavy = {'torch', 'transformers', 'lang2vec', 'statsmodels', 'lightgbm'}; "
         "assert not heavy & set(sys.modules)"
     )

@@ -11,8 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xltlib import fewshot, matrix, recommend, similarity
 from xltlib.cli import USAGE, main
+from xltlib.explain import fewshot
+from xltlib.languages import similarity
+from xltlib.rank import matrix, recommend
 
 LATIN = "eng deu nld fra spa ita ron".split()
 CYRILLIC = "rus ukr bul srp mkd bel".split()
@@ -215,9 +217,9 @@ def test_budget_and_recommend_on_the_command_line(whole, tmp_path: Path, capsys)
 
 
 def test_the_source_that_is_missing_is_worth_measuring(pairs) -> None:
-    """Likeness decides, and no Cyrillic source was trained: any of these serves six targets.
+    """Similarity decides, and no Cyrillic source was trained: any of these serves six targets.
 
-    A sixth Latin source serves none better. How likeness counts can be learnt from the others.
+    A sixth Latin source serves none better. How similarity counts can be learnt from the others.
     """
     rng = np.random.default_rng(0)
     table = pairs[pairs["source"].isin(CODES) & pairs["target"].isin(CODES)]

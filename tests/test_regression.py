@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xltlib import inference as inf
-from xltlib import regression as rg
+from xltlib.explain import effects as inf
+from xltlib.explain import regression as rg
 from xltlib.tasks.base import ratio
 
 CODES = ["eng", "deu", "hrv", "tur", "srp", "rus", "kaz", "arb", "pes", "urd", "hin", "mar"]
@@ -51,7 +51,7 @@ def made_scores(
 def world() -> tuple[pd.DataFrame, pd.DataFrame]:
     rng = np.random.default_rng(1)
     pairs = made_pairs(rng)
-    return made_scores(pairs, rng, task="kind", model="tiny"), pairs
+    return made_scores(pairs, rng, task="entity_type", model="tiny"), pairs
 
 
 def as_data(scores: pd.DataFrame, pairs: pd.DataFrame) -> inf.Data:
@@ -280,14 +280,14 @@ def test_level_beats_the_baselines_and_does_not_leak(world) -> None:
     scores, pairs = world
     summary, table = rg.level(scores, pairs, FEATURES)
     r2 = summary.set_index("method")["r2_loto"]
-    assert r2["mean"] <= 0.0 < r2["likeness"]
+    assert r2["mean"] <= 0.0 < r2["similarity"]
     scrambled = scores.copy()
     rows = scrambled["target"] == "kaz"
     scrambled.loc[rows, "score"] = np.random.default_rng(0).uniform(size=int(rows.sum()))
     _, other = rg.level(scrambled, pairs, FEATURES)
     mine = table["target"] == "kaz"
-    np.testing.assert_array_equal(table.loc[mine, "likeness"], other.loc[mine, "likeness"])
-    assert not np.allclose(table.loc[~mine, "likeness"], other.loc[~mine, "likeness"])
+    np.testing.assert_array_equal(table.loc[mine, "similarity"], other.loc[mine, "similarity"])
+    assert not np.allclose(table.loc[~mine, "similarity"], other.loc[~mine, "similarity"])
     with pytest.raises(ValueError, match="cold"):
         rg.level(scores, pairs, FEATURES, protocol="warm")  # type: ignore[arg-type]
 
@@ -295,10 +295,10 @@ def test_level_beats_the_baselines_and_does_not_leak(world) -> None:
 def test_tasks_are_compared_on_their_own_scale(world) -> None:
     scores, pairs = world
     rng = np.random.default_rng(8)
-    other = made_scores(pairs, rng, (0.3, 0.0, 0.0), task="spans", model="tiny")
+    other = made_scores(pairs, rng, (0.3, 0.0, 0.0), task="ner", model="tiny")
     both = pd.concat([scores, other], ignore_index=True)
     table = rg.by_task(both, pairs, FEATURES)
-    for task in ("kind", "spans"):
+    for task in ("entity_type", "ner"):
         alone = rg.explain(both, pairs, FEATURES, task=task, permutations=0).coefficients
         mine = table[table["task"] == task]
         np.testing.assert_allclose(mine["beta"], alone["beta"], rtol=1e-8)
@@ -318,7 +318,7 @@ def test_controls_and_verdicts(world) -> None:
     assert out["difference"] == pytest.approx(paired.mean())
     assert 0 < out["low"] < out["difference"] < out["high"]
     home = pd.DataFrame({"source": CODES, "target": CODES, "score": 0.9}).assign(
-        model="tiny", task="kind", n_target=0, seed=0, metric="accuracy", n_test=1000
+        model="tiny", task="entity_type", n_target=0, seed=0, metric="accuracy", n_test=1000
     )
     arms = rg.arms(pd.concat([both, home]), "tiny", ["tiny-shuffled"]).set_index("arm")
     assert list(arms.index) == ["in-language", "zero-shot", "tiny-shuffled"]
@@ -376,7 +376,7 @@ def test_refusals(world) -> None:
     scores, pairs = world
     with pytest.raises(ValueError, match="word_order"):
         rg.explain(scores, pairs, ["wordorder"])
-    with pytest.raises(ValueError, match="'kind'"):
+    with pytest.raises(ValueError, match="'entity_type'"):
         rg.explain(scores, pairs, task="kinds")
     with pytest.raises(ValueError, match="do not vary"):
         rg.explain(scores.assign(score=0.5), pairs)
@@ -399,7 +399,7 @@ def test_refusals(world) -> None:
 
 def test_analysis_starts_light() -> None:
     code = (
-        "import sys; import xltlib.regression, xltlib.fewshot, xltlib.scores; "
+        "import sys; import xltlib.explain.regression, xltlib.explain.fewshot, xltlib.scores; "
         "heavy = {'torch', 'transformers', 'statsmodels', 'matplotlib'} & set(sys.modules); "
         "sys.exit(str(heavy) if heavy else 0)"
     )

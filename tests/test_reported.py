@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from xltlib import checkpoint, reported
+from xltlib.book import reported
 from xltlib.data.cards import VIEWS
 from xltlib.data.hub import _example
 from xltlib.tasks import public, samples, task
 from xltlib.tasks.base import Example
+from xltlib.train import checkpoint
 
 
 @pytest.fixture(scope="module")

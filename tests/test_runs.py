@@ -17,10 +17,11 @@ import pytest
 
 pytest.importorskip("torch", reason="running an experiment needs xltlib[train]")
 
-from xltlib import cli, runs, scores  # noqa: E402
-from xltlib.experiment import Experiment, load  # noqa: E402
-from xltlib.runs import Place, do_part, read_run, recompute, whole  # noqa: E402
+from xltlib import cli, scores
 from xltlib.tasks import task  # noqa: E402
+from xltlib.train import run  # noqa: E402
+from xltlib.train.config import Experiment, load  # noqa: E402
+from xltlib.train.run import Place, do_part, read_run, recompute, whole  # noqa: E402
 
 MICRO = """
 title: Two languages, a dozen steps
@@ -31,10 +32,10 @@ text: {lines: 300}
 model: {vocab_size: 400, d_model: 16, d_ff: 32, n_heads: 2, n_encoder: 1}
 pretrain: {steps: 12, batch: 8}
 finetune:
-  kind: &few {steps: 12, batch: 8, scratch_steps: 12, evaluations: 2, train_items: 30,
+  entity_type: &few {steps: 12, batch: 8, scratch_steps: 12, evaluations: 2, train_items: 30,
               validation_items: 20, test_items: 30}
-  spans: *few
-  find: *few
+  ner: *few
+  qa: *few
 fewshot: {pairs: [[eng, rus]], n: [2, 4], steps: 3}
 controls: {scratch: [eng], shuffled: [eng], ngram: [eng]}
 """
@@ -137,17 +138,17 @@ def test_recomputing_the_scores_from_the_kept_outputs_gives_the_table(
     kept = scores.read(finished / "micro" / "scores.parquet").sort_values(key)
     counted = scores.check(recompute(micro)).sort_values(key)
     pd.testing.assert_frame_equal(
-        counted.reset_index(drop=True)[list(runs.SCORE_COLUMNS)],
-        kept.reset_index(drop=True)[list(runs.SCORE_COLUMNS)],
+        counted.reset_index(drop=True)[list(run.SCORE_COLUMNS)],
+        kept.reset_index(drop=True)[list(run.SCORE_COLUMNS)],
     )
 
 
 def test_records_say_what_was_done(finished: Path, micro: Experiment) -> None:
-    for run in micro.runs():
-        record = read_run(finished / "micro" / "runs" / f"{run.key}.json")
+    for one in micro.runs():
+        record = read_run(finished / "micro" / "runs" / f"{one.key}.json")
         assert record is not None
-        assert record["run"]["key"] == run.key and record["seconds"] > 0
-        if run.arm not in ("char-ngram", "tiny-alone"):
+        assert record["run"]["key"] == one.key and record["seconds"] > 0
+        if one.arm not in ("char-ngram", "tiny-alone"):
             assert len(record["log"]) == 12 and record["kept_step"] in (6, 12)
             assert 0 <= record["validation"] <= 1
     (log,) = (finished / "micro" / "pretrained").glob("*/log.json")
@@ -204,7 +205,7 @@ def test_killed_in_mid_run_the_same_command_finishes_with_the_same_table(
     finished: Path, micro: Experiment, tmp_path: Path, monkeypatch
 ) -> None:
     part = next(p.name for p in micro.parts() if p.name.startswith("source-"))
-    expected = {r.key for r in micro.runs() if runs.part_of(micro, r) == part}
+    expected = {r.key for r in micro.runs() if run.part_of(micro, r) == part}
     folder = tmp_path / "build" / "micro"
     for kind in ("vocabulary", "pretrained"):
         shutil.copytree(finished / "micro" / kind, folder / kind)
@@ -213,7 +214,7 @@ def test_killed_in_mid_run_the_same_command_finishes_with_the_same_table(
     command = [sys.executable, "-m", "xltlib.cli", "run", str(tmp_path / "micro.yml")]
     process = subprocess.Popen(
         [*command, "--part", part],
-        env={**environment, "PYTHONPATH": str(Path(runs.__file__).parents[1])},
+        env={**environment, "PYTHONPATH": str(Path(run.__file__).parents[1])},
         stderr=subprocess.DEVNULL,
     )
     end = time.monotonic() + 240
@@ -248,7 +249,7 @@ def test_only_the_damaged_run_is_done_again(build: Path, micro: Experiment) -> N
     before, table = stamps(build, "runs"), (build / "scores.parquet").read_bytes()
     path = Place(micro).run(run)
     path.write_text(path.read_text()[:100])
-    again(micro, runs.part_of(micro, run), "collect")
+    again(micro, run.part_of(micro, run), "collect")
     changed = {k for k, v in stamps(build, "runs").items() if before[k] != v}
     assert changed == {f"runs/{run.key}.json"}
     assert (build / "scores.parquet").read_bytes() == table
@@ -310,7 +311,7 @@ def test_whole_replaces_a_folder(tmp_path: Path) -> None:
 def test_no_space_is_said_with_the_cure_and_leaves_nothing_half(
     build: Path, micro: Experiment, monkeypatch, where: str
 ) -> None:
-    run = next(r for r in micro.runs() if r.arm == "char-ngram" and r.task == "kind")
+    run = next(r for r in micro.runs() if r.arm == "char-ngram" and r.task == "entity_type")
     Place(micro).run(run).unlink()
     Place(micro).outputs(run).unlink()
     owner = {"replace": os, "to_parquet": pd.DataFrame}.get(where, Path)
@@ -319,7 +320,7 @@ def test_no_space_is_said_with_the_cure_and_leaves_nothing_half(
         with pytest.raises(
             OSError, match="could not be written .No space left on device.: free some space"
         ):
-            again(micro, runs.part_of(micro, run))
+            again(micro, run.part_of(micro, run))
     assert not Place(micro).run(run).exists()
     assert not [p for p in build.rglob("*") if ".tmp" in p.name]
     again(micro)  # with space again it goes on

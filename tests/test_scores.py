@@ -192,8 +192,8 @@ def test_a_table_that_names_no_task_is_of_the_one_asked_for() -> None:
 
 
 def test_select_suggests_the_nearest() -> None:
-    df = sc.check(tidy(task="spans", model="tiny"))
-    with pytest.raises(ValueError, match="'spans'"):
+    df = sc.check(tidy(task="ner", model="tiny"))
+    with pytest.raises(ValueError, match="'ner'"):
         sc.select(df, task="span")
 
 

@@ -15,11 +15,11 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 import hubcache  # noqa: E402
 
-from xltlib import seq2seq  # noqa: E402
-from xltlib.seq2seq import Seq2SeqRecipe  # noqa: E402
 from xltlib.tasks.base import Example  # noqa: E402
 from xltlib.tasks.public import PUBLIC  # noqa: E402
 from xltlib.tasks.text import read_numbered  # noqa: E402
+from xltlib.train import seq2seq  # noqa: E402
+from xltlib.train.seq2seq import Seq2SeqRecipe  # noqa: E402
 
 QUICK = Seq2SeqRecipe(steps=4, evaluations=1, tokens=400, micro_tokens=400, dropout=0.0)
 TOPICS, KINDS = ("sports", "travel"), ("B-PER", "B-LOC")

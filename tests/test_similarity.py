@@ -1,4 +1,4 @@
-"""Likeness; references: lang2vec's own reader, hand computation, published coordinates."""
+"""Similarity; references: lang2vec's own reader, hand computation, published coordinates."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ import pandas as pd
 import pytest
 from babel import Locale
 
-from xltlib import similarity, uriel
-from xltlib.languages import language
-from xltlib.similarity import MEASURES, feature_languages, feature_names, pairs
+from xltlib.languages import language, similarity, uriel
+from xltlib.languages.similarity import MEASURES, feature_languages, feature_names, pairs
 
 TYPOLOGY = ("word_order", "morphology", "phonology", "inventory")
 PLAIN = ["eng", "deu", "tur", "rus", "hin", "mar", "kaz", "eus"]  # no macrolanguage involved

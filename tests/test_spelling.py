@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
-from xltlib import figures, spelling
+from xltlib.book import figures, spelling
 
 CODES = ["eng", "deu", "tur", "rus", "hin"]
 
@@ -137,8 +137,8 @@ def test_translations_are_found_again_whatever_sets_the_languages_apart() -> Non
 
 def test_a_sentence_s_vector_does_not_depend_on_its_batch() -> None:
     torch = pytest.importorskip("torch")
-    from xltlib.models import build, train_tokenizer
-    from xltlib.recipes import ModelShape
+    from xltlib.models.tiny import build, train_tokenizer
+    from xltlib.train.recipes import ModelShape
 
     texts = ["wake me at five", "play some music", "wake me", "what is on tonight then"]
     tokenizer = train_tokenizer(texts * 20, 40)
@@ -174,9 +174,9 @@ def test_curves_of_arms_have_the_lines_in_order() -> None:
 
 
 def test_verdicts_elsewhere_stand_beside_a_board() -> None:
-    board = pd.DataFrame({"claim": ["likeness predicts", "unheard of"], "ner": ["a", "b"]})
+    board = pd.DataFrame({"claim": ["similarity predicts", "unheard of"], "ner": ["a", "b"]})
     published = pd.DataFrame(
-        {"claim": ["likeness_predicts"] * 3, "verdict": ["holds", "holds", "cannot tell"]}
+        {"claim": ["similarity_predicts"] * 3, "verdict": ["holds", "holds", "cannot tell"]}
     )
     found = spelling.beside_published(board, published)["elsewhere"].tolist()
     assert found == ["holds on 2 of 3, the reverse on 0", "not asked there"]

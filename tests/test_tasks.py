@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from xltlib import experiment
 from xltlib.data import cldr
 from xltlib.tasks import TASKS, Example, base, embedded, task
 from xltlib.tasks.base import ratio
 from xltlib.tasks.embedded import sentinel, span_f1, spans_of, tags_of
+from xltlib.train import config
 
 KIND = Example("k", "eng", {"text": "Oslo _ (Lima _), Rome _ and Accra _", "label": "city"})
 SPANS = Example(
@@ -36,13 +36,13 @@ FIND = Example(
 )
 EXACT = [
     (
-        "kind",
+        "entity_type",
         KIND,
         "Oslo <extra_id_0> (Lima <extra_id_0>), Rome <extra_id_0> and Accra <extra_id_0>",
         "<extra_id_0> CITY",
     ),
     (
-        "spans",
+        "ner",
         SPANS,
         "(Sri <extra_id_0> Lanka), <extra_id_1> 7 <extra_id_2> Oslo <extra_id_3> "
         "or <extra_id_4> Danish <extra_id_5>",
@@ -50,7 +50,7 @@ EXACT = [
         "<extra_id_4> OUTSIDE <extra_id_5> LANGUAGE",
     ),
     (
-        "find",
+        "qa",
         FIND,
         "14:30: Sri Lanka: <extra_id_0> Danish <extra_id_1> or Oslo <extra_id_2>",
         "CITY <extra_id_0> TERRITORY <extra_id_1> LANGUAGE <extra_id_2> CITY",
@@ -61,7 +61,7 @@ EXACT = [
 @pytest.fixture(scope="module")
 def languages(repository) -> tuple[str, ...]:
     """Return the languages of the embedded experiment."""
-    return experiment.load(str(repository / "experiments" / "embedded.yml")).languages
+    return config.load(str(repository / "experiments" / "embedded.yml")).languages
 
 
 @pytest.mark.parametrize("module", [base, embedded])
@@ -123,10 +123,10 @@ def test_every_word_of_a_target_is_one_token_and_fits(name: str, languages) -> N
 
 def test_classes_are_balanced(languages) -> None:
     labels = Counter(
-        e.fields["label"] for e in task("kind").source(languages, "hin", "test", 200, 0)
+        e.fields["label"] for e in task("entity_type").source(languages, "hin", "test", 200, 0)
     )
     assert set(labels) == set(cldr.KINDS) and min(labels.values()) >= 40
-    asked = task("find").source(languages, "hin", "test", 200, 0)
+    asked = task("qa").source(languages, "hin", "test", 200, 0)
     assert min(Counter(e.fields["answer"] for e in asked).values()) >= 40
     kinds = Counter(e.fields["spans"][e.fields["answer"]][2] for e in asked)
     assert set(kinds) == set(cldr.KINDS) and min(kinds.values()) >= 30
@@ -136,7 +136,7 @@ def test_long_phrases_lose_words_but_never_misplace_tags() -> None:
     n = embedded.MAX_WORDS + 3
     words = [f"w{i}" for i in range(n)]
     long = Example("l", "eng", {"words": words, "spans": [(0, 1, "city"), (n - 1, n, "unit")]})
-    source, target = task("spans").preprocess(long)
+    source, target = task("ner").preprocess(long)
     assert f"w{embedded.MAX_WORDS - 1} {sentinel(embedded.MAX_WORDS - 1)}" in source
     assert f"w{embedded.MAX_WORDS}" not in source
     assert (
@@ -162,7 +162,7 @@ def test_long_phrases_lose_words_but_never_misplace_tags() -> None:
     ],
 )
 def test_kind_answers(output: str, answer: str | None) -> None:
-    assert task("kind").postprocess(output, KIND) == answer
+    assert task("entity_type").postprocess(output, KIND) == answer
 
 
 TERRITORY_ONLY = [(0, 2, "territory")]
@@ -184,12 +184,12 @@ TERRITORY_ONLY = [(0, 2, "territory")]
     ],
 )
 def test_span_answers(tags: list[str], spans: list[tuple[int, int, str]]) -> None:
-    assert task("spans").postprocess(embedded.number_tags(tags), SPANS) == spans
+    assert task("ner").postprocess(embedded.number_tags(tags), SPANS) == spans
     assert spans_of(tags) == spans
 
 
 def test_spans_survive_tags_and_back(languages) -> None:
-    for example in task("spans").source(languages, "pes", "train", 60, 0):
+    for example in task("ner").source(languages, "pes", "train", 60, 0):
         spans = [tuple(s) for s in example.fields["spans"]]
         assert spans_of(tags_of(len(example.fields["words"]), spans)) == spans
 
@@ -214,9 +214,9 @@ GOLD = embedded.number_tags(["TERRITORY", "INSIDE", "OUTSIDE", "CITY", "OUTSIDE"
     ],
 )
 def test_span_outputs_are_legal_or_not(output: str, legal: bool) -> None:
-    answer = task("spans").postprocess(output, SPANS)
+    answer = task("ner").postprocess(output, SPANS)
     assert (answer is not None) == legal
-    assert task("spans").evaluate([output], [SPANS])["illegal"].score == float(not legal)
+    assert task("ner").evaluate([output], [SPANS])["illegal"].score == float(not legal)
 
 
 @pytest.mark.parametrize(
@@ -242,8 +242,8 @@ def test_span_outputs_are_legal_or_not(output: str, legal: bool) -> None:
     ],
 )
 def test_find_answers(output: str, answer: str | None) -> None:
-    assert task("find").postprocess(output, FIND) == answer
-    assert task("find").evaluate([output], [FIND])["illegal"].score == float(answer is None)
+    assert task("qa").postprocess(output, FIND) == answer
+    assert task("qa").evaluate([output], [FIND])["illegal"].score == float(answer is None)
 
 
 @pytest.mark.parametrize("name, example, source, target", EXACT)
@@ -256,17 +256,17 @@ def test_an_illegal_output_counts_as_wrong(name, example, source, target) -> Non
 
 
 def test_outputs_and_examples_must_be_as_many() -> None:
-    with pytest.raises(ValueError, match="2 outputs for 1 examples of 'kind'"):
-        task("kind").evaluate(["CITY", "CITY"], [KIND])
+    with pytest.raises(ValueError, match="2 outputs for 1 examples of 'entity_type'"):
+        task("entity_type").evaluate(["CITY", "CITY"], [KIND])
 
 
 def test_no_examples_is_an_error_not_a_score() -> None:
     with pytest.raises(ValueError, match="no examples to score.*choose another split"):
-        task("kind").evaluate([], [])
+        task("entity_type").evaluate([], [])
 
 
 def test_unknown_task_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match="unknown task 'span'. Did you mean 'spans'.*kind"):
+    with pytest.raises(ValueError, match="unknown task 'span'. Did you mean 'ner'.*kind"):
         task("span")
 
 
@@ -295,7 +295,7 @@ def test_span_f1_by_hand() -> None:
 
 def test_span_f1_is_micro_f1_of_sets(languages) -> None:
     """Against precision and recall counted another way, on noisy answers."""
-    of, rng = task("spans"), np.random.default_rng(0)
+    of, rng = task("ner"), np.random.default_rng(0)
     examples = of.source(languages, "deu", "test", 80, 0)
     outputs, gold_all, said_all = [], set(), set()
     for i, example in enumerate(examples):
@@ -314,7 +314,7 @@ def test_span_f1_is_micro_f1_of_sets(languages) -> None:
 
 
 def test_accuracy_is_sklearn_s(languages) -> None:
-    of, rng = task("kind"), np.random.default_rng(0)
+    of, rng = task("entity_type"), np.random.default_rng(0)
     examples = of.source(languages, "tur", "test", 80, 0)
     said = rng.choice(cldr.KINDS, 80)
     outputs = [f"<extra_id_0> {embedded.LABELS[k]}" for k in said]
@@ -334,10 +334,10 @@ def test_find_f1_is_squad_s() -> None:
             "answer": 0,
         },
     )
-    said = task("find").evaluate(["CITY <extra_id_1> CITY"], [example])
+    said = task("qa").evaluate(["CITY <extra_id_1> CITY"], [example])
     assert said["exact_match"].score == 0
     assert said["token_f1"].score == pytest.approx(2 / 3)
-    assert task("find").evaluate(["CITY <extra_id_2> CITY"], [example])["token_f1"].score == 0
+    assert task("qa").evaluate(["CITY <extra_id_2> CITY"], [example])["token_f1"].score == 0
 
 
 def test_stderr_of_a_share_is_the_binomial_one() -> None:
@@ -382,10 +382,10 @@ def test_shuffled_labels_mean_nothing_and_keep_the_inputs(name: str, languages) 
         assert words[1][label] == pytest.approx(words[0][label], rel=0.25)
 
 
-@pytest.mark.parametrize("name", ["kind", "find"])
+@pytest.mark.parametrize("name", ["entity_type", "qa"])
 def test_answering_the_same_always_scores_chance(name: str, languages) -> None:
     of = task(name)
     examples = of.source(languages, "urd", "test", 400, 0)
-    same = {"kind": "<extra_id_0> UNIT", "find": "CITY <extra_id_1> CITY"}[name]
+    same = {"entity_type": "<extra_id_0> UNIT", "qa": "CITY <extra_id_1> CITY"}[name]
     score = of.evaluate([same] * 400, examples)[of.metric]
     assert abs(score.score - of.chance) < 3.5 * score.stderr

@@ -12,8 +12,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs xltlib[train]")
 
 from xltlib.data import cldr  # noqa: E402
-from xltlib.finetune import finetune, paced, plan_batches, thinned, trainable  # noqa: E402
-from xltlib.models import (  # noqa: E402
+from xltlib.models.tiny import (  # noqa: E402
     arithmetic,
     build,
     health,
@@ -26,8 +25,11 @@ from xltlib.models import (  # noqa: E402
     save,
     train_tokenizer,
 )
-from xltlib.predict import answers, batches, encode, greedy  # noqa: E402
-from xltlib.pretrain import (  # noqa: E402
+from xltlib.tasks import TASKS, task  # noqa: E402
+from xltlib.tasks.embedded import WORDS  # noqa: E402
+from xltlib.train.finetune import finetune, paced, plan_batches, thinned, trainable  # noqa: E402
+from xltlib.train.generate import answers, batches, encode, greedy  # noqa: E402
+from xltlib.train.pretrain import (  # noqa: E402
     Sampler,
     groups,
     pad,
@@ -35,9 +37,7 @@ from xltlib.pretrain import (  # noqa: E402
     pretrain,
     span_corrupt,
 )
-from xltlib.recipes import FinetuneRecipe, ModelShape, PretrainRecipe  # noqa: E402
-from xltlib.tasks import TASKS, task  # noqa: E402
-from xltlib.tasks.embedded import WORDS  # noqa: E402
+from xltlib.train.recipes import FinetuneRecipe, ModelShape, PretrainRecipe  # noqa: E402
 
 LANGUAGES = ("eng", "rus")
 SHAPE = ModelShape(vocab_size=400, d_model=32, d_ff=64, n_heads=4, n_encoder=2, n_decoder=1)
@@ -245,7 +245,7 @@ def test_learning_rate() -> None:
 @pytest.fixture
 def pair(tokenizer) -> tuple:
     """Return inputs and labels of different lengths, so that there is padding in both."""
-    of = task("spans")
+    of = task("ner")
     examples = of.source(LANGUAGES, "eng", "train", 12, 0)
     texts = [of.preprocess(e) for e in examples]
     source, target = [encode(tokenizer, own) for own in zip(*texts, strict=True)]
@@ -286,7 +286,7 @@ def test_short_arithmetic_only_where_it_is_asked_for_and_the_processor_can(monke
 
 def test_bfloat16_is_near_float32_and_trains_float32_weights(model, pair, monkeypatch) -> None:
     """A product is off by up to 2**-8 of its size; a loss averages many."""
-    monkeypatch.setattr("xltlib.models.arithmetic", lambda device, asked: asked)
+    monkeypatch.setattr("xltlib.models.tiny.arithmetic", lambda device, asked: asked)
     exact, short = (loss(model, *pair, precision) for precision in ("float32", "bfloat16"))
     assert short.dtype == torch.float32 and short.item() != exact.item()
     assert short.item() == pytest.approx(exact.item(), rel=2**-8)
@@ -469,12 +469,12 @@ def test_a_tiny_model_can_learn_32_examples_by_heart(name: str, tokenizer) -> No
     assert found.log[-1]["loss"] < 0.2 * found.log[0]["loss"]
 
 
-OVERFIT_STEPS = {"kind": 40, "spans": 70, "find": 90}
+OVERFIT_STEPS = {"entity_type": 40, "ner": 70, "qa": 90}
 
 
 def test_the_kept_weights_are_those_best_on_validation(tokenizer, model, monkeypatch) -> None:
     """Scores that fall after the first look: the first weights must come back."""
-    from xltlib import finetune as module
+    from xltlib.train import finetune as module
 
     shown, weights = iter([0.9, 0.5, 0.1]), []
 
@@ -483,7 +483,7 @@ def test_the_kept_weights_are_those_best_on_validation(tokenizer, model, monkeyp
         return next(shown), []
 
     monkeypatch.setattr(module, "evaluate", evaluate)
-    of = task("kind")
+    of = task("entity_type")
     train = of.source(LANGUAGES, "eng", "train", 16, 0)
     recipe = FinetuneRecipe(steps=6, batch=8, evaluations=3)
     found = finetune(model, tokenizer, of, train, train, recipe)
@@ -494,7 +494,7 @@ def test_the_kept_weights_are_those_best_on_validation(tokenizer, model, monkeyp
 
 
 def test_frozen_embeddings_do_not_move(tokenizer, model) -> None:
-    of = task("kind")
+    of = task("entity_type")
     train = of.source(LANGUAGES, "eng", "train", 16, 0)
     before = model.shared.weight.detach().clone(), model.lm_head.weight.detach().clone()
     recipe = FinetuneRecipe(steps=3, batch=8, evaluations=0, freeze="embeddings")
@@ -518,7 +518,7 @@ def test_the_encoder_learns_at_a_pace_of_its_own(tokenizer, model) -> None:
 
 
 def test_an_encoder_at_no_pace_stays_while_the_decoder_learns(tokenizer, model) -> None:
-    of = task("kind")
+    of = task("entity_type")
     train = of.source(LANGUAGES, "eng", "train", 16, 0)
     before = {n: w.detach().clone() for n, w in model.named_parameters()}
     recipe = FinetuneRecipe(steps=3, batch=8, evaluations=0, freeze="nothing", encoder_lr=0.0)
@@ -542,7 +542,7 @@ def test_training_stops_at_a_loss_that_is_no_number(text, tokenizer, model) -> N
     recipe = PretrainRecipe(steps=3, batch=4)
     with pytest.raises(FloatingPointError, match="pre-training loss is nan at step 0"):
         pretrain(model, Sampler(text, tokenizer, recipe), recipe)
-    of = task("kind")
+    of = task("entity_type")
     train = of.source(LANGUAGES, "eng", "train", 8, 0)
     with pytest.raises(FloatingPointError, match="fine-tuning loss is nan at step 1"):
         finetune(model, tokenizer, of, train, train, FinetuneRecipe(steps=3, batch=4))

@@ -109,7 +109,7 @@ def known_seconds(build: Path, logs: Path) -> dict[str, float]:
 
 def needs_of(experiment: str) -> dict[str, list[str]]:
     """Return what each step waits for, by name."""
-    from xltlib.experiment import load
+    from xltlib.train.config import load
 
     exp = load(experiment)
     needs = {part.name: list(part.needs) for part in exp.parts()}
@@ -120,7 +120,7 @@ def needs_of(experiment: str) -> dict[str, list[str]]:
 
 def jobs_of(experiment: str) -> int:
     """Return how many jobs run at a time: one a core, of a public checkpoint one a GPU."""
-    from xltlib.experiment import load
+    from xltlib.train.config import load
 
     exp = load(experiment)
     return exp.at_once if hasattr(exp, "checkpoint") else cores_here()

@@ -108,7 +108,7 @@ def write_tables(build: Path, folder: Path) -> None:
 
 def page(root: Path, experiment: str) -> str:
     """Return the Markdown that book/built.md includes."""
-    from xltlib.experiment import load
+    from xltlib.train.config import load
 
     exp, build = load(experiment), root / "build" / experiment
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -1,3 +1,3 @@
-"""Cross-lingual transfer: measure it, measure likeness, explain one by the other."""
+"""Cross-lingual transfer: measure it, measure similarity, explain one by the other."""
 
 __version__ = "0.1.0"

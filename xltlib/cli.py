@@ -1,4 +1,4 @@
-"""`xlt`: run an experiment, analyse scores, measure likeness, recommend a source, plan a budget."""
+"""`xlt`: run an experiment, analyse scores, measure similarity, recommend a source, plan a budget."""
 
 from __future__ import annotations
 
@@ -87,16 +87,16 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("--json", action="store_true", help="print machine-readable output")
     run.set_defaults(do=do_run)
 
-    likeness = commands.add_parser("similarity", help="how alike languages are")
-    likeness.add_argument("languages", nargs="+", metavar="LANG", help="codes or English names")
-    likeness.add_argument("--out", type=Path, help="write a .csv or .parquet file")
-    likeness.add_argument("--json", action="store_true", help="print machine-readable output")
-    likeness.set_defaults(do=do_similarity)
+    similar = commands.add_parser("similarity", help="how alike languages are")
+    similar.add_argument("languages", nargs="+", metavar="LANG", help="codes or English names")
+    similar.add_argument("--out", type=Path, help="write a .csv or .parquet file")
+    similar.add_argument("--json", action="store_true", help="print machine-readable output")
+    similar.set_defaults(do=do_similarity)
 
     says = commands.add_parser("analyze", help="what a table of scores says, as report and tables")
     says.add_argument("scores", type=Path, help="tidy scores or a matrix: .csv, .tsv or .parquet")
     says.add_argument("--out", type=Path, required=True, help="folder for the report and tables")
-    says.add_argument("--pairs", type=Path, help="likeness of your own: source, target, measures")
+    says.add_argument("--pairs", type=Path, help="similarity of your own: source, target, measures")
     says.add_argument("--measures", help="only these measures explain, separated by commas")
     says.add_argument("--task", help="only this task")
     says.add_argument("--model", help="only this model")
@@ -143,7 +143,7 @@ def _which_scores(command: argparse.ArgumentParser) -> None:
 
 def do_run(chosen: argparse.Namespace) -> int:
     """All parts (or one, or their list) of an experiment."""
-    from xltlib.experiment import Experiment, load
+    from xltlib.train.config import Experiment, load
 
     exp = load(chosen.experiment, chosen.overrides)
     own = isinstance(exp, Experiment)
@@ -154,9 +154,9 @@ def do_run(chosen: argparse.Namespace) -> int:
     if not chosen.part:
         return _run_all(exp, chosen)
     if own:
-        from xltlib.runs import do_part
+        from xltlib.train.run import do_part
     else:
-        from xltlib.checkpoint_runs import do_part  # type: ignore[assignment]
+        from xltlib.train.checkpoint_runs import do_part  # type: ignore[assignment]
     do_part(exp, chosen.part)  # type: ignore[arg-type]
     return 0
 
@@ -165,7 +165,7 @@ def _show_plan(exp: Any, as_json: bool) -> int:
     """What an experiment with a public checkpoint would do and fetch."""
     import dataclasses
 
-    from xltlib import checkpoint
+    from xltlib.train import checkpoint
 
     made = checkpoint.plan(exp)
     print(json.dumps(dataclasses.asdict(made)) if as_json else made)
@@ -185,9 +185,9 @@ def _list_parts(exp: Any, as_json: bool) -> int:
 
 def _done(exp: Any) -> dict[str, bool]:
     """Whether each part was made by these very settings and this code (the names are keys)."""
-    from xltlib import checkpoint
-    from xltlib.experiment import Experiment, known_of, part_of, pretrain_part
-    from xltlib.runs import Place
+    from xltlib.train import checkpoint
+    from xltlib.train.config import Experiment, known_of, part_of, pretrain_part
+    from xltlib.train.run import Place
 
     place = Place(exp)
     made: dict[str, list[Path]] = {}
@@ -255,7 +255,7 @@ def _run_all(exp: Any, chosen: argparse.Namespace) -> int:
 
 def do_similarity(chosen: argparse.Namespace) -> int:
     """Print or write the pairs table of some languages."""
-    from xltlib import similarity
+    from xltlib.languages import similarity
 
     table = similarity.pairs(chosen.languages)
     if chosen.out:
@@ -271,7 +271,8 @@ def do_similarity(chosen: argparse.Namespace) -> int:
 
 def do_analyze(chosen: argparse.Namespace) -> int:
     """Say what a table of scores says: report, tables and JSON into a folder."""
-    from xltlib import analyze, report, similarity
+    from xltlib.book import analyze, report
+    from xltlib.languages import similarity
 
     for option, least in (("permutations", 0), ("bootstrap", 20)):
         if getattr(chosen, option) < least:
@@ -301,7 +302,7 @@ def do_analyze(chosen: argparse.Namespace) -> int:
 
 def do_recommend(chosen: argparse.Namespace) -> int:
     """Rank the sources for a target, from the scores of an experiment or of a file."""
-    from xltlib.recommend import recommend
+    from xltlib.rank.recommend import recommend
 
     if chosen.top < 1:
         raise ValueError(f"--top {chosen.top}: show at least one source")
@@ -313,7 +314,7 @@ def do_recommend(chosen: argparse.Namespace) -> int:
 def do_budget(chosen: argparse.Namespace) -> int:
     """How many target examples a goal takes, per source."""
     from xltlib.languages import name
-    from xltlib.recommend import budget
+    from xltlib.rank.recommend import budget
 
     target, table, pairs, part = _asked(chosen)
     options: dict[str, Any] = {"source": chosen.source, "law": chosen.law, **part}
@@ -333,7 +334,7 @@ def do_budget(chosen: argparse.Namespace) -> int:
 
 def _asked(chosen: argparse.Namespace) -> tuple[str, Any, Any, dict[str, Any]]:
     """Target, scores, pairs and the part of the scores that a command asks about."""
-    from xltlib import evidence
+    from xltlib.book import evidence
     from xltlib.languages import iso3
     from xltlib.scores import called, one_metric, read
 
@@ -354,8 +355,8 @@ def _asked(chosen: argparse.Namespace) -> tuple[str, Any, Any, dict[str, Any]]:
 
 def _tables(chosen: argparse.Namespace) -> tuple[Path, Any]:
     """Path of the scores; the experiment's own pairs table where the scores are its own."""
-    from xltlib.experiment import load
-    from xltlib.similarity import read_pairs
+    from xltlib.languages.similarity import read_pairs
+    from xltlib.train.config import load
 
     if chosen.scores:
         return chosen.scores, None
@@ -401,7 +402,7 @@ def _print_recommendation(found: Any, chosen: argparse.Namespace) -> int:
 
 def do_doctor(chosen: argparse.Namespace) -> int:
     """Say what is installed, on which device things would run, and what is still to do."""
-    from xltlib.experiment import load, versions
+    from xltlib.train.config import load, versions
 
     report: dict[str, Any] = {
         "xltlib": xltlib.__version__,

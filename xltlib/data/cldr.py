@@ -168,7 +168,7 @@ def names(languages: tuple[str, ...]) -> pd.DataFrame:
 
 
 def vocabulary(languages: Iterable[str]) -> dict[str, list[str]]:
-    """The labelled names of each language by itself: what lexical likeness is measured on.
+    """The labelled names of each language by itself: what lexical similarity is measured on.
 
     `names` leaves out what the languages asked for together spell alike; here a further language
     changes nothing for the others.

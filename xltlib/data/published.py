@@ -1,7 +1,7 @@
 """Transfer scores that other researchers measured and published, as tidy tables.
 
 ``load(name)`` gives the *scores* table of one publication, ``mixtures(name)`` the LITMUS tables in
-which a model was trained on several languages at once, ``similarities(name)`` likeness measured
+which a model was trained on several languages at once, ``similarities(name)`` similarity measured
 inside a model. Every file is known by repository, commit and SHA-256 (`published.sha256` next to
 this module). It is read under the folder named by the environment variable ``XLT_DATA`` (layout
 ``owner/repo/commit/path``) and otherwise fetched once from GitHub into the user's cache. Nothing is
@@ -440,7 +440,7 @@ def similarities(name: str) -> pd.DataFrame:
 def xlmr_tokens() -> dict[str, float]:
     """Tokens per language in XLM-R's pre-training text, CC-100 (Conneau et al. 2020, table 6).
 
-    For ``xltlib.similarity.pairs(codes, sizes=xlmr_tokens())``: a model's own text says more about
+    For ``xltlib.languages.similarity.pairs(codes, sizes=xlmr_tokens())``: a model's own text says more about
     it than mC4 does. Languages with two scripts in the list count with the sum.
     """
     from xltlib.languages import iso3

@@ -1,4 +1,4 @@
-"""Tasks by name: `task("kind")`, `task("xnli")`.
+"""Tasks by name: `task("entity_type")`, `task("xnli")`.
 
 `TASKS` are those of the embedded default; the public ones (`xltlib.tasks.public`) are looked up
 only when one of them is asked for.

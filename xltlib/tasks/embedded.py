@@ -1,18 +1,18 @@
 """The three tasks on the embedded data, in the forms of the paper's three.
 
-* `kind` mirrors sentence classification:
+* `entity_type` mirrors sentence classification:
   ``Oslo <extra_id_0> and Lima <extra_id_0>`` -> ``<extra_id_0> CITY``
-* `spans` mirrors named entities:
+* `ner` mirrors named entities:
   ``Sri <extra_id_0> Lanka <extra_id_1> 7 <extra_id_2>`` ->
   ``<extra_id_0> TERRITORY <extra_id_1> INSIDE <extra_id_2> OUTSIDE``
-* `find` mirrors extractive question answering:
+* `qa` mirrors extractive question answering:
   ``14:30: Danish <extra_id_0> or Oslo <extra_id_1>`` ->
   ``CITY <extra_id_0> LANGUAGE <extra_id_1> CITY``
 
 All are cloze tasks: the blank behind a name is the one that pre-training filled with what the name
-is met with, and fine-tuning teaches to fill it with a label. `spans` is the "sentinel + tag,
+is met with, and fine-tuning teaches to fill it with a label. `ner` is the "sentinel + tag,
 simplified inside" form of Raman et al. 2022 (arXiv 2203.08378): words are numbered by sentinels,
-the output says a tag for each, and nothing need be copied. In `find` the question is a cue (a time
+the output says a tag for each, and nothing need be copied. In `qa` the question is a cue (a time
 of day, a share, a year, a count) and the answer is the name in the context that goes with it. The
 output shows its work: what is asked for, then what each name is; the answer is the first name that
 is what is asked for. (Pointing at once, by a sentinel alone, is learnt too late for a model this
@@ -69,7 +69,7 @@ def names_of(phrase: cldr.Phrase) -> list[str]:
 # ---------------------------------------------------------------- kind
 
 
-def kind_source(
+def entity_type_source(
     languages: Sequence[str], code: str, split: cldr.Split, n: int, seed: int = 0
 ) -> list[Example]:
     """Four names of one kind, joined as the language joins them, a blank behind each."""
@@ -86,9 +86,9 @@ def kind_source(
     ]
 
 
-def kind_preprocess(example: Example) -> tuple[str, str]:
+def entity_type_preprocess(example: Example) -> tuple[str, str]:
     """
-    >>> kind_preprocess(Example("0", "eng", {"text": "Oslo _ and Lima _", "label": "city"}))
+    >>> entity_type_preprocess(Example("0", "eng", {"text": "Oslo _ and Lima _", "label": "city"}))
     ('Oslo <extra_id_0> and Lima <extra_id_0>', '<extra_id_0> CITY')
     """
     return (
@@ -97,10 +97,10 @@ def kind_preprocess(example: Example) -> tuple[str, str]:
     )
 
 
-def kind_postprocess(output: str, example: Example) -> str | None:
+def entity_type_postprocess(output: str, example: Example) -> str | None:
     """The label named by the output, or None.
 
-    >>> kind_postprocess("<extra_id_0> CITY", Example("0", "eng", {}))
+    >>> entity_type_postprocess("<extra_id_0> CITY", Example("0", "eng", {}))
     'city'
     """
     said = output.removeprefix(sentinel(0)).strip()
@@ -117,7 +117,7 @@ def _dealt(examples: Sequence[Example], field: str, seed: int) -> list[Example]:
     ]
 
 
-def kind_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
+def entity_type_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
     """Labels dealt out anew among the phrases."""
     return _dealt(examples, "label", seed)
 
@@ -130,7 +130,7 @@ def accuracy(answer: str | None, example: Example) -> tuple[float, float]:
 # ---------------------------------------------------------------- spans
 
 
-def spans_source(
+def ner_source(
     languages: Sequence[str], code: str, split: cldr.Split, n: int, seed: int = 0
 ) -> list[Example]:
     """Running phrases of three or four names of different kinds and a number."""
@@ -182,9 +182,9 @@ def spans_of(tags: Sequence[str]) -> list[tuple[int, int, str]]:
     return found
 
 
-def spans_preprocess(example: Example) -> tuple[str, str]:
+def ner_preprocess(example: Example) -> tuple[str, str]:
     """
-    >>> spans_preprocess(Example("0", "eng", {"words": ["Oslo", "7"], "spans": [(0, 1, "city")]}))
+    >>> ner_preprocess(Example("0", "eng", {"words": ["Oslo", "7"], "spans": [(0, 1, "city")]}))
     ('Oslo <extra_id_0> 7 <extra_id_1>', '<extra_id_0> CITY <extra_id_1> OUTSIDE')
     """
     words = example.fields["words"][:MAX_WORDS]
@@ -192,7 +192,7 @@ def spans_preprocess(example: Example) -> tuple[str, str]:
     return number_words(words), number_tags(tags[: len(words)])
 
 
-def spans_postprocess(output: str, example: Example) -> list[tuple[int, int, str]] | None:
+def ner_postprocess(output: str, example: Example) -> list[tuple[int, int, str]] | None:
     """Spans of an output that has exactly one known tag for every word, else None."""
     parts = _SENTINEL.split(output)
     said = {int(i): tag.strip() for i, tag in zip(parts[1::2], parts[2::2], strict=True)}
@@ -202,7 +202,7 @@ def spans_postprocess(output: str, example: Example) -> list[tuple[int, int, str
     return spans_of(tags) if set(tags) <= legal else None
 
 
-def spans_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
+def ner_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
     """The kinds of all spans dealt out anew among them; their places stay."""
     kinds = [kind for e in examples for _, _, kind in e.fields["spans"]]
     random.Random(f"shuffle/{seed}").shuffle(kinds)
@@ -225,7 +225,7 @@ def span_f1(answer: list[tuple[int, int, str]] | None, example: Example) -> tupl
 # ---------------------------------------------------------------- find
 
 
-def find_source(
+def qa_source(
     languages: Sequence[str], code: str, split: cldr.Split, n: int, seed: int = 0
 ) -> list[Example]:
     """A phrase with four names of different kinds; asked is what one of them is met with."""
@@ -247,9 +247,9 @@ def find_source(
     ]
 
 
-def find_preprocess(example: Example) -> tuple[str, str]:
+def qa_preprocess(example: Example) -> tuple[str, str]:
     """
-    >>> find_preprocess(Example("0", "eng", {"question": "14:30", "words": ["Danish", "or", "Oslo"],
+    >>> qa_preprocess(Example("0", "eng", {"question": "14:30", "words": ["Danish", "or", "Oslo"],
     ...     "spans": [(0, 1, "language"), (2, 3, "city")], "answer": 1}))
     ('14:30: Danish <extra_id_0> or Oslo <extra_id_1>', \
 'CITY <extra_id_0> LANGUAGE <extra_id_1> CITY')
@@ -279,7 +279,7 @@ def _span_text(example: Example, which: int) -> str:
     return answer_text(example.fields["words"][start:stop])
 
 
-def find_postprocess(output: str, example: Example) -> str | None:
+def qa_postprocess(output: str, example: Example) -> str | None:
     """The first name said to be of the kind that is said to be asked for; None without one."""
     asked, *parts = _SENTINEL.split(output)
     said = {int(i): tag.strip() for i, tag in zip(parts[::2], parts[1::2], strict=True)}
@@ -289,11 +289,11 @@ def find_postprocess(output: str, example: Example) -> str | None:
     return None
 
 
-def find_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
+def qa_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
     """Kinds dealt out anew among the names of each context, and answers among the questions."""
     random_ = random.Random(f"shuffle/{seed}")
     dealt = []
-    for e in spans_shuffle(examples, seed):
+    for e in ner_shuffle(examples, seed):
         answer = random_.randrange(len(e.fields["spans"]))
         dealt.append(replace(e, fields={**e.fields, "answer": answer}))
     return dealt
@@ -314,40 +314,40 @@ def token_f1(answer: str | None, example: Example) -> tuple[float, float]:
 WORDS: tuple[str, ...] = (*LABELS.values(), INSIDE, OUTSIDE)
 
 TASKS: dict[str, Task] = {
-    "kind": Task(
-        "kind",
+    "entity_type": Task(
+        "entity_type",
         1,
         "kind of phrase (classification)",
-        kind_source,
-        kind_preprocess,
-        kind_postprocess,
+        entity_type_source,
+        entity_type_preprocess,
+        entity_type_postprocess,
         {"accuracy": accuracy},
         1 / len(cldr.KINDS),
         3,
-        kind_shuffle,
+        entity_type_shuffle,
     ),
-    "spans": Task(
-        "spans",
+    "ner": Task(
+        "ner",
         1,
         "typed spans (sequence labelling)",
-        spans_source,
-        spans_preprocess,
-        spans_postprocess,
+        ner_source,
+        ner_preprocess,
+        ner_postprocess,
         {"span_f1": span_f1},
         1 / len(cldr.KINDS),  # right borders, kinds at random: generous to chance
         2 * MAX_WORDS + 1,
-        spans_shuffle,
+        ner_shuffle,
     ),
-    "find": Task(
-        "find",
+    "qa": Task(
+        "qa",
         1,
         "find the like (extractive question answering)",
-        find_source,
-        find_preprocess,
-        find_postprocess,
+        qa_source,
+        qa_preprocess,
+        qa_postprocess,
         {"exact_match": exact_match, "token_f1": token_f1},
         1 / len(cldr.KINDS),
         11,
-        find_shuffle,
+        qa_shuffle,
     ),
 }

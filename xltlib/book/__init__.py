@@ -1,0 +1,1 @@
+"""What the notebooks and the report need: parameters, tables, figures."""

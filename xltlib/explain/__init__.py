@@ -1,0 +1,1 @@
+"""What transfer follows: regression, contrasts, few-shot laws."""

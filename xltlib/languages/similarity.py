@@ -1,0 +1,622 @@
+"""Similarity between languages: one documented function per measure, one `pairs` table.
+
+Every measure grows with similarity. Typology, family and place come from lang2vec's features
+(`xltlib.languages.uriel`), lexical overlap from texts the caller gives, data size from `text_sizes` or the
+caller.
+
+Two binary feature vectors a, b are compared by angular similarity, 1 - 2 arccos(cos(a, b)) / pi,
+which is 1 for equal and 0 for disjoint vectors and, unlike the cosine, a metric's complement
+(Cer et al. 2018, arXiv 1803.11175). lang2vec imputes the gaps; `coverage_*` says how much of a
+value was observed in both languages, and ``shared_only=True`` uses nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from xltlib.errors import unknown
+from xltlib.languages import Language, is_individual, language, languages, shared_script, uriel
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+T = TypeVar("T")
+Array = npt.NDArray[np.float64]
+Group = Literal["syntax", "morphology", "phonology", "kinship", "lexical", "other"]
+Typology = Literal["word_order", "morphology", "phonology", "inventory"]
+
+# Names in lang2vec's `S_` set that speak of position. What is left says how a category is
+# expressed: by affix, clitic, mark, agreement, reduplication or free word. The alternatives of
+# one WALS chapter (plural prefix | suffix | word, ch. 33) so stay on one side.
+_ORDER = re.compile(
+    r"S_[SVOX]{3}$|_(BEFORE|AFTER|AROUND)_|_(INITIAL|FINAL|SECOND)$|S_ADJECTIVE_WITHOUT_NOUN$"
+)
+# Scripts that show no spaces between words (Unicode's UAX #29, section 4, and UAX #14, classes SA
+# and ID); Tibetan marks syllables instead.
+_UNSPACED = frozenset(
+    "Hani Hans Hant Jpan Hira Kana Hrkt Bopo Thai Laoo Khmr Mymr Lana Tale Talu Tavt Tibt".split()
+)
+_CALLER_NEEDS = {"lexical": "texts", "lexical_translit": "texts"}
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a measure may look at: m source and n target languages, and the caller's data."""
+
+    sources: Sequence[Language]
+    targets: Sequence[Language]
+    texts: Mapping[Language, Sequence[str]] = field(default_factory=dict)
+    sizes: Mapping[Language, float] = field(default_factory=dict)
+    shared_only: bool = False
+
+    def rows(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Rows of sources and targets in lang2vec's table, -1 where it has none."""
+        table = uriel.load()
+        return table.rows([s.code for s in self.sources]), table.rows(
+            [t.code for t in self.targets]
+        )
+
+
+@dataclass(frozen=True)
+class Measure:
+    """One column of the pairs table.
+
+    `compute` maps `Inputs` to an (m, n) array, NaN where a language has no data.
+    Every measure is symmetric and grows with similarity.
+    """
+
+    name: str
+    group: Group
+    range: str
+    meaning: str
+    source: str
+    compute: Callable[[Inputs], Array]
+    coverage: Callable[[Inputs], Array] | None = None
+
+
+def feature_names(measure: Typology) -> list[str]:
+    """lang2vec's features behind a typological measure.
+
+    The 103 `S_` features are split: `word_order` takes those about position, `morphology` those
+    about how a category is expressed (affix, clitic, mark, agreement, reduplication, free word).
+    `phonology` is `P_` (28 features), `inventory` is `INV_` (158).
+    """
+    return [str(f) for f in uriel.load().features[_columns(measure)]]
+
+
+@cache
+def _columns(measure: Typology) -> npt.NDArray[np.bool_]:
+    names = [str(f) for f in uriel.load().features]
+    belongs: dict[str, Callable[[str], bool]] = {
+        "word_order": lambda f: f.startswith("S_") and bool(_ORDER.search(f)),
+        "morphology": lambda f: f.startswith("S_") and not _ORDER.search(f),
+        "phonology": lambda f: f.startswith("P_"),
+        "inventory": lambda f: f.startswith("INV_"),
+    }
+    if measure not in belongs:
+        raise unknown("typological measure", measure, belongs)
+    return np.array([belongs[measure](f) for f in names])
+
+
+def feature_languages(min_observed: int = 1) -> list[str]:
+    """ISO 639-3 codes with at least `min_observed` features observed in lang2vec (of 289)."""
+    table = uriel.load()
+    enough = table.codes[table.observed.sum(axis=1) >= min_observed]
+    return [str(c) for c in enough if is_individual(str(c))]
+
+
+# --- the numbers -------------------------------------------------------------------------------
+
+
+def angular(a: Array, b: Array) -> Array:
+    """1 - 2 arccos(cos) / pi of every row of a (m, k) with every row of b (n, k), non-negative.
+
+    1 for parallel, 0 for disjoint vectors, NaN where a vector is zero.
+    """
+    norms = np.sqrt(np.outer((a * a).sum(axis=1), (b * b).sum(axis=1)))
+    return _from_cosine(a @ b.T, norms)
+
+
+def angular_shared(a: Array, b: Array) -> Array:
+    """`angular` over the features that are not NaN in both rows; NaN where that leaves nothing."""
+    seen_a, seen_b = (~np.isnan(a)).astype(float), (~np.isnan(b)).astype(float)
+    a, b = np.nan_to_num(a), np.nan_to_num(b)
+    norms = np.sqrt(((a * a) @ seen_b.T) * (seen_a @ (b * b).T))
+    return _from_cosine(a @ b.T, norms)
+
+
+def _from_cosine(dot: Array, norms: Array) -> Array:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        cosine = np.where(norms > 0, dot / norms, np.nan)
+    return 1 - 2 / np.pi * np.arccos(np.clip(cosine, 0, 1))
+
+
+def _typological(inputs: Inputs, measure: Typology) -> Array:
+    table, columns = uriel.load(), _columns(measure)
+    rows_s, rows_t = inputs.rows()
+    values = table.average if inputs.shared_only else table.knn
+    known = values[:, columns].astype(np.float64)
+    compare = angular_shared if inputs.shared_only else angular
+    return _blank(compare(known[rows_s], known[rows_t]), rows_s, rows_t)
+
+
+def _observed_share(inputs: Inputs, measure: Typology) -> Array:
+    """Share of the measure's features that some source observed in both languages."""
+    rows_s, rows_t = inputs.rows()
+    seen = uriel.load().observed[:, _columns(measure)].astype(np.float64)
+    share = seen[rows_s] @ seen[rows_t].T / seen.shape[1]
+    return np.nan_to_num(_blank(share, rows_s, rows_t))
+
+
+def _blank(values: Array, rows_s: npt.NDArray[np.int64], rows_t: npt.NDArray[np.int64]) -> Array:
+    """NaN where lang2vec does not have the language."""
+    return np.where((rows_s[:, None] < 0) | (rows_t[None, :] < 0), np.nan, values)
+
+
+def word_order(inputs: Inputs) -> Array:
+    """Order of subject, verb, object, modifiers, particles and clauses."""
+    return _typological(inputs, "word_order")
+
+
+def morphology(inputs: Inputs) -> Array:
+    """Which categories are marked, and by affix, clitic, agreement or free word."""
+    return _typological(inputs, "morphology")
+
+
+def phonology(inputs: Inputs) -> Array:
+    """Classes of sounds and syllables: voicing, tone, codas."""
+    return _typological(inputs, "phonology")
+
+
+def inventory(inputs: Inputs) -> Array:
+    """The single sounds that the languages have."""
+    return _typological(inputs, "inventory")
+
+
+def genealogy(inputs: Inputs) -> Array:
+    """Share of common ancestors: 2 |A and B| / (|A| + |B|) over Glottolog nodes.
+
+    On a tree this is Wu & Palmer's similarity (1994, https://aclanthology.org/P94-1019), the depth
+    of the last common ancestor against both depths: 0 across families. It is preferred to an angle
+    because it reads off the tree. A language without an entry counts as kin to none, with
+    coverage 0: lang2vec does not tell an isolate from a gap.
+    """
+    a, b = _ancestry(inputs)
+    depth = a.sum(axis=1)[:, None] + b.sum(axis=1)[None, :]
+    kinship = 2 * (a @ b.T) / np.maximum(depth, 1)
+    rows_s, rows_t = inputs.rows()
+    same = (rows_s[:, None] == rows_t[None, :]) & (rows_s[:, None] >= 0)
+    return np.where(same, 1.0, kinship)
+
+
+def _family_known(inputs: Inputs) -> Array:
+    a, b = _ancestry(inputs)
+    return np.outer(a.any(axis=1), b.any(axis=1)).astype(np.float64)
+
+
+def _ancestry(inputs: Inputs) -> tuple[Array, Array]:
+    """0/1 ancestor vectors of sources and targets over the nodes that occur in either."""
+    table = uriel.load()
+    rows_s, rows_t = inputs.rows()
+    nothing = np.empty(0, dtype=np.int32)
+    above = [table.ancestors(r) if r >= 0 else nothing for r in (*rows_s, *rows_t)]
+    used = np.unique(np.concatenate([nothing, *above]))
+    vectors = np.zeros((len(above), len(used)))
+    for vector, nodes in zip(vectors, above, strict=True):
+        vector[np.searchsorted(used, nodes)] = 1
+    return vectors[: len(rows_s)], vectors[len(rows_s) :]
+
+
+def geography(inputs: Inputs) -> Array:
+    """1 - great-circle distance / half the equator: 1 on the spot, 0 at the antipode.
+
+    Places are recovered from lang2vec's `geo` distances (Glottolog's coordinates, to about 20 km).
+    """
+    rows_s, rows_t = inputs.rows()
+    place = uriel.load().position
+    angle = np.arccos(np.clip(place[rows_s] @ place[rows_t].T, -1, 1))
+    return _blank(1 - angle / np.pi, rows_s, rows_t)
+
+
+def script(inputs: Inputs) -> Array:
+    """1 where the two scripts have letters in common (Han counts for Japanese), else 0."""
+    kinds = sorted({x.script or "" for x in (*inputs.sources, *inputs.targets)})
+    common = [[shared_script(a or None, b or None) for b in kinds] for a in kinds]
+    values = np.array([[math.nan if c is None else float(c) for c in r] for r in common] or [[]])
+    at = {kind: i for i, kind in enumerate(kinds)}
+    rows = [at[s.script or ""] for s in inputs.sources]
+    columns = [at[t.script or ""] for t in inputs.targets]
+    return np.asarray(values[np.ix_(rows, columns)], dtype=np.float64)
+
+
+def spacing(inputs: Inputs) -> Array:
+    """1 where both languages part their words by spaces, or neither does; else 0.
+
+    What a model is taught about words it finds again only where words are marked the same way:
+    taggers trained on spaced text fail on Chinese, Japanese and Thai, and serve each other there.
+    """
+    bare = [
+        np.array([math.nan if x.script is None else x.script in _UNSPACED for x in side], float)
+        for side in (inputs.sources, inputs.targets)
+    ]
+    return 1 - np.abs(bare[0][:, None] - bare[1][None, :])
+
+
+def lexical(inputs: Inputs) -> Array:
+    """Overlap of spelling: the share of letter-trigram mass that two texts have in common.
+
+    Words are case-folded runs of letters with their edges marked (Cavnar & Trenkle 1994); trigrams
+    count by token, so frequent words weigh more. The overlap of two profiles p, q is
+    sum(min(p, q)), 1 less the total variation distance. Shorter grams would mostly repeat the
+    script. NaN without text. Small texts lower the value: give about equal amounts.
+    """
+    return _overlap(inputs, transliterate=False)
+
+
+def lexical_translit(inputs: Inputs) -> Array:
+    """`lexical` after transliteration to ASCII (package `anyascii`): shared words across scripts.
+
+    Consonant scripts keep no short vowels and Han becomes Mandarin pinyin, so values across
+    script types are lower bounds.
+    """
+    return _overlap(inputs, transliterate=True)
+
+
+def _overlap(inputs: Inputs, *, transliterate: bool) -> Array:
+    both = list(dict.fromkeys((*inputs.sources, *inputs.targets)))
+    grams = [trigrams(_of(inputs.texts, x) or (), transliterate=transliterate) for x in both]
+    at = {x: i for i, x in enumerate(both)}
+    return overlap(grams, [at[s] for s in inputs.sources], [at[t] for t in inputs.targets])
+
+
+def overlap(
+    profiles: Sequence[Mapping[str, int]], rows: Sequence[int], columns: Sequence[int]
+) -> Array:
+    """sum(min(p, q)) of the relative frequencies of profiles `rows` and `columns`, (m, n).
+
+    1 for equal profiles, 0 for disjoint ones, NaN where a profile is empty. One source at a time
+    on its own n-grams only: profiles in different scripts share nothing.
+    """
+    from scipy import sparse
+
+    ids = {gram: i for i, gram in enumerate(dict.fromkeys(g for p in profiles for g in p))}
+    ends = np.cumsum([0, *map(len, profiles)])
+    gram = np.array([ids[g] for p in profiles for g in p], dtype=np.int64)
+    counts = [np.array(list(p.values()), dtype=np.float64) for p in profiles]
+    share = np.concatenate([c / max(c.sum(), 1) for c in counts])
+    table = sparse.csr_array((share, gram, ends), shape=(len(profiles), max(len(ids), 1)))
+    targets = table[list(columns)].tocsc()
+    empty = np.diff(ends) == 0
+    result = np.full((len(rows), len(columns)), np.nan)
+    for i, row in enumerate(rows):
+        own = slice(ends[row], ends[row + 1])
+        common = np.minimum(targets[:, gram[own]].toarray(), share[own]).sum(axis=1)
+        result[i] = np.where(empty[list(columns)] | empty[row], np.nan, common)
+    return result
+
+
+def trigrams(lines: Iterable[str], *, transliterate: bool = False) -> Counter[str]:
+    """Letter trigrams of the words in some lines, word edges marked by a space, by token."""
+    text = unicodedata.normalize("NFC", "\n".join(lines))
+    if transliterate:
+        from anyascii import anyascii
+
+        text = anyascii(text)
+    text = text.casefold()
+    letters = {c: _letter(c) for c in set(text)}
+    words = Counter("".join(letters[c] for c in text).split())
+    grams: Counter[str] = Counter()
+    for word, n in words.items():
+        edged = f" {word} "
+        for i in range(len(edged) - 2):
+            grams[edged[i : i + 3]] += n
+    return grams
+
+
+def _letter(c: str) -> str:
+    """Letters and their marks stay, joiners vanish, all else parts words."""
+    kind = unicodedata.category(c)
+    return c if kind[0] in "LM" else "" if kind == "Cf" else " "
+
+
+def data_size(inputs: Inputs) -> Array:
+    """log10 of the smaller of the two languages' text sizes.
+
+    What a model can have learnt about both is bounded by the poorer one. Sum and difference of the
+    logs are left out on purpose: source and target effects swallow the first entirely, and the
+    second calls two unseen languages alike. Tokens of `text_sizes` unless given; NaN if unknown.
+    """
+    logs = [
+        np.array([_log10(_of(inputs.sizes, x)) for x in side], dtype=np.float64)
+        for side in (inputs.sources, inputs.targets)
+    ]
+    return np.minimum(logs[0][:, None], logs[1][None, :])
+
+
+def _of(given: Mapping[Language, T], lang: Language) -> T | None:
+    """The entry of a language, in another script if the caller has it in no other way."""
+    if lang in given:
+        return given[lang]
+    return next((v for k, v in given.items() if k.code == lang.code), None)
+
+
+def _log10(size: float | None) -> float:
+    return math.nan if size is None else math.log10(max(size, 1.0))  # no text at all counts as 0
+
+
+@lru_cache(maxsize=1)
+def mc4_sizes() -> dict[Language, float]:
+    """Tokens per language of mC4, mT5's pre-training text (Xue et al. 2021, arXiv 2010.11934)."""
+    return _sizes("mc4_language_sizes.csv", "tokens_b", 1e9)
+
+
+@lru_cache(maxsize=1)
+def cc100_sizes() -> dict[Language, float]:
+    """Tokens per language of CC-100, XLM-R's pre-training text (Conneau et al. 2020, table 6)."""
+    return _sizes("cc100_language_sizes.csv", "tokens_m", 1e6)
+
+
+def _sizes(name: str, column: str, unit: float) -> dict[Language, float]:
+    """A table of the assets; a language's lists in one script (Zawgyi and Unicode) are summed."""
+    import csv
+
+    sizes: dict[Language, float] = {}
+    with (Path(__file__).parents[1] / "assets" / name).open() as f:
+        for row in csv.DictReader(line for line in f if not line.startswith("#")):
+            lang = language(row["code"])
+            sizes[lang] = sizes.get(lang, 0.0) + float(row[column]) * unit
+    return sizes
+
+
+def text_sizes(model: str | None = None) -> dict[Language, float]:
+    """Tokens per language of the text a model has read: CC-100 for XLM-R, mC4 for all others.
+
+    mC4's language detection has no Croatian, Tagalog or Uyghur: such text is in mC4 under other
+    names. Where mC4 has no entry and CC-100 has one, that counts times the median ratio of the two.
+    """
+    mc4, cc100 = mc4_sizes(), cc100_sizes()
+    if model is not None and re.match(r"(.*/)?xlm-?r", model.casefold()):
+        return dict(cc100)
+    ratio = float(np.median([mc4[x] / size for x, size in cc100.items() if x in mc4]))
+    codes = {x.code for x in mc4}
+    return mc4 | {x: size * ratio for x, size in cc100.items() if x.code not in codes}
+
+
+def _typology(
+    name: Typology, group: Group, meaning: str, knn: str, compute: Callable[[Inputs], Array]
+) -> Measure:
+    return Measure(
+        name,
+        group,
+        "0..1",
+        meaning,
+        f"angular similarity on lang2vec {knn} (Littell et al. 2017)",
+        compute,
+        lambda inputs: _observed_share(inputs, name),
+    )
+
+
+MEASURES: dict[str, Measure] = {
+    m.name: m
+    for m in (
+        _typology(
+            "word_order",
+            "syntax",
+            "order of words and clauses",
+            "syntax_knn, features of position",
+            word_order,
+        ),
+        _typology(
+            "morphology",
+            "morphology",
+            "affixes, marking, agreement",
+            "syntax_knn, features of expression",
+            morphology,
+        ),
+        _typology("phonology", "phonology", "classes of sounds", "phonology_knn", phonology),
+        _typology("inventory", "phonology", "single sounds", "inventory_knn", inventory),
+        Measure(
+            "genealogy",
+            "kinship",
+            "0..1",
+            "share of common ancestors (Wu & Palmer 1994)",
+            "lang2vec fam (Glottolog)",
+            genealogy,
+            _family_known,
+        ),
+        Measure(
+            "geography",
+            "kinship",
+            "0..1",
+            "1 - great-circle distance / half the equator",
+            "lang2vec geo (Glottolog)",
+            geography,
+        ),
+        Measure(
+            "lexical",
+            "lexical",
+            "0..1",
+            "shared letter-trigram mass",
+            "the caller's texts",
+            lexical,
+        ),
+        Measure(
+            "lexical_translit",
+            "lexical",
+            "0..1",
+            "shared letter-trigram mass after transliteration",
+            "caller's texts, anyascii",
+            lexical_translit,
+        ),
+        Measure("script", "other", "0 or 1", "letters in common", "CLDR likely subtags", script),
+        Measure(
+            "spacing",
+            "other",
+            "0 or 1",
+            "words parted by spaces, in both or in neither",
+            "script, Unicode UAX #29 and #14",
+            spacing,
+        ),
+        Measure(
+            "data_size",
+            "other",
+            "log10 tokens",
+            "text of the poorer language",
+            "mC4 (arXiv 2010.11934), its gaps from CC-100; or the caller",
+            data_size,
+        ),
+    )
+}
+
+
+# --- the table ---------------------------------------------------------------------------------
+
+
+def pairs(
+    codes: Iterable[str],
+    *,
+    targets: Iterable[str] | None = None,
+    measures: Iterable[str] | None = None,
+    texts: Mapping[str, Sequence[str]] | None = None,
+    sizes: Mapping[str, float] | Mapping[Language, float] | None = None,
+    shared_only: bool = False,
+) -> pd.DataFrame:
+    """The pairs table: similarity of every source to every other target.
+
+    Parameters
+    ----------
+    codes : iterable of str
+        Source languages, in any code form or by English name.
+    targets : iterable of str, optional
+        Target languages; the sources themselves unless given.
+    measures : iterable of str, optional
+        Names from `MEASURES`; all of them unless given, the lexical ones only with `texts`.
+    texts : mapping, optional
+        Language to lines of text (or names); lexical measures are NaN for languages not in it.
+    sizes : mapping, optional
+        Language to tokens of pre-training text; those of `text_sizes` unless given.
+    shared_only : bool
+        Typology from features observed in both languages only, nothing imputed.
+
+    Returns
+    -------
+    DataFrame
+        `source`, `target` (ISO 639-3; with the script, `cmn_Hant`, where one language comes in
+        two scripts), one column per measure, then `coverage_<measure>`. Never a source and itself.
+
+    Raises
+    ------
+    ValueError
+        For an unknown language or measure, a lexical measure without texts, a negative size.
+    """
+    sources, goals = languages(codes), None if targets is None else languages(targets)
+    goals = sources if goals is None else goals
+    inputs = Inputs(
+        sources,
+        goals,
+        {language(k): v for k, v in (texts or {}).items()},
+        text_sizes() if sizes is None else _checked_sizes(sizes),
+        shared_only,
+    )
+    return _tidy(inputs, _checked_measures(measures, has_texts=texts is not None))
+
+
+def of_model(frame: pd.DataFrame, model: str) -> pd.DataFrame:
+    """A pairs table with ``data_size`` from the text that this model has read (`text_sizes`)."""
+    sizes = text_sizes(model)
+    if sizes == text_sizes() or "data_size" not in frame:
+        return frame
+    codes = sorted({*frame["source"], *frame["target"]})
+    fresh = pairs(codes, measures=["data_size"], sizes=sizes)
+    both = frame.drop(columns="data_size").merge(fresh, on=["source", "target"], how="left")
+    return both[list(frame)]
+
+
+def _checked_measures(names: Iterable[str] | None, *, has_texts: bool) -> list[Measure]:
+    if names is None:
+        return [m for n, m in MEASURES.items() if has_texts or n not in _CALLER_NEEDS]
+    chosen = []
+    for n in dict.fromkeys([names] if isinstance(names, str) else names):
+        if n not in MEASURES:
+            raise unknown("measure", n, MEASURES, "See xltlib.languages.similarity.MEASURES.")
+        if n in _CALLER_NEEDS and not has_texts:
+            raise ValueError(f"measure {n!r} compares texts: give {_CALLER_NEEDS[n]}=…")
+        chosen.append(MEASURES[n])
+    return chosen
+
+
+def _checked_sizes(sizes: Mapping[Any, float]) -> dict[Language, float]:
+    for code, size in sizes.items():
+        if not size >= 0:
+            raise ValueError(f"size of {code!r} is {size!r}; give tokens, a number of 0 or more.")
+    return {language(k) if isinstance(k, str) else k: float(v) for k, v in sizes.items()}
+
+
+def _labels(langs: Sequence[Language]) -> dict[Language, str]:
+    """The code; for a language that comes in two scripts, the code with the unusual script."""
+    times = Counter(x.code for x in dict.fromkeys(langs))
+    return {x: x.key if times[x.code] > 1 else x.code for x in langs}
+
+
+def _tidy(inputs: Inputs, measures: Sequence[Measure]) -> pd.DataFrame:
+    """(m, n) arrays to one row per pair."""
+    import pandas as pd
+
+    label = _labels([*inputs.sources, *inputs.targets])
+    source = np.repeat([label[s] for s in inputs.sources], len(inputs.targets))
+    target = np.tile([label[t] for t in inputs.targets], len(inputs.sources))
+    columns = {m.name: m.compute(inputs).ravel() for m in measures}
+    columns |= {f"coverage_{m.name}": m.coverage(inputs).ravel() for m in measures if m.coverage}
+    frame = pd.DataFrame({"source": source, "target": target} | columns)
+    return frame[frame["source"] != frame["target"]].reset_index(drop=True)
+
+
+def write_pairs(frame: pd.DataFrame, path: str | Path) -> Path:
+    """Write a pairs table as `.csv` or `.parquet`, whole or not at all."""
+    path = Path(path)
+    if path.suffix not in (".csv", ".parquet"):
+        raise unknown("table format", path.suffix, (".csv", ".parquet"), "Rename the file.")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if path.suffix == ".csv":
+            frame.to_csv(temporary, index=False)
+        else:
+            frame.to_parquet(temporary, index=False)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return path
+
+
+def read_pairs(path: str | Path) -> pd.DataFrame:
+    """Read a pairs table: `source`, `target` in any code form, one column per measure."""
+    import pandas as pd
+
+    if Path(path).suffix == ".parquet":
+        frame = pd.read_parquet(path)
+    else:
+        codes = {"source": str, "target": str}  # `nan` is Min Nan Chinese, no missing value
+        frame = pd.read_csv(path, dtype=codes, keep_default_na=False, na_values=[""])
+    missing = {"source", "target"} - set(frame.columns)
+    if missing:
+        raise ValueError(
+            f"{path} has no column {' or '.join(sorted(missing))}: a pairs table names a source "
+            "and a target in every row. `xlt similarity` makes one."
+        )
+    langs = {c: language(c) for c in {*frame["source"], *frame["target"]}}
+    label = _labels(list(langs.values()))
+    named = {c: label[x] for c, x in langs.items()}
+    return frame.assign(source=frame["source"].map(named), target=frame["target"].map(named))

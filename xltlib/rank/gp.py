@@ -1,0 +1,334 @@
+"""The Gaussian process behind ``xlt``, our ranking of sources: one joint model of a transfer
+matrix.
+
+A cell's standardised score is a sum of effects with Gaussian priors: how good the source is, how
+good it is for targets like this one, what pairs of languages like this pair do (also with the roles
+exchanged), what the pair's own similarity says, and a free level per target. Everything is one kernel
+matrix over the cells, so what the model would have said without any block of cells follows exactly
+from a single inverse (Rasmussen & Williams 2006, section 5.4.2, for blocks). One preset serves
+every table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.floating]
+Index = npt.NDArray[np.intp]
+
+# Mean dissimilarity (1 - similarity; decades for data_size) of two of the 150 languages that occur in
+# the published matrices: it brings the measures to one unit. Fixed, so that a further language
+# changes nothing.
+UNIT = {
+    "word_order": 0.52,
+    "morphology": 0.59,
+    "phonology": 0.39,
+    "inventory": 0.49,
+    "genealogy": 0.95,
+    "geography": 0.29,
+    "script": 1.0,
+    "spacing": 0.5,
+    "data_size": 2.3,
+}
+# What a source gains by one unit of similarity (features of `Cells`) before any score is seen: mean
+# and standard deviation, in units of the spread within a target. Random-effects means of sixteen
+# published matrices, and 1.4 times the deviation between these: eleven further ones, which had no
+# part in them, lay 1.5 times as far from the means as expected (`benchmarks/slopes.py`).
+SLOPE = {
+    "word_order": (0.19, 0.15),
+    "spacing": (0.13, 0.22),
+    "data_size": (0.12, 0.17),
+    "genealogy": (0.06, 0.07),
+    "script": (0.05, 0.08),
+    "phonology": (0.04, 0.04),
+    "geography": (0.02, 0.04),
+    "morphology": (0.02, 0.06),
+    "inventory": (0.0, 0.04),
+}
+OTHER_SLOPE = (0.05, 0.05)  # of any further measure
+UNSIGNED_SLOPE = (0.0, 0.05)  # of a distance or similarity, nobody has said which
+_ROWS = (
+    256  # rows of the kernel matrix made at a time: bounds the memory of the intermediate arrays
+)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Variances of the effects, in units of the variance within a target."""
+
+    reach: float = 0.25  # dissimilarity at which the effects of two languages correlate by 1/2
+    source: float = 0.1  # how good a source is, on its own
+    source_like: float = 0.24  # ... and as its relatives are
+    source_by_target: float = 0.375  # ... for targets like this one
+    pair: float = 1.0  # like sources for like targets
+    reverse: float = 0.5  # ... and with the roles exchanged: what a pair does is half symmetric
+    smooth: float = 0.2  # the pair's similarity, by resemblance to other pairs (and `SLOPE`)
+    smooth_reach: float = 1.2
+    data_linear: float = 0.05  # the properties of the pair's data sets
+    data: float = 0.4
+    data_reach: float = 0.7
+    joint: float = 0.3  # ... and of both together
+    joint_reach: tuple[float, float] = (0.7, 0.4)
+    level: float = 10.0  # of the target: as good as free
+    record: float = 0.1  # warm only: similarity of two languages' records as sources
+    noise: float = 0.15
+
+
+PRESET = Preset()
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The n cells of a matrix as the process sees them.
+
+    Attributes
+    ----------
+    source, target : (n,) item (language or treebank) of each end, counted from 0.
+    source_language, target_language : (n,) row of ``kinship`` of each end.
+    features : (n, k) similarity of the pair, centred within target, one unit for all pairs.
+    data : (n, j) properties of the data sets, likewise.
+    kinship : (L, L) language kernel, see `kinship`.
+    slope : (k, 2) expected gain by each feature and its standard deviation, see `slopes`.
+    """
+
+    source: Index
+    target: Index
+    source_language: Index
+    target_language: Index
+    features: Array
+    data: Array
+    kinship: Array
+    slope: Array
+
+    def expected(self) -> Array:
+        """(n,) standardised score before any is seen: more alike is better."""
+        return self.features @ self.slope[:, 0]
+
+
+def slopes(measures: Sequence[str]) -> Array:
+    """(k, 2) of `SLOPE` for k measures, by name."""
+    return np.array([SLOPE.get(name, OTHER_SLOPE) for name in measures]).reshape(-1, 2)
+
+
+def dissimilarity(similarity: Mapping[str, Array]) -> Array:
+    """(L, L) mean dissimilarity over the measures of `UNIT`, each in its unit.
+
+    `similarity` holds (L, L) arrays, 1 or the language's own data size on the diagonal. An unknown
+    value (NaN) leaves its measure out of that pair's mean; nothing known at all is infinitely far.
+    """
+    gaps = []
+    for name, unit in UNIT.items():
+        if name in similarity:
+            value, own = similarity[name], np.diag(similarity[name])
+            gap = np.abs(own[:, None] - own[None, :]) if name == "data_size" else 1 - value
+            gaps.append(np.clip(gap, 0, None) / unit)
+    size = len(next(iter(similarity.values())))
+    stack = np.array(gaps) if gaps else np.full((1, size, size), np.nan)
+    known = ~np.isnan(stack)
+    mean = np.where(known, stack, 0).sum(0) / np.maximum(known.sum(0), 1)
+    apart = np.where(known.any(0), mean, np.inf)
+    np.fill_diagonal(apart, 0.0)
+    return apart
+
+
+def kinship(similarity: Mapping[str, Array], reach: float = PRESET.reach) -> Array:
+    """Kernel of languages, 1 / (1 + D / reach) for the dissimilarity D.
+
+    A sum of exponential kernels of all reaches: near relatives count much, far ones not nothing.
+    """
+    return 1 / (1 + dissimilarity(similarity) / reach)
+
+
+def kernel(cells: Cells, preset: Preset = PRESET, *, reverse: bool = True) -> Array:
+    """Prior covariance of the cells' standardised scores, (n, n).
+
+    ``reverse`` lets a pair inform the pair with the roles exchanged: k(s, s') k(t, t') with a share
+    of k(s, t') k(t, s'), which at 1 would be an effect symmetric in source and target.
+    """
+    n = len(cells.source)
+    out = np.empty((n, n), dtype=np.float32 if n > 5000 else np.float64)
+    for start in range(0, n, _ROWS):
+        rows = np.arange(start, min(start + _ROWS, n))
+        block = _language_part(cells, rows, preset, reverse) + _feature_part(cells, rows, preset)
+        block[rows - start, rows] += preset.noise
+        out[rows] = block
+    return out
+
+
+def _language_part(cells: Cells, rows: Index, preset: Preset, reverse: bool) -> Array:
+    """Effects of source, target and pair for some rows, (rows, n)."""
+    s, t = cells.source_language, cells.target_language
+    like_source = cells.kinship[s[rows]][:, s]
+    like_target = cells.kinship[t[rows]][:, t]
+    same_source = (cells.source[rows][:, None] == cells.source).astype(float)
+    part = preset.source * same_source + preset.source_like * like_source
+    part += (preset.source_by_target * same_source + preset.pair * like_source) * like_target
+    if reverse:
+        part += preset.reverse * cells.kinship[s[rows]][:, t] * cells.kinship[t[rows]][:, s]
+    part[cells.target[rows][:, None] == cells.target] += preset.level
+    return part
+
+
+def _feature_part(cells: Cells, rows: Index, preset: Preset) -> Array:
+    """Effects of the pair's similarity, of its data sets' properties, and of both together."""
+    _, apart = _compared(cells.features, rows)
+    steep = cells.features * cells.slope[:, 1]
+    part = steep[rows] @ steep.T + preset.smooth * _radial(apart, preset.smooth_reach)
+    if cells.data.shape[1]:
+        inner, data_apart = _compared(cells.data, rows)
+        part += preset.data_linear * inner + preset.data * _radial(data_apart, preset.data_reach)
+        both = _radial(apart, preset.joint_reach[0]) * _radial(data_apart, preset.joint_reach[1])
+        part += preset.joint * both
+    return part
+
+
+def _compared(x: Array, rows: Index) -> tuple[Array, Array]:
+    """Mean product and mean squared difference over features of some cells with all, (rows, n)."""
+    k = max(x.shape[1], 1)
+    inner = x[rows] @ x.T / k
+    length = (x * x).sum(1) / k
+    return inner, length[rows][:, None] + length - 2 * inner
+
+
+def _radial(squared: Array, reach: float) -> Array:
+    return np.exp(-squared / (2 * reach**2))
+
+
+def inverse(covariance: Array) -> Array:
+    """Inverse of a positive definite matrix through Cholesky; the argument is overwritten."""
+    from scipy.linalg import lapack
+
+    single = covariance.dtype == np.float32
+    factor, invert = (lapack.spotrf, lapack.spotri) if single else (lapack.dpotrf, lapack.dpotri)
+    # LAPACK reads columns: the transpose of our symmetric rows is the same matrix without a copy.
+    half, failed = factor(covariance.T, lower=1, overwrite_a=1)
+    if not failed:
+        half, failed = invert(half, lower=1, overwrite_c=1)
+    if failed:
+        raise ValueError(
+            "the similarity measures are contradictory: their kernel is not positive definite. "
+            "Leave out measures of your own one by one, or give symmetric values."
+        )
+    for start in range(0, len(half), _ROWS):  # mirror the lower triangle in place
+        stop = min(start + _ROWS, len(half))
+        half[start:stop, stop:] = half[stop:, start:stop].T
+        corner = np.tril(half[start:stop, start:stop])
+        half[start:stop, start:stop] = corner + np.tril(corner, -1).T
+    return half
+
+
+def leave_out(
+    precision: Array, value: Array, hidden: Index, term: Array | None = None
+) -> tuple[Array, Array]:
+    """Mean and covariance of the hidden cells given all others.
+
+    mean = -(P_BB)^-1 P_B,-B z_-B and covariance = (P_BB)^-1 for the precision P = K^-1 and the
+    hidden block B. The values of the hidden cells are never touched.
+
+    Parameters
+    ----------
+    precision : (n, n) from `inverse`.
+    value : (n,) or (n, outputs) standardised scores.
+    hidden : (b,) positions of B.
+    term : (n,), optional
+        A further linear effect of this fold alone: K + x x', by Sherman and Morrison's formula.
+    """
+    from scipy.linalg import cho_factor, cho_solve
+
+    visible = np.array(value, dtype=float)
+    visible[hidden] = 0.0
+    rows = precision[hidden].astype(float)
+    if term is not None and term.any():
+        image = (precision @ term.astype(precision.dtype)).astype(float)
+        rows -= np.outer(image[hidden], image / (1 + term @ image))
+    covariance = cho_solve(cho_factor(rows[:, hidden]), np.eye(len(hidden)))
+    return -covariance @ (rows @ visible), covariance
+
+
+FAR = 4.0  # standard deviations from the median, by the median deviation
+
+
+def predict_level(
+    apart: Array, features: Array, level: Array, asked: Index, slope: Array, noise: float = 0.3
+) -> tuple[Array, Array]:
+    """How hard an unseen target is: mean and variance of its level from the other targets' levels.
+
+    A second, small process: targets near each other (`apart`, (T, T) dissimilarity) are about
+    equally hard, and so are targets with like `features` (T, k), with a linear trend in these.
+    Before any level is seen the trend is `slope` (k,), in standard deviations of the level.
+    `level` (T,) may be NaN; those at `asked` are not looked at. Extreme levels are taken at their
+    word or as no farther than `FAR`, whichever foretells the levels seen, each from the others,
+    with less squared error: one target that fails must not speak for its neighbours, unless they
+    fail with it.
+    """
+    seen = np.setdiff1d(np.flatnonzero(~np.isnan(level)), asked)
+    x = features / np.sqrt(max(features.shape[1], 1))
+    distance = ((x[:, None, :] - x[None, :, :]) ** 2).sum(-1)
+    prior = 2 * np.exp(-2 * apart) + np.exp(-distance / 2) + 0.05 * features @ features.T + 10.0
+    weight = np.linalg.inv(prior[np.ix_(seen, seen)] + noise * np.eye(len(seen)))
+    told = []
+    for value in (level[seen], _without_extremes(level[seen])):
+        centre, unit = value.mean(), value.std() or 1.0
+        expected = centre + unit * features @ slope
+        solved = weight @ (value - expected[seen]) / unit
+        alone = value - unit * solved / np.diag(weight)  # each level from all the others
+        told.append((((level[seen] - alone) ** 2).sum(), unit, expected, solved))
+    _, unit, expected, solved = min(told, key=lambda found: found[0])
+    gain = prior[np.ix_(asked, seen)]
+    mean = expected[asked] + unit * gain @ solved
+    variance = np.diag(prior)[asked] - ((gain @ weight) * gain).sum(1) + noise
+    return mean, unit**2 * variance
+
+
+def _without_extremes(value: Array) -> Array:
+    """No value farther than `FAR` from the median."""
+    middle = np.median(value)
+    reach = FAR * 1.4826 * np.median(np.abs(value - middle))
+    return np.clip(value, middle - reach, middle + reach) if reach > 0 else value
+
+
+NOISE = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+
+
+def mixture_kernel(amount: Array, own: Array, near: Array) -> Array:
+    """Prior covariance of one target's scores under c mixtures of training languages, (c, c).
+
+    A free level; the target's own examples, smooth in their number with a step between none and
+    any; the other languages' examples by similarity, along a line and smooth, and most of it only
+    where there are none of its own.
+
+    Parameters
+    ----------
+    amount : (c, L) log10(1 + examples) of the training languages.
+    own : (c,) the same of the target itself.
+    near : (L,) weights of the others, which sum to 1.
+    """
+    zero, x = own == 0, amount - amount.mean(axis=0)
+    step, none = zero[:, None] == zero, np.outer(zero, zero)
+    inner = (x * near) @ x.T
+    apart = np.diag(inner)[:, None] + np.diag(inner) - 2 * inner
+    centred = own - own.mean()
+    mine = _radial((own[:, None] - own) ** 2, 1.0) + 0.3 * np.outer(centred, centred) + step
+    others = (0.03 + 0.3 * none) * inner + (0.1 + none) * _radial(apart, 1.0)
+    return 10.0 + mine + others
+
+
+def fill(covariance: Array, value: Array) -> Array:
+    """Mean of all cells given those known (not NaN), with the noise of `NOISE` of most evidence."""
+    from scipy.linalg import cho_factor, cho_solve
+
+    seen = np.flatnonzero(~np.isnan(value))
+    centre, unit = value[seen].mean(), value[seen].std() or 1.0
+    z, best, weight = (value[seen] - centre) / unit, -np.inf, np.zeros(len(seen))
+    for noise in NOISE:
+        factor = cho_factor(covariance[np.ix_(seen, seen)] + noise * np.eye(len(seen)))
+        solved = cho_solve(factor, z)
+        log_det = 2 * np.log(np.diag(factor[0])).sum()
+        evidence = -0.5 * (len(z) * np.log(z @ solved / len(z)) + log_det)
+        if evidence > best:
+            best, weight = evidence, solved
+    return np.asarray(centre + unit * covariance[:, seen] @ weight)

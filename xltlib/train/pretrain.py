@@ -1,0 +1,285 @@
+"""Span corruption on unannotated text, each language by itself (as mT5, Xue et al. 2021)."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase as Tokenizer
+from transformers import T5ForConditionalGeneration
+
+from xltlib.models.tiny import health, learning_rate
+from xltlib.models.tiny import loss as loss_of
+from xltlib.train.recipes import PretrainRecipe
+
+Progress = Callable[[int, float], None]
+
+
+def span_corrupt(
+    units: Sequence[Sequence[int]],
+    rng: np.random.Generator,
+    sentinels: Sequence[int],
+    *,
+    noise: float = 0.15,
+    mean_span: float = 3.0,
+    eos: int = 1,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hide random spans; the target says them (Raffel et al. 2020, section 3.1.4).
+
+    Parameters
+    ----------
+    units
+        The text as token ids, grouped in units that are hidden whole: single pieces as in T5,
+        or words.
+    noise, mean_span
+        Share of units to hide and mean length of a hidden span, in units.
+    sentinels
+        Ids of ``<extra_id_0>``, ``<extra_id_1>``, …
+
+    Returns
+    -------
+    (input, target), both ending in `eos`. With A B C D E and "B C" hidden:
+    ``A <0> D E </s>`` and ``<0> B C <1> </s>``.
+    """
+    n = len(units)
+    n_hidden = min(max(round(n * noise + rng.uniform(-0.5, 0.5)), 1), n)
+    n_spans = min(max(round(n_hidden / mean_span), 1), n - n_hidden + 1, len(sentinels) - 1)
+    hidden = _lengths(n_hidden, n_spans, rng, least=1)
+    shown = _lengths(n - n_hidden, n_spans + 1, rng, least=0)
+    source: list[int] = []
+    target: list[int] = []
+    at = 0
+    for mark, keep, hide in zip(sentinels, shown, hidden, strict=False):
+        source += [i for unit in units[at : at + keep] for i in unit] + [mark]
+        target += [mark] + [i for unit in units[at + keep : at + keep + hide] for i in unit]
+        at += keep + hide
+    source += [i for unit in units[at:] for i in unit]
+    return np.array([*source, eos]), np.array([*target, sentinels[n_spans], eos])
+
+
+def _lengths(total: int, parts: int, rng: np.random.Generator, least: int) -> np.ndarray:
+    """A random division of `total` into `parts`, none under `least`."""
+    room = total - least * parts
+    cuts = np.sort(rng.integers(0, room + 1, parts - 1))
+    return np.diff(np.concatenate([[0], cuts, [room]])) + least
+
+
+def pad(rows: Sequence[np.ndarray], value: int, width: int | None = None) -> torch.Tensor:
+    """Rows of ids as one (n, width) tensor."""
+    full = np.full((len(rows), width or max(map(len, rows))), value, dtype=np.int64)
+    for i, row in enumerate(rows):
+        full[i, : len(row)] = row
+    return torch.from_numpy(full)
+
+
+class Sampler:
+    """Batches of lines, each of one language, each language equally often.
+
+    mT5 draws languages with probability proportional to size^0.3 (Xue et al. 2021); here all have
+    the same number of lines, so every exponent gives the same.
+
+    With a budget (`recipe.tokens`) every language has its share of tokens instead: a model that
+    knows one language more reads less of each. `recipe` then has the steps that spend the budget.
+    """
+
+    def __init__(
+        self, text: Mapping[str, Sequence[str]], tokenizer: Tokenizer, recipe: PretrainRecipe
+    ) -> None:
+        self.recipe = recipe
+        encoded = {
+            code: tokenizer(list(lines), add_special_tokens=False)["input_ids"]
+            for code, lines in text.items()
+        }
+        if recipe.tokens:
+            share = recipe.tokens // (recipe.epochs * len(text))
+            encoded = {c: up_to(rows, share, recipe.max_length) for c, rows in encoded.items()}
+        self.lines = {code: len(rows) for code, rows in encoded.items()}  # the first of each
+        ids = [row for rows in encoded.values() for row in rows]
+        starts = np.array(
+            [
+                t.startswith("▁")
+                for t in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+            ]
+        )
+        self.rows = [self._units(np.array(row[: recipe.max_length]), starts) for row in ids]
+        self.n_tokens = sum(len(row) for row in ids)
+        self.read = {c: sum(len(r[: recipe.max_length]) for r in v) for c, v in encoded.items()}
+        if recipe.tokens:
+            a_step = recipe.batch * sum(self.read.values()) / len(ids)
+            self.recipe = replace(recipe, steps=max(1, round(recipe.tokens / a_step)))
+        vocabulary = tokenizer.get_vocab()
+        self.sentinels = [vocabulary[f"<extra_id_{i}>"] for i in range(16)]
+        self.queue: list[list[int]] = []
+
+    def _units(self, ids: np.ndarray, starts: np.ndarray) -> list[list[int]]:
+        if self.recipe.unit == "piece":
+            return [[int(i)] for i in ids]
+        cuts = np.flatnonzero(starts[ids])
+        return [part.tolist() for part in np.split(ids, cuts) if len(part)]
+
+    def batch(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        """(batch, input length) ids padded with 0 and (batch, target length) labels padded -100."""
+        if not self.queue:
+            self.queue = plan_epoch([sum(map(len, r)) for r in self.rows], self.recipe.batch, rng)
+        pairs = [
+            span_corrupt(
+                self.rows[i],
+                rng,
+                self.sentinels,
+                noise=self.recipe.noise,
+                mean_span=self.recipe.mean_span,
+            )
+            for i in self.queue.pop()
+        ]
+        return pad([s for s, _ in pairs], 0), pad([t for _, t in pairs], -100)
+
+
+def up_to(rows: Sequence[list[int]], tokens: int, longest: int) -> list[list[int]]:
+    """The first rows that hold `tokens` between them, each counted up to `longest`.
+
+    >>> up_to([[1, 2, 3], [4], [5, 6]], 4, 48)
+    [[1, 2, 3], [4]]
+    """
+    held = np.cumsum([min(len(row), longest) for row in rows])
+    return list(rows[: int(np.searchsorted(held, tokens, side="left")) + 1])
+
+
+def plan_epoch(
+    lengths: Sequence[int], size: int, rng: np.random.Generator, window: int = 16
+) -> list[list[int]]:
+    """One shuffled epoch in batches of indices; like lengths go together within a window."""
+    order = rng.permutation(len(lengths))
+    planned = []
+    for at in range(0, len(order), window * size):
+        part = sorted(order[at : at + window * size], key=lambda i: lengths[i])
+        chunk = [[int(i) for i in part[j : j + size]] for j in range(0, len(part), size)]
+        planned += [chunk[i] for i in rng.permutation(len(chunk))]
+    return planned
+
+
+def pretrain(
+    model: T5ForConditionalGeneration,
+    sampler: Sampler,
+    recipe: PretrainRecipe,
+    *,
+    seed: int = 0,
+    progress: Progress | None = None,
+    every: int = 100,
+    checkpoint: Path | None = None,
+    keep: int = 1000,
+) -> list[dict[str, float]]:
+    """Train in place; returns the log: step, loss, learning rate, seconds, embedding health.
+
+    With a `checkpoint` file the state is kept there every `keep` steps (a multiple of `every`), and
+    training goes on from it: the weights in the end are those of an uninterrupted run, bit by bit.
+    """
+    rng = np.random.default_rng([seed, 17])
+    torch.manual_seed(seed)
+    optimizer = torch.optim.AdamW(
+        groups(model, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98), fused=True
+    )
+    model.train()
+    log = _restore(checkpoint, model, optimizer, sampler, rng) if checkpoint else []
+    first, spent = (int(log[-1]["step"]), log[-1]["seconds"]) if log else (0, 0.0)
+    begin = time.perf_counter() - spent
+    recent: list[float] = []
+    for step in range(first, recipe.steps):
+        rate = learning_rate(step, recipe.steps, recipe.lr)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        source, target = sampler.batch(rng)
+        loss = loss_of(model, source, target, recipe.precision)
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"pre-training loss is {loss.item()} at step {step}")
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        recent.append(loss.item())
+        if (step + 1) % every == 0 or step + 1 == recipe.steps:
+            log.append(
+                {
+                    "step": step + 1,
+                    "loss": float(np.mean(recent)),
+                    "lr": rate,
+                    "seconds": time.perf_counter() - begin,
+                    **health(model),
+                }
+            )
+            recent = []
+            if checkpoint and (step + 1) % keep == 0:
+                _keep(checkpoint, model, optimizer, sampler, rng, log)
+        if progress:
+            progress(step + 1, loss.item())
+    return log
+
+
+def groups(model: T5ForConditionalGeneration, decay: float) -> list[dict[str, Any]]:
+    """Parameters for the optimizer: the layers' matrices with weight decay, all else without.
+
+    Without any, small models that hide much of a line come to add the same large vector to every
+    word: what the encoder passes on then has few dimensions left that tell words apart
+    (`models.reading`), and fine-tuning is slower than from nothing.
+    """
+    named = dict(model.named_parameters())
+    inside = {n for n, w in named.items() if ".layer." in n and w.dim() == 2 and "bias" not in n}
+    return [
+        {"params": [named[n] for n in named if n in inside], "weight_decay": decay},
+        {"params": [named[n] for n in named if n not in inside], "weight_decay": 0.0},
+    ]
+
+
+def _keep(
+    path: Path,
+    model: T5ForConditionalGeneration,
+    optimizer: torch.optim.Optimizer,
+    sampler: Sampler,
+    rng: np.random.Generator,
+    log: Sequence[dict[str, float]],
+) -> None:
+    """Write everything that the next step depends on, under its name only when it is whole."""
+    state = {
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "queue": sampler.queue,
+        "rng": json.dumps(rng.bit_generator.state),
+        "log": json.dumps(list(log)),
+    }
+    temporary = path.with_suffix(".tmp")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(state, temporary)
+    os.replace(temporary, path)
+
+
+def _restore(
+    path: Path,
+    model: T5ForConditionalGeneration,
+    optimizer: torch.optim.Optimizer,
+    sampler: Sampler,
+    rng: np.random.Generator,
+) -> list[dict[str, float]]:
+    """Go back to what `_keep` wrote (plain tensors and text, no code); the log so far.
+
+    Without a file, or with a damaged one, training begins anew: the log is empty.
+    """
+    if not path.is_file():
+        return []
+    try:
+        state = torch.load(path, weights_only=True, map_location=model.device)
+    except (RuntimeError, EOFError, pickle.UnpicklingError):
+        warnings.warn(f"{path} is damaged: pre-training begins anew", stacklevel=3)
+        return []
+    model.load_state_dict(state["model"])
+    optimizer.load_state_dict(state["optimizer"])
+    sampler.queue = state["queue"]
+    rng.bit_generator.state = json.loads(state["rng"])
+    return list(json.loads(state["log"]))
