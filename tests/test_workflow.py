@@ -40,6 +40,7 @@ class Experiment:
         self.name = name
         self.settings = json.loads(Path(f"experiments/{name}.json").read_text())
         self.notebooks = self.settings["notebooks"]
+        self.at_once = 2
 
     def parts(self):
         first = Part("pretrain-0", inputs=("data.txt",), params=self.settings["pretrain"])
@@ -94,6 +95,7 @@ SETTINGS = {
     "sources": {"deu": 1, "tur": 1},
     "notebooks": {"01_languages": {"n": 1}, "05_matrix": {"n": 1}},
 }
+NEEDS = {"01_languages": [], "05_matrix": ["scores"]}
 
 
 class Project:
@@ -109,9 +111,10 @@ class Project:
             "(b / 'html' / 'index.html').touch(); (b / 'book.done').write_text('')\n"
             "open('ran.log', 'a').write('book\\n')\n"
         )
-        (folder / "xltlib").mkdir()
-        (folder / "xltlib" / "__init__.py").touch()
-        (folder / "xltlib" / "experiment.py").write_text(EXPERIMENT)
+        (folder / "xltlib" / "train").mkdir(parents=True)
+        for package in ("xltlib", "xltlib/train"):
+            (folder / package / "__init__.py").touch()
+        (folder / "xltlib" / "train" / "config.py").write_text(EXPERIMENT)
         for name in ("experiments", "notebooks", "bin", "book"):
             (folder / name).mkdir()
         (folder / "_config.yml").touch()
@@ -132,7 +135,7 @@ class Project:
         parameters.metadata["tags"] = ["parameters"]
         book = nbformat.v4.new_notebook(cells=[parameters, nbformat.v4.new_code_cell(code)])
         kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
-        book.metadata["kernelspec"] = kernel
+        book.metadata |= {"kernelspec": kernel, "xltlib": {"needs": NEEDS[stem]}}
         nbformat.write(book, self.folder / "notebooks" / f"{stem}.ipynb")
 
     def environment(self, **more: str) -> dict[str, str]:
@@ -275,29 +278,13 @@ def test_a_folder_that_cannot_be_written_is_named(
         make.prepare(tmp_path / "other")
 
 
-def test_a_public_checkpoint_has_one_job_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(make.ROOT)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1,2")
-    assert make.jobs_of("mt5") == 3
-    assert make.jobs_of("quick") == make.cores_here()
-
-
-def test_time_left_follows_needs_and_cores() -> None:
-    guess = {"a": 10.0, "b": 4.0, "c": 4.0, "d": 4.0}
-    assert make.time_left(guess, {}, cores=1) == 22
-    assert make.time_left(guess, {}, cores=2) == 12  # a beside b, c, d
-    assert make.time_left(guess, {n: ["a"] for n in "bcd"}, cores=2) == 18  # b and c, then d
-    assert make.time_left(guess, {"a": ["gone"]}, cores=4) == 10  # a need that is done already
-    assert make.time_left({"a": 1.0, "b": 1.0}, {"a": ["b"], "b": ["a"]}, cores=2) == 2
-
-
-def test_expected_times_come_from_the_nearest_kin() -> None:
-    known = {"source-deu": 20.0, "source-tur": 40.0, "01_languages": 3.0}
-    guess = make.expected(["source-deu", "source-rus", "06_explanation", "pretrain-0"], known)
-    assert guess == {
-        "source-deu": 20.0, "source-rus": 30.0, "06_explanation": 3.0,
-        "pretrain-0": make.SECONDS_UNKNOWN,
-    }  # fmt: skip
+def test_time_left_is_that_of_what_is_left() -> None:
+    known = {"source-deu": 20.0, "source-tur": 40.0}
+    assert make.seconds_left(["source-deu", "source-tur"], known, cores=1) == 60
+    assert make.seconds_left(["source-deu", "source-tur"], known, cores=2) == 40  # the longest
+    assert make.seconds_left(["source-deu", "source-rus"], known, cores=1) == 50  # 30: the mean
+    assert make.seconds_left(["a", "b"], {}, cores=2) == make.SECONDS_UNKNOWN
+    assert make.seconds_left([], known, cores=2) == 0
 
 
 def test_the_end_of_a_log_reads_as_it_was_seen(tmp_path: Path) -> None:
@@ -331,3 +318,9 @@ def test_the_digest_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> None
     assert "scores.csv" in rows[0][0] and rows[0][1:3] == ["2", "0, 1"]
     status.write_tables(tmp_path, tmp_path)
     assert len(pd.read_csv(tmp_path / "scores.csv")) == 2
+
+
+def test_every_notebook_says_what_it_reads(repository: Path) -> None:
+    for path in sorted((repository / "notebooks").glob("*.ipynb")):
+        needs = nbformat.read(path, as_version=4).metadata["xltlib"]["needs"]
+        assert set(needs) <= {"scores", "published"}, path.name

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import fcntl
-import heapq
 import json
 import os
 import re
@@ -20,11 +19,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from xltlib.train.config import load
+
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from job import tail  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
-SECONDS_UNKNOWN = 30.0  # first guess for a kind of step that never ran here
+SECONDS_UNKNOWN = 30.0  # first guess, where nothing ever ran
 FREE_NEEDED = 300 * 2**20  # bytes; an embedded run with its models and book takes about a third
 GOALS = ("book", "scores")
 
@@ -43,39 +44,14 @@ def planned(dry_run: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def kind(name: str) -> str:
-    """Return what sort of step `name` is: `source` for `source-deu`, `notebook` for any."""
-    return "notebook" if name[0].isdigit() else name.split("-", maxsplit=1)[0]
+def seconds_left(names: Sequence[str], seconds: Mapping[str, float], cores: int) -> float:
+    """Guess how long the steps take together: earlier times of each, else the mean of all.
 
-
-def expected(names: Sequence[str], seconds: Mapping[str, float]) -> dict[str, float]:
-    """Guess the seconds of each step from earlier times of the step itself, else of its kind."""
-    kinds: dict[str, list[float]] = {}
-    for name, value in seconds.items():
-        kinds.setdefault(kind(name), []).append(value)
-    mean = {key: sum(values) / len(values) for key, values in kinds.items()}
-    return {name: seconds.get(name, mean.get(kind(name), SECONDS_UNKNOWN)) for name in names}
-
-
-def time_left(guess: Mapping[str, float], needs: Mapping[str, Sequence[str]], cores: int) -> float:
-    """Return the seconds that list scheduling of `guess` on `cores` would take.
-
-    Steps start in the given order as soon as a core is free and their needs are done; needs that
-    are not in `guess` are done already. Exact for this rule; Snakemake's own choice is close to it.
+    Steps are taken to fill the cores evenly, and to take no less than the longest of them.
     """
-    waiting, running = list(guess), list[tuple[float, str]]()
-    done, now = set[str](), 0.0
-    while waiting or running:
-        for name in list(waiting):
-            ready = all(n in done or n not in guess for n in needs.get(name, ()))
-            if ready and len(running) < cores:
-                heapq.heappush(running, (now + guess[name], name))
-                waiting.remove(name)
-        if not running:  # needs in a circle: Snakemake would have refused the plan
-            return now + sum(guess[name] for name in waiting)
-        now, name = heapq.heappop(running)
-        done.add(name)
-    return now
+    usual = sum(seconds.values()) / len(seconds) if seconds else SECONDS_UNKNOWN
+    guess = [seconds.get(name, usual) for name in names]
+    return max([sum(guess) / cores, *guess], default=0.0)
 
 
 def wording(seconds: float) -> str:
@@ -107,25 +83,6 @@ def known_seconds(build: Path, logs: Path) -> dict[str, float]:
     return times
 
 
-def needs_of(experiment: str) -> dict[str, list[str]]:
-    """Return what each step waits for, by name."""
-    from xltlib.train.config import load
-
-    exp = load(experiment)
-    needs = {part.name: list(part.needs) for part in exp.parts()}
-    stems = list(exp.notebooks)
-    needs |= {stem: [] if stem[:2] in {"01", "02", "11", "14"} else ["collect"] for stem in stems}
-    return needs | {"book": [*stems, "collect"]}
-
-
-def jobs_of(experiment: str) -> int:
-    """Return how many jobs run at a time: one a core, of a public checkpoint one a GPU."""
-    from xltlib.train.config import load
-
-    exp = load(experiment)
-    return exp.at_once if hasattr(exp, "checkpoint") else cores_here()
-
-
 def snakemake(args: argparse.Namespace, *more: str) -> list[str]:
     """Return the command line of Snakemake for this run."""
     command = [sys.executable, "-m", "snakemake", "-s", "workflow/Snakefile", "--nolock"]
@@ -153,7 +110,6 @@ class Progress:
 
     def __init__(self, plan: Sequence[str], args: argparse.Namespace, logs: Path) -> None:
         self.plan, self.cores, self.logs = list(plan), args.cores, logs
-        self.needs = needs_of(args.experiment)
         self.before = known_seconds(logs.parents[1], logs)
         self.start, self.seen, self.said = time.time(), set[str](), 0.0
         self.width = 0
@@ -167,13 +123,14 @@ class Progress:
         """Return one line: steps, time left, what is running and its last word."""
         done = {n: r["seconds"] for n, r in records.items() if r["status"] == "done"}
         running = [n for n, r in records.items() if r["status"] == "running"]
-        guess = expected([n for n in self.plan if n not in done], {**self.before, **done})
-        for name in running:  # never less than a twentieth: an overdue step is not over
+        left = [n for n in self.plan if n not in done]
+        seconds = {**self.before, **done}
+        for name in running:  # what it has run already is not ahead
             spent = time.time() - (self.logs / f"{name}.json").stat().st_mtime
-            guess[name] = max(guess[name] - spent, guess[name] / 20)
+            seconds[name] = max(seconds.get(name, SECONDS_UNKNOWN) - spent, 0.0)
         line = f"{len(done)} of {len(self.plan)} steps"
-        if guess:
-            line += f", about {wording(time_left(guess, self.needs, self.cores))} left"
+        if left:
+            line += f", about {wording(seconds_left(left, seconds, self.cores))} left"
         now = ", ".join(f"{n} {self.last_word(n)}".strip() for n in running)
         return f"{line}; now {now}" if now else line
 
@@ -288,12 +245,6 @@ def prepare(folder: Path) -> None:
         )
 
 
-def cores_here() -> int:
-    """Return the number of cores this process may use."""
-    count = getattr(os, "sched_getaffinity", None)
-    return len(count(0)) if count else os.cpu_count() or 1
-
-
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -312,11 +263,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parse(argv)
     os.chdir(ROOT)
     try:  # a misspelt name must not leave a folder behind
-        needs_of(args.experiment)
-        args.cores = args.cores or jobs_of(args.experiment)
+        experiment = load(args.experiment)
     except (ValueError, FileNotFoundError) as error:
         print(f"{args.experiment}: {error}", file=sys.stderr)
         return 2
+    args.cores = args.cores or experiment.at_once
     folder = ROOT / "build" / args.experiment
     prepare(folder)
     with alone(folder) as lock:
