@@ -25,7 +25,7 @@ from overfit import vocabulary
 from xltlib.data import hub
 from xltlib.tasks.public import PUBLIC
 from xltlib.train import seq2seq
-from xltlib.train.checkpoint import Seq2SeqRecipe
+from xltlib.train.recipes import Seq2SeqRecipe
 
 LIMIT_GIB = 24.0
 PIECES = 250_112

@@ -27,7 +27,7 @@ from xltlib.tasks.base import Example
 from xltlib.tasks.public import PUBLIC, PublicTask
 from xltlib.tasks.samples import made_up
 from xltlib.train import seq2seq
-from xltlib.train.checkpoint import Seq2SeqRecipe
+from xltlib.train.recipes import Seq2SeqRecipe
 
 N = 64
 GOAL = 0.95

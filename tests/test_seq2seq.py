@@ -19,7 +19,7 @@ from xltlib.tasks.base import Example  # noqa: E402
 from xltlib.tasks.public import PUBLIC  # noqa: E402
 from xltlib.tasks.text import read_numbered  # noqa: E402
 from xltlib.train import seq2seq  # noqa: E402
-from xltlib.train.seq2seq import Seq2SeqRecipe  # noqa: E402
+from xltlib.train.recipes import Seq2SeqRecipe  # noqa: E402
 
 QUICK = Seq2SeqRecipe(steps=4, evaluations=1, tokens=400, micro_tokens=400, dropout=0.0)
 TOPICS, KINDS = ("sports", "travel"), ("B-PER", "B-LOC")

@@ -26,7 +26,7 @@ from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from xltlib.tasks.base import Example, Score, Task
-from xltlib.train.checkpoint import Seq2SeqRecipe
+from xltlib.train.recipes import Seq2SeqRecipe
 
 Say = Callable[[str], None]
 Sizes = Sequence[tuple[int, int]] | Mapping[int, tuple[int, int]]
