@@ -36,6 +36,7 @@ __all__ = [
     "reported_scores",
     "coefficients",
     "confusion",
+    "estimates",
     "expected_scores",
     "few_shot",
     "in_order",
@@ -462,6 +463,58 @@ def coefficients(table: pd.DataFrame, by: str = "task", p: str = "p_mrqap") -> C
     if len(groups) > 1 or p in table:
         ax.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure
+
+
+@_styled
+def estimates(
+    table: pd.DataFrame,
+    rows: str,
+    panel: str = "",
+    colour: str = "",
+    columns: int = 3,
+    label: str = "difference in points",
+) -> Card:
+    """Estimates with their 95 % intervals, as `contrast.estimates` gives them.
+
+    `table` has ``estimate, low, high``, in the order to be shown; `rows`, `panel` and `colour` name
+    columns for the lines of a panel, the panels and the marks of a line. A mark is filled where
+    ``verdict`` says that the interval is on one side of the bound, hollow where it cannot tell;
+    without that column all are filled.
+    """
+    given = table.assign(_one="")
+    panels, lines, marks = (list(dict.fromkeys(given[c or "_one"])) for c in (panel, rows, colour))
+    down = math.ceil(len(panels) / columns)
+    height = 0.6 + down * (0.55 + len(lines) * max(0.19, 0.13 * len(marks)))
+    figure, axes = _card(height, down, min(columns, len(panels)), sharey=True)
+    for ax in axes.flat[len(panels) :]:
+        ax.set_visible(False)
+    for ax, name_it in zip(axes.flat, panels, strict=False):
+        for i, mark in enumerate(marks):
+            own = given[(given[panel or "_one"] == name_it) & (given[colour or "_one"] == mark)]
+            shift = (i - (len(marks) - 1) / 2) * 0.7 / len(marks)
+            _marks(ax, own, np.array([lines.index(r) for r in own[rows]]) + shift, i)
+        ax.axvline(0, color="#444444", linewidth=0.9)
+        spoken = name if rows in ("source", "target", "language") else _word
+        ax.set_yticks(range(len(lines)), [spoken(line) for line in lines])
+        ax.set_ylim(len(lines) - 0.5, -0.5)
+        ax.grid(axis="x")
+        ax.set_title(_word(name_it))
+    if colour:
+        for i, mark in enumerate(marks):
+            ax.plot([], [], MARKERS[i % len(MARKERS)], color=_colour(i), label=_word(mark))
+        figure.legend(loc="outside upper center", ncols=3)
+    figure.supxlabel(label, fontsize=10)
+    return figure
+
+
+def _marks(ax: Axes, own: pd.DataFrame, y: np.ndarray, i: int) -> None:
+    """One colour of `estimates`: intervals, and marks that are hollow where one cannot tell."""
+    ax.hlines(y, own["low"], own["high"], color=_colour(i), linewidth=1.6)
+    known = own["verdict"] if "verdict" in own else pd.Series("holds", index=own.index)
+    unsure = (known == "cannot tell").to_numpy()
+    for which, fill in ((~unsure, _colour(i)), (unsure, "white")):
+        ax.plot(own["estimate"].to_numpy()[which], y[which], MARKERS[i % len(MARKERS)],
+                markersize=5, color=_colour(i), markerfacecolor=fill)  # fmt: skip
 
 
 @_styled

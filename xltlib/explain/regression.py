@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from xltlib.errors import unknown
+from xltlib.explain.contrast import verdict
 from xltlib.explain.effects import (
     TINY,
     Array,
@@ -850,15 +851,6 @@ def compare(scores: pd.DataFrame, model: str, control: str) -> pd.DataFrame:
         row = _mean_row(group["gain"].to_numpy(dtype=float), group)
         rows.append({"task": task, "metric": name, "model": model, "control": control, **row})
     return pd.DataFrame(rows).rename(columns={"mean": "difference"})
-
-
-def verdict(low: float, high: float, threshold: float = 0.0) -> str:
-    """``holds`` above the threshold, ``does not hold`` below it, else ``cannot tell``."""
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return "cannot tell"
-    if low > threshold:
-        return "holds"
-    return "does not hold" if high < threshold else "cannot tell"
 
 
 def verdicts(

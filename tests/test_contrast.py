@@ -1,0 +1,133 @@
+"""The difference of two conditions with its interval, on made-up scores with a planted effect."""
+
+from __future__ import annotations
+
+import doctest
+import itertools
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from scipy import stats
+
+from xltlib.book import figures
+from xltlib.explain import contrast as module
+from xltlib.explain.contrast import contrast, differences, estimates, student, verdict
+
+CODES = ["eng", "deu", "tur", "rus"]
+
+
+def scores(above: float = 0.2, noise: float = 0.0) -> pd.DataFrame:
+    """A model that stands `above` the better of two baselines; which that is differs by source."""
+    rng, rows = np.random.default_rng(3), []
+    for source, target, seed in itertools.product(CODES, CODES, range(3)):
+        low = 0.1 + CODES.index(target) / 50
+        rows.append(("ours", source, target, 0, seed, low + above + noise * rng.normal()))
+        rows.append(("scratch", source, target, 0, seed, low - 0.03 * (source == "eng")))
+        rows.append(("grams", source, target, 0, seed, low - 0.05 * (source != "eng")))
+    columns = ["model", "source", "target", "n_target", "seed", "score"]
+    return pd.DataFrame(rows, columns=columns).assign(task="ner", metric="f1")
+
+
+def test_doctests() -> None:
+    assert doctest.testmod(module).failed == 0
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "bound", "expected"),
+    [
+        (0.1, 2.0, 0.0, "holds"),
+        (-2.0, -0.1, 0.0, "does not hold"),
+        (-1.0, 1.0, 0.0, "cannot tell"),
+        (0.0, 1.0, 0.0, "cannot tell"),
+        (3.0, 4.0, 5.0, "does not hold"),
+        (np.nan, np.nan, 0.0, "cannot tell"),
+        (1.0, np.inf, 0.0, "cannot tell"),
+    ],
+)
+def test_the_verdict_is_where_the_whole_interval_is(
+    low: float, high: float, bound: float, expected: str
+) -> None:
+    assert verdict(low, high, bound) == expected and expected in module.VERDICTS
+
+
+def test_the_difference_is_over_shared_cells_only() -> None:
+    table = scores()
+    table = table[~((table["model"] == "grams") & (table["source"] == "rus"))]
+    found = differences(table, "ours", "grams")
+    assert len(found) == 3 * 4 * 3 and set(found["source"]) == {"eng", "deu", "tur"}
+    assert found["difference"].to_numpy() == pytest.approx(
+        np.where(found["source"] == "eng", 20.0, 25.0)
+    )
+    assert differences(table, "ours", "never measured").empty
+    empty = contrast(table, "ours", "never measured", over="seed", by="task")
+    assert empty.empty and list(empty)[0] == "task" and list(empty)[-1] == "verdict"
+
+
+def test_several_conditions_are_a_mean_and_the_best_of_baselines_is_chosen_cell_by_cell() -> None:
+    mean = contrast(scores(), "ours", ("scratch", "grams"), over="seed", by="source")
+    assert mean["estimate"].tolist() == pytest.approx([21.5, 22.5, 22.5, 22.5])
+    best = contrast(scores(), "ours", ("scratch", "grams"), best=True, over="seed", by="source")
+    assert best["estimate"].tolist() == pytest.approx([20.0] * 4)
+    assert best["first"].tolist() == pytest.approx(best["second"] + 20)
+    noisy = scores()
+    noisy.loc[(noisy["model"] == "grams") & (noisy["seed"] == 0), "score"] = 0.9
+    chosen = differences(noisy, "ours", ("scratch", "grams"), best=True)
+    assert chosen.groupby(["source", "target"])["second"].nunique().max() == 1  # for all seeds
+
+
+def test_one_unit_students_interval_over_the_means_of_units() -> None:
+    values = [1.0, 2.5, 3.0]
+    expected = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    assert student(values) == pytest.approx((np.mean(values), *expected))
+    table = scores(noise=0.05)
+    means = differences(table, "ours", "grams").groupby("target")["difference"].mean()
+    (row,) = contrast(table, "ours", "grams", over="target").to_dict("records")
+    ends = stats.t.interval(0.95, 3, means.mean(), stats.sem(means))
+    assert (row["estimate"], row["low"], row["high"]) == pytest.approx((means.mean(), *ends))
+    assert (row["n"], row["n_pairs"], row["n_targets"], row["n_seeds"]) == (48, 16, 4, 3)
+
+
+def test_one_unit_alone_has_no_interval_and_no_verdict() -> None:
+    one = scores().query("seed == 0 and source == 'eng' and target == 'deu'")
+    for over in ("seed", ("source", "target", "seed")):
+        (row,) = contrast(one, "ours", "grams", over=over).to_dict("records")
+        assert row["estimate"] == pytest.approx(20) and np.isnan(row["low"])
+        assert row["verdict"] == "cannot tell"
+
+
+def test_the_bootstrap_covers_effects_of_languages_and_seeds() -> None:
+    """Truth 0, large effects of sources, targets and seeds: most intervals hold it."""
+    rng, units, covered = np.random.default_rng(1), ("source", "target", "seed"), 0
+    for trial in range(60):
+        a, b, c = rng.normal(size=10), rng.normal(size=10), rng.normal(size=5)
+        rows = [
+            (i, j, s, a[i] + b[j] + c[s] / 3 + rng.normal() / 3)
+            for i, j, s in itertools.product(range(10), range(10), range(5))
+            if i != j
+        ]
+        table = pd.DataFrame(rows, columns=["source", "target", "seed", "y"])
+        (row,) = estimates(table, "y", over=units, draws=400, seed=trial).to_dict("records")
+        covered += row["low"] <= 0 <= row["high"]
+    assert 50 <= covered <= 60
+    again = estimates(table, "y", over=units, draws=400, seed=trial)
+    assert again.loc[0, "low"] == row["low"]  # same table, same interval
+
+
+def test_a_figure_fills_a_mark_by_its_verdict_and_needs_no_p_value() -> None:
+    found = contrast(scores(noise=0.3), "ours", "grams", over="seed", by=("task", "source"))
+    found["verdict"] = ["holds", "does not hold", "cannot tell", "cannot tell"]
+    assert not [c for c in found if str(c).startswith("p_")]
+    figure = figures.estimates(found, rows="source", panel="task")
+    (ax,) = figure.axes
+    fills = {
+        float(y): to_hex(line.get_markerfacecolor())
+        for line in ax.lines
+        for y in np.asarray(line.get_ydata(), dtype=float)
+        if line.get_marker() == "o"
+    }
+    hollow = [fills[y] == "#ffffff" for y in range(4)]
+    assert hollow == [False, False, True, True] and ax.get_title("left") == "ner"
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["English", "German", "Turkish",
+                                                            "Russian"]  # fmt: skip
