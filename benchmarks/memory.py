@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from overfit import vocabulary
 
-from xltlib.data import hub
+from xltlib.data import datasets
 from xltlib.tasks.public import PUBLIC
 from xltlib.train import seq2seq
 from xltlib.train.recipes import Seq2SeqRecipe
@@ -57,7 +57,7 @@ def peak_gib() -> dict[str, float]:
 def measure(steps: int, tokens: int, tests: int) -> dict[str, Any]:
     """Tune for some steps, answer some rows."""
     of = PUBLIC["xnli"]
-    examples = list(hub.load("xnli", "eng", "validation").examples)
+    examples = list(datasets.load("xnli", "eng", "validation").examples)
     tokenizer = vocabulary([of.preprocess(e)[0] for e in examples], size=8000)
     model = shaped_like_mt5_small()
     recipe = Seq2SeqRecipe(steps=steps, evaluations=1, tokens=tokens, micro_tokens=tokens)

@@ -34,8 +34,8 @@ import pandas as pd
 from xltlib import scores
 from xltlib.book import known, spelling
 from xltlib.book.exactly import READ, listed
-from xltlib.data import corpora
 from xltlib.data.fetch import write_whole
+from xltlib.data.text import LICENCE, cc100, held_out, original, utterances, without
 from xltlib.languages import name
 from xltlib.train.config import Experiment, Run, load, part_of
 from xltlib.train.run import Place, Worker, do_part, read_run, score_rows, table_of, whole
@@ -47,11 +47,11 @@ def leaks(exp: Experiment) -> pd.DataFrame:
     """A row a language: lines of either kind before dropping, and the share dropped."""
     rows = []
     for code in exp.languages:
-        if code != corpora.original(code):
+        if code != original(code):
             continue
-        held = corpora.held_out(exp.tasks, code)
-        web = corpora.without(corpora.cc100(code)[: exp.text.lines], held, code=code)
-        said = corpora.without(corpora.utterances(code, 0, 1), held, code=code)
+        held = held_out(exp.tasks, code)
+        web = without(cc100(code)[: exp.text.lines], held, code=code)
+        said = without(utterances(code, 0, 1), held, code=code)
         rows.append((code, len(held), len(web.lines) + web.dropped, web.share,
                      len(said.lines) + said.dropped, said.share))  # fmt: skip
     columns = ["language", "test_items", "web_lines", "web_dropped", "utterances", "said_dropped"]
@@ -129,7 +129,7 @@ def card(exp: Experiment, told: dict[str, Any], read: pd.DataFrame) -> str:
     )
     last = told["log"][-1]
     web = "CC-100 (Wenzek et al. 2020) and " if exp.text.lines else ""
-    licence = f"\n{corpora.LICENCE}\n" if exp.text.lines else ""
+    licence = f"\n{LICENCE}\n" if exp.text.lines else ""
     shape = f"{exp.model.n_encoder} + {exp.model.n_decoder} layers, {exp.model.d_model} wide"
     return f"""# {told["known"]}, seed {told["seed"]}
 

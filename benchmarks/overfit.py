@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 import torch
 
-from xltlib.data import hub
+from xltlib.data import datasets
 from xltlib.tasks.base import Example
 from xltlib.tasks.public import PUBLIC, PublicTask
 from xltlib.tasks.samples import made_up
@@ -47,14 +47,14 @@ def chosen(task: str, n: int = N, most: int = 8) -> tuple[list[Example], str]:
     Of each language the shortest in the data set's order of length that are not trivial: those
     that say something in the target.
     """
-    codes = hub.languages_of(task, local=True)
+    codes = datasets.languages_of(task, local=True)
     if not codes:
         return made_up(task, n), "made up"
     codes = codes[:: -(-len(codes) // most)]
     found: list[Example] = []
     for i, code in enumerate(codes):
-        split = hub.splits_of(task, code, local=True)[0]
-        own = [e for e in hub.load(task, code, split).examples if _says(e)]
+        split = datasets.splits_of(task, code, local=True)[0]
+        own = [e for e in datasets.load(task, code, split).examples if _says(e)]
         longer = sorted(own, key=_length)[len(own) // 20 :]  # not the very shortest twentieth
         found += longer[: (n - len(found)) // (len(codes) - i)]
     return found, f"{len(codes)} languages"

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from xltlib import cli
-from xltlib.data import fetch, hub
+from xltlib.data import datasets, fetch
 from xltlib.train import checkpoint, config
 
 SMALL: dict[str, Any] = {
@@ -144,7 +144,7 @@ def test_what_is_here_is_not_fetched(tmp_path: Path) -> None:
     made = checkpoint.plan(exp)
     assert [d.size for d in made.downloads] == [0] and exp.runs()[0].arm == tmp_path.name
     assert "a folder here" in str(made) and str(made).endswith("Nothing was fetched.")
-    found = hub.load("sib200", "gsw", "test", own=exp.own("sib200"))
+    found = datasets.load("sib200", "gsw", "test", own=exp.own("sib200"))
     assert found.report.kept == 1
 
 

@@ -22,7 +22,7 @@ import hubcache  # noqa: E402
 
 from xltlib import scores
 from xltlib.cli import main  # noqa: E402
-from xltlib.data import hub  # noqa: E402
+from xltlib.data import datasets  # noqa: E402
 from xltlib.data.cards import CARDS, Hub  # noqa: E402
 from xltlib.train import checkpoint, checkpoint_runs, config, seq2seq  # noqa: E402
 from xltlib.train.run import read_run  # noqa: E402
@@ -54,8 +54,8 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path) -> P
     monkeypatch.delenv("XLT_DATA", raising=False)
     monkeypatch.setenv("XLT_BUILD", str(tmp_path / "build"))
     monkeypatch.setenv("PYTHONPATH", str(repository))
-    hub._read.cache_clear()
-    hub._ids.cache_clear()
+    datasets._read.cache_clear()
+    datasets._ids.cache_clear()
     home = CARDS["xnli"].source
     assert isinstance(home, Hub)
     tables = {c: {s: nli(c, s) for s in FILES} for c in LANGUAGES}
@@ -266,22 +266,22 @@ def test_another_task_to_train_on_never_has_a_test_text(
     run = exp.runs()[0]
 
     def rows(task: str, code: str, split: str, **how: Any) -> Any:
-        def one(i: int) -> hub.Example:
+        def one(i: int) -> datasets.Example:
             fields = {"question": f"Who {i}?", "context": "Ada.", "answers": ("Ada",)}
-            return hub.Example(f"{task}-{i}", "eng", fields)
+            return datasets.Example(f"{task}-{i}", "eng", fields)
 
         numbers = {"squad": {"train": range(6), "validation": range(6, 9)}, "xquad": {}}
         found = numbers[task].get(split, range(4, 8))
-        return hub.Loaded(tuple(map(one, found)), None)  # type: ignore[arg-type]
+        return datasets.Loaded(tuple(map(one, found)), None)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(hub, "load", rows)
-    hub._ids.cache_clear()
+    monkeypatch.setattr(datasets, "load", rows)
+    datasets._ids.cache_clear()
     train, validation = checkpoint_runs.training(exp, run)
     asked = {e.fields["question"] for e in train}
     assert asked == {f"Who {i}?" for i in range(4)}
     assert [e.fields["question"] for e in validation] == ["Who 8?"]
     assert "2 dropped, their text is in the test set" in capfd.readouterr().err
-    hub._ids.cache_clear()
+    datasets._ids.cache_clear()
 
 
 def test_one_language_in_two_scripts_keeps_its_rows_apart() -> None:

@@ -11,8 +11,7 @@ from babel import Locale
 from babel.core import get_global
 
 from xltlib import errors
-from xltlib.languages.codes import (
-    MACROLANGUAGES,
+from xltlib.languages import (
     has_features,
     is_individual,
     iso3,
@@ -22,6 +21,7 @@ from xltlib.languages.codes import (
     shared_script,
     uriel,
 )
+from xltlib.languages.tables import MACROLANGUAGES
 
 # The locales of MASSIVE (Fitzgerald et al. 2023), a benchmark with one form for every language.
 MASSIVE = (
@@ -197,9 +197,10 @@ def test_is_individual() -> None:
 
 
 def test_errors_unknown() -> None:
-    short = errors.unknown("task", "knd", ["qa", "entity_type", "ner"], "Run `xlt tasks`.")
+    short = errors.unknown("task", "entty_type", ["qa", "entity_type", "ner"], "Run `xlt tasks`.")
     assert str(short) == (
-        "unknown task 'knd'. Did you mean 'entity_type'? Allowed: entity_type, ner, qa. Run `xlt tasks`."
+        "unknown task 'entty_type'. Did you mean 'entity_type'? "
+        "Allowed: entity_type, qa, ner. Run `xlt tasks`."
     )
     many = [f"name{i}" for i in range(50)]
     assert "(50 in all)" in str(errors.unknown("name", "qqq", many))

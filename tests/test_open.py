@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from xltlib.book import exactly
-from xltlib.data import corpora, fetch, hub
+from xltlib.data import datasets, fetch, text
 from xltlib.data.cards import INTENTS
 from xltlib.tasks import plain
 from xltlib.train import config
@@ -27,14 +27,14 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XLT_DATA", str(root))
         patch.setattr(fetch, "known_files", dict)
-        for cache in (hub._read, hub._ids, corpora._web, corpora._said):
+        for cache in (datasets._read, datasets._ids, text._web, text._said):
             cache.cache_clear()
         for locale, code in LANGUAGES.items():
             write(root / "amazon-massive-dataset/1.1/data" / f"{locale}.jsonl", utterances(code))
             lines = [web(code, i) for i in range(60)]
-            write(root / corpora.CC100.home / "corpus" / f"{code}.txt", lines)
+            write(root / text.CC100.home / "corpus" / f"{code}.txt", lines)
         yield root
-        for cache in (hub._read, hub._ids, corpora._web, corpora._said):
+        for cache in (datasets._read, datasets._ids, text._web, text._said):
             cache.cache_clear()
 
 
@@ -63,14 +63,14 @@ def web(code: str, i: int) -> str:
 # ---------------------------------------------------------------- text
 
 
-@pytest.mark.parametrize("module", [corpora, plain, exactly])
+@pytest.mark.parametrize("module", [text, plain, exactly])
 def test_doctests(module) -> None:
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
 
 def test_no_two_languages_of_a_model_read_the_same_utterance(tree: Path) -> None:
     def ids(code: str, part: int) -> set[str]:
-        return {line.rsplit("now", 1)[1] for line in corpora.utterances(code, part, 3)}
+        return {line.rsplit("now", 1)[1] for line in text.utterances(code, part, 3)}
 
     one, two, three = ids("eng", 0), ids("swe", 1), ids("tur", 2)
     assert not (one & two or one & three or two & three)
@@ -78,10 +78,10 @@ def test_no_two_languages_of_a_model_read_the_same_utterance(tree: Path) -> None
 
 
 def test_web_lines_are_plain_each_once_and_not_in_the_order_of_the_file(tree: Path) -> None:
-    found = corpora.cc100("sv")
-    assert found == corpora.cc100("swe") and len(set(found)) == len(found)
-    assert all(line == corpora.plain(line, "swe") for line in found)
-    written = [corpora.plain(web("sv", i)) for i in range(60)]
+    found = text.cc100("sv")
+    assert found == text.cc100("swe") and len(set(found)) == len(found)
+    assert all(line == text.plain(line, "swe") for line in found)
+    written = [text.plain(web("sv", i)) for i in range(60)]
     assert set(found) <= set(written) and found != [w for w in dict.fromkeys(written)]
 
 
@@ -93,29 +93,29 @@ def test_lines_that_share_five_words_with_a_test_item_are_dropped() -> None:
         "wake me up at eight please",
         "i thank you for it",
     ]
-    kept = corpora.without(lines, tests)
+    kept = text.without(lines, tests)
     assert kept.lines == tuple(lines[2:]) and kept.dropped == 2 and kept.share == 0.5
 
 
 def test_a_planted_leak_does_not_reach_the_text_of_a_model(tree: Path) -> None:
-    path = tree / corpora.CC100.home / "corpus/tr.txt"
-    before, leak = path.read_text(), corpora.held_out(["massive_intent"], "tur")[0]
-    corpora._web.cache_clear()
+    path = tree / text.CC100.home / "corpus/tr.txt"
+    before, leak = path.read_text(), text.held_out(["massive_intent"], "tur")[0]
+    text._web.cache_clear()
     try:
         path.write_text(before + f"trand so {leak} trsaid trthey\n")
-        assert any(leak in line for line in corpora.cc100("tur"))
-        read = corpora.text(["eng", "tur"], ["massive_intent"], 1000, repeats=2)
+        assert any(leak in line for line in text.cc100("tur"))
+        read = text.read(["eng", "tur"], ["massive_intent"], 1000, repeats=2)
     finally:
         path.write_text(before)
-        corpora._web.cache_clear()
-    held = set(corpora.held_out(["massive_intent"], "tur"))
+        text._web.cache_clear()
+    held = set(text.held_out(["massive_intent"], "tur"))
     assert len(held) == 100 and not any(leak in line for line in read["tur"])
     assert not held & set(read["tur"])
 
 
 def test_translations_stand_side_by_side_only_where_asked_for(tree: Path) -> None:
-    plainly = corpora.text(["eng", "tur"], ["massive_intent"], 0, repeats=1)
-    paired = corpora.text(["eng", "tur"], ["massive_intent"], 0, repeats=1, paired=True)
+    plainly = text.read(["eng", "tur"], ["massive_intent"], 0, repeats=1)
+    paired = text.read(["eng", "tur"], ["massive_intent"], 0, repeats=1, paired=True)
     assert not any("tr" in word[:2] for line in plainly["eng"] for word in line.split())
     for line in paired["eng"]:
         english, turkish = line.split()[:4], line.split()[4:]
@@ -123,8 +123,8 @@ def test_translations_stand_side_by_side_only_where_asked_for(tree: Path) -> Non
 
 
 def test_utterances_that_are_not_dealt_out_are_all_there_line_by_line(tree: Path) -> None:
-    dealt = corpora.text(["eng", "tur"], ["massive_intent"], 0, repeats=1)
-    whole = corpora.text(["eng", "tur"], ["massive_intent"], 0, repeats=1, dealt=False)
+    dealt = text.read(["eng", "tur"], ["massive_intent"], 0, repeats=1)
+    whole = text.read(["eng", "tur"], ["massive_intent"], 0, repeats=1, dealt=False)
 
     def ids(lines: list[str]) -> set[str]:
         return {line.rsplit("now", 1)[1] for line in lines}
@@ -135,16 +135,16 @@ def test_utterances_that_are_not_dealt_out_are_all_there_line_by_line(tree: Path
 
 
 def test_a_clone_shares_no_letter_and_every_distinction() -> None:
-    text = ["wake me up at 5", "weck mich um 5"]
-    cloned = [corpora.clone(t) for t in text]
-    assert not set("".join(text)) & set("".join(cloned)) - {" "}
-    assert [list(map(len, t.split())) for t in text] == [list(map(len, t.split())) for t in cloned]
-    assert len(set("".join(text))) == len(set("".join(cloned)))
+    lines = ["wake me up at 5", "weck mich um 5"]
+    cloned = [text.clone(t) for t in lines]
+    assert not set("".join(lines)) & set("".join(cloned)) - {" "}
+    assert [list(map(len, t.split())) for t in lines] == [list(map(len, t.split())) for t in cloned]
+    assert len(set("".join(lines))) == len(set("".join(cloned)))
 
 
 def test_a_language_without_a_sample_names_those_that_have_one(tree: Path) -> None:
     with pytest.raises(ValueError, match=r"kaz.*choose one of these"):
-        corpora.cc100("Kazakh")
+        text.cc100("Kazakh")
 
 
 # ---------------------------------------------------------------- tasks and plans

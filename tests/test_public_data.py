@@ -20,7 +20,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import hubcache  # noqa: E402
 
-from xltlib.data import audit, cards, fetch, files, hub, massive  # noqa: E402
+from xltlib.data import audit, cards, datasets, fetch, files, massive  # noqa: E402
 from xltlib.data.cards import CARDS, VIEWS, Hub  # noqa: E402
 from xltlib.tasks.base import Example  # noqa: E402
 from xltlib.tasks.public import PUBLIC, public_task  # noqa: E402
@@ -40,14 +40,14 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("XLT_DATA", raising=False)
     monkeypatch.setenv("XLT_DATA_LOCK", str(tmp_path / "lock.json"))
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
-    hub._read.cache_clear()
-    hub._ids.cache_clear()
+    datasets._read.cache_clear()
+    datasets._ids.cache_clear()
 
 
 def test_doctests() -> None:
     import doctest
 
-    for module in (files, massive, fetch, hub):
+    for module in (files, massive, fetch, datasets):
         assert doctest.testmod(module).failed == 0
 
 
@@ -135,11 +135,11 @@ def test_every_hub_task_is_tried_here() -> None:
 def test_from_the_hubs_cache(hub_root: Path, task: str) -> None:
     cache(hub_root, task)
     code = CACHED[task][0]
-    loaded = hub.load(task, code, "test")
+    loaded = datasets.load(task, code, "test")
     assert PUBLIC[task].preprocess(loaded.examples[0]) == SAID[task]
     assert loaded.report.revision == home_of(task).revision
     assert loaded.report.drops == {} and home_of(task).id in loaded.report.source
-    assert {e.language for e in loaded.examples} == {hub.language(code).key}
+    assert {e.language for e in loaded.examples} == {datasets.language(code).key}
     if task == "tydiqa":
         assert [e.id for e in loaded.examples] == ["finnish-1", "finnish-2"]
         assert loaded.examples[1].fields["answers"] == ("Riga",)
@@ -155,7 +155,7 @@ def test_a_whole_run_offline_in_a_process_of_its_own(hub_root: Path, tmp_path: P
         "HF_HUB_OFFLINE": "1",
         "HF_HUB_CACHE": str(hub_root),
         "HF_HOME": str(tmp_path / "home"),
-        "PYTHONPATH": str(Path(hub.__file__).parents[2]),
+        "PYTHONPATH": str(Path(datasets.__file__).parents[2]),
     }
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
@@ -165,14 +165,14 @@ def test_a_whole_run_offline_in_a_process_of_its_own(hub_root: Path, tmp_path: P
 
 def test_what_the_cache_has_not(hub_root: Path) -> None:
     with pytest.raises(ValueError, match="could not get facebook/xnli.*XLT_DATA"):
-        hub.load("xnli", "deu", "test")
+        datasets.load("xnli", "deu", "test")
 
 
 def test_wrong_revision(hub_root: Path) -> None:
     cache(hub_root, "xnli")
     wrong, right = "f" * 40, home_of("xnli").revision
     with pytest.raises(ValueError, match=f"{wrong}.*made for revision '{right}'"):
-        hub.load("xnli", "deu", "test", revision=wrong)
+        datasets.load("xnli", "deu", "test", revision=wrong)
 
 
 def test_altered_file_in_the_cache(hub_root: Path) -> None:
@@ -180,7 +180,7 @@ def test_altered_file_in_the_cache(hub_root: Path) -> None:
     blob = next((snapshot / "de").glob("test-*")).resolve()
     blob.write_bytes(blob.read_bytes()[:-40])
     with pytest.raises(ValueError, match=r"altered or cut short.*Delete"):
-        hub.load("xnli", "deu", "test")
+        datasets.load("xnli", "deu", "test")
 
 
 def test_truncated_file_without_a_checksum(hub_root: Path) -> None:
@@ -190,43 +190,43 @@ def test_truncated_file_without_a_checksum(hub_root: Path) -> None:
         path.unlink()
         path.write_bytes(content[:-40])
     with pytest.raises(ValueError, match="configuration 'de'|file of 'de'"):
-        hub.load("xnli", "deu", "test")
+        datasets.load("xnli", "deu", "test")
 
 
 def test_column_missing_on_the_hub(hub_root: Path) -> None:
     bad = {"premise": ["a"], "hypothesi": ["b"], "label": [1]}
     cache(hub_root, "xnli", {"de": {"test": bad}})
     with pytest.raises(ValueError, match="column in .*'hypothesis'.*mean 'hypothesi'"):
-        hub.load("xnli", "deu", "test")
+        datasets.load("xnli", "deu", "test")
 
 
 def test_label_that_the_hub_blanks(hub_root: Path) -> None:
     cache(hub_root, "xnli", {"de": {"test": {**NLI_COLUMNS, "label": [1, -1]}}})
     with pytest.raises(ValueError, match="label in .*row 2.* -1.*entailment"):
-        hub.load("xnli", "deu", "test")
+        datasets.load("xnli", "deu", "test")
 
 
 def test_configuration_missing_on_the_hub(hub_root: Path) -> None:
     cache(hub_root, "xnli")
     with pytest.raises(ValueError, match="no whole 'test' of configuration 'fr'"):
-        hub.load("xnli", "fra", "test")
+        datasets.load("xnli", "fra", "test")
 
 
 def test_train_gives_way_to_test(hub_root: Path) -> None:
     train = {"premise": ["ER  ging.", "Neu."], "hypothesis": ["Er blieb.", "x"], "label": [2, 1]}
     other = {"premise": ["y"], "hypothesis": ["y"], "label": [0]}
     cache(hub_root, "xnli", {"de": {"train": train, "validation": other, "test": NLI_COLUMNS}})
-    report = hub.load("xnli", "deu", "train").report
+    report = datasets.load("xnli", "deu", "train").report
     assert (report.read, report.kept, report.against) == (2, 1, ("test", "validation"))
     assert report.drops == {"text also in test": 1}
-    assert hub.load("xnli", "deu", "train", overlap="keep").report.kept == 2
+    assert datasets.load("xnli", "deu", "train", overlap="keep").report.kept == 2
 
 
 def test_empty_split_on_the_hub(hub_root: Path) -> None:
     nothing: dict[str, list[Any]] = {c: [] for c in NLI_COLUMNS}
     cache(hub_root, "xnli", {"de": {"train": NLI_COLUMNS, "test": nothing}})
     with pytest.raises(ValueError, match="no whole 'test' of configuration 'de'.*no data"):
-        hub.load("xnli", "deu", "test")
+        datasets.load("xnli", "deu", "test")
 
 
 # ---------------------------------------------------------------- files with a checksum
@@ -267,12 +267,12 @@ ROWS = [(str(i), "sports" if i % 2 else "travel", f'Satz "{i}') for i in range(8
 
 def test_local_copy(tree: Path) -> None:
     sib(tree, "deu_Latn", "test", ROWS)
-    loaded = hub.load("sib200", "German", "test")
+    loaded = datasets.load("sib200", "German", "test")
     assert loaded.examples[1] == Example("1", "deu", {"text": 'Satz "1', "label": "sports"})
     assert str(loaded.report).startswith("sib200 deu test: 8 of 8 examples (")
-    assert hub.languages_of("sib200", local=True) == ["deu"]
-    assert hub.splits_of("sib200", "deu", local=True) == ["test"]
-    assert len(hub.languages_of("sib200")) > 200
+    assert datasets.languages_of("sib200", local=True) == ["deu"]
+    assert datasets.splits_of("sib200", "deu", local=True) == ["test"]
+    assert len(datasets.languages_of("sib200")) > 200
 
 
 @pytest.mark.parametrize("change", [lambda b: b[:-3], lambda b: b.replace(b"sports", b"travel")])
@@ -280,33 +280,33 @@ def test_altered_local_copy(tree: Path, change: Any) -> None:
     path = sib(tree, "deu_Latn", "test", ROWS)
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(ValueError, match="altered or cut short.*Delete it and unpack"):
-        hub.load("sib200", "deu", "test")
+        datasets.load("sib200", "deu", "test")
 
 
 def test_mislabelled_row(tree: Path) -> None:
     sib(tree, "deu_Latn", "test", [*ROWS, ("9", "sport", "x")])
     with pytest.raises(ValueError, match="label in .*row 9 'sport'.*mean 'sports'.*mend the row"):
-        hub.load("sib200", "deu", "test")
+        datasets.load("sib200", "deu", "test")
 
 
 def test_empty_and_overlong_text(tree: Path) -> None:
     sib(tree, "deu_Latn", "test", [*ROWS, ("9", "sports", " ")])
-    assert hub.load("sib200", "deu", "test").report.drops == {"empty text": 1}
+    assert datasets.load("sib200", "deu", "test").report.drops == {"empty text": 1}
     sib(tree, "fra_Latn", "test", [*ROWS, ("9", "sports", "x" * 100_001)])
     with pytest.raises(ValueError, match="row 9: text has 100001 characters, the most is 100000"):
-        hub.load("sib200", "fra", "test")
+        datasets.load("sib200", "fra", "test")
 
 
 def test_header_only(tree: Path) -> None:
     sib(tree, "deu_Latn", "test", [])
     with pytest.raises(ValueError, match="sib200 deu test is empty: 0 rows"):
-        hub.load("sib200", "deu", "test")
+        datasets.load("sib200", "deu", "test")
 
 
 def test_repeated_id(tree: Path) -> None:
     sib(tree, "deu_Latn", "test", [*ROWS, ROWS[0]])
     with pytest.raises(ValueError, match="id '0' stands for 2 examples"):
-        hub.load("sib200", "deu", "test")
+        datasets.load("sib200", "deu", "test")
 
 
 def test_parallel_subsets_have_the_same_ids(tree: Path) -> None:
@@ -317,10 +317,10 @@ def test_parallel_subsets_have_the_same_ids(tree: Path) -> None:
         [e.id for e in public_task("sib200").source(*a, "train", 5, seed=1)] for a in asked
     )
     assert one == other and "3" not in one and len(one) == 5
-    few = [e.id for e in hub.examples("sib200", ["deu", "fra"], "deu", "train", 2, seed=1)]
+    few = [e.id for e in datasets.examples("sib200", ["deu", "fra"], "deu", "train", 2, seed=1)]
     assert few == one[:2]  # the first are among the more
     orders = {
-        tuple(e.id for e in hub.examples("sib200", ["deu"], "deu", "train", 8, seed=s))
+        tuple(e.id for e in datasets.examples("sib200", ["deu"], "deu", "train", 8, seed=s))
         for s in range(4)
     }
     assert len(orders) > 1
@@ -355,7 +355,7 @@ def test_questions_are_split_by_article(tree: Path) -> None:
     for code in ("de", "zh"):
         put(tree, f"{home}/xquad.{code}.json", squad(articles, code))
     found = {
-        (code, split): [e.id for e in hub.load("xquad", code, split).examples]  # type: ignore[arg-type]
+        (code, split): [e.id for e in datasets.load("xquad", code, split).examples]  # type: ignore[arg-type]
         for code in ("de", "zh")
         for split in ("train", "validation", "test", "all")
     }
@@ -372,7 +372,7 @@ def test_blanked_answers_are_dropped_aloud(tree: Path) -> None:
     content["data"][1]["paragraphs"][0]["qas"][0]["answers"][0]["text"] = "anderswo"
     home = CARDS["xquad"].source.home  # type: ignore[union-attr]
     put(tree, f"{home}/xquad.de.json", json.dumps(content))
-    report = hub.load("xquad", "de", "all").report
+    report = datasets.load("xquad", "de", "all").report
     assert (report.kept, report.drops) == (1, {"no answer": 1, "answer not in the context": 1})
 
 
@@ -391,20 +391,20 @@ def massive_file(rows: list[tuple[str, ...]]) -> str:
 def test_massive_as_three_tasks(tree: Path) -> None:
     put(tree, "amazon-massive-dataset/1.1/data/en-US.jsonl", massive_file(MASSIVE))
     intent, slots = (
-        hub.load(t, "en", "test").examples for t in ("massive_intent", "massive_slots")
+        datasets.load(t, "en", "test").examples for t in ("massive_intent", "massive_slots")
     )
     assert intent[0].fields == {"text": "wake me at five am", "label": "alarm_set"}
     assert slots[0].fields["tags"] == ("O", "O", "O", "B-time", "I-time")
-    asked = hub.load("massive_qa", "eng", "validation").examples
+    asked = datasets.load("massive_qa", "eng", "validation").examples
     assert [(e.id, e.fields["answers"]) for e in asked] == [("1-place_name", ("bonn", "ulm"))]
     with pytest.raises(ValueError, match="massive_qa eng train is empty: 1 rows"):
-        hub.load("massive_qa", "eng", "train")
+        datasets.load("massive_qa", "eng", "train")
 
 
 def test_massive_by_character(tree: Path) -> None:
     row = ("0", "test", "金曜日の午前", "[date : 金曜日] の [time : 午前]", "alarm_set")
     put(tree, "amazon-massive-dataset/1.1/data/ja-JP.jsonl", massive_file([row]))
-    found = hub.load("massive_slots", "jpn", "test").examples[0].fields
+    found = datasets.load("massive_slots", "jpn", "test").examples[0].fields
     assert found["words"] == tuple("金曜日の午前")
     assert found["tags"] == ("B-date", "I-date", "I-date", "O", "B-time", "I-time")
 
@@ -455,10 +455,10 @@ def test_fetched_once_and_checked(
     serve_sib(folder, GOOD)
     known = {SIB_TEST: (hashlib.sha256(GOOD.encode()).hexdigest(), len(GOOD))}
     monkeypatch.setattr(fetch, "known_files", lambda: known)
-    assert hub.load("sib200", "deu", "test").report.kept == 1
+    assert datasets.load("sib200", "deu", "test").report.kept == 1
     (folder / SIB_TEST).unlink()
-    hub._read.cache_clear()
-    assert hub.load("sib200", "deu", "test").report.kept == 1  # now from the cache
+    datasets._read.cache_clear()
+    assert datasets.load("sib200", "deu", "test").report.kept == 1  # now from the cache
     assert cached(tmp_path) == ["test.tsv"]
 
 
@@ -469,7 +469,7 @@ def test_wrong_bytes_leave_nothing_behind(
     monkeypatch.setattr(fetch, "GITHUB", url)
     serve_sib(folder, "something else")
     with pytest.raises(ValueError, match="could not get .*test.tsv.*XLT_DATA"):
-        hub.load("sib200", "deu", "test")  # against the checksum that the library carries
+        datasets.load("sib200", "deu", "test")  # against the checksum that the library carries
     assert cached(tmp_path) == []
 
 
@@ -480,19 +480,19 @@ def test_an_unknown_checksum_is_recorded_and_kept_to(
     monkeypatch.setattr(fetch, "GITHUB", url)
     monkeypatch.setattr(fetch, "known_files", dict)
     serve_sib(folder, GOOD)
-    assert hub.load("sib200", "deu", "test").report.kept == 1
+    assert datasets.load("sib200", "deu", "test").report.kept == 1
     assert list(json.loads(fetch.lock_path().read_text())) == [SIB_TEST]
     path = next((tmp_path / "cache").rglob("test.tsv"))
     path.write_text(GOOD + "2\tsports\ty\n")
-    hub._read.cache_clear()
+    datasets._read.cache_clear()
     with pytest.raises(ValueError, match="has changed since it was first fetched"):
-        hub.load("sib200", "deu", "test")
+        datasets.load("sib200", "deu", "test")
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(fetch, "GITHUB", "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(ValueError, match="could not get .*network.*XLT_DATA"):
-        hub.load("sib200", "deu", "test")
+        datasets.load("sib200", "deu", "test")
     assert cached(tmp_path) == []
 
 
@@ -546,12 +546,12 @@ def test_a_lock_cut_short_is_not_overwritten() -> None:
 # ---------------------------------------------------------------- a user's own files
 
 
-def own(task: str, path: Path, **layout: Any) -> hub.Own:
-    return hub.own_files(task, {"gsw": {"test": {"path": str(path), **layout}}})
+def own(task: str, path: Path, **layout: Any) -> datasets.Own:
+    return datasets.own_files(task, {"gsw": {"test": {"path": str(path), **layout}}})
 
 
-def one(task: str, mine: hub.Own) -> Example:
-    loaded = hub.load(task, "gsw", "test", own=mine)
+def one(task: str, mine: datasets.Own) -> Example:
+    loaded = datasets.load(task, "gsw", "test", own=mine)
     assert loaded.report.licence == "your own"
     return loaded.examples[0]
 
@@ -585,7 +585,7 @@ def test_own_conll(tmp_path: Path, end: str) -> None:
     path.write_text(f"# text = Chur\r\nIn\tx\tO\r\nChur\tx\tB-LOC\r\n\r\n\r\n#\tx\tO{end}")
     mine = own("wikiann", path)
     assert one("wikiann", mine).fields == {"words": ("In", "Chur"), "tags": ("O", "B-LOC")}
-    assert hub.load("wikiann", "gsw", "test", own=mine).report.kept == 2
+    assert datasets.load("wikiann", "gsw", "test", own=mine).report.kept == 2
 
 
 def test_own_conll_with_spaces(tmp_path: Path) -> None:
@@ -620,20 +620,20 @@ def test_bad_own_files(
     path = tmp_path / name
     path.write_text(content)
     with pytest.raises(ValueError, match=message):
-        hub.load("sib200", "gsw", "test", own=own("sib200", path, **layout))
+        datasets.load("sib200", "gsw", "test", own=own("sib200", path, **layout))
 
 
 def test_bad_conll(tmp_path: Path) -> None:
     path = tmp_path / "a.conll"
     path.write_text("In O\nChur\n")
     with pytest.raises(ValueError, match=r"line 2 has 1 column\(s\), 2 are needed: mend 'Chur'"):
-        hub.load("wikiann", "gsw", "test", own=own("wikiann", path, separator=" "))
+        datasets.load("wikiann", "gsw", "test", own=own("wikiann", path, separator=" "))
     path.write_text("In O\nChur B-CITY\n")
     with pytest.raises(ValueError, match="tag in .*row 1 'B-CITY'"):
-        hub.load("wikiann", "gsw", "test", own=own("wikiann", path, separator=" "))
+        datasets.load("wikiann", "gsw", "test", own=own("wikiann", path, separator=" "))
     path.write_bytes(b"In O\nZ\xfcrich O\n")
     with pytest.raises(ValueError, match="not UTF-8 at byte 6"):
-        hub.load("wikiann", "gsw", "test", own=own("wikiann", path, separator=" "))
+        datasets.load("wikiann", "gsw", "test", own=own("wikiann", path, separator=" "))
 
 
 BAD_SPECS = [
@@ -649,14 +649,14 @@ BAD_SPECS = [
 @pytest.mark.parametrize(("content", "message"), BAD_SPECS)
 def test_bad_own_specs(content: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        hub.own_files("sib200", content)
+        datasets.own_files("sib200", content)
 
 
 def test_own_file_that_is_not_there() -> None:
     with pytest.raises(ValueError, match="there is no file nowhere.csv"):
-        hub.load("sib200", "gsw", "test", own=own("sib200", Path("nowhere.csv")))
+        datasets.load("sib200", "gsw", "test", own=own("sib200", Path("nowhere.csv")))
     with pytest.raises(ValueError, match="split of your files for sib200 gsw 'train'.*test"):
-        hub.load("sib200", "gsw", "train", own=own("sib200", Path("nowhere.csv")))
+        datasets.load("sib200", "gsw", "train", own=own("sib200", Path("nowhere.csv")))
 
 
 # ---------------------------------------------------------------- asking for what is not there
@@ -664,20 +664,20 @@ def test_own_file_that_is_not_there() -> None:
 
 def test_unknown_task_language_split() -> None:
     with pytest.raises(ValueError, match="unknown public task 'sib20'.*'sib200'"):
-        hub.load("sib20", "deu", "test")
+        datasets.load("sib20", "deu", "test")
     with pytest.raises(ValueError, match=r"language of xnli 'ita \(Italian\)'.*your own files"):
-        hub.load("xnli", "it", "test")
+        datasets.load("xnli", "it", "test")
     with pytest.raises(ValueError, match="split of mlqa 'train'.*validation, test"):
-        hub.load("mlqa", "deu", "train")
+        datasets.load("mlqa", "deu", "train")
     with pytest.raises(ValueError, match="unknown overlap 'kep'.*'keep'"):
-        hub.load("mlqa", "deu", "test", overlap="kep")  # type: ignore[arg-type]
+        datasets.load("mlqa", "deu", "test", overlap="kep")  # type: ignore[arg-type]
 
 
 def test_every_card_is_whole() -> None:
     for card in CARDS.values():
         assert card.licence and card.paper and card.source.url.startswith("https://")
         for code in card.source.codes:
-            assert hub.language(code).key
+            assert datasets.language(code).key
         if isinstance(card.source, Hub):
             assert len(card.source.revision) == 40
             assert {p.raw for p in card.splits.values()} <= set(card.source.raw)
@@ -688,8 +688,11 @@ def test_every_card_is_whole() -> None:
 
 def test_two_codes_of_one_language_are_both_reachable() -> None:
     place = CARDS["sib200"].source
-    assert hub.code_in(place, "twi") == "twi_Latn" and hub.code_in(place, "aka_Latn") == "aka_Latn"
-    assert hub.code_in(place, "zh-TW") == "zho_Hant" and hub.code_in(place, "tlh") is None
+    assert (
+        datasets.code_in(place, "twi") == "twi_Latn"
+        and datasets.code_in(place, "aka_Latn") == "aka_Latn"
+    )
+    assert datasets.code_in(place, "zh-TW") == "zho_Hant" and datasets.code_in(place, "tlh") is None
 
 
 # ---------------------------------------------------------------- the real data, where it is
@@ -728,7 +731,7 @@ REAL_TABLES = {
 def local_codes(task: str) -> list[str]:
     """The data set's own codes that the copy has: SIB-200 has two codes for two languages."""
     found = []
-    for place in hub._file_places(hub.card_of(task)):
+    for place in datasets._file_places(datasets.card_of(task)):
         for code in place.codes:
             if any(fetch.local_file(place, code, raw) for raw in place.paths):
                 found.append(code)
@@ -745,7 +748,7 @@ def test_real_counts(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(codes) == n_languages
     for code in codes if task in ("sib200", "xquad", "xnli", "wikiann") else codes[::7]:
         for split, n in splits.items():
-            report = hub.load(task, code, split, overlap="keep").report  # type: ignore[arg-type]
+            report = datasets.load(task, code, split, overlap="keep").report  # type: ignore[arg-type]
             assert report.rows == n
             assert task == "massive_qa" or (report.read, report.kept) == (n, n)
 
@@ -756,7 +759,7 @@ def test_real_counts(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_real_counts_by_language(task: str, split: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XLT_DATA", str(LOCAL))
     for code, n in REAL_TABLES[task, split].items():
-        report = hub.load(task, code, split, overlap="keep").report
+        report = datasets.load(task, code, split, overlap="keep").report
         assert (code, report.read, report.kept) == (code, n, n)
 
 
@@ -768,9 +771,9 @@ def test_real_targets_score_one(task: str, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setenv("XLT_DATA", str(LOCAL))
     of = PUBLIC[task]
     for code in [c for c in ("eng", "cmn", "arb", "tha", "jpn", "amh") if c in
-                 hub.languages_of(task, local=True)]:  # fmt: skip
-        split = hub.splits_of(task, code, local=True)[-1]
-        found = [e for e in hub.load(task, code, split).examples[:300]]
+                 datasets.languages_of(task, local=True)]:  # fmt: skip
+        split = datasets.splits_of(task, code, local=True)[-1]
+        found = [e for e in datasets.load(task, code, split).examples[:300]]
         found = [e for e in found if len(e.fields.get("words", ())) <= 100]
         scores = of.evaluate([of.preprocess(e)[1] for e in found], found)
         assert scores["illegal"].score == 0.0

@@ -10,7 +10,7 @@ import unicodedata
 import pytest
 
 from xltlib.data.cards import VIEWS
-from xltlib.tasks import metrics, public, text
+from xltlib.tasks import forms, metrics, public
 from xltlib.tasks.base import Example
 from xltlib.tasks.public import PUBLIC, public_task
 
@@ -95,7 +95,7 @@ def example(task: str) -> Example:
     return Example("1", language, ONE_OF_EACH[task][0])
 
 
-@pytest.mark.parametrize("module", [metrics, text, public])
+@pytest.mark.parametrize("module", [metrics, forms, public])
 def test_doctests(module) -> None:
     found = doctest.testmod(module)
     assert found.failed == 0 and (found.attempted or module is public)
@@ -173,7 +173,7 @@ PADDED = [
 
 @pytest.mark.parametrize(("raw", "padded"), PADDED)
 def test_padding(raw: str, padded: str) -> None:
-    assert text.pad_punctuation(raw) == padded
+    assert forms.pad_punctuation(raw) == padded
 
 
 def test_padding_agrees_with_the_published_pattern() -> None:
@@ -185,7 +185,7 @@ def test_padding_agrees_with_the_published_pattern() -> None:
     for _ in range(300):
         raw = "".join(rng.choices(assigned, k=30)) + " . ,  _"
         theirs = regex.sub(r"([^_\t\n\f\r \p{N}\p{L}\p{M}])", r" \1 ", raw)
-        assert text.pad_punctuation(raw) == regex.sub(f"{space}+", " ", theirs)
+        assert forms.pad_punctuation(raw) == regex.sub(f"{space}+", " ", theirs)
 
 
 def test_the_example_of_mt5s_own_test() -> None:
@@ -200,7 +200,7 @@ def test_the_example_of_mt5s_own_test() -> None:
         "context: Some context . ",
         "The answer . ",
     )
-    assert text.padded_answers(one) == ["The answer . ", "Another answer . "]
+    assert forms.padded_answers(one) == ["The answer . ", "Another answer . "]
 
 
 # ---------------------------------------------------------------- SQuAD
@@ -337,7 +337,7 @@ def test_spans_agree_with_seqeval() -> None:
 
 
 def test_words_beyond_the_hundredth_count_as_wrong() -> None:
-    n = text.MAX_WORDS + 25
+    n = forms.MAX_WORDS + 25
     one = Example("1", "eng", {"words": ("w",) * n, "tags": ("NOUN",) * n})
     of = PUBLIC["udpos"]
     shown, target = of.preprocess(one)

@@ -10,7 +10,7 @@ import pytest
 
 from xltlib.book import reported
 from xltlib.data.cards import VIEWS
-from xltlib.data.hub import _example
+from xltlib.data.datasets import _example
 from xltlib.tasks import public, samples, task
 from xltlib.tasks.base import Example
 from xltlib.train import checkpoint

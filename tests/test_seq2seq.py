@@ -16,8 +16,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 import hubcache  # noqa: E402
 
 from xltlib.tasks.base import Example  # noqa: E402
+from xltlib.tasks.forms import read_numbered  # noqa: E402
 from xltlib.tasks.public import PUBLIC  # noqa: E402
-from xltlib.tasks.text import read_numbered  # noqa: E402
 from xltlib.train import seq2seq  # noqa: E402
 from xltlib.train.recipes import Seq2SeqRecipe  # noqa: E402
 

@@ -20,6 +20,7 @@ from babel import Locale
 
 from xltlib.languages import language, similarity, uriel
 from xltlib.languages.similarity import MEASURES, feature_languages, feature_names, pairs
+from xltlib.languages.tables import SPEAKS_FOR
 
 TYPOLOGY = ("word_order", "morphology", "phonology", "inventory")
 PLAIN = ["eng", "deu", "tur", "rus", "hin", "mar", "kaz", "eus"]  # no macrolanguage involved
@@ -57,7 +58,7 @@ def by_hand(a: list[float], b: list[float]) -> float:
 def test_features_are_lang2vecs(lang2vec: ModuleType) -> None:
     """A random sample, read by lang2vec itself, must come out bit for bit."""
     table = uriel.load()
-    known = sorted(set(map(str, table.codes)) - set(uriel._SPEAKS_FOR))
+    known = sorted(set(map(str, table.codes)) - set(SPEAKS_FOR))
     sample = random.Random(1).sample(known, 60) + PLAIN
     for prefix, kind in (("S_", "syntax"), ("P_", "phonology"), ("INV_", "inventory")):
         columns = [i for i, f in enumerate(table.features) if f.startswith(prefix)]
@@ -456,7 +457,7 @@ def test_lang2vec_is_found_from_the_folder_that_holds_its_script(tmp_path: Path)
     (tmp_path / "lang2vec.py").write_text("raise SystemExit('the script, not the package')\n")
     code = (
         f"import sys; sys.path.insert(0, {str(tmp_path)!r}); "
-        "from xltlib import uriel; print(uriel._data_folder())"
+        "from xltlib.languages import uriel; print(uriel._data_folder())"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip().endswith("data")

@@ -266,8 +266,8 @@ def test_no_examples_is_an_error_not_a_score() -> None:
 
 
 def test_unknown_task_names_the_nearest() -> None:
-    with pytest.raises(ValueError, match="unknown task 'span'. Did you mean 'ner'.*kind"):
-        task("span")
+    with pytest.raises(ValueError, match="unknown task 'nre'. Did you mean 'ner'.*entity_type"):
+        task("nre")
 
 
 # ---------------------------------------------------------------- metrics

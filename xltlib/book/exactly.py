@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from xltlib.data import corpora
+from xltlib.data.text import plain
 from xltlib.explain.effects import t_quantile
 from xltlib.languages import language
 from xltlib.tasks.plain import BLANK
@@ -61,7 +61,7 @@ def was_read(sentences: Sequence[str], code: str, read: pd.DataFrame) -> list[bo
     A language of the list must be named; the line of another language does not count.
     """
     own = read.loc[read["language"] == language(code).code, "line"].to_numpy()
-    asked = fingerprints(corpora.plain(s, language(code).code) for s in sentences)
+    asked = fingerprints(plain(s, language(code).code) for s in sentences)
     return [bool(found) for found in np.isin(asked, own)]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from xltlib.data import hub
+from xltlib.data import datasets
 from xltlib.data.cards import VIEWS, Split, View
 from xltlib.tasks.base import Example
 from xltlib.tasks.metrics import spans_of
@@ -50,8 +50,11 @@ def majority(examples: Sequence[Example], view: View) -> float:
 
 def one(task: str, language: str, split: Split) -> dict[str, object]:
     """The row of one split."""
-    view, loaded = VIEWS[task], hub.load(task, language, split)
-    report, texts = loaded.report, [hub.text_of(e.fields, VIEWS[task]) for e in loaded.examples]
+    view, loaded = VIEWS[task], datasets.load(task, language, split)
+    report, texts = (
+        loaded.report,
+        [datasets.text_of(e.fields, VIEWS[task]) for e in loaded.examples],
+    )
     seen = Counter(texts)
     later = sum(n for why, n in report.drops.items() if why.startswith("text also in"))
     return {
@@ -86,9 +89,9 @@ def audit(
     """
     rows = []
     for task in tasks:
-        have = hub.languages_of(task, local=local)
+        have = datasets.languages_of(task, local=local)
         for code in [c for c in have if not languages or c in languages]:
-            rows += [one(task, code, s) for s in hub.splits_of(task, code, local=local)]
+            rows += [one(task, code, s) for s in datasets.splits_of(task, code, local=local)]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 

@@ -2,7 +2,7 @@
 
 `read(path, layout)` gives rows with *our* column names, whatever the file calls them; nothing is
 unpickled or executed. What an example must hold is checked later, by what the task needs
-(`xltlib.data.hub`).
+(`xltlib.data.datasets`).
 """
 
 from __future__ import annotations

@@ -15,37 +15,18 @@ from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from xltlib.errors import unknown
+from xltlib.languages import uriel
+from xltlib.languages.tables import (
+    EVERYDAY_NAMES,
+    MACROLANGUAGES,
+    RIGHT_TO_LEFT,
+    SCRIPT_PARTS,
+    WITHDRAWN,
+)
 
 if TYPE_CHECKING:
     import iso639
 
-# A corpus labelled with a macrolanguage is nearly always in one of its members. The member is
-# CLDR's (`languageAlias`) except where FLORES-200 has another (fuv, pbt, quy, taq), where another
-# has more speakers and text (aii, crk, mww), and where CLDR names none (nob, srp).
-MACROLANGUAGES: dict[str, str] = {
-    "aka": "twi", "ara": "arb", "aym": "ayr", "aze": "azj", "bal": "bcc", "bik": "bcl",
-    "bua": "bxr", "chm": "mhr", "cre": "crk", "del": "umu", "den": "xsl", "din": "dik",
-    "doi": "dgo", "est": "ekk", "fas": "pes", "ful": "fuv", "gon": "gno", "grb": "gbo",
-    "grn": "gug", "hai": "hdn", "hbs": "srp", "hmn": "mww", "iku": "ike", "ipk": "esk",
-    "kau": "knc", "kok": "gom", "kom": "kpv", "kon": "kng", "kpe": "xpe", "kur": "kmr",
-    "lah": "pnb", "lav": "lvs", "man": "mnk", "mlg": "plt", "mon": "khk", "msa": "zsm",
-    "nep": "npi", "nor": "nob", "oji": "ojg", "ori": "ory", "orm": "gaz", "pus": "pbt",
-    "que": "quy", "rom": "rmy", "sqi": "als", "srd": "src", "swa": "swh", "syr": "aii",
-    "tmh": "taq", "uzb": "uzn", "yid": "ydd", "zap": "zai", "zha": "zyb", "zho": "cmn",
-    "zza": "diq",
-}  # fmt: skip
-
-# Withdrawn two-letter codes that old corpora still carry (mC4 says `iw`); `sh` is Serbo-Croatian.
-_WITHDRAWN = {"iw": "heb", "in": "ind", "ji": "yid", "jw": "jav", "mo": "ron"}
-# Everyday names that neither ISO 639-3 nor CLDR lists.
-_EVERYDAY = {"farsi": "pes", "mandarin": "cmn", "taiwanese": "nan", "flemish": "nld"}
-# Scripts that contain another one: Japanese writes Han characters too.
-_SCRIPT_PARTS = {
-    "Hans": {"Hani"}, "Hant": {"Hani"}, "Jpan": {"Hani", "Hira", "Kana"}, "Kore": {"Hang"},
-}  # fmt: skip
-_RIGHT_TO_LEFT = frozenset(
-    "Adlm Arab Aran Armi Hebr Mand Mani Mend Narb Nkoo Rohg Samr Sarb Syrc Thaa Yezi".split()
-)
 _TAG = re.compile(
     r"(?P<lang>[a-z]{2,3})(?:[-_](?P<ext>[a-z]{3}))?(?:[-_](?P<script>[a-z]{4}))?"
     r"(?:[-_](?P<region>[a-z]{2}|\d{3}))?(?:[-_.@]\S*)?",
@@ -82,8 +63,6 @@ class Language:
     @property
     def family(self) -> str | None:
         """Top-level Glottolog family; None for an isolate or where lang2vec has no entry."""
-        from xltlib.languages import uriel
-
         return uriel.load().family(self.code)
 
     @property
@@ -94,7 +73,7 @@ class Language:
     @property
     def direction(self) -> Literal["ltr", "rtl"]:
         """Writing direction of the script."""
-        return "rtl" if self.script in _RIGHT_TO_LEFT else "ltr"
+        return "rtl" if self.script in RIGHT_TO_LEFT else "ltr"
 
 
 @cache
@@ -146,8 +125,6 @@ def name(code: str) -> str:
 
 def has_features(code: str) -> bool:
     """Whether lang2vec observed at least one typological feature (the rest is imputed)."""
-    from xltlib.languages import uriel
-
     table = uriel.load()
     row = table.index.get(iso3(code))
     return row is not None and bool(table.observed[row].any())
@@ -173,7 +150,7 @@ def shared_script(one: str | None, other: str | None) -> bool | None:
     """Whether two scripts have letters in common (Han and Japanese do); None if one is unknown."""
     if one is None or other is None:
         return None
-    return bool(_SCRIPT_PARTS.get(one, {one}) & _SCRIPT_PARTS.get(other, {other}))
+    return bool(SCRIPT_PARTS.get(one, {one}) & SCRIPT_PARTS.get(other, {other}))
 
 
 def _script(tag: re.Match[str] | None, raw: str, individual: str) -> str | None:
@@ -214,7 +191,7 @@ def _iso() -> dict[str, iso639.Language]:
 
 def _part3(code: str) -> str | None:
     """ISO 639-3 of any ISO 639 code (a retired one gives its successor), or None."""
-    entry = _iso().get(_WITHDRAWN.get(code.lower(), code.lower()))
+    entry = _iso().get(WITHDRAWN.get(code.lower(), code.lower()))
     if entry is None or entry.type == "S":  # `und`, `mul`, `zxx`: no language
         return None
     successor = entry.retire_change_to if entry.status == "R" else None
@@ -226,7 +203,7 @@ def _names() -> dict[str, str]:
     """Case-folded English names to ISO 639-3; everyday CLDR names win over ISO's."""
     import babel
 
-    names = dict(_EVERYDAY)
+    names = dict(EVERYDAY_NAMES)
     for code, english in babel.Locale("en").languages.items():
         part3 = _part3(code) if _TAG.fullmatch(code) and len(code) < 4 else None
         if part3:

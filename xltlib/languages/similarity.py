@@ -1,8 +1,8 @@
 """Similarity between languages: one documented function per measure, one `pairs` table.
 
 Every measure grows with similarity. Typology, family and place come from lang2vec's features
-(`xltlib.languages.uriel`), lexical overlap from texts the caller gives, data size from `text_sizes` or the
-caller.
+(`xltlib.languages.uriel`), lexical overlap from texts the caller gives, data size from `text_sizes`
+or the caller.
 
 Two binary feature vectors a, b are compared by angular similarity, 1 - 2 arccos(cos(a, b)) / pi,
 which is 1 for equal and 0 for disjoint vectors and, unlike the cosine, a metric's complement
@@ -13,7 +13,6 @@ value was observed in both languages, and ``shared_only=True`` uses nothing else
 from __future__ import annotations
 
 import math
-import os
 import re
 import unicodedata
 from collections import Counter
@@ -27,7 +26,9 @@ import numpy as np
 import numpy.typing as npt
 
 from xltlib.errors import unknown
+from xltlib.io import whole
 from xltlib.languages import Language, is_individual, language, languages, shared_script, uriel
+from xltlib.languages.tables import UNSPACED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,11 +43,6 @@ Typology = Literal["word_order", "morphology", "phonology", "inventory"]
 # one WALS chapter (plural prefix | suffix | word, ch. 33) so stay on one side.
 _ORDER = re.compile(
     r"S_[SVOX]{3}$|_(BEFORE|AFTER|AROUND)_|_(INITIAL|FINAL|SECOND)$|S_ADJECTIVE_WITHOUT_NOUN$"
-)
-# Scripts that show no spaces between words (Unicode's UAX #29, section 4, and UAX #14, classes SA
-# and ID); Tibetan marks syllables instead.
-_UNSPACED = frozenset(
-    "Hani Hans Hant Jpan Hira Kana Hrkt Bopo Thai Laoo Khmr Mymr Lana Tale Talu Tavt Tibt".split()
 )
 _CALLER_NEEDS = {"lexical": "texts", "lexical_translit": "texts"}
 
@@ -248,7 +244,7 @@ def spacing(inputs: Inputs) -> Array:
     taggers trained on spaced text fail on Chinese, Japanese and Thai, and serve each other there.
     """
     bare = [
-        np.array([math.nan if x.script is None else x.script in _UNSPACED for x in side], float)
+        np.array([math.nan if x.script is None else x.script in UNSPACED for x in side], float)
         for side in (inputs.sources, inputs.targets)
     ]
     return 1 - np.abs(bare[0][:, None] - bare[1][None, :])
@@ -588,16 +584,11 @@ def write_pairs(frame: pd.DataFrame, path: str | Path) -> Path:
     path = Path(path)
     if path.suffix not in (".csv", ".parquet"):
         raise unknown("table format", path.suffix, (".csv", ".parquet"), "Rename the file.")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with whole(path) as temporary:
         if path.suffix == ".csv":
             frame.to_csv(temporary, index=False)
         else:
             frame.to_parquet(temporary, index=False)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

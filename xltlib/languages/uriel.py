@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +24,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from xltlib.languages.codes import MACROLANGUAGES
+from xltlib.io import whole
+from xltlib.languages.tables import NO_FAMILY, SPEAKS_FOR
 
 Array = npt.NDArray[np.float64]
 _FILES = {
@@ -35,16 +35,6 @@ _FILES = {
     "geo": "geocoord_features.npz",
 }
 _LAYOUT = 1  # raise when the arrays of the cached copy change
-# Members of a macrolanguage that are one language with it in grammar books (Serbo-Croatian) or
-# that lang2vec left empty (Nynorsk).
-_SPEAKS_FOR = {member: macro for macro, member in MACROLANGUAGES.items()} | {
-    "bos": "hbs", "cnr": "hbs", "hrv": "hbs", "nno": "nor",
-}  # fmt: skip
-# Glottolog's shelves for languages without a tree: sharing one is no kinship.
-_NO_FAMILY = {
-    "Artificial Language", "Bookkeeping", "Mixed Language", "Pidgin", "Sign Language",
-    "Speech Register", "Unattested", "Unclassifiable",
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -148,7 +138,7 @@ def _cache_folder() -> Path:
 def _fingerprint(folder: Path) -> str:
     """Changes with lang2vec's files, the repair table and the layout."""
     sizes = [(f, (folder / f).stat().st_size) for f in _FILES.values()]
-    what = repr((_LAYOUT, sizes, sorted(_SPEAKS_FOR.items()), sorted(_NO_FAMILY)))
+    what = repr((_LAYOUT, sizes, sorted(SPEAKS_FOR.items()), sorted(NO_FAMILY)))
     return hashlib.sha256(what.encode()).hexdigest()[:16]
 
 
@@ -168,26 +158,18 @@ def _read(path: Path) -> Uriel:
 
 def _write(table: Uriel, path: Path) -> None:
     levels, level = np.unique(table.average, return_inverse=True)  # a dozen values: one byte each
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as f:
-        try:
-            np.savez(
-                f,
-                codes=table.codes,
-                features=table.features,
-                levels=levels,
-                level=level.reshape(table.average.shape).astype(np.uint8),
-                knn=np.packbits(table.knn, axis=1),
-                position=table.position,
-                nodes=table.nodes,
-                tree=table.tree,
-            )
-            f.close()
-            os.replace(f.name, path)
-        except BaseException:
-            f.close()
-            os.unlink(f.name)
-            raise
+    with whole(path) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file,
+            codes=table.codes,
+            features=table.features,
+            levels=levels,
+            level=level.reshape(table.average.shape).astype(np.uint8),
+            knn=np.packbits(table.knn, axis=1),
+            position=table.position,
+            nodes=table.nodes,
+            tree=table.tree,
+        )
 
 
 def _build(folder: Path) -> Uriel:
@@ -197,7 +179,7 @@ def _build(folder: Path) -> Uriel:
         with np.load(folder / file, allow_pickle=False) as z:
             raw[kind] = (z["langs"], z["feats"], z["data"][:, :, 0])
     own = np.sort(raw["knn"][0])
-    extra = sorted(set(_SPEAKS_FOR) - set(own))
+    extra = sorted(set(SPEAKS_FOR) - set(own))
     codes = np.concatenate([own, np.array(extra, dtype=own.dtype)])
     features = raw["knn"][1]
     average = _aligned(*raw["average"], own, features)
@@ -205,7 +187,7 @@ def _build(folder: Path) -> Uriel:
     average, knn = _repaired(np.where(average < 0, np.nan, average), knn, codes, len(own))
     where = {str(c): p for c, p in zip(own, _positions(*raw["geo"], own), strict=True)}
     nowhere = np.full(3, np.nan)
-    position = np.array([where.get(c, where.get(_SPEAKS_FOR.get(c, ""), nowhere)) for c in codes])
+    position = np.array([where.get(c, where.get(SPEAKS_FOR.get(c, ""), nowhere)) for c in codes])
     tree, nodes = _tree(*raw["family"], codes)
     return Uriel(
         codes, features, average.astype(np.float32), knn.astype(np.uint8), position, nodes, tree
@@ -235,7 +217,7 @@ def _repaired(
     knn = np.vstack([knn, np.zeros((grown, knn.shape[1]))])
     row = {str(c): i for i, c in enumerate(codes)}
     before, before_knn = average.copy(), knn.copy()
-    for member, macro in _SPEAKS_FOR.items():
+    for member, macro in SPEAKS_FOR.items():
         if macro not in row:
             continue
         i, j = row[member], row[macro]
@@ -275,7 +257,7 @@ def _tree(
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.str_]]:
     """(language row, node) pairs; lang2vec lists ancestors before descendants."""
     nodes = np.array([f.removeprefix("F_") for f in feats])
-    kin = np.isin(nodes, sorted(_NO_FAMILY), invert=True)
+    kin = np.isin(nodes, sorted(NO_FAMILY), invert=True)
     above: dict[str, npt.NDArray[np.int64]] = {}
     for code, line in zip(langs, data > 0, strict=True):
         above[str(code)] = np.flatnonzero(line & kin)
@@ -284,6 +266,6 @@ def _tree(
     for i, code in enumerate(codes):
         found = above.get(str(code), empty)
         if not len(found):
-            found = above.get(_SPEAKS_FOR.get(str(code), ""), empty)
+            found = above.get(SPEAKS_FOR.get(str(code), ""), empty)
         tree.append(np.column_stack([np.full(len(found), i), found]))
     return np.vstack(tree).astype(np.int32), nodes

@@ -9,14 +9,7 @@ from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class Example:
-    """One labelled example as its data set has it; `fields` are named as there."""
-
-    id: str
-    language: str
-    fields: Mapping[str, Any]
+from xltlib.data.example import Example
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """Public tasks for a small model that knows plain text: lower case, the answer fills a blank.
 
 The forms of `xltlib.tasks.public` are mT5's. A model of minutes learns sooner what looks like its
-pre-training, so here the text is in the style of `xltlib.data.corpora` and the answer stands where
+pre-training, so here the text is in the style of `xltlib.data.text` and the answer stands where
 pre-training put what was hidden:
 
 * ``massive_intent``: ``wake me at five <extra_id_0>`` -> ``<extra_id_0> alarm_set``
 * ``massive_slots``: ``<extra_id_0> wake <extra_id_1> me …`` -> ``<extra_id_0> O <extra_id_1> O …``
 
 Label words are one token each. A language in the script ``Zzzz`` is a *clone*: the same text in
-letters of its own (`corpora.clone`), a positive control.
+letters of its own (`xltlib.data.text.clone`), a positive control.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from xltlib.data import corpora, hub
+from xltlib.data import datasets
+from xltlib.data.text import original, plain, written
 from xltlib.errors import unknown
 from xltlib.tasks.base import Example, Task
+from xltlib.tasks.forms import INSIDE, OUTSIDE, numbered, simplified
 from xltlib.tasks.public import PublicTask, public_task
-from xltlib.tasks.text import INSIDE, OUTSIDE, numbered, simplified
 
 BLANK = "<extra_id_0>"
 MOST_WORDS = 16  # of an utterance with numbered words: as many sentinels as pre-training uses
@@ -40,7 +41,7 @@ def plain_task(name: str) -> Task:
     if name not in PLAIN:
         raise unknown("task on running text", name, PLAIN, "use one of these")
     of = replace(public_task(name), source=partial(examples, name))
-    if hub.view_of(name).kind == "tags":
+    if datasets.view_of(name).kind == "tags":
         return replace(of, preprocess=words_text, max_target=2 * MOST_WORDS + 2)
     return replace(
         of,
@@ -54,7 +55,7 @@ def plain_task(name: str) -> Task:
 def words_of(name: str) -> tuple[str, ...]:
     """The label words of a task: one token each."""
     labels = public_task(name).labels
-    return (*labels, INSIDE, OUTSIDE) if hub.view_of(name).kind == "tags" else tuple(labels)
+    return (*labels, INSIDE, OUTSIDE) if datasets.view_of(name).kind == "tags" else tuple(labels)
 
 
 def choice_text(example: Example) -> tuple[str, str]:
@@ -82,15 +83,15 @@ def _label(output: str, of: PublicTask) -> str | None:
 def examples(
     name: str, languages: Sequence[str], code: str, split: Any, n: int, seed: int = 0
 ) -> list[Example]:
-    """`hub.examples` in the plain style; a clone's are those of its original in other letters."""
-    spoken = tuple(dict.fromkeys(corpora.original(c) for c in languages))
-    found = hub.examples(name, spoken, corpora.original(code), split, n, seed)
+    """`datasets.examples` in the plain style; a clone's are those of its original in other letters."""
+    spoken = tuple(dict.fromkeys(original(c) for c in languages))
+    found = datasets.examples(name, spoken, original(code), split, n, seed)
     return [_plain(e, code) for e in found]
 
 
 def _plain(example: Example, code: str) -> Example:
     def write(text: str) -> str:
-        return corpora.written(corpora.plain(text, example.language) or text, code)
+        return written(plain(text, example.language) or text, code)
 
     fields = dict(example.fields)
     if "text" in fields:

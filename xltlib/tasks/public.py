@@ -1,6 +1,6 @@
 """The public tasks: what mT5's authors fine-tuned on, and public data for many more languages.
 
-`public_task("xnli")` gives a task whose examples come from `xltlib.data.hub`. Raw example -> input
+`public_task("xnli")` gives a task whose examples come from `xltlib.data.datasets`. Raw example -> input
 -> target:
 
 * ``xnli`` {premise: He left., hypothesis: He stayed., label: contradiction}
@@ -37,11 +37,11 @@ from typing import Any
 
 import numpy as np
 
-from xltlib.data import hub
+from xltlib.data import datasets
 from xltlib.data.cards import PARAPHRASE, VIEWS, Card
 from xltlib.errors import unknown
 from xltlib.languages import language
-from xltlib.tasks import metrics, text
+from xltlib.tasks import forms, metrics
 from xltlib.tasks.base import Example, Metric, Score, Task, ratio
 from xltlib.tasks.metrics import Pair
 
@@ -59,13 +59,13 @@ class PublicTask(Task):
         The label words that an output may hold; empty where any text may be said.
     """
 
-    legal: text.Legal
+    legal: forms.Legal
     labels: tuple[str, ...] = ()
 
     @property
     def card(self) -> Card:
         """Where the data lives."""
-        return hub.card_of(self.name)
+        return datasets.card_of(self.name)
 
     def evaluate(self, outputs: Sequence[str], examples: Sequence[Example]) -> dict[str, Score]:
         """Score output texts: every metric by name, and the share of illegal outputs."""
@@ -95,24 +95,24 @@ def slot_f1(answer: Sequence[str], example: Example) -> Pair:
 
 def entity_f1(answer: str, example: Example) -> Pair:
     """mT5's F1 of entities by type and text."""
-    gold = text.entity_list(example.fields["words"], example.fields["tags"])
+    gold = forms.entity_list(example.fields["words"], example.fields["tags"])
     return metrics.entity_f1(answer, gold)
 
 
 def place_f1(answer: str, example: Example) -> Pair:
     """F1 of entities by type and place, each put where its text first stands."""
     words, tags = example.fields["words"], example.fields["tags"]
-    return metrics.span_f1(metrics.place(text.named(answer), words), metrics.spans_of(tags))
+    return metrics.span_f1(metrics.place(forms.named(answer), words), metrics.spans_of(tags))
 
 
 def _squad(score: Callable[[str, Sequence[str]], Pair], answer: str, example: Example) -> Pair:
-    gold = [metrics.normalize_squad(a) for a in text.padded_answers(example)]
+    gold = [metrics.normalize_squad(a) for a in forms.padded_answers(example)]
     return score(metrics.normalize_squad(answer), gold)
 
 
 def _mlqa(score: Callable[[str, Sequence[str]], Pair], answer: str, example: Example) -> Pair:
     code = MLQA_CODES.get(example.language, example.language)
-    gold = [metrics.normalize_mlqa(a, code) for a in text.padded_answers(example)]
+    gold = [metrics.normalize_mlqa(a, code) for a in forms.padded_answers(example)]
     return score(metrics.normalize_mlqa(answer, code), gold)
 
 
@@ -136,7 +136,7 @@ class Recipe:
     """What is particular to one task: its form, metrics, length of targets."""
 
     title: str
-    form: text.Form
+    form: forms.Form
     metrics: Mapping[str, Metric]
     max_target: int
     chance: float = 0.0
@@ -151,7 +151,7 @@ def _named(task: str, names: Sequence[str] | None = None) -> dict[str, str]:
 def _choice(task: str, title: str, pattern: str, names: Sequence[str] | None = None) -> Recipe:
     words = _named(task, names)
     # Longest label of all: two dozen pieces of mT5's vocabulary.
-    return Recipe(title, text.choice(pattern, words), ACCURACY, 24, 1 / len(words))
+    return Recipe(title, forms.choice(pattern, words), ACCURACY, 24, 1 / len(words))
 
 
 RECIPES: dict[str, Recipe] = {
@@ -165,27 +165,27 @@ RECIPES: dict[str, Recipe] = {
         "pawsx", "paraphrases", "paws sentence1: {sentence1} sentence2: {sentence2}", PARAPHRASE
     ),
     "wikiann": Recipe(
-        "named entities (WikiANN)", text.entities(VIEWS["wikiann"].labels), ENTITIES, 512
+        "named entities (WikiANN)", forms.entities(VIEWS["wikiann"].labels), ENTITIES, 512
     ),
     "masakhaner": Recipe(
-        "named entities (MasakhaNER)", text.entities(VIEWS["masakhaner"].labels), ENTITIES, 512
+        "named entities (MasakhaNER)", forms.entities(VIEWS["masakhaner"].labels), ENTITIES, 512
     ),
-    "tydiqa": Recipe("questions (TyDi QA, gold passage)", text.question(), SQUAD, 512),
-    "xquad": Recipe("questions (XQuAD)", text.question(), SQUAD, 512),
-    "mlqa": Recipe("questions (MLQA)", text.question(), MLQA, 512),
-    "squad": Recipe("questions (SQuAD)", text.question(), SQUAD, 512),
+    "tydiqa": Recipe("questions (TyDi QA, gold passage)", forms.question(), SQUAD, 512),
+    "xquad": Recipe("questions (XQuAD)", forms.question(), SQUAD, 512),
+    "mlqa": Recipe("questions (MLQA)", forms.question(), MLQA, 512),
+    "squad": Recipe("questions (SQuAD)", forms.question(), SQUAD, 512),
     "sib200": _choice("sib200", "topics", "topic: {text}"),
     "massive_intent": _choice("massive_intent", "intents", "intent: {text}"),
     "massive_slots": Recipe(
         "slots",
-        text.word_tags("slots", VIEWS["massive_slots"].labels, spans=True),
+        forms.word_tags("slots", VIEWS["massive_slots"].labels, spans=True),
         {"span_f1": slot_f1},
         512,
     ),
-    "massive_qa": Recipe("slots asked for as questions", text.question(), SQUAD, 128),
+    "massive_qa": Recipe("slots asked for as questions", forms.question(), SQUAD, 128),
     "udpos": Recipe(
         "parts of speech",
-        text.word_tags("pos", VIEWS["udpos"].labels, spans=False),
+        forms.word_tags("pos", VIEWS["udpos"].labels, spans=False),
         {"accuracy": tag_accuracy},
         512,
         1 / len(VIEWS["udpos"].labels),
@@ -200,7 +200,7 @@ def _task(name: str, recipe: Recipe, own: Mapping[str, Any] | None = None) -> Pu
         name,
         VERSION,
         recipe.title,
-        partial(hub.examples, name, own=own),
+        partial(datasets.examples, name, own=own),
         form.preprocess,
         form.postprocess,
         recipe.metrics,
@@ -215,7 +215,7 @@ def _task(name: str, recipe: Recipe, own: Mapping[str, Any] | None = None) -> Pu
 PUBLIC: dict[str, PublicTask] = {name: _task(name, recipe) for name, recipe in RECIPES.items()}
 
 
-def public_task(name: str, own: hub.Own | None = None) -> PublicTask:
+def public_task(name: str, own: datasets.Own | None = None) -> PublicTask:
     """The public task of this name, reading the user's own files where some are given.
 
     Raises
@@ -227,4 +227,4 @@ def public_task(name: str, own: hub.Own | None = None) -> PublicTask:
         raise unknown("public task", name, PUBLIC, "use one of these")
     if own is None:
         return PUBLIC[name]
-    return replace(PUBLIC[name], source=partial(hub.examples, name, own=own))
+    return replace(PUBLIC[name], source=partial(datasets.examples, name, own=own))

@@ -51,7 +51,7 @@ def choice_floor(train: Sequence[Example], seed: int = 0) -> Answer:
 
 def words_floor(train: Sequence[Example], seed: int = 0) -> Answer:
     """Tagger of single words from the word and its neighbours, tags simplified inside spans."""
-    from xltlib.tasks.text import numbered, simplified
+    from xltlib.tasks.forms import numbered, simplified
 
     def contexts(example: Example) -> list[str]:
         words = ["", *example.fields["words"], ""]

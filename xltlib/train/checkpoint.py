@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from xltlib.data import hub
+from xltlib.data import datasets
 from xltlib.data.cards import VIEWS, Card, Files, Hub, known_files
 from xltlib.data.fetch import sha256
 from xltlib.errors import unknown
@@ -42,12 +42,12 @@ TestSplit = Literal["test", "all"]
 # What a score depends on; a change here (comments and docstrings apart) makes new runs.
 SOURCES = (
     "tasks/base.py",
-    "tasks/text.py",
+    "tasks/forms.py",
     "tasks/metrics.py",
     "tasks/public.py",
     "data/files.py",
     "data/massive.py",
-    "data/hub.py",
+    "data/datasets.py",
     "train/seq2seq.py",
     "train/checkpoint_runs.py",
 )
@@ -175,9 +175,9 @@ class CheckpointExperiment:
         key = {"key": digest([r.key for r in runs])}
         return [*made, Part("collect", tuple(p.name for p in made), inputs + measures, key)]
 
-    def own(self, task: str) -> hub.Own | None:
+    def own(self, task: str) -> datasets.Own | None:
         """The user's own files for a task, if the experiment names some."""
-        return hub.own_files(task, self.data[task]) if task in self.data else None
+        return datasets.own_files(task, self.data[task]) if task in self.data else None
 
 
 def part_of(run: Run) -> str:
@@ -218,7 +218,7 @@ def from_content(content: dict[str, Any], path: Path) -> CheckpointExperiment:
     if not found.seeds:
         raise ValueError(f"{path}: seeds is empty; give at least one, such as [0]")
     for task in found.data:
-        hub.card_of(task)
+        datasets.card_of(task)
     near = path.parent / found.checkpoint.name
     name = str(near) if near.is_dir() else found.checkpoint.name
     data = {task: _rooted(files, path.parent) for task, files in found.data.items()}
@@ -248,7 +248,7 @@ def _rooted(files: Any, folder: Path) -> Any:
 
 def _checked(exp: CheckpointExperiment, task: str, spec: TaskSpec) -> TaskSpec:
     """Language keys in, languages that neither the data set nor the user has refused."""
-    card, own = hub.card_of(task), exp.own(task) or {}
+    card, own = datasets.card_of(task), exp.own(task) or {}
     recipe = build(Seq2SeqRecipe, asdict(exp.recipe) | dict(spec.recipe), f"tasks.{task}.recipe")
     sources = _keys(exp, spec.train_on or task, spec.sources)
     targets = _keys(exp, task, spec.targets or spec.sources)
@@ -268,24 +268,24 @@ def _checked(exp: CheckpointExperiment, task: str, spec: TaskSpec) -> TaskSpec:
 
 def _keys(exp: CheckpointExperiment, task: str, asked: tuple[str, ...]) -> tuple[str, ...]:
     """Languages as our keys; one that neither the data set nor the user has is refused."""
-    card, own = hub.card_of(task), exp.own(task) or {}
+    card, own = datasets.card_of(task), exp.own(task) or {}
     for code in asked:
         if language(code).key not in own:
-            hub.origin(card, code, next(iter(card.splits.values())).raw)
+            datasets.origin(card, code, next(iter(card.splits.values())).raw)
     return tuple(dict.fromkeys(language(code).key for code in asked))
 
 
 def _check_form(task: str, spec: TaskSpec) -> None:
     """Refuse settings that do not fit the form of a task."""
     if spec.train_on:
-        view, other = VIEWS[task], hub.view_of(spec.train_on)
+        view, other = VIEWS[task], datasets.view_of(spec.train_on)
         if (view.kind, view.fields, view.labels) != (other.kind, other.fields, other.labels):
             alike = [t for t, v in VIEWS.items() if v.kind == view.kind and v.labels == view.labels]
             cure = "the form and the labels must be the same"
             raise unknown(f"tasks.{task}.train_on", spec.train_on, alike, cure)
-        if "train" not in hub.card_of(spec.train_on).splits:
+        if "train" not in datasets.card_of(spec.train_on).splits:
             raise ValueError(f"tasks.{task}.train_on: {spec.train_on} has no training data either")
-    splits = hub.card_of(task).splits
+    splits = datasets.card_of(task).splits
     if spec.test_split == "all" and (
         "all" not in splits or splits["all"].raw != splits["test"].raw
     ):
@@ -321,7 +321,7 @@ def run_key(exp: CheckpointExperiment, task: str, source: str, seed: int) -> str
 
 def _data_key(exp: CheckpointExperiment, task: str) -> Any:
     """Where a task's data are: the pinned revision, and the bytes of the user's own files."""
-    card = hub.card_of(task)
+    card = datasets.card_of(task)
     place = {k: v for k, v in asdict(card.source).items() if k != "codes"}
     own = {
         f"{code}/{split}": [asdict(file.layout), _sum(file.path)]
@@ -446,11 +446,11 @@ def homes(tasks: Sequence[str]) -> pd.DataFrame:
 
     named: dict[str, list[str]] = {}
     for task in tasks:
-        named.setdefault(hub.card_of(task).name, []).append(task)
+        named.setdefault(datasets.card_of(task).name, []).append(task)
     rows = []
     for used in named.values():
-        card = hub.card_of(used[0])
-        source, n = card.source, len(hub.languages_of(used[0]))
+        card = datasets.card_of(used[0])
+        source, n = card.source, len(datasets.languages_of(used[0]))
         home = f"{source.id}, {source.revision[:8]}" if isinstance(source, Hub) else source.url
         rows.append((", ".join(used), card.title, n, card.licence, card.paper, home, card.notes))
     heads = ["tasks", "data set", "languages", "licence", "paper", "home", "notes"]
@@ -466,17 +466,17 @@ def downloads(exp: CheckpointExperiment, task: str) -> list[Download]:
 
 
 def _downloads(exp: CheckpointExperiment, task: str, asked: tuple[str, ...]) -> list[Download]:
-    card, own = hub.card_of(task), exp.own(task) or {}
+    card, own = datasets.card_of(task), exp.own(task) or {}
     codes = [c for c in dict.fromkeys(asked) if c not in own]
     splits = [p for p in card.splits.values() if p.raw]
-    places = [(c, p.raw, hub.origin(card, c, p.raw)) for c in codes for p in splits]
+    places = [(c, p.raw, datasets.origin(card, c, p.raw)) for c in codes for p in splits]
     far = [(c, raw, where) for c, raw, where in places if "://" in where.source]
     if not far:
         return []
     return [Download(card.title, _bytes(card, far), card.licence, card.source.url)]
 
 
-def _bytes(card: Card, far: list[tuple[str, str, hub.Origin]]) -> int | None:
+def _bytes(card: Card, far: list[tuple[str, str, datasets.Origin]]) -> int | None:
     """Bytes to fetch, where every file's size is known."""
     place = card.source
     if not isinstance(place, Files) or place.archive:

@@ -23,7 +23,7 @@ from typing import Any, cast
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xltlib.data import cldr, hub
+from xltlib.data import cldr, datasets
 from xltlib.data.cards import VIEWS
 from xltlib.languages import iso3, language
 from xltlib.tasks.base import Example
@@ -89,8 +89,8 @@ def _apart(exp: CheckpointExperiment, run: Run, examples: Sequence[Example]) -> 
     if run.source not in spec.targets:
         return list(examples)
     tests = tests_of(exp, run.task, run.source, whole_set=True)
-    theirs = {hub.text_of(e.fields, view) for e in tests}
-    left = [e for e in examples if hub.text_of(e.fields, view) not in theirs]
+    theirs = {datasets.text_of(e.fields, view) for e in tests}
+    left = [e for e in examples if datasets.text_of(e.fields, view) not in theirs]
     if len(left) < len(examples):
         _say(f"{run.label}: {len(examples) - len(left)} dropped, their text is in the test set")
     return left

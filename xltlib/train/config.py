@@ -54,8 +54,8 @@ SOURCES = (
 )
 # What an experiment on running text depends on besides.
 OPEN_SOURCES = (
-    "data/corpora.py", "data/hub.py", "data/fetch.py", "data/files.py", "data/cards.py",
-    "data/massive.py", "tasks/plain.py", "tasks/public.py", "tasks/text.py", "tasks/metrics.py",
+    "data/text.py", "data/datasets.py", "data/fetch.py", "data/files.py", "data/cards.py",
+    "data/massive.py", "tasks/plain.py", "tasks/public.py", "tasks/forms.py", "tasks/metrics.py",
 )  # fmt: skip
 PACKAGES = ("babel", "torch", "transformers", "tokenizers", "sentencepiece", "scikit-learn")
 
@@ -64,7 +64,7 @@ PACKAGES = ("babel", "torch", "transformers", "tokenizers", "sentencepiece", "sc
 class TextSpec:
     """Unannotated text: lines of each language.
 
-    ``cc100`` is web text (`xltlib.data.corpora`), with unlabelled training utterances of the task
+    ``cc100`` is web text (`xltlib.data.text`), with unlabelled training utterances of the task
     among it, `utterances` times; `dealt` out, no id in two languages of one model. Otherwise every
     language has all of them, each by itself: comparable text, though nothing is aligned.
     """

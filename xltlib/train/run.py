@@ -118,13 +118,11 @@ def text_of(exp: Experiment, known: str | None = None) -> dict[str, list[str]]:
     """The unannotated text of every language, or of those that one model knows."""
     if exp.text.corpus == "cldr":
         return {code: cldr.lines(code, exp.text.lines) for code in exp.languages}
-    from xltlib.data import corpora
+    from xltlib.data.text import read
 
     knows = exp.known[known] if known else KnownSpec(exp.languages)
     spec = exp.text
-    return corpora.text(
-        knows.languages, exp.tasks, spec.lines, spec.utterances, knows.pairs, spec.dealt
-    )
+    return read(knows.languages, exp.tasks, spec.lines, spec.utterances, knows.pairs, spec.dealt)
 
 
 def read_run(path: Path) -> dict[str, Any] | None:

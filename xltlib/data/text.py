@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from xltlib.data import fetch, hub
+from xltlib.data import datasets, fetch
 from xltlib.data.cards import Files, same
 from xltlib.data.files import Layout
 from xltlib.errors import unknown
@@ -173,7 +173,7 @@ def utterances(asked: str, part: int, parts: int) -> list[str]:
     """
     if not 0 <= part < parts:
         raise ValueError(f"part must be 0 to {parts - 1}, got {part}")
-    loaded = hub.load("massive_intent", asked, "train")
+    loaded = datasets.load("massive_intent", asked, "train")
     mine = [e for e in loaded.examples if int(_hash(f"part/{e.id}")[:8], 16) % parts == part]
     code = _key(asked)
     return list(dict.fromkeys(plain(e.fields["text"], code) for e in mine))
@@ -221,7 +221,7 @@ def without(lines: Iterable[str], tests: Iterable[str], n: int = 5, code: str = 
     return Kept(tuple(kept), dropped)
 
 
-def text(
+def read(
     codes: Sequence[str],
     tasks: Sequence[str],
     lines: int,
@@ -279,9 +279,11 @@ def _said(
 
 def pairs(asked: str, others: Sequence[str]) -> list[str]:
     """Training utterances, each with its translation into one of the other languages behind it."""
-    of = {c: {e.id: e for e in hub.load("massive_intent", c, "train").examples} for c in others}
+    of = {
+        c: {e.id: e for e in datasets.load("massive_intent", c, "train").examples} for c in others
+    }
     found = []
-    for example in hub.load("massive_intent", asked, "train").examples:
+    for example in datasets.load("massive_intent", asked, "train").examples:
         spot = int(_hash(f"pair/{_key(asked)}/{example.id}")[:8], 16)
         other = others[spot % len(others)]
         if example.id in of[other]:
@@ -294,11 +296,11 @@ def held_out(tasks: Sequence[str], asked: str) -> list[str]:
     """Texts of the validation and test items of public tasks, where a language has them."""
     found: list[str] = []
     for task in tasks:
-        view = hub.view_of(task)
+        view = datasets.view_of(task)
         for split in ("validation", "test"):
             try:
-                examples: Sequence[Any] = hub.load(task, asked, split).examples
+                examples: Sequence[Any] = datasets.load(task, asked, split).examples
             except ValueError:  # the data set has not got the language, or the split
                 continue
-            found += [hub.text_of(e.fields, view) for e in examples]
+            found += [datasets.text_of(e.fields, view) for e in examples]
     return found

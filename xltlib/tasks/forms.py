@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from xltlib.tasks.base import Example, Postprocess, Preprocess, Shuffle
+from xltlib.data.example import MAX_WORDS, Example
+from xltlib.tasks.base import Postprocess, Preprocess, Shuffle
 from xltlib.tasks.metrics import spans_of
 
 Fields = Mapping[str, Any]
 Legal = Callable[[str, Example], bool]
 
-MAX_WORDS = 100  # mT5's vocabulary has as many sentinels
 DELIMITER = " $$ "
 OUTSIDE, INSIDE = "O", "I"
 

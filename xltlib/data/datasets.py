@@ -20,10 +20,10 @@ from typing import Any, Literal, get_args
 
 from xltlib.data import fetch
 from xltlib.data.cards import CARDS, VIEWS, Card, Files, Hub, Part, Split, View, columns_of
+from xltlib.data.example import MAX_WORDS, Example
 from xltlib.data.files import Layout, Row, read
 from xltlib.errors import unknown
 from xltlib.languages import language, name
-from xltlib.tasks.base import Example
 
 Overlap = Literal["drop", "keep"]
 # An item of one of these is dropped from every split further right.
@@ -422,8 +422,6 @@ def _kind(where: Origin) -> tuple[str, bool]:
 
 
 def _notes(kept: Sequence[Example], view: View) -> dict[str, int]:
-    from xltlib.tasks.text import MAX_WORDS
-
     long = sum(view.numbered and len(e.fields["words"]) > MAX_WORDS for e in kept)
     return {f"longer than {MAX_WORDS} words": long} if long else {}
 
