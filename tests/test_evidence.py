@@ -63,70 +63,6 @@ def data(
     return evidence.gather(config.load("quick"))
 
 
-def test_evidence_of_an_experiment(data: evidence.Evidence) -> None:
-    assert data.model == "tiny" and data.tasks == ("entity_type", "qa")
-    assert data.controls == ("tiny-shuffled",)  # from one source no mean has an interval
-    assert set(data.scores["metric"]) == {"accuracy"} and "illegal" in set(data.every["metric"])
-    assert data.chance == {"entity_type": 0.125, "qa": 0.125}
-    assert "56 pairs" in data.caption("Look.").data and "3 seeds" in data.caption("Look.").data
-
-
-def test_evidence_of_ones_own_file(tmp_path, built: pd.DataFrame) -> None:
-    own = scores.select(built, model="tiny", task="entity_type", metric="accuracy")
-    file = tmp_path / "mine.csv"
-    own[["source", "target", "score", "seed"]].assign(task="ner").to_csv(file, index=False)
-    data = evidence.gather(config.load("quick"), str(file))
-    assert (data.model, data.tasks, data.experiment) == ("model", ("ner",), None)
-    assert {*data.pairs["source"]} == set(CODES)
-    said = data.caption("Look.").data
-    assert "mine.csv" in said and "quick" not in said
-
-
-def test_what_is_unknown_is_named(data: evidence.Evidence) -> None:
-    quick = config.load("quick")
-    with pytest.raises(ValueError, match="unknown task 'knd'. Did you mean 'entity_type'.*all"):
-        evidence.gather(quick, task="knd")
-    with pytest.raises(ValueError, match="unknown model 'tinny'. Did you mean 'tiny'"):
-        evidence.gather(quick, model="tinny")
-    with pytest.raises(ValueError, match="unknown measured target 'fra'"):
-        evidence.measured_target(data, "fra")
-
-
-def test_an_experiment_that_has_not_run_names_the_command(tmp_path, monkeypatch) -> None:
-    monkeypatch.setenv("XLT_BUILD", str(tmp_path))
-    with pytest.raises(FileNotFoundError, match="xlt run quick"):
-        evidence.gather(config.load("quick"))
-
-
-def test_the_main_metric_is_the_one_with_a_chance_level() -> None:
-    rows = [("entity_type", m, c) for m, c in (("a", math.nan), ("b", 0.5), ("illegal", math.nan))]
-    rows += [("own", m, math.nan) for m in ("zz", "f1")]
-    given = pd.DataFrame(rows, columns=["task", "metric", "chance"])
-    kept = evidence.one_metric(given)
-    assert list(zip(kept["task"], kept["metric"], strict=True)) == [
-        ("entity_type", "b"),
-        ("own", "f1"),
-    ]
-
-
-def test_attempt_groups_what_could_not_be_computed() -> None:
-    def compute(task: str | None) -> pd.DataFrame:
-        if task in ("a", "b"):
-            scores.check(pd.DataFrame({"source": ["eng"]}))
-        if task == "d":
-            np.ones(2) + np.ones(3)
-        if task is None:
-            np.linalg.cholesky(-np.eye(2))
-        return pd.DataFrame({"task": ["wrong"], "x": [1]})
-
-    found, unable = evidence.attempt(compute, ["a", "b", "c", "d"], together=True)
-    assert found.to_dict("records") == [{"task": "c", "x": 1}]
-    refused, broken, singular = unable
-    assert refused.startswith("a, b: the scores table has no column target, score")
-    assert broken.startswith("d: unexpected, please report it: operands could not be broadcast")
-    assert singular == f"{evidence.TOGETHER}: {evidence.SINGULAR}"
-
-
 @pytest.mark.parametrize(
     ("zero", "control", "said"),
     [
@@ -230,13 +166,6 @@ def test_steps_follow_the_measures_there_are(alike: pd.DataFrame) -> None:
     assert evidence.steps_of(alike.assign(lexical=0.1), None) is None
     chosen = evidence.steps_of(alike, ["phonology", "script"])
     assert chosen == {"phonology": ["phonology"], "+ the rest": ["script"]}
-
-
-def test_numbers_in_words() -> None:
-    given = pd.DataFrame({"m": [0.1234, -0.5, math.nan], "low": [0.1, math.nan, 0], "high": 0.2})
-    assert list(evidence.points(given, "m")) == ["12.3 (10.0 to 20.0)", "−50.0", "–"]
-    page = evidence.listed(pd.DataFrame({"target": ["deu"], "p_x": [0.0001], "v": [-1.0]})).data
-    assert "German" in page and "&lt;0.001" in page and "−1.00" in page
 
 
 def test_rules_are_parted_by_their_intervals() -> None:

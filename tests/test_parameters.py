@@ -6,20 +6,16 @@ import os
 from pathlib import Path
 
 import nbformat
-import pandas as pd
 import pytest
 
 from xltlib.book.parameters import (
-    assigned,
     at_least,
     built,
-    caption,
     check_parameters,
     each,
     language_of,
     optional,
     root,
-    text_table,
 )
 from xltlib.languages import iso3
 from xltlib.train.config import load
@@ -63,8 +59,8 @@ def test_a_name_misspelt_by_hand_stops_too() -> None:
 def test_variables_of_other_cells_are_no_parameters() -> None:
     later = ("n = 4", "import os\nx = 3", "!ls", "for i in range(3):\n    pass")
     given = _after(CELL, *later, task="entity_type", steps=0, n=4, x=3, i=2)
-    assert assigned(given, {"task", "steps"}) == ["task", "steps"]
-    check_parameters(given, task=str, steps=int)
+    found = check_parameters(given, task=str, steps=int)
+    assert vars(found) == {"task": "entity_type", "steps": 0}
 
 
 def test_without_a_history_every_plain_value_counts() -> None:
@@ -124,25 +120,6 @@ def test_a_missing_table_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_
     assert built(exp, "scores.parquet").is_file()
 
 
-def test_caption_counts_what_it_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(REPOSITORY)
-    rows = pd.DataFrame({"model": "tiny", "seed": [0, 1, 1], "n_test": [150, 200, 200]})
-    text = caption("Look at the diagonal.", load("quick"), rows).data
-    assert text == (
-        "Look at the diagonal. *From experiment `quick`; model `tiny`; 2 seeds; "
-        "n = 150 to 200 test items a cell.*"
-    )
-    assert caption("Only text.").data == "Only text."
-
-
-def test_texts_keep_their_direction_and_language() -> None:
-    frame = pd.DataFrame({"language": ["Urdu"], "text": ["<extra_id_0> لاہور <b>"]})
-    html = text_table(frame, ["text"], ["urd"]).data
-    assert '<td dir="auto" lang="ur">⟨0⟩ لاہور &lt;b&gt;</td>' in html
-    assert '<td dir="auto">Urdu</td>' in html
-    assert "lang=" not in text_table(frame).data
-
-
 def test_papermill_stops_at_the_check_cell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     papermill = pytest.importorskip("papermill", reason="pip install 'xltlib[book]'")
     cell = nbformat.v4.new_code_cell
@@ -161,4 +138,4 @@ def test_papermill_stops_at_the_check_cell(monkeypatch: pytest.MonkeyPatch, tmp_
 
     execute(task="ner")
     with pytest.raises(papermill.PapermillExecutionError, match="unknown parameter 'tsak'"):
-        execute(tsak="spans")
+        execute(tsak="ner")

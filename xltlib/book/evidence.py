@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,137 +17,38 @@ import numpy as np
 import pandas as pd
 
 from xltlib.book import analyze
+from xltlib.book.tables import (  # noqa: F401
+    ALL,
+    CONTROLS,
+    MODEL,
+    TOGETHER,
+    _count,
+    attempt,
+    bullets,
+    gather,
+    listed,
+    show,
+)
+from xltlib.book.tables import Tables as Evidence
+from xltlib.book.tables import bullets as tell  # noqa: F401
+from xltlib.book.tables import in_words as points
 from xltlib.errors import reason, unknown
 from xltlib.explain import effects, regression
-from xltlib.explain.effects import SINGULAR
-from xltlib.languages import similarity
-from xltlib.scores import ILLEGAL, cells, one_metric, read, select, transfer
+from xltlib.scores import ILLEGAL, cells, read, select, transfer
 from xltlib.tasks.base import ratio
 
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
 
     from xltlib.rank.matrix import Protocol
-    from xltlib.train.config import AnyExperiment, Experiment
+    from xltlib.train.config import Experiment
 
-ALL = "all"
-TOGETHER = "all together"
-MODEL = "tiny"  # the arm whose transfer is asked about, where a table has it
-CONTROLS = ("tiny-scratch", "tiny-shuffled", "plain-shuffled", "char-ngram")
-LANGUAGES = ("source", "target", "language", "chosen", "best")
 BESIDE = {
     "holds": "clearly more",
     "does not hold": "clearly less",
     "cannot tell": "the intervals overlap",
 }
 ORDER = {"entity_type": 0, "ner": 1, "qa": 2}  # as the chapters tell them
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a chapter reads.
-
-    Attributes
-    ----------
-    scores : the rows of the chosen tasks, one metric each (`one_metric`).
-    every : all rows of the table, whatever the metric.
-    pairs : the pairs table of these languages.
-    model : the arm or model whose transfer is asked about.
-    controls : other arms measured from two sources or more, in order.
-    tasks : names, in order.
-    experiment : where the table comes from, None for a file of one's own (`file`).
-    """
-
-    scores: pd.DataFrame
-    every: pd.DataFrame
-    pairs: pd.DataFrame
-    model: str
-    controls: tuple[str, ...]
-    tasks: tuple[str, ...]
-    experiment: AnyExperiment | None = None
-    file: str = ""
-
-    @property
-    def zero_shot(self) -> pd.DataFrame:
-        """Rows of the model between two different languages."""
-        return transfer(select(self.scores, model=self.model))
-
-    @property
-    def chance(self) -> dict[str, float]:
-        """What guessing scores, for each task where the table says so."""
-        if "chance" not in self.scores:
-            return {}
-        means = self.scores.groupby("task")["chance"].mean().dropna()
-        return {str(task): float(value) for task, value in means.items()}
-
-    def caption(self, text: str, rows: pd.DataFrame | None = None) -> Markdown:
-        """What to see, and the run it came from (`parameters.caption`)."""
-        from xltlib.book.parameters import caption
-
-        shown = self.zero_shot if rows is None else rows
-        if self.experiment is None:
-            text = f"{text} Scores of `{self.file}`."
-        if shown["n_test"].isna().all():  # a table of one's own may not say
-            shown = shown.drop(columns="n_test")
-        apart = shown[shown["source"] != shown["target"]]
-        pairs = apart[["source", "target"]].drop_duplicates()
-        return caption(f"{text} {_count(len(pairs), 'pair')}.", self.experiment, shown)
-
-    def figure(
-        self,
-        draw: Callable[..., Any],
-        table: pd.DataFrame,
-        text: str,
-        unable: Sequence[str] = (),
-        rows: pd.DataFrame | None = None,
-        **how: Any,
-    ) -> None:
-        """Display ``draw(table)`` and its caption, or only why there is nothing to draw."""
-        from IPython.display import display
-
-        show(draw, table, (), **how)
-        if len(table):
-            display(self.caption(text, rows))
-        show(draw, table.iloc[:0], unable)
-
-
-def gather(
-    experiment: AnyExperiment, scores: str = "", model: str = "", task: str = ALL
-) -> Evidence:
-    """The tables of an experiment, or of the file `scores` with similarity from lang2vec.
-
-    Raises
-    ------
-    ValueError
-        An unknown model or task, or a file that is no table of scores.
-    FileNotFoundError
-        An experiment that has not run yet, with the command that runs it.
-    """
-    if scores:
-        every = read(scores)
-        of = _model(one_metric(every), model)
-        sizes = similarity.text_sizes(of)
-        pairs = similarity.pairs(sorted({*every["source"], *every["target"]}), sizes=sizes)
-    else:
-        from xltlib.book.parameters import built
-
-        every = read(built(experiment, "scores.parquet"))
-        pairs = similarity.read_pairs(built(experiment, "pairs.parquet"))
-    table = one_metric(every)
-    chosen = _model(table, model)
-    tasks = _tasks(select(table, model=chosen), task)
-    table = table[table["task"].isin(tasks)]
-    table = table.sort_values("task", key=lambda t: t.map(tasks.index), kind="stable")
-    return Evidence(
-        table.reset_index(drop=True),
-        every[every["task"].isin(tasks)].reset_index(drop=True),
-        pairs,
-        chosen,
-        _controls(table, chosen),
-        tasks,
-        None if scores else experiment,
-        Path(scores).name if scores else "",
-    )
 
 
 def usual_model(table: str | Path) -> str | None:
@@ -171,34 +71,6 @@ def analysed(
         return analyze.nothing(Path(table).parent.name, reason(error))
 
 
-def _model(scores: pd.DataFrame, wanted: str) -> str:
-    found = sorted(scores["model"].unique())
-    if wanted in found:
-        return wanted
-    if wanted:
-        raise unknown("model", wanted, found, "Choose one of the scores table.")
-    if MODEL in found or len(found) == 1:
-        return MODEL if MODEL in found else str(found[0])
-    raise ValueError(f"the scores hold several models, {', '.join(found)}: say which one")
-
-
-def _tasks(scores: pd.DataFrame, wanted: str) -> tuple[str, ...]:
-    found = sorted(map(str, scores["task"].unique()), key=lambda t: (ORDER.get(t, 9), t))
-    if wanted == ALL:
-        return tuple(found)
-    if wanted not in found:
-        raise unknown("task", wanted, [ALL, *found], "Choose one of the scores table.")
-    return (wanted,)
-
-
-def _controls(scores: pd.DataFrame, model: str) -> tuple[str, ...]:
-    """Arms beside the model for which a mean over languages has an interval."""
-    rows = transfer(scores)
-    enough = rows.groupby(["model", "task"])[["source", "target"]].nunique().min(axis=1) >= 2
-    whole = enough.groupby("model").all()
-    return tuple(c for c in CONTROLS if c != model and bool(whole.get(c, False)))
-
-
 def pairs_with(pairs: pd.DataFrame, codes: Iterable[str]) -> pd.DataFrame | None:
     """The pairs table if it knows all these languages, else None: make a new one."""
     known = {*pairs["source"], *pairs["target"]}
@@ -206,105 +78,6 @@ def pairs_with(pairs: pd.DataFrame, codes: Iterable[str]) -> pd.DataFrame | None
 
 
 # -- what a small table cannot give is said -------------------------------------------------------
-
-
-def attempt(
-    compute: Callable[[str | None], pd.DataFrame], tasks: Sequence[str], together: bool = False
-) -> tuple[pd.DataFrame, list[str]]:
-    """A table per task, stacked under the column ``task``, and why some tasks have none.
-
-    With `together` also ``compute(None)``: all tasks in one analysis.
-    """
-    tables: list[pd.DataFrame] = []
-    reasons: dict[str, list[str]] = {}
-    wanted: list[str | None] = [*tasks, *([None] if together and len(tasks) > 1 else [])]
-    for task in wanted:
-        name = task or TOGETHER
-        try:
-            found = compute(task).drop(columns="task", errors="ignore")
-        except np.linalg.LinAlgError:
-            reasons.setdefault(SINGULAR, []).append(name)
-        except ValueError as error:
-            reasons.setdefault(reason(error), []).append(name)
-        else:
-            found.insert(0, "task", name)
-            tables.append(found)
-    unable = [f"{', '.join(names)}: {why}" for why, names in reasons.items()]
-    empty = pd.DataFrame(columns=["task"])
-    return (pd.concat(tables, ignore_index=True) if tables else empty), unable
-
-
-def show(
-    draw: Callable[..., Any], table: pd.DataFrame, unable: Sequence[str] = (), **how: Any
-) -> None:
-    """Display ``draw(table)`` where there is something to draw, and what could not be computed."""
-    from IPython.display import Markdown, display
-
-    if len(table):
-        display(draw(table, **how))
-    for why in unable:
-        display(Markdown(f"*Not computed. {why}.*"))
-
-
-def _count(n: int, word: str) -> str:
-    return f"{n} {word}{'' if n == 1 else 's'}"
-
-
-def tell(sentences: Iterable[str]) -> Markdown:
-    """Sentences as a list."""
-    from IPython.display import Markdown
-
-    return Markdown("\n".join(f"* {s}" for s in sentences))
-
-
-def points(
-    table: pd.DataFrame,
-    value: str,
-    low: str = "low",
-    high: str = "high",
-    scale: float = 100,
-    digits: int = 1,
-) -> pd.Series:
-    """Estimates in words: ``46.5 (44.4 to 48.6)``; a dash where there is none."""
-
-    def words(mid: float, a: float, b: float) -> str:
-        if not math.isfinite(mid):
-            return "–"
-        ends = f" ({a:.{digits}f} to {b:.{digits}f})" if math.isfinite(a + b) else ""
-        return f"{mid:.{digits}f}{ends}".replace("-", "−")
-
-    rows = scale * table[[value, low, high]].astype(float)
-    return pd.Series([words(*r) for r in rows.itertuples(index=False)], index=table.index)
-
-
-def listed(table: pd.DataFrame, digits: int = 2, **names: str) -> HTML:
-    """A table for the page: columns renamed, languages by name, numbers rounded."""
-    from IPython.display import HTML
-
-    from xltlib.languages import name
-
-    shown = table.copy()
-    for column in shown:
-        if column in LANGUAGES:
-            shown[column] = shown[column].map(name)
-        elif pd.api.types.is_float_dtype(shown[column]):
-            form = _p_value if str(column).startswith("p_") else lambda v: f"{v:.{digits}f}"
-            shown[column] = [
-                "–" if pd.isna(v) else form(v).replace("-", "−") for v in shown[column]
-            ]
-        elif pd.api.types.is_object_dtype(shown[column]) or shown[column].dtype == "string":
-            shown[column] = shown[column].map(_on_one_line)
-    heads = {str(c): str(c).replace("_", " ") for c in shown} | names
-    return HTML(shown.rename(columns=heads).to_html(index=False, border=0, justify="left"))
-
-
-def _on_one_line(value: object, most: int = 32) -> object:
-    """A short text with spaces that do not break: an interval in three lines is hard to read."""
-    return value.replace(" ", "\u00a0") if isinstance(value, str) and len(value) <= most else value
-
-
-def _p_value(p: float) -> str:
-    return "<0.001" if p < 0.0005 else f"{p:.3f}"
 
 
 def ordered(table: pd.DataFrame) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""What a notebook needs around its work: the root, its parameters checked, its tables, captions.
+"""What a notebook needs before its work: the root, its parameters checked, what was built.
 
 papermill only warns of a parameter that a notebook does not have, and then runs with the default:
 a misspelt name gives the wrong page without a word. `check_parameters` stops such a run at the
@@ -9,10 +9,8 @@ from __future__ import annotations
 
 import ast
 import os
-import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from html import escape
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -20,9 +18,6 @@ from typing import TYPE_CHECKING, Any
 from xltlib.errors import unknown
 
 if TYPE_CHECKING:
-    import pandas as pd
-    from IPython.display import HTML, Markdown
-
     from xltlib.train.config import AnyExperiment
 
 Spec = type | tuple[Any, ...] | Callable[[Any], Any]
@@ -30,7 +25,6 @@ Spec = type | tuple[Any, ...] | Callable[[Any], Any]
 INJECTED = "# Parameters"  # papermill's first line of the cell it puts in
 OURS = ("PAPERMILL_",)  # names that papermill itself may inject
 PLAIN = (str, int, float, bool, list, tuple, dict, set, type(None))
-SENTINEL = re.compile(r"<extra_id_(\d+)>")
 SHELL = ("In", "Out")  # IPython's own plain names
 NAMES = {str: "text", int: "a whole number", float: "a number", list: "a list", bool: "true/false"}
 
@@ -82,7 +76,7 @@ def check_parameters(namespace: Mapping[str, Any], /, **allowed: Spec) -> Simple
         A parameter that the notebook does not have, or a value that is not allowed; the message
         names what is allowed, nearest first.
     """
-    for given in assigned(namespace, set(allowed)):
+    for given in _assigned(namespace, set(allowed)):
         if given not in allowed:
             cure = "Correct the name after -p, or in the cell of parameters."
             raise unknown("parameter", given, allowed, cure)
@@ -94,7 +88,7 @@ def check_parameters(namespace: Mapping[str, Any], /, **allowed: Spec) -> Simple
     return checked
 
 
-def assigned(namespace: Mapping[str, Any], declared: set[str]) -> list[str]:
+def _assigned(namespace: Mapping[str, Any], declared: set[str]) -> list[str]:
     """Names given a value as parameters: by papermill's cell, or in the cell of parameters.
 
     IPython keeps the text of the cells that ran (`In`), which tells a parameter from a variable
@@ -186,52 +180,10 @@ def language_of(codes: Iterable[str]) -> Callable[[Any], str]:
         found = iso3(value)
         if found not in among:
             names = [f"{code} ({name(code)})" for code in among]
-            raise unknown("language of the experiment", value, names, "Choose one of these.")
+            raise unknown("language measured here", value, names, "Choose one of these.")
         return found
 
     return inside
-
-
-# ---------------------------------------------------------------- tables and captions
-
-
-def text_table(frame: pd.DataFrame, texts: Sequence[str] = (), codes: Sequence[str] = ()) -> HTML:
-    """A table of texts in many scripts, each cell in its own direction, sentinels short.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        Shown whole, without its index. ``<extra_id_3>`` is written ⟨3⟩.
-    texts : sequence of str
-        Columns that are in the language of the row.
-    codes : sequence of str
-        That language, one code a row: a screen reader then reads them in it.
-    """
-    from IPython.display import HTML
-
-    tags = [_tag(code) for code in codes] or [""] * len(frame)
-    start = 'scope="col" style="text-align: start"'
-    head = "".join(f"<th {start}>{escape(str(c))}</th>" for c in frame.columns)
-    body = []
-    for tag, row in zip(tags, frame.astype(str).to_dict("records"), strict=True):
-        cells = []
-        for column, value in row.items():
-            own = f' lang="{tag}"' if column in texts and tag else ""
-            shown = escape(SENTINEL.sub(r"⟨\1⟩", value))
-            cells.append(f'<td dir="auto"{own}>{shown}</td>')
-        body.append(f"<tr>{''.join(cells)}</tr>")
-    rows = "\n".join(body)
-    return HTML(
-        f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
-    )
-
-
-def _tag(code: str) -> str:
-    """The BCP 47 tag of a language code."""
-    from xltlib.languages import language
-
-    known = language(code)
-    return (known.locale or known.code).replace("_", "-")
 
 
 def built(exp: AnyExperiment, *names: str) -> Path:
@@ -249,46 +201,3 @@ def built(exp: AnyExperiment, *names: str) -> Path:
             f"(or `xlt run {exp.name}`) makes it"
         )
     return path
-
-
-def caption(
-    text: str, exp: AnyExperiment | None = None, rows: pd.DataFrame | None = None
-) -> Markdown:
-    """What a figure shows, and the run it came from, as text under it.
-
-    Parameters
-    ----------
-    text : str
-        What to see (Markdown); numbers in it are put there by the caller's code.
-    exp : Experiment, optional
-        Named as the origin.
-    rows : DataFrame, optional
-        The rows of the scores table that the figure shows: models, seeds and n_test are theirs.
-    """
-    from IPython.display import Markdown
-
-    return Markdown(f"{text} {origin(exp, rows)}".strip())
-
-
-def origin(exp: AnyExperiment | None = None, rows: pd.DataFrame | None = None) -> str:
-    """The sentence that says which run a figure came from."""
-    parts = [f"experiment `{exp.name}`"] if exp else []
-    if rows is not None and len(rows):
-        models = sorted(set(rows["model"])) if "model" in rows else []
-        parts += [f"{_plural('model', models)} {', '.join(f'`{m}`' for m in models)}"] * bool(
-            models
-        )
-        if "seed" in rows:
-            parts.append(_count(rows["seed"].nunique(), "seed"))
-        if "n_test" in rows:
-            low, high = int(rows["n_test"].min()), int(rows["n_test"].max())
-            parts.append(f"n = {low if low == high else f'{low} to {high}'} test items a cell")
-    return f"*From {'; '.join(parts)}.*" if parts else ""
-
-
-def _plural(word: str, things: Sequence[object]) -> str:
-    return word if len(things) == 1 else f"{word}s"
-
-
-def _count(n: int, word: str) -> str:
-    return f"{n} {word}{'' if n == 1 else 's'}"

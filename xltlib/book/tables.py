@@ -1,0 +1,344 @@
+"""The tables of a chapter: gathered, computed task by task, and put on the page.
+
+The chapters read an experiment or a person's own table of scores in the same way (`gather`). What
+a small table cannot give is said instead of shown (`attempt`, `show`). Every number on a page has
+its interval (`in_words`), every figure says which run it came from (`caption`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from xltlib.book.parameters import built
+from xltlib.errors import reason, unknown
+from xltlib.explain.effects import SINGULAR
+from xltlib.languages import language, name, similarity
+from xltlib.scores import one_metric, read, select, transfer
+
+if TYPE_CHECKING:
+    from IPython.display import HTML, Markdown
+
+    from xltlib.train.config import AnyExperiment
+
+ALL = "all"
+TOGETHER = "all together"
+MODEL = "tiny"  # the model whose transfer is asked about, where a table has it
+CONTROLS = ("tiny-scratch", "tiny-shuffled", "plain-shuffled", "char-ngram")
+LANGUAGES = ("source", "target", "language", "chosen", "best")  # columns shown by name
+SENTINEL = re.compile(r"<extra_id_(\d+)>")
+
+
+# ---------------------------------------------------------------- gathered
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What a chapter reads.
+
+    Attributes
+    ----------
+    scores : the rows of the chosen tasks, one metric each (`one_metric`).
+    every : all rows of these tasks, whatever the metric.
+    pairs : the pairs table of these languages.
+    model : the model whose transfer is asked about.
+    controls : other models measured from two sources or more, in the order of `CONTROLS`.
+    tasks : names, in order.
+    experiment : where the table comes from, None for a file of one's own (`file`).
+    """
+
+    scores: pd.DataFrame
+    every: pd.DataFrame
+    pairs: pd.DataFrame
+    model: str
+    controls: tuple[str, ...]
+    tasks: tuple[str, ...]
+    experiment: AnyExperiment | None = None
+    file: str = ""
+
+    @property
+    def zero_shot(self) -> pd.DataFrame:
+        """Rows of the model between two different languages."""
+        return transfer(select(self.scores, model=self.model))
+
+    @property
+    def chance(self) -> dict[str, float]:
+        """What guessing scores, for each task where the table says so."""
+        if "chance" not in self.scores:
+            return {}
+        means = self.scores.groupby("task")["chance"].mean().dropna()
+        return {str(task): float(value) for task, value in means.items()}
+
+    def size(self, least: int = 8) -> Markdown:
+        """How many languages there are; a warning where they are too few to explain anything."""
+        from IPython.display import Markdown
+
+        rows = self.zero_shot
+        n = f"{rows['source'].nunique()} sources and {rows['target'].nunique()} targets"
+        if rows[["source", "target"]].nunique().min() >= least:
+            return Markdown(f"{n}, {len(self.tasks)} tasks, model `{self.model}`.")
+        return Markdown(
+            f"**{n}: fewer than {least} languages cannot tell measures of similarity apart.** What "
+            "follows shows that the analysis runs, and nothing about languages."
+        )
+
+    def caption(self, text: str, rows: pd.DataFrame | None = None) -> Markdown:
+        """What to see, and the run it came from (`caption`)."""
+        shown = self.zero_shot if rows is None else rows
+        if self.experiment is None:
+            text = f"{text} Scores of `{self.file}`."
+        if shown["n_test"].isna().all():  # a table of one's own may not say
+            shown = shown.drop(columns="n_test")
+        pairs = shown.loc[shown["source"] != shown["target"], ["source", "target"]]
+        return caption(
+            f"{text} {_count(len(pairs.drop_duplicates()), 'pair')}.", self.experiment, shown
+        )
+
+    def figure(
+        self,
+        draw: Callable[..., Any],
+        table: pd.DataFrame,
+        text: str,
+        unable: Sequence[str] = (),
+        rows: pd.DataFrame | None = None,
+        **how: Any,
+    ) -> None:
+        """Display ``draw(table)`` and its caption, or only why there is nothing to draw."""
+        from IPython.display import display
+
+        show(draw, table, (), **how)
+        if len(table):
+            display(self.caption(text, rows))
+        show(draw, table.iloc[:0], unable)
+
+
+def gather(experiment: AnyExperiment, scores: str = "", model: str = "", task: str = ALL) -> Tables:
+    """The tables of an experiment, or of the file `scores` with similarity from lang2vec.
+
+    Raises
+    ------
+    ValueError
+        An unknown model or task, or a file that is no table of scores.
+    FileNotFoundError
+        An experiment that has not run yet, with the command that runs it.
+    """
+    if scores:
+        every = read(scores)
+        sizes = similarity.text_sizes(_model(one_metric(every), model))
+        pairs = similarity.pairs(sorted({*every["source"], *every["target"]}), sizes=sizes)
+    else:
+        every = read(built(experiment, "scores.parquet"))
+        pairs = similarity.read_pairs(built(experiment, "pairs.parquet"))
+    table = one_metric(every)
+    chosen = _model(table, model)
+    tasks = _tasks(select(table, model=chosen), task)
+    table = table[table["task"].isin(tasks)].sort_values("task", kind="stable", ignore_index=True)
+    every = every[every["task"].isin(tasks)].reset_index(drop=True)
+    origin = (None, Path(scores).name) if scores else (experiment, "")
+    return Tables(table, every, pairs, chosen, _controls(table, chosen), tasks, *origin)
+
+
+def _model(scores: pd.DataFrame, wanted: str) -> str:
+    found = sorted(scores["model"].unique())
+    if wanted in found:
+        return wanted
+    if wanted:
+        raise unknown("model", wanted, found, "Choose one of the scores table.")
+    if MODEL in found or len(found) == 1:
+        return MODEL if MODEL in found else str(found[0])
+    raise ValueError(f"the scores hold several models, {', '.join(found)}: say which one")
+
+
+def _tasks(scores: pd.DataFrame, wanted: str) -> tuple[str, ...]:
+    found = sorted(map(str, scores["task"].unique()))
+    if wanted == ALL:
+        return tuple(found)
+    if wanted not in found:
+        raise unknown("task", wanted, [ALL, *found], "Choose one of the scores table.")
+    return (wanted,)
+
+
+def _controls(scores: pd.DataFrame, model: str) -> tuple[str, ...]:
+    """Models beside the one asked about for which a mean over languages has an interval."""
+    rows = transfer(scores)
+    enough = rows.groupby(["model", "task"])[["source", "target"]].nunique().min(axis=1) >= 2
+    whole = enough.groupby("model").all()
+    return tuple(c for c in CONTROLS if c != model and bool(whole.get(c, False)))
+
+
+# ---------------------------------------------------------------- computed
+
+
+def attempt(
+    compute: Callable[[str | None], pd.DataFrame], tasks: Sequence[str], together: bool = False
+) -> tuple[pd.DataFrame, list[str]]:
+    """A table per task, stacked under the column ``task``, and why some tasks have none.
+
+    With `together` also ``compute(None)``: all tasks in one analysis.
+    """
+    tables: list[pd.DataFrame] = []
+    reasons: dict[str, list[str]] = {}
+    wanted: list[str | None] = [*tasks, *([None] if together and len(tasks) > 1 else [])]
+    for task in wanted:
+        label = task or TOGETHER
+        try:
+            found = compute(task).drop(columns="task", errors="ignore")
+        except np.linalg.LinAlgError:
+            reasons.setdefault(SINGULAR, []).append(label)
+        except ValueError as error:
+            reasons.setdefault(reason(error), []).append(label)
+        else:
+            found.insert(0, "task", label)
+            tables.append(found)
+    unable = [f"{', '.join(labels)}: {why}" for why, labels in reasons.items()]
+    empty = pd.DataFrame(columns=["task"])
+    return (pd.concat(tables, ignore_index=True) if tables else empty), unable
+
+
+def show(
+    draw: Callable[..., Any], table: pd.DataFrame, unable: Sequence[str] = (), **how: Any
+) -> None:
+    """Display ``draw(table)`` where there is something to draw, and what could not be computed."""
+    from IPython.display import Markdown, display
+
+    if len(table):
+        display(draw(table, **how))
+    for why in unable:
+        display(Markdown(f"*Not computed. {why}.*"))
+
+
+# ---------------------------------------------------------------- on the page
+
+
+def bullets(sentences: Iterable[str]) -> Markdown:
+    """Sentences as a list."""
+    from IPython.display import Markdown
+
+    return Markdown("\n".join(f"* {s}" for s in sentences))
+
+
+def in_words(
+    table: pd.DataFrame,
+    value: str = "estimate",
+    low: str = "low",
+    high: str = "high",
+    scale: float = 100,
+    digits: int = 1,
+) -> pd.Series:
+    """Estimates with their intervals: ``46.5 (44.4 to 48.6)``; a dash where there is none."""
+
+    def words(mid: float, a: float, b: float) -> str:
+        if not math.isfinite(mid):
+            return "–"
+        ends = f" ({a:.{digits}f} to {b:.{digits}f})" if math.isfinite(a + b) else ""
+        return f"{mid:.{digits}f}{ends}".replace("-", "−")
+
+    rows = scale * table[[value, low, high]].astype(float)
+    return pd.Series([words(*r) for r in rows.itertuples(index=False)], index=table.index)
+
+
+def listed(table: pd.DataFrame, digits: int = 2, **names: str) -> HTML:
+    """A table for the page: columns renamed, languages by name, numbers rounded."""
+    from IPython.display import HTML
+
+    shown = table.copy()
+    for column in shown:
+        if column in LANGUAGES:
+            shown[column] = shown[column].map(name)
+        elif pd.api.types.is_float_dtype(shown[column]):
+            form = _p_value if str(column).startswith("p_") else lambda v: f"{v:.{digits}f}"
+            shown[column] = [
+                "–" if pd.isna(v) else form(v).replace("-", "−") for v in shown[column]
+            ]
+        elif pd.api.types.is_object_dtype(shown[column]) or shown[column].dtype == "string":
+            shown[column] = shown[column].map(_on_one_line)
+    heads = {str(c): str(c).replace("_", " ") for c in shown} | names
+    return HTML(shown.rename(columns=heads).to_html(index=False, border=0, justify="left"))
+
+
+def _on_one_line(value: object, most: int = 32) -> object:
+    """A short text with spaces that do not break: an interval in three lines is hard to read."""
+    return value.replace(" ", "\u00a0") if isinstance(value, str) and len(value) <= most else value
+
+
+def _p_value(p: float) -> str:
+    return "<0.001" if p < 0.0005 else f"{p:.3f}"
+
+
+def text_table(frame: pd.DataFrame, texts: Sequence[str] = (), codes: Sequence[str] = ()) -> HTML:
+    """A table of texts in many scripts, each cell in its own direction, sentinels short.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Shown whole, without its index. ``<extra_id_3>`` is written ⟨3⟩.
+    texts : sequence of str
+        Columns that are in the language of the row.
+    codes : sequence of str
+        That language, one code a row: a screen reader then reads them in it.
+    """
+    from IPython.display import HTML
+
+    tags = [_tag(code) for code in codes] or [""] * len(frame)
+    start = 'scope="col" style="text-align: start"'
+    head = "".join(f"<th {start}>{escape(str(c))}</th>" for c in frame.columns)
+    body = []
+    for tag, row in zip(tags, frame.astype(str).to_dict("records"), strict=True):
+        cells = []
+        for column, value in row.items():
+            own = f' lang="{tag}"' if column in texts and tag else ""
+            shown = escape(SENTINEL.sub(r"⟨\1⟩", value))
+            cells.append(f'<td dir="auto"{own}>{shown}</td>')
+        body.append(f"<tr>{''.join(cells)}</tr>")
+    rows = "\n".join(body)
+    return HTML(
+        f'<table class="dataframe"><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def _tag(code: str) -> str:
+    """The BCP 47 tag of a language code."""
+    known = language(code)
+    return (known.locale or known.code).replace("_", "-")
+
+
+def caption(
+    text: str, exp: AnyExperiment | None = None, rows: pd.DataFrame | None = None
+) -> Markdown:
+    """What a figure shows, and the run it came from, as text under it.
+
+    Parameters
+    ----------
+    text : str
+        What to see (Markdown); numbers in it are put there by the caller's code.
+    exp : Experiment, optional
+        Named as the origin.
+    rows : DataFrame, optional
+        The rows of the scores table that the figure shows: models, seeds and n_test are theirs.
+    """
+    from IPython.display import Markdown
+
+    parts = [f"experiment `{exp.name}`"] if exp else []
+    if rows is not None and len(rows):
+        if "model" in rows:
+            models = [f"`{m}`" for m in sorted(set(rows["model"]))]
+            parts.append(f"model{'s' * (len(models) > 1)} {', '.join(models)}")
+        if "seed" in rows:
+            parts.append(_count(rows["seed"].nunique(), "seed"))
+        if "n_test" in rows:
+            low, high = int(rows["n_test"].min()), int(rows["n_test"].max())
+            parts.append(f"n = {low if low == high else f'{low} to {high}'} test items a cell")
+    origin = f" *From {'; '.join(parts)}.*" if parts else ""
+    return Markdown(f"{text}{origin}".strip())
+
+
+def _count(n: int, word: str) -> str:
+    return f"{n} {word}{'' if n == 1 else 's'}"
