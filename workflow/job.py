@@ -1,4 +1,4 @@
-"""Run one job of the pipeline: one at a time per name, its output in a log, its story in a record.
+"""Run one job of the pipeline: one at a time per name, its output in a log, its times in a record.
 
 `python workflow/job.py LOGDIR NAME TARGET [--made FILE] -- COMMAND …`
 

@@ -55,7 +55,7 @@ def seconds_left(names: Sequence[str], seconds: Mapping[str, float], cores: int)
 
 
 def wording(seconds: float) -> str:
-    """Return a span of time as a person says it."""
+    """Return a span of time in words."""
     if seconds < 50:
         return f"{max(5, round(seconds / 5) * 5)} s"
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
@@ -106,12 +106,12 @@ def alone(folder: Path) -> Iterator[int]:
 
 
 class Progress:
-    """Says what finished and what is left, once a step and once in a while between."""
+    """Prints what finished and what is left, once a step and once in a while between."""
 
     def __init__(self, plan: Sequence[str], args: argparse.Namespace, logs: Path) -> None:
         self.plan, self.cores, self.logs = list(plan), args.cores, logs
         self.before = known_seconds(logs.parents[1], logs)
-        self.start, self.seen, self.said = time.time(), set[str](), 0.0
+        self.start, self.seen, self.printed = time.time(), set[str](), 0.0
         self.width = 0
 
     def fresh(self) -> dict[str, dict]:
@@ -120,7 +120,7 @@ class Progress:
         return {n: r for n, r in read_records(self.logs).items() if n in recent & set(self.plan)}
 
     def status(self, records: Mapping[str, dict]) -> str:
-        """Return one line: steps, time left, what is running and its last word."""
+        """Return one line: steps, time left, what is running and how far it is."""
         done = {n: r["seconds"] for n, r in records.items() if r["status"] == "done"}
         running = [n for n, r in records.items() if r["status"] == "running"]
         left = [n for n in self.plan if n not in done]
@@ -131,23 +131,23 @@ class Progress:
         line = f"{len(done)} of {len(self.plan)} steps"
         if left:
             line += f", about {wording(seconds_left(left, seconds, self.cores))} left"
-        now = ", ".join(f"{n} {self.last_word(n)}".strip() for n in running)
+        now = ", ".join(f"{n} {self.percentage(n)}".strip() for n in running)
         return f"{line}; now {now}" if now else line
 
-    def last_word(self, name: str) -> str:
+    def percentage(self, name: str) -> str:
         """Return the percentage a running step's own progress bar shows, if it shows one."""
         log = self.logs / f"{name}.log"
         found = re.search(r"(\d+)%\|", tail(log, 1)) if log.exists() else None
         return f"({found[1]} %)" if found else ""
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """Print what is new."""
         records = self.fresh()
         news = [n for n, r in records.items() if r["status"] != "running" and n not in self.seen]
         live = sys.stderr.isatty()
-        if not news and time.time() - self.said < (1 if live else 30):
+        if not news and time.time() - self.printed < (1 if live else 30):
             return
-        self.said = time.time()
+        self.printed = time.time()
         for name in news:
             self.seen.add(name)
             self.erase()
@@ -199,14 +199,14 @@ def run(args: argparse.Namespace, plan: Sequence[str], folder: Path, lock: int) 
         )
         try:
             while work.poll() is None:
-                progress.tell()
+                progress.report()
                 time.sleep(0.3)
         except KeyboardInterrupt:
             progress.erase()
             print("Stopping. The same command goes on from here.", file=sys.stderr)
             work.wait()
             return 130
-    progress.tell()
+    progress.report()
     progress.erase()
     return work.returncode
 

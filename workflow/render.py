@@ -93,7 +93,7 @@ def without_results(notebook: dict) -> dict:
     return {**notebook, "cells": [first, note, *rest]}
 
 
-def make_stage(stage: Path, notebooks: Path, story: str) -> None:
+def make_stage(stage: Path, notebooks: Path, built: str) -> None:
     """Lay out `stage` from nothing: pages, the notebooks of a folder, and how they were made."""
     shutil.rmtree(stage, ignore_errors=True)
     skip = shutil.ignore_patterns("_toc.yml", "_static", "_ext", "__pycache__")
@@ -110,7 +110,7 @@ def make_stage(stage: Path, notebooks: Path, story: str) -> None:
     generated = stage / "generated"
     generated.mkdir()
     (generated / "landing.md").write_text(landing(notebooks, generated), "utf-8")
-    (generated / "status.md").write_text(story, "utf-8")
+    (generated / "status.md").write_text(built, "utf-8")
     toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text("utf-8"))
     (stage / "_toc.yml").write_text(yaml.safe_dump(only_present(toc, stage)), "utf-8")
 
