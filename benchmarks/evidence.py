@@ -30,7 +30,7 @@ MATRICES = (
     *("langrank-el", "langrank-mt", "sentiment-16", "taxi1500"),
 )
 CURVES = ("udpos-xlmr", "wikiann-xlmr", "xnli-xlmr", "tydiqa-xlmr")
-PARTS = ("league", "coefficients", "shares", "steps", "claims")
+PARTS = ("methods", "coefficients", "shares", "steps", "claims")
 
 
 def of_matrix(name: str) -> dict[str, object]:

@@ -1,13 +1,13 @@
-"""Every ranking method on the published matrices that have a mark to reach, cold and warm.
+"""Every ranking method on the published matrices for which criteria were set, cold and warm.
 
     python benchmarks/ranking.py --out book/published [--matrices ner-xlmr las] [--quick]
 
 Leave one target language out, pairs within a language dropped, one method and one preset for all.
 Then the SumEval shared task (absolute scores of models trained on several languages at once) and
-the few-shot law (error at the largest number of examples). Writes and prints ``marks.csv`` (the
-marks set beforehand and what is reached, with 95 % intervals by bootstrap over target languages or
-curves). What each method chose on each matrix is one file under ``--work``, beside ``league.csv``
-(method x matrix x protocol), so an interrupted run goes on where it stopped; ``--again xlt``
+the few-shot law (error at the largest number of examples). Writes and prints ``criteria.csv`` (the criteria
+set beforehand and what is reached, with 95 % intervals by bootstrap over target languages or
+curves). What each method chose on each matrix is one file under ``--work``, beside ``methods.csv``
+(method x matrix x protocol), so an interrupted run goes on where it stopped; ``--again gp``
 forgets one method.
 """
 
@@ -30,7 +30,7 @@ from xltlib.rank import levels, matrix, methods
 
 PROTOCOLS: tuple[methods.Protocol, ...] = ("cold", "warm")
 # matrix, protocol, figure, must, aim; a smaller loss and a larger everything else is better
-MARKS = [
+CRITERIA = [
     ("ner-xlmr", "cold", "loss_pct", 10.0, None),
     ("ner-xlmr", "cold", "ndcg3", 50.0, None),
     ("ner-xlmr", "warm", "loss_pct", None, 6.5),
@@ -82,7 +82,7 @@ FEWSHOT = [
     ("tydiqa-xlmr", 2 / 3, 1 / 2),
     ("xnli-xlmr", 1.0, None),
 ]
-QUICK = ["xlt", "best_mean", "english", "random", "rank_fusion", "ridge"]
+QUICK = ["gp", "best_mean", "english", "random", "rank_fusion", "ridge"]
 BESIDE = ("best_mean", "rank_fusion", "lambdamart")
 
 
@@ -107,49 +107,49 @@ def loaded(name: str) -> matrix.Matrix:
 def measure(
     name: str, methods: list[str] | None, work: Path, again: set[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """League and levels of one matrix under both protocols."""
+    """Methods compared and levels of one matrix under both protocols."""
     one = loaded(name)
-    leagues, absolute = [], []
+    compared, absolute = [], []
     for p in PROTOCOLS:
         parts = [
             kept(work / f"{name}-{p}-{m}.csv", m in again,
                  lambda p=p, m=m: methods.choices(one, p, [m]))
             for m in methods.methods(one, methods)
         ]  # fmt: skip
-        table = methods.standings(pd.concat([t for t in parts if len(t)]))
-        leagues.append(table.assign(protocol=p, matrix=name, n_pairs=len(one.score)))
+        table = methods.summary(pd.concat([t for t in parts if len(t)]))
+        compared.append(table.assign(protocol=p, matrix=name, n_pairs=len(one.score)))
         told = kept(work / f"{name}-{p}-level.csv", "level" in again,
                     lambda p=p: levels.predict(one, p))  # fmt: skip
         absolute.append({"matrix": name, "protocol": p} | levels.accuracy(told))
-    return pd.concat(leagues), pd.DataFrame(absolute)
+    return pd.concat(compared), pd.DataFrame(absolute)
 
 
 def row(
     name: str, protocol: str, figure: str, got: tuple[float, float, float],
     must: float | None, aim: float | None, **beside: float,
 ) -> dict[str, object]:  # fmt: skip
-    """A mark and what is reached; of a loss and an error the smaller is the better."""
+    """A criterion and what is reached; of a loss and an error the smaller is the better."""
     sign = 1 if figure in ("ndcg3", "spearman", "r2_loto") else -1
     met = {f"{k}_met": None if v is None else sign * got[0] >= sign * v
            for k, v in (("must", must), ("aim", aim))}  # fmt: skip
-    ours = dict(zip(("xlt", "low", "high"), got, strict=True))
+    ours = dict(zip(("gp", "low", "high"), got, strict=True))
     about = {"table": name, "protocol": protocol, "figure": figure, "must": must, "aim": aim}
     return about | ours | beside | met
 
 
-def reached(league: pd.DataFrame, absolute: pd.DataFrame) -> list[dict[str, object]]:
-    """The marks of the matrices beside what `xlt` and other rules reach."""
-    table = league.set_index(["matrix", "protocol", "method"]).sort_index()
+def reached(compared: pd.DataFrame, absolute: pd.DataFrame) -> list[dict[str, object]]:
+    """The criteria of the matrices beside what `gp` and other rules reach."""
+    table = compared.set_index(["matrix", "protocol", "method"]).sort_index()
     absolute = absolute.set_index(["matrix", "protocol"])
     rows = []
-    for name, protocol, figure, must, aim in MARKS:
+    for name, protocol, figure, must, aim in CRITERIA:
         if (name, protocol) not in absolute.index:
             continue
         columns = [figure, f"{figure}_low", f"{figure}_high"]
         if figure == "r2_loto":
             got, beside = absolute.loc[(name, protocol), columns], {}
         else:
-            got = table.loc[(name, protocol, "xlt"), columns]
+            got = table.loc[(name, protocol, "gp"), columns]
             beside = {m: table[figure].get((name, protocol, m), np.nan) for m in BESIDE}
         rows.append(row(name, protocol, figure, tuple(map(float, got)), must, aim, **beside))
     return rows
@@ -165,7 +165,7 @@ def mean_of_groups(value: pd.Series, group: pd.Series) -> tuple[float, float, fl
 
 
 def sumeval() -> list[dict[str, object]]:
-    """The shared task's marks; trained on the training configurations alone."""
+    """The shared task's criteria; trained on the training configurations alone."""
     rows = []
     for name in dict.fromkeys(asked[0] for asked in SUMEVAL):
         table = published.mixtures(name)
@@ -200,7 +200,7 @@ def write(table: pd.DataFrame, path: Path) -> None:
 
 
 def main() -> None:
-    every = list(dict.fromkeys(asked[0] for asked in MARKS)) + ["xnli-xlmr", "rice-xlmr"]
+    every = list(dict.fromkeys(asked[0] for asked in CRITERIA)) + ["xnli-xlmr", "rice-xlmr"]
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, required=True, help="folder for the table")
     parser.add_argument("--work", type=Path, default=Path("build/ranking"), help="half-way files")
@@ -212,11 +212,13 @@ def main() -> None:
     chosen = parser.parse_args()
     methods = QUICK if chosen.quick else None
     parts = [measure(n, methods, chosen.work, {*chosen.again}) for n in chosen.matrices]
-    league, absolute = (pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True))
-    marks = pd.DataFrame([*reached(league, absolute), *sumeval(), *growth()])
-    write(league, chosen.work / "league.csv")
-    write(marks, chosen.out / "marks.csv")
-    print(marks.round(4).to_string(index=False))
+    compared, absolute = (
+        pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)
+    )
+    criteria = pd.DataFrame([*reached(compared, absolute), *sumeval(), *growth()])
+    write(compared, chosen.work / "methods.csv")
+    write(criteria, chosen.out / "criteria.csv")
+    print(criteria.round(4).to_string(index=False))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
 For every measure of similarity: the coefficient of a regression of the standardised score on source
 effects and similarity, in each published matrix; their random-effects mean and standard deviation
 between matrices (DerSimonian & Laird 1986). `gp.SLOPE` is that mean and `WIDER` times that
-deviation, rounded. With ``--rank`` also the cold and warm standings of `xlt` on the matrices of at
+deviation, rounded. With ``--rank`` also the cold and warm losses of `gp` on the matrices of at
 most `MOST` cells, with `gp.SLOPE` and with slopes in which this matrix, and those of the same
 scores in another selection, had no part.
 """
@@ -68,13 +68,13 @@ def slopes(b: pd.DataFrame, variance: pd.DataFrame) -> dict[str, tuple[float, fl
     return out
 
 
-def standings(one: Matrix, slope: dict[str, tuple[float, float]]) -> dict[str, float]:
-    """Loss and rank correlation of `xlt` under both protocols."""
+def losses(one: Matrix, slope: dict[str, tuple[float, float]]) -> dict[str, float]:
+    """Loss and rank correlation of `gp` under both protocols."""
     out = {}
     with mock.patch.object(gp, "SLOPE", slope):
         fresh = dataclasses.replace(one, _cache={})
         for protocol in PROTOCOLS:
-            found = methods.choices(fresh, protocol, ["xlt"])
+            found = methods.choices(fresh, protocol, ["gp"])
             out |= {f"{protocol} loss": found["loss_pct"].mean(),
                     f"{protocol} rho": found["spearman"].mean()}  # fmt: skip
     return out
@@ -99,7 +99,7 @@ def main() -> None:
         out = {name}.union(*(group for group in SAME if name in group))
         others = slopes(b.drop(index=list(out)), variance.drop(index=list(out)))
         for label, slope in (("SLOPE", gp.SLOPE), ("of the others", others)):
-            rows[name, label] = standings(one, slope)
+            rows[name, label] = losses(one, slope)
     ranked = pd.DataFrame(rows).T
     print(ranked.round(3).to_string())
     print(ranked.groupby(level=1).mean().round(3).to_string())

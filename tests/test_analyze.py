@@ -118,11 +118,11 @@ def test_its_figures_are_those_of_the_functions(found: dict, table: pd.DataFrame
     checked = scores.check(table)
     plain, full = analyze.similarities(CODES)
     for protocol in ("cold", "warm"):
-        names = ["xlt", "best_mean", "nearest_script"]
-        league = methods.league(checked, plain, protocol, names).set_index("method")
+        names = ["gp", "best_mean", "nearest_script"]
+        compared = methods.compare_methods(checked, plain, protocol, names).set_index("method")
         for method, metric in itertools.product(names, methods.METRICS):
             got = one["ranking"][protocol][method]
-            assert got[metric] == pytest.approx(league.loc[method, metric])
+            assert got[metric] == pytest.approx(compared.loc[method, metric])
             assert got[f"{metric}_low"] <= got[metric] <= got[f"{metric}_high"]
     told = regression.explain(checked, full, permutations=49)
     assert one["partial_r2"] == pytest.approx(told.fit["partial_r2"])
@@ -146,8 +146,10 @@ def test_trees_are_in_the_league_where_they_fit(
     pytest.importorskip("lightgbm")
     monkeypatch.setattr(analyze, "TREES", 30)
     one = analyze.as_json(analyze.analyze(small, permutations=0, bootstrap=20))["analyses"][0]
-    league = methods.league(scores.check(small), analyze.similarities(CODES[:6])[0], "cold")
-    own = league.set_index("method").loc["lambdamart"]
+    compared = methods.compare_methods(
+        scores.check(small), analyze.similarities(CODES[:6])[0], "cold"
+    )
+    own = compared.set_index("method").loc["lambdamart"]
     assert one["ranking"]["cold"]["lambdamart"]["loss_pct"] == pytest.approx(own["loss_pct"])
     assert one["not_computed"] == {}
     monkeypatch.setattr(analyze, "TREES", 29)
@@ -158,10 +160,12 @@ def test_tables_are_tidy_and_whole(folder: Path, found: dict) -> None:
     names = {p.name for p in folder.iterdir()}
     assert {f"{t}.csv" for t in analyze.TABLES if t != "laws"} | {"summary.csv"} <= names
     assert not [n for n in names if n.startswith(".")]  # no temporary names
-    league = pd.read_csv(folder / "league.csv").set_index(["protocol", "method"])
+    compared = pd.read_csv(folder / "methods.csv").set_index(["protocol", "method"])
     cold = found["analyses"][0]["ranking"]["cold"]
     for method, row in cold.items():
-        assert league.loc[("cold", method), "loss_pct"] == pytest.approx(row["loss_pct"], rel=1e-5)
+        assert compared.loc[("cold", method), "loss_pct"] == pytest.approx(
+            row["loss_pct"], rel=1e-5
+        )
     pd.testing.assert_frame_equal(
         scores.read(folder / "scores.csv"), scores.read(folder.parent / "mine.csv")
     )
@@ -253,7 +257,7 @@ def test_a_rank_column_does_not_make_the_ranking_right(small: pd.DataFrame) -> N
     """The leak that published tables invite: with and without it the same is predicted."""
     leaky = small.assign(rank=small.groupby("target")["score"].rank(ascending=False))
     one, two = (analyze.analyze(t, permutations=0, bootstrap=20) for t in (small, leaky))
-    pd.testing.assert_frame_equal(one.analyses[0].league, two.analyses[0].league)
+    pd.testing.assert_frame_equal(one.analyses[0].methods, two.analyses[0].methods)
     assert any("'rank' not used" in line for line in two.understood)
 
 
@@ -280,7 +284,7 @@ def test_models_tasks_metrics_and_seeds_are_told_apart(small: pd.DataFrame) -> N
     np.testing.assert_allclose(first, -second, atol=1e-9)
     only = analyze.analyze(both, task="a", permutations=0, bootstrap=20)
     assert [a.task for a in only.analyses] == ["a"] and only.differences.empty
-    pd.testing.assert_frame_equal(only.analyses[0].league, whole.analyses[0].league)
+    pd.testing.assert_frame_equal(only.analyses[0].methods, whole.analyses[0].methods)
     with pytest.raises(ValueError, match="unknown task 'c'"):
         analyze.analyze(both, task="c")
     text = json.dumps(analyze.as_json(whole), allow_nan=False)
@@ -335,7 +339,7 @@ def test_similarity_of_ones_own(small: pd.DataFrame, tmp_path: Path, capsys) -> 
     own = own.assign(mine=rng.random(len(own)), script=rng.random(len(own)))  # one direction
     one = analyze.analyze(small, own, permutations=0, bootstrap=20).analyses[0]
     assert "mine" in set(one.coefficients["feature"])
-    assert "nearest_mine" in set(one.league["method"])
+    assert "nearest_mine" in set(one.methods["method"])
     assert set(one.steps["step"].tail(1)) == {"+ your own"}
     plain, _ = analyze.similarities(CODES[:6], own)
     merged = plain.set_index(["source", "target"])["script"]
@@ -362,8 +366,8 @@ def test_few_shot_rows_feed_the_laws_only(table: pd.DataFrame, folder: Path) -> 
     more = pd.concat([table.assign(n_target=0), pd.DataFrame(rows)])
     whole = analyze.analyze(more, permutations=0, bootstrap=20)
     one = whole.analyses[0]
-    before = pd.read_csv(folder / "league.csv").drop(columns=["model", "task", "metric"])
-    pd.testing.assert_frame_equal(one.league, before, rtol=1e-5, check_dtype=False)
+    before = pd.read_csv(folder / "methods.csv").drop(columns=["model", "task", "metric"])
+    pd.testing.assert_frame_equal(one.methods, before, rtol=1e-5, check_dtype=False)
     assert set(one.laws["n_curves"]) == {7} and not (folder / "laws.csv").exists()
     assert any("few-shot growth" in c for c in one.claims["claim"])
     assert {d.what.split()[0]: d.n for d in one.dropped}["few-shot"] == 35
@@ -458,8 +462,8 @@ def test_nine_tenths_missing(table: pd.DataFrame) -> None:
     one = whole.analyses[0]
     assert one.counts["measured"] == pytest.approx(0.12, abs=0.02)
     assert any("of the matrix is measured" in w for w in one.warnings)
-    xlt = one.league.set_index(["protocol", "method"]).loc[("cold", "xlt")]
-    assert 0 <= xlt["loss_pct_low"] <= xlt["loss_pct"] <= 100
+    gp = one.methods.set_index(["protocol", "method"]).loc[("cold", "gp")]
+    assert 0 <= gp["loss_pct_low"] <= gp["loss_pct"] <= 100
     for part, why in one.unable.items():  # what is missing says so, and only that is missing
         parts = {"what explains transfer", "shares of measures", "growing models", "lambdamart"}
         assert why and part in parts

@@ -20,10 +20,10 @@ def found() -> compendium.Compendium:
 def test_every_matrix_has_every_part(found) -> None:
     names = set(found.matrices["matrix"])
     assert len(names) >= 12 and not found.matrices["matrix"].duplicated().any()
-    for name in ("coefficients", "steps", "claims", "league"):
+    for name in ("coefficients", "steps", "claims", "methods"):
         assert set(getattr(found, name)["matrix"]) <= names, name
     assert set(found.claims["verdict"]) <= set(compendium.VERDICTS)
-    assert set(found.league["protocol"]) == {"cold", "warm"}
+    assert set(found.methods["protocol"]) == {"cold", "warm"}
     assert found.matrices["citation"].notna().all()  # whose scores these are
 
 
@@ -64,32 +64,32 @@ def test_structure_gains_take_the_step_with_all_of_structure() -> None:
 
 
 def test_leads_name_the_best_of_each_matrix() -> None:
-    league = pd.DataFrame(
+    compared = pd.DataFrame(
         {
             "matrix": ["a", "a", "b", "b"],
             "protocol": "cold",
-            "method": ["xlt", "english", "xlt", "english"],
+            "method": ["gp", "english", "gp", "english"],
             "loss_pct": [1.0, 5.0, 3.0, 2.0],
             "ndcg3": [60.0, 10.0, 40.0, 50.0],
             "low": 0.5,
             "high": 6.0,
         }
     )
-    table = compendium.leads(league, ["xlt", "english"])
-    assert table["method"].tolist() == ["xlt", "english"]
+    table = compendium.leads(compared, ["gp", "english"])
+    assert table["method"].tolist() == ["gp", "english"]
     assert table["best on"].tolist() == [1, 1] and table["loss_pct"].tolist() == [2.0, 3.5]
-    assert "best source" in figures.rules(league, ["xlt", "english"])._repr_svg_()
+    assert "best source" in figures.rules(compared, ["gp", "english"])._repr_svg_()
 
 
-def test_standing_puts_every_figure_in_words(found) -> None:
-    table = compendium.standing(found.league)
+def test_losses_puts_every_figure_in_words(found) -> None:
+    table = compendium.losses(found.methods)
     assert table["matrix"].tolist() == found.matrices["matrix"].tolist()
-    row = found.league.query("method == 'xlt' and protocol == 'warm'").iloc[0]
+    row = found.methods.query("method == 'gp' and protocol == 'warm'").iloc[0]
     said = table.set_index("matrix").loc[row["matrix"], "loss, %, warm"]
     assert said.startswith(f"{row['loss_pct']:.1f} ({row['loss_pct_low']:.1f} to ")
 
 
-def test_marks_are_reached_or_not_as_their_figures_say() -> None:
+def test_criteria_are_reached_or_not_as_their_figures_say() -> None:
     """Losses and errors should be small, all else large; an empty mark is never reached."""
     nan = float("nan")
     rows = [
@@ -101,12 +101,12 @@ def test_marks_are_reached_or_not_as_their_figures_say() -> None:
         ("b", "test", "mae", 0.0144, 0.0052, 0.005, 0.004, 0.006, "both"),
         ("b", "test", "mae", 0.0144, 0.0052, 0.02, 0.01, 0.03, compendium.NEARLY),
     ]
-    columns = ["table", "protocol", "figure", "must", "aim", "xlt", "low", "high", "wanted"]
+    columns = ["table", "protocol", "figure", "must", "aim", "gp", "low", "high", "wanted"]
     table = pd.DataFrame(rows, columns=columns)
-    said = compendium.marks(table)
+    said = compendium.criteria(table)
     assert said["reached"].tolist() == table["wanted"].tolist()
-    assert said["xlt (95 %)"].iloc[5] == "0.50 (0.40 to 0.60)" and said["mark"].iloc[5] == "1.44"
-    assert said["further mark"].iloc[0] == "–" and "LambdaMART" not in said
+    assert said["gp (95 %)"].iloc[5] == "0.50 (0.40 to 0.60)" and said["required"].iloc[5] == "1.44"
+    assert said["aimed at"].iloc[0] == "–" and "LambdaMART" not in said
 
 
 def test_a_missing_or_strange_table_names_the_command(tmp_path: Path, found) -> None:
@@ -118,8 +118,8 @@ def test_a_missing_or_strange_table_names_the_command(tmp_path: Path, found) -> 
         compendium.read(tmp_path)
     for name, columns in compendium.KEPT.items():
         (tmp_path / f"{name}.csv").write_text(",".join(columns) + "\n")
-    (tmp_path / "marks.csv").unlink()
-    with pytest.raises(FileNotFoundError, match=r"marks.csv.*benchmarks/ranking.py"):
+    (tmp_path / "criteria.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"criteria.csv.*benchmarks/ranking.py"):
         compendium.read(tmp_path)
 
 

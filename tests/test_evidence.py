@@ -145,8 +145,8 @@ def test_a_table_too_small_to_explain_still_compares_arms(data: evidence.Evidenc
     judged, unable = evidence.claims(small, "tiny-shuffled", bootstrap=30, permutations=99)
     assert set(judged["claim"]) == {"transfer exceeds tiny-shuffled"} and unable
     assert "fewer than 8" in evidence.too_small(small).data
-    league, reason = evidence.league(small, "cold")
-    assert not len(league) and "at least 4" in reason[0]
+    table, reason = evidence.compared(small, "cold")
+    assert not len(table) and "at least 4" in reason[0]
     assert evidence.tally(pd.DataFrame()) == ["These scores are too few to judge any claim."]
 
 
@@ -169,11 +169,11 @@ def test_steps_follow_the_measures_there_are(alike: pd.DataFrame) -> None:
 
 
 def test_rules_are_parted_by_their_intervals() -> None:
-    rows = [("entity_type", "xlt", 1.0, 0.5, 2.0), ("entity_type", "random", 9.0, 8.0, 10.0)]
+    rows = [("entity_type", "gp", 1.0, 0.5, 2.0), ("entity_type", "random", 9.0, 8.0, 10.0)]
     rows.append(("entity_type", "best_mean", 2.0, 1.0, 3.0))
     columns = ["task", "method", "loss_pct", "loss_pct_low", "loss_pct_high"]
     made = pd.DataFrame(rows, columns=columns)
-    (said,) = evidence.rules_beside(made, "xlt", {"random": "random", "best_mean": "best"})
+    (said,) = evidence.rules_beside(made, "gp", {"random": "random", "best_mean": "best"})
     assert "random 9.0 % (clearly more)" in said and "best 2.0 % (the intervals overlap)" in said
 
 
@@ -190,9 +190,9 @@ def test_the_hidden_target_is_hidden(data: evidence.Evidence) -> None:
 
 
 def test_league_is_in_the_order_of_the_tasks(data: evidence.Evidence) -> None:
-    league, _ = evidence.league(data, "cold")
-    assert list(dict.fromkeys(league["task"])) == ["entity_type", "qa"]
-    assert set(methods.METHODS) - {"lambdamart"} <= set(league["method"])
+    table, _ = evidence.compared(data, "cold")
+    assert list(dict.fromkeys(table["task"])) == ["entity_type", "qa"]
+    assert set(methods.METHODS) - {"lambdamart"} <= set(table["method"])
 
 
 def run(*words: str) -> int:

@@ -84,7 +84,7 @@ FIGURES: dict[str, tuple[Callable[[], figures.Card], str]] = {
         "+ syntax",
     ),
     "choosing": (
-        lambda: figures.choosing(spread(method=["english", "xlt"], loss_pct=[6.0, 3.0])),
+        lambda: figures.choosing(spread(method=["english", "gp"], loss_pct=[6.0, 3.0])),
         "English",
     ),
     "similarity_scatter": (

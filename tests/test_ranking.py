@@ -16,7 +16,7 @@ from xltlib.rank import gp, levels, matrix, methods
 from xltlib.rank.recommend import recommend
 
 CODES = "eng deu hrv tur srp rus kaz arb pes urd hin mar".split()
-FAST = ["xlt", "best_mean", "english", "random", "rank_fusion", "ridge", "nearest_script"]
+FAST = ["gp", "best_mean", "english", "random", "rank_fusion", "ridge", "nearest_script"]
 
 
 @pytest.fixture(scope="module")
@@ -173,7 +173,9 @@ def test_columns_of_languages_are_told_from_columns_of_data_sets(
     ((_, near),) = matrix.matrices(table.assign(pair_far=joined["geography"]), pairs)
     fold = next(iter(matrix.folds(two, "cold")))
     np.testing.assert_allclose(
-        methods.xlt(near, fold, "cold"), methods.xlt(two, fold, "cold"), atol=1e-8
+        methods.gaussian_process(near, fold, "cold"),
+        methods.gaussian_process(two, fold, "cold"),
+        atol=1e-8,
     )
 
 
@@ -255,8 +257,12 @@ def test_only_warm_reads_the_languages_own_row(one: matrix.Matrix) -> None:
     score = one.score.copy()
     score[row] = score[row][::-1]
     other = with_score(one, score)
-    same = methods.xlt(one, cold, "cold") - methods.xlt(other, cold, "cold")
-    moved = methods.xlt(one, warm, "warm") - methods.xlt(other, warm, "warm")
+    same = methods.gaussian_process(one, cold, "cold") - methods.gaussian_process(
+        other, cold, "cold"
+    )
+    moved = methods.gaussian_process(one, warm, "warm") - methods.gaussian_process(
+        other, warm, "warm"
+    )
     assert np.abs(same).max() < 1e-9 and np.abs(moved).max() > 1e-3
 
 
@@ -281,9 +287,10 @@ def test_in_language_and_few_shot_rows_never_count(
     own = pd.DataFrame({"source": CODES, "target": CODES, "score": 0.99})
     shots = scores.assign(score=0.5, n_target=8)
     more = pd.concat([scores, own.assign(model="m", task="t", metric="acc", n_target=0), shots])
-    names = ["xlt", "best_mean"]
+    names = ["gp", "best_mean"]
     pd.testing.assert_frame_equal(
-        methods.league(scores, pairs, "cold", names), methods.league(more, pairs, "cold", names)
+        methods.compare_methods(scores, pairs, "cold", names),
+        methods.compare_methods(more, pairs, "cold", names),
     )
 
 
@@ -292,12 +299,12 @@ def test_order_of_rows_and_seeds_do_not_matter(scores: pd.DataFrame, pairs: pd.D
         [scores.assign(seed=0, score=scores["score"] - 0.01),
          scores.assign(seed=1, score=scores["score"] + 0.01)]
     ).sample(frac=1, random_state=0)  # fmt: skip
-    a = methods.league(scores, pairs, "cold", ["xlt"])
-    b = methods.league(twice, pairs, "cold", ["xlt"])
+    a = methods.compare_methods(scores, pairs, "cold", ["gp"])
+    b = methods.compare_methods(twice, pairs, "cold", ["gp"])
     pd.testing.assert_frame_equal(a, b)  # default tolerance 1e-5: sums in another order
 
 
-# --- methods and league
+# --- methods compared
 
 
 def test_best_mean_by_hand(one: matrix.Matrix, scores: pd.DataFrame) -> None:
@@ -313,13 +320,13 @@ def test_english_is_silent_about_english(one: matrix.Matrix) -> None:
     assert set(table["chosen"]) == {"eng"} and "eng" not in set(table["target"])
 
 
-def test_xlt_beats_the_simple_rules_where_quality_and_similarity_add_up(
+def test_gp_beats_the_simple_rules_where_quality_and_similarity_add_up(
     scores: pd.DataFrame, pairs: pd.DataFrame
 ) -> None:
-    table = methods.league(scores, pairs, "cold", FAST).set_index("method")
+    table = methods.compare_methods(scores, pairs, "cold", FAST).set_index("method")
     simple = ["best_mean", "english", "random", "rank_fusion", "nearest_script"]
-    assert (table.loc[simple, "loss_pct"] > table.loc["xlt", "loss_pct"]).all()
-    assert table.loc["xlt", "loss_pct_high"] < table.loc["random", "loss_pct_low"]
+    assert (table.loc[simple, "loss_pct"] > table.loc["gp", "loss_pct"]).all()
+    assert table.loc["gp", "loss_pct_high"] < table.loc["random", "loss_pct_low"]
     for metric in methods.METRICS:
         assert (table[f"{metric}_low"] <= table[metric]).all()
         assert (table[metric] <= table[f"{metric}_high"]).all()
@@ -328,7 +335,7 @@ def test_xlt_beats_the_simple_rules_where_quality_and_similarity_add_up(
 def test_tasks_models_and_missing_cells(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
     holes = scores.sample(frac=0.6, random_state=0)
     table = pd.concat([holes, scores.assign(task="u"), scores.assign(model="n")])
-    result = methods.league(table, pairs, "warm", ["xlt", "nearest_genealogy"])
+    result = methods.compare_methods(table, pairs, "warm", ["gp", "nearest_genealogy"])
     assert len(result) == 6 and result[["loss_pct", "ndcg3"]].notna().all().all()
 
 
@@ -346,12 +353,12 @@ def test_errors_name_the_cure(
     with pytest.raises(ValueError, match="cold"):
         list(matrix.folds(one, "cool"))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="score"):
-        methods.league(scores.drop(columns="score"), pairs)
+        methods.compare_methods(scores.drop(columns="score"), pairs)
     with pytest.raises(ValueError, match="n_target = 0"):
-        methods.league(scores.assign(n_target=4), pairs)
+        methods.compare_methods(scores.assign(n_target=4), pairs)
     with pytest.raises(ValueError, match="does not know deu"):
         short = pairs[(pairs["source"] != "deu") & (pairs["target"] != "deu")]
-        methods.league(scores, short)
+        methods.compare_methods(scores, short)
 
 
 def test_lambdamart_says_what_it_needs(one: matrix.Matrix, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,12 +501,12 @@ def test_recommend_for_a_language_never_seen(scores: pd.DataFrame, pairs: pd.Dat
     assert answer.best_set["expected_best"].is_monotonic_increasing
 
 
-def test_recommend_agrees_with_the_league(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
-    """Hiding a target and asking for it anew gives the order that the league judged."""
+def test_recommend_agrees_with_the_comparison(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
+    """Hiding a target and asking for it anew gives the order that the comparison judged."""
     ((_, built),) = matrix.matrices(scores, pairs)
     for fold in matrix.folds(built, "warm"):
         if built.targets[built.target[fold.asked[0]]] == "deu":
-            standing = methods.xlt(built, fold, "warm")
+            standing = methods.gaussian_process(built, fold, "warm")
             order = [built.sources[i] for i in built.source[fold.asked][np.argsort(-standing)]]
     answer = recommend("deu", scores[scores["target"] != "deu"], pairs)
     assert answer.table["source"].tolist() == order
@@ -528,9 +535,9 @@ def test_small_matrices_run(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
     few = scores[scores["source"].isin(CODES[:3]) & scores["target"].isin(CODES[2:5])]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        table = methods.league(few, pairs, "cold", FAST)
+        table = methods.compare_methods(few, pairs, "cold", FAST)
         level = levels.levels(few, pairs)
-    assert (table.loc[table["method"] == "xlt", "n_targets"] == 3).all()
+    assert (table.loc[table["method"] == "gp", "n_targets"] == 3).all()
     assert np.isfinite(level["mae_loto"]).all()
 
 

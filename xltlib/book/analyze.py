@@ -62,7 +62,7 @@ class Analysis:
     model, task, metric : what was analysed.
     scores : (rows) its checked rows, few-shot ones too.
     counts : ``n_pairs, n_sources, n_targets, n_languages``, ``measured`` (share of the matrix).
-    league : `methods.standings` under the column ``protocol`` (cold, warm).
+    methods : `methods.summary` under the column ``protocol`` (cold, warm).
     level : `levels.accuracy`, cold.
     predictions : `levels.predict`, cold.
     coefficients, fit, residuals : of `regression.explain`.
@@ -80,7 +80,7 @@ class Analysis:
     metric: str
     scores: pd.DataFrame
     counts: dict[str, float]
-    league: pd.DataFrame
+    methods: pd.DataFrame
     level: dict[str, float]
     predictions: pd.DataFrame
     coefficients: pd.DataFrame
@@ -99,7 +99,7 @@ class Analysis:
 
 
 TABLES = (
-    *("league", "predictions", "coefficients", "residuals", "shares", "steps", "claims"),
+    *("methods", "predictions", "coefficients", "residuals", "shares", "steps", "claims"),
     *("best_set", "next_best", "laws"),
 )
 
@@ -478,7 +478,7 @@ def _one(
         metric=str(zero["metric"].iloc[0]),
         scores=pd.concat([zero, group[group["n_target"] > 0]]),
         counts=counts(zero),
-        league=_league(judged, seed),
+        methods=_compared(judged, seed),
         level=levels.accuracy(predictions, seed) if len(predictions) else {},
         predictions=predictions,
         coefficients=coefficients,
@@ -527,13 +527,13 @@ def _sparse(zero: pd.DataFrame) -> list[str]:
 
 
 def _choices(matrix: Matrix, trees: bool) -> dict[str, pd.DataFrame]:
-    names = ["xlt", "best_mean", "english", "random", "rank_fusion"]
+    names = ["gp", "best_mean", "english", "random", "rank_fusion"]
     names += [f"nearest_{m}" for m in matrix.measures] + ["lambdamart"] * trees
     return {p: methods.choices(matrix, p, names) for p in PROTOCOLS}
 
 
 def _no_trees(zero: pd.DataFrame) -> str:
-    """Why LambdaMART is not in the league; empty if it is."""
+    """Why LambdaMART is not compared; empty if it is."""
     if len(zero[["source", "target"]].drop_duplicates()) > TREES:
         return f"refitted for every target it takes too long on more than {TREES} pairs"
     return "" if find_spec("lightgbm") else "it needs lightgbm: pip install 'xltlib[rank]'"
@@ -552,8 +552,8 @@ def _differences(found: Sequence[Analysis], pairs: pd.DataFrame) -> tuple[pd.Dat
         return pd.DataFrame(), str(error)
 
 
-def _league(judged: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
-    parts = [methods.standings(t, seed).assign(protocol=p) for p, t in judged.items()]
+def _compared(judged: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
+    parts = [methods.summary(t, seed).assign(protocol=p) for p, t in judged.items()]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
@@ -563,9 +563,9 @@ def _choice_claims(judged: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
     rows = []
     for protocol, table in judged.items():
         for other, called in words.items():
-            less, low, high = methods.lead(table, "xlt", other, seed)
+            less, low, high = methods.lead(table, "gp", other, seed)
             if math.isfinite(less):
-                evidence = f"loss of {called} minus loss of xlt, per cent of the best, {protocol}"
+                evidence = f"loss of {called} minus loss of gp, per cent of the best, {protocol}"
                 claim = f"a chosen source beats {called} ({protocol})"
                 rows.append((claim, evidence, less, low, high, regression.verdict(low, high)))
     return pd.DataFrame(rows, columns=["claim", "evidence", "estimate", "low", "high", "verdict"])
@@ -667,7 +667,7 @@ def _record(one: Analysis) -> dict[str, Any]:
         "dropped": [vars(d) for d in one.dropped],
         "warnings": one.warnings,
         "not_computed": one.unable,
-        "ranking": {p: _standings(one.league, p) for p in PROTOCOLS},
+        "ranking": {p: _rankings(one.methods, p) for p in PROTOCOLS},
         "level": {"protocol": "cold", **one.level} if one.level else None,
         "coefficients": _coefficients(one.coefficients),
         "partial_r2": one.fit.get("partial_r2"),
@@ -682,10 +682,10 @@ def _record(one: Analysis) -> dict[str, Any]:
     }
 
 
-def _standings(league: pd.DataFrame, protocol: str) -> dict[str, Any]:
-    if league.empty:
+def _rankings(compared: pd.DataFrame, protocol: str) -> dict[str, Any]:
+    if compared.empty:
         return {}
-    rows = league[league["protocol"] == protocol].drop(columns="protocol")
+    rows = compared[compared["protocol"] == protocol].drop(columns="protocol")
     return {r.pop("method"): r for r in rows.to_dict("records")}
 
 

@@ -18,9 +18,9 @@ KEPT = {
     "coefficients": ("matrix", "feature", "beta", "low", "high", "p_mrqap"),
     "steps": ("matrix", "step", "difference", "cv_gain"),
     "claims": ("matrix", "claim", "estimate", "low", "high", "verdict"),
-    "league": ("matrix", "protocol", "method", "loss_pct", "ndcg3"),
+    "methods": ("matrix", "protocol", "method", "loss_pct", "ndcg3"),
     "laws": ("table", "law"),
-    "marks": ("table", "protocol", "figure", "must", "aim", "xlt", "low", "high"),
+    "criteria": ("table", "protocol", "figure", "must", "aim", "gp", "low", "high"),
     "law_claims": ("table", "claim", "estimate", "low", "high", "verdict"),
 }
 
@@ -29,16 +29,16 @@ KEPT = {
 class Compendium:
     """Tables of results over many matrices; every one has a column ``matrix`` (or ``table``).
 
-    ``marks`` is made by `benchmarks/ranking.py`, all others by `benchmarks/evidence.py`.
+    ``criteria`` is made by `benchmarks/ranking.py`, all others by `benchmarks/evidence.py`.
     """
 
     matrices: pd.DataFrame
     coefficients: pd.DataFrame
     steps: pd.DataFrame
     claims: pd.DataFrame
-    league: pd.DataFrame
+    methods: pd.DataFrame
     laws: pd.DataFrame
-    marks: pd.DataFrame
+    criteria: pd.DataFrame
     law_claims: pd.DataFrame
 
     def only(self, tasks: Sequence[str]) -> Compendium:
@@ -65,7 +65,7 @@ def read(folder: str | Path) -> Compendium:
     """
     tables = {}
     for name, columns in KEPT.items():
-        program = "ranking" if name == "marks" else "evidence"
+        program = "ranking" if name == "criteria" else "evidence"
         cure = f"make it with `python benchmarks/{program}.py --out {folder}`"
         path = Path(folder) / f"{name}.csv"
         if not path.is_file():
@@ -124,9 +124,9 @@ def tally(claims: pd.DataFrame, by: str = "matrix") -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["claim", *VERDICTS, "holds for", "fails for"])
 
 
-def leads(league: pd.DataFrame, methods: Sequence[str], protocol: str = "cold") -> pd.DataFrame:
+def leads(compared: pd.DataFrame, methods: Sequence[str], protocol: str = "cold") -> pd.DataFrame:
     """Mean loss and NDCG@3 of each method over the matrices, and on how many it is the best."""
-    own = league[(league["protocol"] == protocol) & league["method"].isin(methods)]
+    own = compared[(compared["protocol"] == protocol) & compared["method"].isin(methods)]
     loss = own.pivot(index="matrix", columns="method", values="loss_pct")
     best = loss.idxmin(axis=1).value_counts()
     means = own.groupby("method")[["loss_pct", "ndcg3"]].mean()
@@ -134,9 +134,9 @@ def leads(league: pd.DataFrame, methods: Sequence[str], protocol: str = "cold") 
     return means.reset_index().sort_values("loss_pct", ignore_index=True)
 
 
-def standing(league: pd.DataFrame, method: str = "xlt") -> pd.DataFrame:
+def losses(compared: pd.DataFrame, method: str = "gp") -> pd.DataFrame:
     """Loss and NDCG@3 of a method on every matrix, cold and warm, with 95 % intervals, in words."""
-    own = league[league["method"] == method]
+    own = compared[compared["method"] == method]
     columns = {}
     for protocol in ("cold", "warm"):
         rows = own[own["protocol"] == protocol].set_index("matrix")
@@ -148,7 +148,7 @@ def standing(league: pd.DataFrame, method: str = "xlt") -> pd.DataFrame:
 
 
 NEARLY = "within the interval"  # missed by the estimate, not by its interval
-FIGURES = {  # of the marks: name, factor, digits
+FIGURES = {  # of the criteria: name, factor, digits
     "loss_pct": ("loss, %", 1, 2),
     "ndcg3": ("NDCG@3, %", 1, 1),
     "spearman": ("Spearman", 1, 3),
@@ -157,10 +157,10 @@ FIGURES = {  # of the marks: name, factor, digits
 }
 
 
-def marks(table: pd.DataFrame) -> pd.DataFrame:
-    """The marks set beforehand and what is reached, in words, a row each.
+def criteria(table: pd.DataFrame) -> pd.DataFrame:
+    """The criteria set beforehand and what is reached, in words, a row each.
 
-    Beside `xlt` stand those rules of which something is known here.
+    Beside `gp` stand those rules of which something is known here.
     """
     rows = []
     for r in table.to_dict("records"):
@@ -169,30 +169,30 @@ def marks(table: pd.DataFrame) -> pd.DataFrame:
         def said(value: float, factor: int = factor, digits: int = digits) -> str:
             return f"{factor * value:.{digits}f}" if pd.notna(value) else "–"
 
-        own = f"{said(r['xlt'])} ({said(r['low'])} to {said(r['high'])})"
+        own = f"{said(r['gp'])} ({said(r['low'])} to {said(r['high'])})"
         others = [said(r.get(m, float("nan"))) for m in ("best_mean", "rank_fusion", "lambdamart")]
         rows.append((r["table"], r["protocol"], called, said(r["must"]), said(r["aim"]), own,
                      _met(r), *others))  # fmt: skip
-    names = ["table", "protocol", "figure", "mark", "further mark", "xlt (95 %)", "reached"]
+    names = ["table", "protocol", "figure", "required", "aimed at", "gp (95 %)", "reached"]
     rules = ["best on average", "rank fusion", "LambdaMART"]
     out = pd.DataFrame(rows, columns=[*names, *rules])
     return out.drop(columns=[rule for rule in rules if (out[rule] == "–").all()])
 
 
 def _met(row: Mapping[Any, Any]) -> str:
-    """Which of the two marks a row reaches; one that is missed inside the interval says so."""
+    """Which of the two criteria a row reaches; one that is missed inside the interval says so."""
     up = row["figure"] in ("ndcg3", "spearman", "r2_loto")
     near = row["high"] if up else row["low"]
 
-    def met(value: float, mark: float) -> bool:
-        return bool(value >= mark if up else value <= mark)
+    def met(value: float, bound: float) -> bool:
+        return bool(value >= bound if up else value <= bound)
 
-    if pd.notna(row["aim"]) and met(row["xlt"], row["aim"]):
+    if pd.notna(row["aim"]) and met(row["gp"], row["aim"]):
         return "both" if pd.notna(row["must"]) else "yes"
-    if pd.notna(row["must"]) and met(row["xlt"], row["must"]):
+    if pd.notna(row["must"]) and met(row["gp"], row["must"]):
         return "first" if pd.notna(row["aim"]) else "yes"
-    mark = row["aim"] if pd.isna(row["must"]) else row["must"]
-    return NEARLY if met(near, mark) else "no"
+    bound = row["aim"] if pd.isna(row["must"]) else row["must"]
+    return NEARLY if met(near, bound) else "no"
 
 
 def answers(found: Compendium) -> list[str]:
@@ -219,17 +219,17 @@ def answers(found: Compendium) -> list[str]:
     said.append(
         f"beside all other measures a higher similarity clearly goes with more transfer: {listed}"
     )
-    table = leads(found.league, ("xlt", "best_mean", "english", "rank_fusion"))
+    table = leads(found.methods, ("gp", "best_mean", "english", "rank_fusion"))
     loss = table.set_index("method")["loss_pct"]
     said.append(
-        f"for a language never measured, the source `xlt` chooses loses {loss['xlt']:.1f} % "
+        f"for a language never measured, the source `gp` chooses loses {loss['gp']:.1f} % "
         f"of the best source's score on average, one best-average source "
         f"{loss['best_mean']:.1f} %, English {loss['english']:.1f} %"
     )
-    reached = marks(found.marks)["reached"]
+    reached = criteria(found.criteria)["reached"]
     met, near = reached.isin(["yes", "both", "first"]).sum(), (reached == NEARLY).sum()
     said.append(
-        f"of {len(reached)} marks set beforehand {met} are reached; {near} of the others lie "
+        f"of {len(reached)} criteria set beforehand {met} are reached; {near} of the others lie "
         "within the 95 % interval"
     )
     return said

@@ -348,9 +348,9 @@ def law_judged(curves: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return fewshot.law_verdicts(fewshot.compare_laws(curves, seed=seed)[1], seed)
 
 
-def standings(league: pd.DataFrame) -> pd.DataFrame:
-    """`methods.league` for the page: rules by loss, with NDCG@3, both with their intervals."""
-    table = ordered(league.sort_values("loss_pct", kind="stable"))
+def losses(compared: pd.DataFrame) -> pd.DataFrame:
+    """`methods.compare_methods` for the page: rules by loss, with NDCG@3, each with its interval."""
+    table = ordered(compared.sort_values("loss_pct", kind="stable"))
     loss, ndcg = (points(table, v, f"{v}_low", f"{v}_high", 1) for v in ("loss_pct", "ndcg3"))
     rules = table["method"].str.replace("_", " ")
     columns = {"task": table["task"], "rule": rules, "loss, % (95 %)": loss}
@@ -446,7 +446,7 @@ def goal_of(data: Evidence, task: str, goal: float, share: float = 0.9) -> float
 def rules_beside(table: pd.DataFrame, rule: str, others: Mapping[str, str]) -> list[str]:
     """Sentences: what a rule loses beside others, and whether the intervals part them.
 
-    `table` is that of `methods.league`; `others` gives the words for each rule compared.
+    `table` is that of `methods.compare_methods`; `others` gives the words for each rule compared.
     """
     out: list[str] = []
     if not len(table):
@@ -655,8 +655,8 @@ def measured_target(data: Evidence, wanted: str = "") -> str:
     return wanted or str(found[-1])
 
 
-def league(data: Evidence, protocol: Protocol) -> tuple[pd.DataFrame, list[str]]:
-    """`methods.league` of the model, tasks in order; a reason instead where languages are few."""
+def compared(data: Evidence, protocol: Protocol) -> tuple[pd.DataFrame, list[str]]:
+    """`methods.compare_methods` of the model, by task; a reason instead where languages are few."""
     from xltlib.rank import methods
 
     languages = {*data.zero_shot["source"], *data.zero_shot["target"]}
@@ -665,7 +665,7 @@ def league(data: Evidence, protocol: Protocol) -> tuple[pd.DataFrame, list[str]]
             f"comparing rules: with one language held out, {len(languages) - 1} are left to learn "
             "from; at least 4 in all are needed"
         ]
-    return ordered(methods.league(data.zero_shot, data.pairs, protocol)), []
+    return ordered(methods.compare_methods(data.zero_shot, data.pairs, protocol)), []
 
 
 def recommendations(data: Evidence, target: str) -> tuple[dict[str, Any], list[str]]:

@@ -607,16 +607,16 @@ def reported_scores(found: pd.DataFrame, models: Sequence[str]) -> Card:
 
 
 @_styled
-def rules(league: pd.DataFrame, methods: Sequence[str], rows: str = "matrix") -> Card:
+def rules(compared: pd.DataFrame, methods: Sequence[str], rows: str = "matrix") -> Card:
     """What each rule of choosing a source loses on each table, per cent of the best source.
 
-    `league` has ``method, loss_pct, low, high`` and a column `rows`; the axis is logarithmic.
+    `compared` has ``method, loss_pct, low, high`` and a column `rows`; the axis is logarithmic.
     """
-    names = list(dict.fromkeys(league[rows]))
+    names = list(dict.fromkeys(compared[rows]))
     figure, axes = _card(1.1 + 0.3 * len(names))
     ax = axes[0, 0]
     for i, method in enumerate(methods):
-        mine = league[league["method"] == method]
+        mine = compared[compared["method"] == method]
         y = np.array([names.index(n) for n in mine[rows]], dtype=float)
         if i == 0:  # ours: with its interval
             low = mine["low"].clip(lower=0.05)
@@ -679,18 +679,18 @@ def nested_bars(table: pd.DataFrame, by: str | None = "task") -> Card:
 
 
 @_styled
-def choosing(league: pd.DataFrame, most: int = 16) -> Card:
+def choosing(compared: pd.DataFrame, most: int = 16) -> Card:
     """What a wrong source costs: loss in per cent of the best source, per method, 95 %.
 
-    `league` has ``method, loss_pct, low, high`` and, for several panels, ``task``.
+    `compared` has ``method, loss_pct, low, high`` and, for several panels, ``task``.
     """
-    tasks = list(dict.fromkeys(league["task"])) if "task" in league else [""]
-    table = league if "task" in league else league.assign(task="")
+    tasks = list(dict.fromkeys(compared["task"])) if "task" in compared else [""]
+    table = compared if "task" in compared else compared.assign(task="")
     order = table.groupby("method")["loss_pct"].mean().sort_values().index[:most]
     figure, axes = _card(1.0 + 0.3 * len(order), 1, len(tasks), sharey=True)
     for ax, task in zip(axes.flat, tasks, strict=True):
         rows = table[table["task"] == task].set_index("method").reindex(order)
-        ours = [COLOURS["vermilion"] if m == "xlt" else COLOURS["sky"] for m in order]
+        ours = [COLOURS["vermilion"] if m == "gp" else COLOURS["sky"] for m in order]
         ax.barh(range(len(order)), rows["loss_pct"], color=ours, height=0.65)
         ax.hlines(range(len(order)), rows["low"], rows["high"], color=COLOURS["black"],
                   linewidth=1.3)  # fmt: skip

@@ -406,13 +406,13 @@ def _steps(one: Analysis, number: Iterator[int]) -> str:
 
 
 def _choice(one: Analysis) -> str:
-    table = one.league[one.league["protocol"] == "cold"]
+    table = one.methods[one.methods["protocol"] == "cold"]
     if table.empty:
         return ""
     rows = table.set_index("method")
-    rivals = rows.drop(index=["xlt", "random"], errors="ignore")["loss_pct"].dropna()
+    rivals = rows.drop(index=["gp", "random"], errors="ignore")["loss_pct"].dropna()
     text = (
-        f"The source that xlt chooses for a language never seen loses {_loss(rows, 'xlt')}; a "
+        f"The source that gp chooses for a language never seen loses {_loss(rows, 'gp')}; a "
         f"random one loses {_loss(rows, 'random')}"
     )
     if len(rivals):
@@ -422,7 +422,7 @@ def _choice(one: Analysis) -> str:
 
 
 def _choosing(one: Analysis, number: Iterator[int]) -> str:
-    table = one.league[one.league["protocol"] == "cold"]
+    table = one.methods[one.methods["protocol"] == "cold"]
     rows = table.set_index("method")
     n = int(rows["n_targets"].max())
     caption = (
@@ -430,7 +430,7 @@ def _choosing(one: Analysis, number: Iterator[int]) -> str:
         f"target languages; each target hidden with its own row (cold). n = {n} targets."
     )
     ends = {"loss_pct_low": "low", "loss_pct_high": "high"}
-    wide = one.league.pivot(index="method", columns="protocol", values=["loss_pct", "ndcg3"])
+    wide = one.methods.pivot(index="method", columns="protocol", values=["loss_pct", "ndcg3"])
     wide.columns = pd.Index([" ".join(map(str, column)) for column in wide.columns])
     wide = wide.reindex(rows["loss_pct"].sort_values().index).reset_index()
     return _figure(figures.choosing(table.rename(columns=ends), most=20), caption, number) + _table(

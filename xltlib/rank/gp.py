@@ -1,4 +1,4 @@
-"""The Gaussian process behind ``xlt``, our ranking of sources: one joint model of a transfer
+"""The Gaussian process of the method ``gp``, our ranking of sources: one joint model of a transfer
 matrix.
 
 A cell's standardised score is a sum of effects with Gaussian priors: how good the source is, how

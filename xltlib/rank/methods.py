@@ -1,13 +1,13 @@
 """Which source language to take for a target: rules, what each costs, and a recommendation.
 
 A *method* predicts the standing of every source for a held-out target from the rest of a matrix of
-scores and the pairs table; `league` compares methods by what their choice loses, `best_set`
+scores and the pairs table; `compare_methods` compares them by what their choice loses, `best_set`
 chooses several sources at once. Scores to expect are in `xltlib.rank.levels`, the answer for one target
 in `xltlib.rank.recommend`.
 
 Protocols, never mixed: **cold** hides the target language as target and as source (a new language);
 **warm** hides it as target only, so what its own model did on other languages may be used;
-**norev** keeps those rows too, but `xlt` does not read them backwards. All treebanks of a language
+**norev** keeps those rows too, but `gp` does not read them backwards. All treebanks of a language
 are hidden together, and pairs within one language never count.
 """
 
@@ -36,7 +36,7 @@ from xltlib.rank.matrix import (
     top_gain,
 )
 
-TOP_WEIGHT = 0.15  # share of the second output, 1 / rank, in xlt's ranking
+TOP_WEIGHT = 0.15  # share of the second output, 1 / rank, in the ranking of `gp`
 POWER = 0.75  # between one unit for all targets (0) and each target's own (1)
 DRAWS = 2_000
 
@@ -134,7 +134,7 @@ def _standing(matrix: Matrix, fold: Fold) -> Array:
     return (total[matrix.source] - centred * seen) / np.maximum(rest, 1)
 
 
-def xlt(matrix: Matrix, fold: Fold, protocol: Protocol) -> Array:
+def gaussian_process(matrix: Matrix, fold: Fold, protocol: Protocol) -> Array:
     """Ours: the Gaussian process of `xltlib.rank.gp`, with some of a second output for the top ranks."""
     z, _ = standardised(matrix, fold, POWER)
     both = np.column_stack([z, top_gain(matrix, fold)])
@@ -199,7 +199,7 @@ def _visible(matrix: Matrix, fold: Fold) -> Index:
 
 
 METHODS: dict[str, Method] = {
-    "xlt": xlt,
+    "gp": gaussian_process,
     "best_mean": best_mean,
     "english": english,
     "random": random,
@@ -314,7 +314,7 @@ def _judged(matrix: Matrix, fold: Fold, standing: Array) -> list[dict[str, objec
 METRICS = ("loss_pct", "ndcg3", "spearman")
 
 
-def league(
+def compare_methods(
     scores: pd.DataFrame,
     pairs: pd.DataFrame,
     protocol: Protocol = "cold",
@@ -333,14 +333,14 @@ def league(
     rows = []
     names = None if methods is None else list(methods)
     for labels, matrix in matrices(scores, pairs):
-        table = standings(choices(matrix, protocol, names), seed)
+        table = summary(choices(matrix, protocol, names), seed)
         table.insert(1, "protocol", protocol)
         table.insert(3, "n_pairs", len(matrix.score))
         rows.append(table.assign(**labels)[[*labels, *table]])
     return pd.concat(rows, ignore_index=True)
 
 
-def standings(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+def summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """`choices` summed up: ``method, n_targets`` and each metric with its 95 % interval."""
     if table.empty:
         return pd.DataFrame(columns=["method", "n_targets", *METRICS])

@@ -35,7 +35,7 @@ class Recommendation:
     ----------
     target : ISO 639-3 code.
     labels : model, task and metric of the scores it rests on.
-    table : ``rank, source, measured, predicted, low, high, p_best, why``, in the order of ``xlt``:
+    table : ``rank, source, measured, predicted, low, high, p_best, why``, in the order of ``gp``:
         by predicted score, with a little for being likely to be the very best. The interval is a
         90 % one, for a measured cell that of its standard error where this is known; ``p_best`` is
         the chance that no other source does better. With a number of target examples asked for,
@@ -178,8 +178,8 @@ def _predicted(matrix: Matrix, cells: Index, se: Array) -> tuple[Array, Array, A
     """Mean and covariance over the target's cells, and what the top ranks' output adds to the
     order.
 
-    A measured cell keeps its score and its error. With none measured the order is that of ``xlt``
-    in `methods.league`.
+    A measured cell keeps its score and its error. With none measured the order is that of ``gp``
+    in `methods.compare_methods`.
     """
     hidden = cells[np.isnan(matrix.score[cells])]
     mean, covariance = matrix.score[cells].copy(), np.diag(se**2)
@@ -430,7 +430,7 @@ def next_best(
     languages: Sequence[str] | None = None,
     most: int = CANDIDATES,
 ) -> pd.DataFrame:
-    """Which further measurement would help most, by the process behind ``xlt``.
+    """Which further measurement would help most, by the process behind ``gp``.
 
     A further *source* helps a target as far as it beats the best source measured for it: the
     expected improvement E[max(0, y - best)], averaged over the measured targets. A further *target*
