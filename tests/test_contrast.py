@@ -8,6 +8,7 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import PathCollection
 from matplotlib.colors import to_hex
 from scipy import stats
 
@@ -115,19 +116,22 @@ def test_the_bootstrap_covers_effects_of_languages_and_seeds() -> None:
     assert again.loc[0, "low"] == row["low"]  # same table, same interval
 
 
+def _fills(marks: PathCollection) -> list[str]:
+    fills = [to_hex(c) for c in marks.get_facecolor()]
+    return fills * (len(marks.get_offsets()) // len(fills))
+
+
 def test_a_figure_fills_a_mark_by_its_verdict_and_needs_no_p_value() -> None:
     found = contrast(scores(noise=0.3), "ours", "grams", over="seed", by=("task", "source"))
     found["verdict"] = ["holds", "does not hold", "cannot tell", "cannot tell"]
     assert not [c for c in found if str(c).startswith("p_")]
     figure = figures.estimates(found, rows="source", panel="task")
     (ax,) = figure.axes
+    marks = [c for c in ax.collections if isinstance(c, PathCollection)]
     fills = {
-        float(y): to_hex(line.get_markerfacecolor())
-        for line in ax.lines
-        for y in np.asarray(line.get_ydata(), dtype=float)
-        if line.get_marker() == "o"
+        float(y): f for c in marks for (_, y), f in zip(c.get_offsets(), _fills(c), strict=True)
     }
-    hollow = [fills[y] == "#ffffff" for y in range(4)]
-    assert hollow == [False, False, True, True] and ax.get_title("left") == "ner"
+    assert [fills[y] == "#ffffff" for y in range(4)] == [False, False, True, True]
+    assert ax.get_title("left") == "ner"
     assert [t.get_text() for t in ax.get_yticklabels()] == ["English", "German", "Turkish",
                                                             "Russian"]  # fmt: skip

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from xltlib.errors import unknown
+from xltlib.explain.contrast import verdict
 
 VERDICTS = ("holds", "cannot tell", "does not hold")
 STRUCTURE = "+ phonology"  # the step of `regression.nested` at which all of structure is in
@@ -91,26 +93,19 @@ def beside(published: pd.DataFrame, ours: pd.DataFrame, features: Sequence[str])
 
 
 def structure_gains(steps: pd.DataFrame) -> pd.DataFrame:
-    """What syntax, morphology and phonology add to lexical similarity, in the form of `forest`.
+    """What syntax, morphology and phonology add to lexical similarity, for `figures.estimates`.
 
-    ``feature`` is *fit gained* (partial R2 over language effects, pairs seen) or *prediction
-    gained* (error removed on languages never seen).
+    ``part`` is *fit gained* (partial R2 over language effects, pairs seen), judged by the test of
+    nested models, or *prediction gained* (error removed on languages never seen), by its interval.
     """
     rows = steps[steps["step"] == STRUCTURE]
-    fit = pd.DataFrame(
-        {
-            "matrix": rows["matrix"],
-            "feature": "fit gained",
-            "beta": rows["difference"],
-            "low": rows["diff_low"],
-            "high": rows["diff_high"],
-            "p_mrqap": rows["p_added"],
-        }
-    )
-    ends = {"cv_gain": "beta", "cv_gain_low": "low", "cv_gain_high": "high"}
-    sure = (rows["cv_gain_low"] > 0) | (rows["cv_gain_high"] < 0)
-    unseen = rows[["matrix", *ends]].rename(columns=ends)
-    unseen = unseen.assign(feature="prediction gained", p_mrqap=(~sure).astype(float))
+    names = ["matrix", "estimate", "low", "high"]
+    fit = rows[["matrix", "difference", "diff_low", "diff_high"]].set_axis(names, axis=1)
+    unseen = rows[["matrix", "cv_gain", "cv_gain_low", "cv_gain_high"]].set_axis(names, axis=1)
+    added = np.where(rows["p_added"] <= 0.05, "holds", "cannot tell")
+    judged = [verdict(low, high) for low, high in zip(unseen["low"], unseen["high"], strict=True)]
+    fit = fit.assign(part="fit gained", verdict=added)
+    unseen = unseen.assign(part="prediction gained", verdict=judged)
     return pd.concat([fit, unseen], ignore_index=True)
 
 

@@ -153,7 +153,7 @@ def by_language(
     Returns
     -------
     DataFrame
-        ``target, arm, points, low, high, n``, for `figures.by_language`.
+        ``target, arm, points, low, high, n``, for `figures.estimates`.
     """
     rows = []
     for code, lines in text.items():

@@ -652,20 +652,6 @@ def checks(
     return table.assign(verdict=table["verdict"].mask(none, "none seen, as expected"))
 
 
-def as_forest(effects: pd.DataFrame) -> pd.DataFrame:
-    """The contrasts in the form of `figures.forest`: one panel each, one line a number."""
-    return pd.DataFrame(
-        {
-            "feature": effects["contrast"],
-            "matrix": [f"{n} examples" if n else "zero-shot" for n in effects["n_target"]],
-            "beta": effects["points"],
-            "low": effects["low"],
-            "high": effects["high"],
-            "p_mrqap": np.where(effects["verdict"] == "cannot tell", 1.0, 0.0),
-        }
-    )
-
-
 GPU = [
     "not yet measured: larger models that know different languages (`xlt run open-mini`) and the "
     "matrix of ten languages and three tasks (`xlt run open-matrix`); both need a GPU"

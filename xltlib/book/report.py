@@ -357,7 +357,7 @@ def _drives(one: Analysis, number: Iterator[int]) -> str:
 
 
 def _word(measure: object) -> str:
-    return figures.WORDS.get(str(measure), str(measure).replace("_", " "))
+    return figures.in_words(measure)
 
 
 def _share(one: Analysis) -> str:
@@ -398,11 +398,11 @@ def _step(one: Analysis) -> str:
 
 def _steps(one: Analysis, number: Iterator[int]) -> str:
     caption = (
-        "Growing models: variance explained over source and target effects (bars), and error "
-        "removed in ordering the sources of languages never seen (dots); 95 % intervals over "
+        "Growing models: variance explained over source and target effects (seen languages), and "
+        "error removed in ordering the sources of languages never seen; 95 % intervals over "
         f"languages. {_n(one)}."
     )
-    return _figure(figures.nested_bars(one.steps, by=None), caption, number)
+    return _figure(figures.nested(one.steps.drop(columns="task", errors="ignore")), caption, number)
 
 
 def _choice(one: Analysis) -> str:
@@ -534,7 +534,8 @@ def _laws(one: Analysis, number: Iterator[int]) -> str:
         f"over curves. n = {int(one.laws['n_curves'].max())} curves."
     )
     shown = one.laws.assign(task=one.task)
-    return _figure(figures.law_errors(shown), caption, number)
+    how = {"value": "mae", "scale": 100, "bound": None, "label": "error, score points"}
+    return _figure(figures.estimates(shown, "law", "task", **how), caption, number)
 
 
 def _oddest(one: Analysis) -> str:

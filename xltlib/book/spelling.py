@@ -373,20 +373,6 @@ def arm_curves(table: pd.DataFrame) -> pd.DataFrame:
     return found.sort_values("target", kind="stable", ignore_index=True)
 
 
-def arms_forest(table: pd.DataFrame) -> pd.DataFrame:
-    """`every_arm` in the form of `figures.forest`: a panel a task, a line an arm."""
-    return pd.DataFrame(
-        {
-            "feature": table["task"],
-            "matrix": table["experiment"] + ": " + table["model"],
-            "beta": table["points"],
-            "low": table["low"],
-            "high": table["high"],
-            "p_mrqap": np.where(table["verdict"] == "cannot tell", 1.0, 0.0),
-        }
-    )
-
-
 def spelling_answer(arms: pd.DataFrame, control: pd.DataFrame) -> list[str]:
     """Sentences: what alignment is worth, and which arms transfer beyond spelling."""
     said = [
