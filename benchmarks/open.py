@@ -34,8 +34,9 @@ import pandas as pd
 from xltlib import scores
 from xltlib.book import known, spelling
 from xltlib.book.exactly import READ, listed
-from xltlib.data.fetch import write_whole
-from xltlib.data.text import LICENCE, cc100, held_out, original, utterances, without
+from xltlib.data.cards import CARDS
+from xltlib.data.text import cc100, held_out, original, utterances, without
+from xltlib.io import write_text
 from xltlib.languages import name
 from xltlib.train.config import Experiment, Run, load, part_of
 from xltlib.train.run import Place, Worker, do_part, read_run, score_rows, table_of, whole
@@ -78,7 +79,7 @@ def keep(exp: Experiment, folder: Path) -> None:
     with whole(folder / "predictions.parquet") as temporary:
         predictions(exp).to_parquet(temporary, index=False, compression="zstd")
     told = known.stories(exp)
-    write_whole(folder / "models.csv", told.to_csv(index=False, float_format="%.6g").encode())
+    write_text(folder / "models.csv", told.to_csv(index=False, float_format="%.6g"))
 
 
 def check(exp: Experiment, folder: Path) -> int:
@@ -129,7 +130,7 @@ def card(exp: Experiment, told: dict[str, Any], read: pd.DataFrame) -> str:
     )
     last = told["log"][-1]
     web = "CC-100 (Wenzek et al. 2020) and " if exp.text.lines else ""
-    licence = f"\n{LICENCE}\n" if exp.text.lines else ""
+    licence = f"\n{CARDS['cc100'].licence}\n" if exp.text.lines else ""
     shape = f"{exp.model.n_encoder} + {exp.model.n_decoder} layers, {exp.model.d_model} wide"
     return f"""# {told["known"]}, seed {told["seed"]}
 
@@ -234,9 +235,7 @@ def main() -> int:
     if given.what == "leaks":
         table = leaks(exp)
         print(table.to_string(index=False, float_format="%.4f"))
-        write_whole(
-            given.folder / "leaks.csv", table.to_csv(index=False, float_format="%.4g").encode()
-        )
+        write_text(given.folder / "leaks.csv", table.to_csv(index=False, float_format="%.4g"))
     elif given.what == "keep":
         keep(exp, given.folder)
     elif given.what == "check":
@@ -247,7 +246,7 @@ def main() -> int:
         ship(exp, given.model, given.seed, given.folder / "model")
     elif given.what == "align":
         text = spelling.alignment(exp).to_csv(index=False, float_format="%.6g")
-        write_whole(given.folder / "aligned.csv", text.encode())
+        write_text(given.folder / "aligned.csv", text)
     elif given.what == "again":
         print(again(exp, given.model, given.seed, given.folder).to_string(index=False))
     else:

@@ -19,12 +19,12 @@ def features(columns: Mapping[str, list[Any]]) -> Any:
     """Features as the Hub's parquet files carry them: labels are numbers with names."""
     from datasets import ClassLabel, Features, List, Value
 
-    from xltlib.data.cards import NLI, UPOS
+    from xltlib.data.cards import VIEWS
 
     known = {
-        "label": ClassLabel(names=list(NLI) if "premise" in columns else ["0", "1"]),
+        "label": ClassLabel(names=list(VIEWS["xnli"].labels) if "premise" in columns else ["0", "1"]),
         "ner_tags": List(ClassLabel(names=NER)),
-        "pos_tags": List(ClassLabel(names=list(UPOS))),
+        "pos_tags": List(ClassLabel(names=list(VIEWS["udpos"].labels))),
         "tokens": List(Value("string")),
         "id": Value("int32") if "sentence1" in columns else Value("string"),
         "answers": {"text": List(Value("string")), "answer_start": List(Value("int32"))},

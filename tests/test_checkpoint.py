@@ -11,7 +11,8 @@ import pytest
 import yaml
 
 from xltlib import cli
-from xltlib.data import datasets, fetch
+from xltlib.data import datasets, fetch, hub
+from xltlib.data.cards import CARDS
 from xltlib.train import checkpoint, config
 
 SMALL: dict[str, Any] = {
@@ -33,8 +34,8 @@ def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any) -> Any:
         raise AssertionError("a plan fetches nothing")
 
-    for name in ("_retrieve", "_snapshot", "file_of"):
-        monkeypatch.setattr(fetch, name, refuse)
+    monkeypatch.setattr(fetch, "get", refuse)
+    monkeypatch.setattr(hub, "rows", refuse)
 
 
 def write(folder: Path, **change: Any) -> Path:
@@ -113,10 +114,9 @@ def test_the_plan_counts(tmp_path: Path) -> None:
     assert [(t.task, t.runs, t.cells) for t in made.tasks] == [("sib200", 4, 12), ("xnli", 2, 2)]
     model, sib, xnli = made.downloads
     assert model.size == 4 * 2000 and xnli.size is None and xnli.licence == "CC BY-NC 4.0"
-    known = fetch.known_files()
-    home = "dadelani/sib-200/593cea88519930f776c1a4a1980b6a35b39dca57/data/annotated"
+    known = CARDS["sib200"].source.checksums  # type: ignore[union-attr]
     codes, splits = ("deu_Latn", "fra_Latn", "zho_Hant"), ("train", "dev", "test")
-    assert sib.size == sum(known[f"{home}/{c}/{s}.tsv"][1] for c in codes for s in splits)
+    assert sib.size == sum(known[f"data/annotated/{c}/{s}.tsv"][1] for c in codes for s in splits)
     # 6 operations x (body + head / 10) x steps x tokens x runs, and a little for answers
     learning = 1.5 * 6 * 1050 * 10 * 1000 * 4 / 1e14 / 3600
     assert made.tasks[0].hours > learning

@@ -54,8 +54,7 @@ def mine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path) -> P
     monkeypatch.delenv("XLT_DATA", raising=False)
     monkeypatch.setenv("XLT_BUILD", str(tmp_path / "build"))
     monkeypatch.setenv("PYTHONPATH", str(repository))
-    datasets._read.cache_clear()
-    datasets._ids.cache_clear()
+    datasets.forget()
     home = CARDS["xnli"].source
     assert isinstance(home, Hub)
     tables = {c: {s: nli(c, s) for s in FILES} for c in LANGUAGES}
@@ -275,13 +274,13 @@ def test_another_task_to_train_on_never_has_a_test_text(
         return datasets.Loaded(tuple(map(one, found)), None)  # type: ignore[arg-type]
 
     monkeypatch.setattr(datasets, "load", rows)
-    datasets._ids.cache_clear()
+    datasets.forget()
     train, validation = checkpoint_runs.training(exp, run)
     asked = {e.fields["question"] for e in train}
     assert asked == {f"Who {i}?" for i in range(4)}
     assert [e.fields["question"] for e in validation] == ["Who 8?"]
     assert "2 dropped, their text is in the test set" in capfd.readouterr().err
-    datasets._ids.cache_clear()
+    datasets.forget()
 
 
 def test_one_language_in_two_scripts_keeps_its_rows_apart() -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import doctest
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from xltlib.book import exactly
-from xltlib.data import datasets, fetch, text
-from xltlib.data.cards import INTENTS
+from xltlib.data import text
+from xltlib.data.cards import CARDS, VIEWS
 from xltlib.tasks import plain
 from xltlib.train import config
 
+INTENTS = VIEWS["massive_intent"].labels
+CC100 = CARDS["cc100"].source.home  # type: ignore[union-attr]
 LANGUAGES = {"en-US": "en", "sv-SE": "sv", "tr-TR": "tr"}
 VERBS = ("wake", "play", "call", "turn", "show", "tell", "book", "send", "find", "stop")
 
@@ -26,16 +29,16 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("tree")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XLT_DATA", str(root))
-        patch.setattr(fetch, "known_files", dict)
-        for cache in (datasets._read, datasets._ids, text._web, text._said):
-            cache.cache_clear()
+        for name in ("massive", "cc100"):  # made-up files: nobody knows their checksums
+            bare = replace(CARDS[name].source, checksums={})
+            patch.setitem(CARDS, name, replace(CARDS[name], source=bare))
+        text.forget()
         for locale, code in LANGUAGES.items():
             write(root / "amazon-massive-dataset/1.1/data" / f"{locale}.jsonl", utterances(code))
             lines = [web(code, i) for i in range(60)]
-            write(root / text.CC100.home / "corpus" / f"{code}.txt", lines)
+            write(root / CC100 / "corpus" / f"{code}.txt", lines)
         yield root
-        for cache in (datasets._read, datasets._ids, text._web, text._said):
-            cache.cache_clear()
+        text.forget()
 
 
 def write(path: Path, lines: list[str]) -> None:
@@ -98,16 +101,16 @@ def test_lines_that_share_five_words_with_a_test_item_are_dropped() -> None:
 
 
 def test_a_planted_leak_does_not_reach_the_text_of_a_model(tree: Path) -> None:
-    path = tree / text.CC100.home / "corpus/tr.txt"
+    path = tree / CC100 / "corpus/tr.txt"
     before, leak = path.read_text(), text.held_out(["massive_intent"], "tur")[0]
-    text._web.cache_clear()
+    text.forget()
     try:
         path.write_text(before + f"trand so {leak} trsaid trthey\n")
         assert any(leak in line for line in text.cc100("tur"))
         read = text.read(["eng", "tur"], ["massive_intent"], 1000, repeats=2)
     finally:
         path.write_text(before)
-        text._web.cache_clear()
+        text.forget()
     held = set(text.held_out(["massive_intent"], "tur"))
     assert len(held) == 100 and not any(leak in line for line in read["tur"])
     assert not held & set(read["tur"])

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import hubcache  # noqa: E402
 
-from xltlib.data import audit, cards, datasets, fetch, files, massive  # noqa: E402
-from xltlib.data.cards import CARDS, VIEWS, Hub  # noqa: E402
+from xltlib.data import cards, datasets, fetch, files, hub, massive  # noqa: E402
+from xltlib.data.cards import CARDS, VIEWS, Files, Hub  # noqa: E402
 from xltlib.tasks.base import Example  # noqa: E402
 from xltlib.tasks.public import PUBLIC, public_task  # noqa: E402
 
@@ -40,14 +41,13 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("XLT_DATA", raising=False)
     monkeypatch.setenv("XLT_DATA_LOCK", str(tmp_path / "lock.json"))
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
-    datasets._read.cache_clear()
-    datasets._ids.cache_clear()
+    datasets.forget()
 
 
 def test_doctests() -> None:
     import doctest
 
-    for module in (files, massive, fetch, datasets):
+    for module in (files, massive, hub, datasets):
         assert doctest.testmod(module).failed == 0
 
 
@@ -232,27 +232,29 @@ def test_empty_split_on_the_hub(hub_root: Path) -> None:
 # ---------------------------------------------------------------- files with a checksum
 
 
+def with_checksums(
+    patch: pytest.MonkeyPatch, name: str, checksums: dict[str, tuple[str, int]]
+) -> None:
+    """Let a card know these checksums and no others."""
+    card = CARDS[name]
+    patch.setitem(CARDS, name, replace(card, source=replace(card.source, checksums=checksums)))
+
+
 @pytest.fixture
 def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An XLT_DATA of our own, whose files' checksums are those of the files put there."""
+    """An XLT_DATA of our own; nobody knows the checksums of the files put there."""
     root = tmp_path / "tree"
     root.mkdir()
     monkeypatch.setenv("XLT_DATA", str(root))
-    sums: dict[str, tuple[str, int]] = {}
-    monkeypatch.setattr(fetch, "known_files", lambda: sums)
-    root_sums[root] = sums
+    for name in ("sib200", "xquad", "massive"):
+        with_checksums(monkeypatch, name, {})
     return root
-
-
-root_sums: dict[Path, dict[str, tuple[str, int]]] = {}
 
 
 def put(root: Path, path: str, content: str) -> Path:
     file = root / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(content, encoding="utf-8")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    root_sums[root][path] = (digest, file.stat().st_size)
     return file
 
 
@@ -276,8 +278,12 @@ def test_local_copy(tree: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [lambda b: b[:-3], lambda b: b.replace(b"sports", b"travel")])
-def test_altered_local_copy(tree: Path, change: Any) -> None:
+def test_altered_local_copy(tree: Path, change: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     path = sib(tree, "deu_Latn", "test", ROWS)
+    known = (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_size)
+    with_checksums(monkeypatch, "sib200", {"data/annotated/deu_Latn/test.tsv": known})
+    assert datasets.load("sib200", "deu", "test").report.kept == len(ROWS)
+    datasets.forget()
     path.write_bytes(change(path.read_bytes()))
     with pytest.raises(ValueError, match="altered or cut short.*Delete it and unpack"):
         datasets.load("sib200", "deu", "test")
@@ -435,7 +441,8 @@ def cached(tmp_path: Path) -> list[str]:
     return sorted(p.name for p in (tmp_path / "cache").rglob("*") if p.is_file())
 
 
-SIB_TEST = f"{CARDS['sib200'].source.home}/data/annotated/deu_Latn/test.tsv"  # type: ignore[union-attr]
+SIB_PATH = "data/annotated/deu_Latn/test.tsv"
+SIB_TEST = f"{CARDS['sib200'].source.home}/{SIB_PATH}"  # type: ignore[union-attr]
 
 
 def serve_sib(folder: Path, text: str) -> None:
@@ -453,11 +460,11 @@ def test_fetched_once_and_checked(
     url, folder = server
     monkeypatch.setattr(fetch, "GITHUB", url)
     serve_sib(folder, GOOD)
-    known = {SIB_TEST: (hashlib.sha256(GOOD.encode()).hexdigest(), len(GOOD))}
-    monkeypatch.setattr(fetch, "known_files", lambda: known)
+    known = {SIB_PATH: (hashlib.sha256(GOOD.encode()).hexdigest(), len(GOOD))}
+    with_checksums(monkeypatch, "sib200", known)
     assert datasets.load("sib200", "deu", "test").report.kept == 1
     (folder / SIB_TEST).unlink()
-    datasets._read.cache_clear()
+    datasets.forget()
     assert datasets.load("sib200", "deu", "test").report.kept == 1  # now from the cache
     assert cached(tmp_path) == ["test.tsv"]
 
@@ -478,13 +485,13 @@ def test_an_unknown_checksum_is_recorded_and_kept_to(
 ) -> None:
     url, folder = server
     monkeypatch.setattr(fetch, "GITHUB", url)
-    monkeypatch.setattr(fetch, "known_files", dict)
+    with_checksums(monkeypatch, "sib200", {})
     serve_sib(folder, GOOD)
     assert datasets.load("sib200", "deu", "test").report.kept == 1
     assert list(json.loads(fetch.lock_path().read_text())) == [SIB_TEST]
     path = next((tmp_path / "cache").rglob("test.tsv"))
     path.write_text(GOOD + "2\tsports\ty\n")
-    datasets._read.cache_clear()
+    datasets.forget()
     with pytest.raises(ValueError, match="has changed since it was first fetched"):
         datasets.load("sib200", "deu", "test")
 
@@ -505,17 +512,10 @@ def archive(folder: Path, content: str) -> str:
     return hashlib.sha256((folder / "massive.tar.gz").read_bytes()).hexdigest()
 
 
-def massive_home(url: str, digest: str) -> cards.Files:
+def massive_home(url: str, digest: str) -> Files:
     kept = CARDS["massive"].source
-    assert isinstance(kept, cards.Files)
-    return cards.Files(
-        kept.home,
-        {"en-US": "en-US", "de-DE": "de-DE"},
-        kept.paths,
-        kept.layout,
-        kept.where,
-        (f"{url}/massive.tar.gz", digest, "1.1"),
-    )
+    assert isinstance(kept, Files)
+    return replace(kept, archive=cards.Archive(f"{url}/massive.tar.gz", digest, "1.1"))
 
 
 def test_from_an_archive(server: tuple[str, Path], tmp_path: Path) -> None:
@@ -680,19 +680,26 @@ def test_every_card_is_whole() -> None:
             assert datasets.language(code).key
         if isinstance(card.source, Hub):
             assert len(card.source.revision) == 40
-            assert {p.raw for p in card.splits.values()} <= set(card.source.raw)
+            assert {p.raw for p in card.splits.values()} <= {"train", "validation", "test"}
         else:
             assert {p.raw for p in card.splits.values()} <= set(card.source.paths)
-    assert all(len(d) == 64 and n > 0 for d, n in cards.known_files().values())
+        for place in (card.source, card.copy):
+            sums = place.checksums if isinstance(place, Files) else {}
+            assert all(len(digest) == 64 and n > 0 for digest, n in sums.values())
+
+
+def test_a_card_with_a_wrong_key_is_named(tmp_path: Path) -> None:
+    (tmp_path / "mine.yml").write_text("title: x\nlicense: y\n")
+    with pytest.raises(ValueError, match=r"mine.yml(.|\n)*licence(.|\n)*license"):
+        cards.read_cards(tmp_path, cards.Card)
 
 
 def test_two_codes_of_one_language_are_both_reachable() -> None:
-    place = CARDS["sib200"].source
-    assert (
-        datasets.code_in(place, "twi") == "twi_Latn"
-        and datasets.code_in(place, "aka_Latn") == "aka_Latn"
-    )
-    assert datasets.code_in(place, "zh-TW") == "zho_Hant" and datasets.code_in(place, "tlh") is None
+    card = CARDS["sib200"]
+    for asked, code in (("twi", "twi_Latn"), ("aka_Latn", "aka_Latn"), ("zh-TW", "zho_Hant")):
+        assert datasets.origin(card, asked, "test").code == code
+    with pytest.raises(ValueError, match="language of sib200"):
+        datasets.origin(card, "tlh", "test")
 
 
 # ---------------------------------------------------------------- the real data, where it is
@@ -730,12 +737,14 @@ REAL_TABLES = {
 
 def local_codes(task: str) -> list[str]:
     """The data set's own codes that the copy has: SIB-200 has two codes for two languages."""
-    found = []
-    for place in datasets._file_places(datasets.card_of(task)):
-        for code in place.codes:
-            if any(fetch.local_file(place, code, raw) for raw in place.paths):
-                found.append(code)
-    return found
+    card = datasets.card_of(task)
+    return [
+        code
+        for place in (card.source, card.copy)
+        if isinstance(place, Files)
+        for code in place.codes
+        if any(fetch.local(place.home, place.path(code, raw)) for raw in place.paths)
+    ]
 
 
 @needs_data
@@ -778,16 +787,3 @@ def test_real_targets_score_one(task: str, monkeypatch: pytest.MonkeyPatch) -> N
         scores = of.evaluate([of.preprocess(e)[1] for e in found], found)
         assert scores["illegal"].score == 0.0
         assert scores[of.metric].score == pytest.approx(1.0, abs=0.01), (code, scores)
-
-
-@needs_data
-def test_audit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("XLT_DATA", str(LOCAL))
-    table = audit.audit(["sib200", "xquad"], ["deu", "cmn"])
-    assert list(table["language"]) == ["cmn"] * 3 + ["deu"] * 3 + ["cmn"] * 3 + ["deu"] * 3
-    assert (table["kept"] <= table["read"]).all() and (table["source"] == "local copy").all()
-    page = audit.summary(table).set_index(["task", "split"])
-    assert page.loc[("sib200", "train"), "languages"] == 2
-    assert page.loc[("sib200", "test"), "majority, %"] == "25.0"
-    audit.write(table, tmp_path / "audit.csv")
-    assert len(pd.read_csv(tmp_path / "audit.csv")) == 12

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import doctest
+import json
 import math
 import random
 import unicodedata
+from pathlib import Path
 
 import pytest
 
+from xltlib.data import datasets
 from xltlib.data.cards import VIEWS
-from xltlib.tasks import forms, metrics, public
+from xltlib.tasks import forms, metrics, public, samples
 from xltlib.tasks.base import Example
 from xltlib.tasks.public import PUBLIC, public_task
 
@@ -350,3 +353,37 @@ def test_standard_error_is_of_the_mean_over_examples() -> None:
     scores = PUBLIC["sib200"].evaluate(["sports", "science/technology"] * 8, [one] * 16)
     assert scores["accuracy"].score == 0.5
     assert scores["accuracy"].stderr == pytest.approx(math.sqrt(0.25 / 15))
+
+
+# ---------------------------------------------------------------- made-up examples
+
+
+def test_every_task_has_examples_that_it_would_accept(tmp_path: Path) -> None:
+    assert set(VIEWS) == set(public.PUBLIC)
+    for name, view in VIEWS.items():
+        for e in samples.samples(name):
+            path = tmp_path / f"{name}-{e.id}.jsonl"
+            path.write_text(json.dumps({**e.fields, "id": e.id}), encoding="utf-8")
+            own = datasets.own_files(name, {e.language: {"test": {"path": str(path)}}})
+            (found,) = datasets.load(name, e.language, "test", own=own).examples
+            assert found.fields == e.fields
+            of = PUBLIC[name]
+            scores = of.evaluate([of.preprocess(e)[1]], [e])
+            assert scores["illegal"].score == 0.0, name
+            named = view.kind != "tags" or set(e.fields["tags"]) != {"O"}
+            assert scores[of.metric].score == float(named), name  # no entity: nothing to count
+
+
+def test_the_docstring_shows_what_the_code_makes() -> None:
+    said = " ".join((public.__doc__ or "").split())
+    for name in ("sib200", "massive_intent", "massive_slots", "massive_qa", "udpos"):
+        source, target = PUBLIC[name].preprocess(samples.samples(name)[0])
+        assert f"``{source}`` -> ``{target}``" in said, name
+
+
+def test_outputs_are_judged_as_their_notes_say() -> None:
+    table = samples.judged(list(VIEWS)).set_index("note")
+    assert table.loc["another form of the digit: NFKC makes it 2", "scores"] == "accuracy 1.00"
+    assert table.loc["a type that does not exist", "legal"] == "no"
+    chinese = table[table["output"] == "在上海"].set_index("task")["scores"]
+    assert chinese["xquad"].startswith("f1 0.00") and chinese["mlqa"].startswith("f1 0.80")

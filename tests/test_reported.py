@@ -9,10 +9,6 @@ import pandas as pd
 import pytest
 
 from xltlib.book import reported
-from xltlib.data.cards import VIEWS
-from xltlib.data.datasets import _example
-from xltlib.tasks import public, samples, task
-from xltlib.tasks.base import Example
 from xltlib.train import checkpoint
 
 
@@ -88,41 +84,3 @@ def test_bad_reports(kept: Path, tmp_path: Path) -> None:
 )
 def test_which_model_a_checkpoint_is(checkpoint_name: str, model: str) -> None:
     assert reported.model_of(checkpoint_name) == model
-
-
-# ---------------------------------------------------------------- made-up examples
-
-
-def test_every_task_has_examples_that_it_would_accept() -> None:
-    assert set(samples.SAMPLES) == set(VIEWS) == set(public.PUBLIC)
-    for name, view in VIEWS.items():
-        for e in samples.samples(name):
-            row = {**e.fields, "id": e.id, "row": 1}
-            assert isinstance(_example(row, view, e.language, "here"), Example), name
-            of = task(name)
-            found = of.evaluate([of.preprocess(e)[1]], [e])
-            assert found["illegal"].score == 0.0, name
-            named = view.kind != "tags" or set(e.fields["tags"]) != {"O"}
-            assert found[of.metric].score == float(named), name  # no entity: nothing to count
-
-
-def test_the_docstring_shows_what_the_code_makes() -> None:
-    said = " ".join((public.__doc__ or "").split())
-    for name in ("sib200", "massive_intent", "massive_slots", "massive_qa", "udpos"):
-        source, target = task(name).preprocess(samples.samples(name)[0])
-        assert f"``{source}`` -> ``{target}``" in said, name
-
-
-def test_outputs_are_judged_as_their_notes_say() -> None:
-    table = samples.judged(list(VIEWS)).set_index("note")
-    assert table.loc["another form of the digit: NFKC makes it 2", "scores"] == "accuracy 1.00"
-    assert table.loc["a type that does not exist", "legal"] == "no"
-    chinese = table[table["output"] == "在上海"].set_index("task")["scores"]
-    assert chinese["xquad"].startswith("f1 0.00") and chinese["mlqa"].startswith("f1 0.80")
-
-
-def test_made_up_examples_differ_and_repeat() -> None:
-    found = samples.made_up("pawsx", 64)
-    assert len({str(e.fields) for e in found}) == 64 and found == samples.made_up("pawsx", 64)
-    with pytest.raises(ValueError, match="unknown task with made-up examples 'xnli'"):
-        samples.made_up("xnli", 2)

@@ -245,6 +245,19 @@ def in_words(
     return pd.Series([words(*r) for r in rows.itertuples(index=False)], index=table.index)
 
 
+def claims_by_task(claims: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `regression.verdicts` as claims by tasks: estimate, interval and verdict of each."""
+    if not len(claims):
+        return claims
+    gain = claims["evidence"].str.contains("gain over")
+    claim = claims["claim"].str.replace("_", " ") + np.where(gain, ", for the gain", "")
+    words = in_words(claims, scale=1, digits=2) + " " + claims["verdict"]
+    wide = claims.assign(claim=claim, words=words).pivot_table(
+        index="claim", columns="task", values="words", aggfunc="first", sort=False
+    )
+    return wide.sort_index(axis=1).fillna("–").reset_index().rename_axis(columns=None)
+
+
 def listed(table: pd.DataFrame, digits: int = 2, **names: str) -> HTML:
     """A table for the page: columns renamed, languages by name, numbers rounded."""
     from IPython.display import HTML

@@ -12,23 +12,24 @@ import hashlib
 import os
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from xltlib.data import fetch
-from xltlib.data.cards import CARDS, VIEWS, Card, Files, Hub, Part, Split, View, columns_of
+from xltlib.data import fetch, hub
+from xltlib.data.cards import CARDS, VIEWS, Card, Files, Hub, Part, Split, View
 from xltlib.data.example import MAX_WORDS, Example
 from xltlib.data.files import Layout, Row, read
+from xltlib.data.massive import DERIVE
 from xltlib.errors import unknown
 from xltlib.languages import language, name
 
 Overlap = Literal["drop", "keep"]
 # An item of one of these is dropped from every split further right.
-RANK: tuple[Split, ...] = ("test", "validation", "train")
-LONGEST = 100_000  # characters of one field; the longest context of the public data has 21,000
+_ORDER: tuple[Split, ...] = ("test", "validation", "train")
+_LONGEST = 100_000  # characters of one field; the longest context of the public data has 21,000
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +128,7 @@ def _keys(codes: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def code_in(place: Hub | Files, asked: str) -> str | None:
+def _code_in(place: Hub | Files, asked: str) -> str | None:
     """The data set's code of a language given in any way, or None if it has not got it."""
     if asked in place.codes:
         return asked
@@ -139,12 +140,14 @@ def languages_of(task: str, *, local: bool = False) -> list[str]:
     card = card_of(task)
     if not local:
         return sorted(_keys(tuple(card.source.codes)))
-    found = set()
-    for files in _file_places(card):
-        for key, code in _keys(tuple(files.codes)).items():
-            if any(fetch.local_file(files, code, raw) for raw in files.paths):
-                found.add(key)
-    return sorted(found)
+    return sorted(
+        {
+            key
+            for files in _file_places(card)
+            for key, code in _keys(tuple(files.codes)).items()
+            if any(fetch.local(files.home, files.path(code, raw)) for raw in files.paths)
+        }
+    )
 
 
 def _file_places(card: Card) -> list[Files]:
@@ -154,11 +157,12 @@ def _file_places(card: Card) -> list[Files]:
 def origin(card: Card, asked: str, raw: str) -> Origin:
     """Where a raw split of a language is: the tree under ``XLT_DATA``, or the public home."""
     for files in _file_places(card):
-        code = code_in(files, asked)
-        local = fetch.local_file(files, code, raw) if code else None
-        if code and local:
-            return Origin(code, files, str(local))
-    code = code_in(card.source, asked)
+        code = _code_in(files, asked)
+        if code and raw in files.paths:
+            found = fetch.local(files.home, files.path(code, raw))
+            if found:
+                return Origin(code, files, str(found))
+    code = _code_in(card.source, asked)
     if code is None:
         have = [f"{k} ({name(k.split('_')[0])})" for k in sorted(_keys(tuple(card.source.codes)))]
         key = language(asked).key
@@ -171,7 +175,7 @@ def splits_of(task: str, asked: str, *, local: bool = False) -> list[Split]:
     """The splits that a language has, in order (`local`: under ``XLT_DATA``)."""
     card = card_of(task)
     found: list[Split] = []
-    for split in reversed(RANK):
+    for split in reversed(_ORDER):
         raw = card.splits[split].raw if split in card.splits else None
         if raw and (not local or "://" not in origin(card, asked, raw).source):
             found.append(split)
@@ -185,17 +189,14 @@ def _rows(task: str, where: Origin, raw: str, revision: str | None) -> tuple[lis
     """Rows as the card names them, and the Hub's commit."""
     place, card = where.place, card_of(task)
     if isinstance(place, OwnFile):
-        needed = [c.split(".")[0] for c in columns_of(task)]
+        needed = [c.split(".")[0] for c in view_of(task).columns]
         return read(place.path, place.layout, needed, optional=("id", "title")), ""
     if isinstance(place, Hub):
-        return fetch.hub_rows(place, where.code, raw, card.columns, revision)
+        return hub.rows(place, where.code, raw, card.columns, revision)
     path = fetch.file_of(place, where.code, raw)
-    wanted = [*card.columns, *([place.where[0]] if place.where else [])]
-    rows = read(path, place.layout, wanted)
-    if place.where:
-        column, values = place.where
-        rows = [row for row in rows if row[column] == values[raw]]
-    return rows, ""
+    column = [place.split_column] if place.split_column else []
+    rows = read(path, place.layout, [*card.columns, *column])
+    return [r for r in rows if not column or r[column[0]] == place.split_values[raw]], ""
 
 
 @lru_cache(maxsize=16)
@@ -203,20 +204,17 @@ def _read(
     task: str, where: Origin, raw: str, revision: str | None, root: str | None
 ) -> tuple[int, tuple[Row, ...], str]:
     """(raw rows, examples' rows with an id and a group, commit); `root` is only for the cache."""
-    view = view_of(task)
     rows, commit = _rows(task, where, raw, revision)
-    own = isinstance(where.place, OwnFile)
-    told = not isinstance(where.place, Files) or where.place.ids
+    derive = DERIVE["" if isinstance(where.place, OwnFile) else view_of(task).derive]
+    with_ids = not isinstance(where.place, Files) or where.place.ids
     made = []
     for i, row in enumerate(rows):
-        row = {**row, "id": str((told and row.get("id")) or f"{raw}-{i}")}
-        for one in [row] if own else view.derive(row, where.code):
-            made.append({**one, "row": i + 1})
-    seen = Counter(row["id"] for row in made)
-    repeated = [i for i, n in seen.items() if n > 1]
-    if repeated:
+        row = {**row, "id": str((with_ids and row.get("id")) or f"{raw}-{i}")}
+        made += [{**one, "row": i + 1} for one in derive(row, where.code)]
+    (often, n), *_ = [*Counter(row["id"] for row in made).most_common(1), ("", 0)]
+    if n > 1:
         raise ValueError(
-            f"{where.source}: the id {repeated[0]!r} stands for {seen[repeated[0]]} examples; "
+            f"{where.source}: the id {often!r} stands for {n} examples; "
             "ids must differ, since they keep splits and languages apart"
         )
     return len(rows), tuple(made), commit
@@ -226,10 +224,10 @@ def _cut(card: Card, rows: Sequence[Row], part: Part) -> list[Row]:
     """The rows whose group falls into a share, the groups in an order that never changes."""
     if (part.start, part.stop) == (0.0, 1.0):
         return list(rows)
-    groups = {str(r.get("title") or r["context"]) for r in rows}
-    order = sorted(groups, key=lambda g: hashlib.sha256(f"{card.name}/{g}".encode()).digest())
+    groups = [str(r.get("title") or r["context"]) for r in rows]
+    order = sorted(set(groups), key=lambda g: hashlib.sha256(f"{card.name}/{g}".encode()).digest())
     kept = set(order[round(part.start * len(order)) : round(part.stop * len(order))])
-    return [r for r in rows if str(r.get("title") or r["context"]) in kept]
+    return [r for r, group in zip(rows, groups, strict=True) if group in kept]
 
 
 def text_of(fields: Mapping[str, Any], view: View) -> str:
@@ -248,9 +246,9 @@ def _example(row: Row, view: View, key: str, source: str) -> Example | str:
     fields = {f: row[f] for f in view.fields}
     for field, value in fields.items():
         text = value if isinstance(value, str) else "".join(value or ())
-        if len(text) > LONGEST:
+        if len(text) > _LONGEST:
             raise ValueError(
-                f"{where}: {field} has {len(text)} characters, the most is {LONGEST}; split it "
+                f"{where}: {field} has {len(text)} characters, the most is {_LONGEST}; split it "
                 "into shorter examples"
             )
         if not text.strip():
@@ -345,27 +343,29 @@ def load(
     view, card = view_of(task), card_of(task)
     _checked(overlap, get_args(Overlap), "overlap")
     where, part = _where(task, asked, split, own)
+    total, rows, commit = _share(task, where, part, revision)
     key = language(asked).key
-    rows, made, commit = _read(task, where, part.raw, revision, os.environ.get("XLT_DATA"))
-    cut = _cut(card, made, part)
-    found = [_example(row, view, key, where.source) for row in cut]
-    drops = Counter(reason for reason in found if isinstance(reason, str))
-    kept = [e for e in found if isinstance(e, Example)]
-    against: tuple[str, ...] = ()
-    if overlap == "drop":
-        against, kept, also = _without_later(task, asked, split, own, revision, where, kept)
-        drops += also
+    made = [_example(row, view, key, where.source) for row in rows]
+    drops = Counter(reason for reason in made if isinstance(reason, str))
+    kept = [e for e in made if isinstance(e, Example)]
+    against: list[str] = []
+    later = _later(task, asked, split, own, revision, where) if overlap == "drop" else ()
+    for name_, texts in later:
+        fresh = [e for e in kept if text_of(e.fields, view) not in texts]
+        drops += Counter({f"text also in {name_}": len(kept) - len(fresh)})
+        kept = fresh
+        against.append(name_)
     if not kept:
         reasons = ", ".join(f"{n} {why}" for why, n in drops.items()) or "no rows at all"
         raise ValueError(
-            f"{task} {key} {split} is empty: {rows} rows in {where.source}, {reasons}. "
+            f"{task} {key} {split} is empty: {total} rows in {where.source}, {reasons}. "
             "Choose another split or language, or other files"
         )
     return Loaded(
         tuple(kept),
         Report(
             task, key, split, where.source, commit, card.licence if own is None else "your own",
-            rows, len(found), len(kept), dict(drops), _notes(kept, view), against,
+            total, len(made), len(kept), dict(drops), _notes(kept, view), tuple(against),
         ),
     )  # fmt: skip
 
@@ -375,7 +375,7 @@ def _checked(value: str, allowed: Sequence[str], what: str) -> None:
         raise unknown(what, value, allowed, "use one of these")
 
 
-def _where(task: str, asked: str, split: Split, own: Own | None) -> tuple[Origin, Part]:
+def _where(task: str, asked: str, split: str, own: Own | None) -> tuple[Origin, Part]:
     """Where a split is, and which share of it."""
     card, key = card_of(task), language(asked).key
     if own and key in own:
@@ -387,33 +387,26 @@ def _where(task: str, asked: str, split: Split, own: Own | None) -> tuple[Origin
     return origin(card, asked, part.raw), part
 
 
-def _without_later(
-    task: str,
-    asked: str,
-    split: Split,
-    own: Own | None,
-    revision: str | None,
-    where: Origin,
-    kept: Sequence[Example],
-) -> tuple[tuple[str, ...], list[Example], Counter[str]]:
-    """The examples whose text no later split has; only splits of the same place are looked at."""
-    view, against, drops = view_of(task), [], Counter[str]()
-    left = list(kept)
-    for later in RANK[: RANK.index(split)] if split in RANK else ():
+def _share(
+    task: str, where: Origin, part: Part, revision: str | None
+) -> tuple[int, list[Row], str]:
+    """(rows of the raw split, the rows of the share, the Hub's commit)."""
+    total, rows, commit = _read(task, where, part.raw, revision, os.environ.get("XLT_DATA"))
+    return total, _cut(card_of(task), rows, part), commit
+
+
+def _later(
+    task: str, asked: str, split: Split, own: Own | None, revision: str | None, where: Origin
+) -> Iterator[tuple[str, set[str]]]:
+    """(split, texts) of the later splits that are in the same kind of place."""
+    for later in _ORDER[: _ORDER.index(split)] if split in _ORDER else ():
         try:
             other, part = _where(task, asked, later, own)
         except ValueError:  # this data set, or this user, has no such split
             continue
-        if _kind(other) != _kind(where):
-            continue
-        _, made, _ = _read(task, other, part.raw, revision, os.environ.get("XLT_DATA"))
-        theirs = {text_of(row, view) for row in _cut(card_of(task), made, part)}
-        fresh = [e for e in left if text_of(e.fields, view) not in theirs]
-        against.append(later)
-        if len(fresh) < len(left):
-            drops[f"text also in {later}"] = len(left) - len(fresh)
-        left = fresh
-    return tuple(against), left, drops
+        if _kind(other) == _kind(where):
+            _, rows, _ = _share(task, other, part, revision)
+            yield later, {text_of(row, view_of(task)) for row in rows}
 
 
 def _kind(where: Origin) -> tuple[str, bool]:
@@ -465,6 +458,12 @@ def _ids(task: str, code: str, split: Split, root: str | None) -> frozenset[str]
     return frozenset(e.id for e in load(task, code, split).examples)
 
 
+def forget() -> None:
+    """Read files again that were read in this process: they may have changed."""
+    _read.cache_clear()
+    _ids.cache_clear()
+
+
 def own_files(task: str, content: Any, folder: Path = Path()) -> dict[str, dict[str, OwnFile]]:
     """A user's files as an experiment file names them, checked.
 
@@ -483,12 +482,12 @@ def own_files(task: str, content: Any, folder: Path = Path()) -> dict[str, dict[
     >>> found["deu"]["train"].layout.columns
     {'label': 'Thema'}
     """
-    ours = {c.split(".")[0]: c for c in columns_of(task)} | {"id": "id", "title": "title"}
+    ours = [*(c.split(".")[0] for c in view_of(task).columns), "id", "title"]
     found: dict[str, dict[str, OwnFile]] = {}
     for asked, splits in _mapping(content, "data").items():
         where, mine = f"data.{task}.{asked}", found.setdefault(language(str(asked)).key, {})
         for split, spec in _mapping(splits, where).items():
-            _checked(split, RANK, f"split in {where}")
+            _checked(split, _ORDER, f"split in {where}")
             spec = dict(_mapping(spec, f"{where}.{split}"))
             for key in spec:
                 allowed = ["path", "format", "columns", "header", "separator"]
@@ -500,7 +499,7 @@ def own_files(task: str, content: Any, folder: Path = Path()) -> dict[str, dict[
             if spec["format"] == "conll":
                 spec.setdefault("columns", {"words": 0, "tags": -1})
             for column in spec.get("columns", {}):
-                _checked(column, list(ours), f"column in {where}.{split}")
+                _checked(column, ours, f"column in {where}.{split}")
             mine[str(split)] = OwnFile(path, Layout(**spec))
     return found
 

@@ -6,6 +6,7 @@ A row has ``annot_utt`` with slots in brackets: ``wake me up at [time : five am]
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 # As the data's authors do: these are written without spaces, so a word is a character.
@@ -79,3 +80,12 @@ def as_questions(row: Row, code: str) -> list[Row]:
         }
         for kind, texts in found.items()
     ]
+
+
+# How a task's view (`xltlib.data.cards.View.derive`) makes examples of a row.
+DERIVE: dict[str, Callable[[Row, str], list[Row]]] = {
+    "": lambda row, code: [row],
+    "intent": as_intent,
+    "slots": as_slots,
+    "questions": as_questions,
+}

@@ -22,34 +22,26 @@ from functools import lru_cache
 from typing import Any
 
 from xltlib.data import datasets, fetch
-from xltlib.data.cards import Files, same
-from xltlib.data.files import Layout
+from xltlib.data.cards import CARDS, Files
 from xltlib.errors import unknown
 from xltlib.languages import language, name
 
-CC100 = Files(
-    "plainlib/langprofiles/7b7592df215f66a50ae7bdf1c1119f4889a7bb1e",
-    same(
-        "af am ar az bn cy da de el en es eu fa fi fr ha he hi hu hy id is it ja jv ka km ko lv ml "
-        "mn ms my nl no pl pt ro ru sv sw ta te th tl tr ur vi yo zh-CN zh-TW zu"
-    ),
-    {"text": "corpus/{code}.txt"},
-    Layout("tsv", header=False),
-)
-LICENCE = (
-    "Sample of CC-100: licence not stated by its makers; text under Common Crawl's terms of use. "
-    "Research use; nothing of it is kept with the project."
-)
-SAYING = 4  # words from which a text is nobody else's
-SHORTEST, LONGEST = 3, 14  # words of a stretch, so that most of an utterance's lengths occur
-BY_CHARACTER = {"jpn", "tha", "zho", "mya", "khm"}  # written without spaces: four characters a word
+_SAYING = 4  # words from which a text is nobody else's
+_SHORTEST, _LONGEST = 3, 14  # words of a stretch, so that most of an utterance's lengths occur
+_BY_CHARACTER = {
+    "jpn",
+    "tha",
+    "zho",
+    "mya",
+    "khm",
+}  # written without spaces: four characters a word
 
 _ADDRESS = re.compile(r"\S*(?:https?:|www\.|@)\S*")
 _BREAK = re.compile(r"[.!?;:,()\[\]{}…|/«»“”\"„。、，！？；：（）।؟،؛*•▪>=]+|\s[–—-]\s")
 
 
 @dataclass(frozen=True)
-class Kept:
+class _Kept:
     """Lines that no test item shares, and how many were dropped."""
 
     lines: tuple[str, ...]
@@ -82,24 +74,24 @@ def _strip(text: str) -> str:
     )
 
 
-def stretches(line: str, code: str = "") -> list[str]:
+def _stretches(line: str, code: str = "") -> list[str]:
     """A line of running text, cut at punctuation into stretches of 3 to 14 words.
 
-    >>> stretches("He left. When the sun rose over the hill, nobody was there to see www.it.org")
+    >>> _stretches("He left. When the sun rose over the hill, nobody was there to see www.it.org")
     ['when the sun rose over the hill', 'nobody was there to see']
     """
     found = []
     for clause in _BREAK.split(_ADDRESS.sub(" ", line)):
         text = plain(clause, code)
-        if code in BY_CHARACTER:
+        if code in _BY_CHARACTER:
             text, size = text.replace(" ", ""), 4
             units = [text[i : i + size] for i in range(0, len(text), size)]
         else:
             units = text.split()
-        for at in range(0, len(units), LONGEST):
-            part = units[at : at + LONGEST]
-            if len(part) >= SHORTEST and _is_language(part):
-                found.append(("" if code in BY_CHARACTER else " ").join(part))
+        for at in range(0, len(units), _LONGEST):
+            part = units[at : at + _LONGEST]
+            if len(part) >= _SHORTEST and _is_language(part):
+                found.append(("" if code in _BY_CHARACTER else " ").join(part))
     return found
 
 
@@ -108,23 +100,22 @@ def _is_language(words: Sequence[str]) -> bool:
     return sum(any(c.isalpha() for c in w) for w in words) > 0.7 * len(words)
 
 
-def _code(asked: str) -> str:
-    """The corpus' own code of a language."""
-    if asked in CC100.codes:
+def _key(asked: str) -> str:
+    """ISO 639-3, without a script."""
+    return language(asked).key.split("_")[0]
+
+
+def _code(files: Files, asked: str) -> str:
+    """The corpus' own code of a language: of two that are one language, the first."""
+    if asked in files.codes:
         return asked
-    key = language(asked).key.split("_")[0]
-    special = {"nob": "no", "nno": "no", "zho": "zh-CN", "cmn": "zh-CN"}
-    codes = {language(c).key.split("_")[0]: c for c in CC100.codes if c not in special.values()}
-    found = special.get(key) or codes.get(key)
-    if found is None:
+    codes = {_key(c): c for c in reversed(list(files.codes))}
+    key = {"nno": "nob"}.get(_key(asked), _key(asked))
+    if key not in codes:
         have = [f"{k} ({name(k)})" for k in sorted(codes)]
         cure = "choose one of these, or bring your own text"
         raise unknown("language of the CC-100 sample", f"{key} ({name(asked)})", have, cure)
-    return found
-
-
-def _key(asked: str) -> str:
-    return language(asked).key.split("_")[0]
+    return codes[key]
 
 
 def cc100(asked: str) -> list[str]:
@@ -132,14 +123,15 @@ def cc100(asked: str) -> list[str]:
 
     The order is by hash, so a share of them is a fair sample and the documents' order is gone.
     """
-    path = fetch.file_of(CC100, _code(asked), "text")
-    code = _key(asked)
+    files, code = CARDS["cc100"].source, _key(asked)
+    assert isinstance(files, Files)
+    path = fetch.file_of(files, _code(files, asked), "text")
     lines = path.read_text(encoding="utf-8").splitlines()
-    found = dict.fromkeys(s for line in lines for s in stretches(line, code))
+    found = dict.fromkeys(s for line in lines for s in _stretches(line, code))
     return sorted(found, key=_hash)
 
 
-CLONE = "Zzzz"  # ISO 15924's "unknown script": a language in letters of our own
+_CLONE = "Zzzz"  # ISO 15924's "unknown script": a language in letters of our own
 _OWN_LETTERS = 0xF0000  # a plane of private use
 
 
@@ -149,7 +141,7 @@ def original(asked: str) -> str:
     >>> original("eng_Zzzz"), original("swe")
     ('eng', 'swe')
     """
-    return asked.removesuffix(f"_{CLONE}")
+    return asked.removesuffix(f"_{_CLONE}")
 
 
 def clone(text: str) -> str:
@@ -163,7 +155,7 @@ def clone(text: str) -> str:
 
 def written(text: str, code: str) -> str:
     """The text as the language `code` is written: a clone's in its own letters."""
-    return clone(text) if code.endswith(f"_{CLONE}") else text
+    return clone(text) if code.endswith(f"_{_CLONE}") else text
 
 
 def utterances(asked: str, part: int, parts: int) -> list[str]:
@@ -186,20 +178,20 @@ def _hash(text: str) -> str:
 # ---------------------------------------------------------------- leaks
 
 
-def grams(text: str, n: int) -> set[tuple[str, ...]]:
+def _grams(text: str, n: int) -> set[tuple[str, ...]]:
     """Runs of n words; the whole text where it has fewer.
 
-    >>> sorted(grams("a b c", 2)), grams("a b", 5)
+    >>> sorted(_grams("a b c", 2)), _grams("a b", 5)
     ([('a', 'b'), ('b', 'c')], {('a', 'b')})
     """
     words = text.split()
     return {tuple(words[i : i + n]) for i in range(max(1, len(words) - n + 1))} if words else set()
 
 
-def without(lines: Iterable[str], tests: Iterable[str], n: int = 5, code: str = "") -> Kept:
+def without(lines: Iterable[str], tests: Iterable[str], n: int = 5, code: str = "") -> _Kept:
     """The lines that hold no run of n words of a test item, nor the whole of a shorter one.
 
-    A test item of fewer than `SAYING` words ("thank you") is dropped only where it is the line.
+    A test item of fewer than `_SAYING` words ("thank you") is dropped only where it is the line.
 
     Parameters
     ----------
@@ -210,15 +202,15 @@ def without(lines: Iterable[str], tests: Iterable[str], n: int = 5, code: str = 
     n
         Words of a run; five, since a sentence of another origin seldom has five in common.
     """
-    held = {g for t in tests for g in grams(plain(t, code), n)}
-    sizes = [k for k in {len(g) for g in held} if k >= SAYING]
+    held = {g for t in tests for g in _grams(plain(t, code), n)}
+    sizes = [k for k in {len(g) for g in held} if k >= _SAYING]
     kept, dropped = [], 0
     for line in lines:
-        if tuple(line.split()) in held or any(grams(line, k) & held for k in sizes):
+        if tuple(line.split()) in held or any(_grams(line, k) & held for k in sizes):
             dropped += 1
         else:
             kept.append(line)
-    return Kept(tuple(kept), dropped)
+    return _Kept(tuple(kept), dropped)
 
 
 def read(
@@ -273,11 +265,18 @@ def _said(
     root: str | None,
 ) -> tuple[str, ...]:
     """Utterances without what test items have: with translations `beside` them, or a share."""
-    found = pairs(code, beside) if beside else utterances(code, part, parts)
+    found = _pairs(code, beside) if beside else utterances(code, part, parts)
     return without(found, held_out(tasks, code), code=code).lines
 
 
-def pairs(asked: str, others: Sequence[str]) -> list[str]:
+def forget() -> None:
+    """Read files again that were read in this process: they may have changed."""
+    datasets.forget()
+    _web.cache_clear()
+    _said.cache_clear()
+
+
+def _pairs(asked: str, others: Sequence[str]) -> list[str]:
     """Training utterances, each with its translation into one of the other languages behind it."""
     of = {
         c: {e.id: e for e in datasets.load("massive_intent", c, "train").examples} for c in others

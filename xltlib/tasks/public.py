@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 
 from xltlib.data import datasets
-from xltlib.data.cards import PARAPHRASE, VIEWS, Card
+from xltlib.data.cards import VIEWS, Card
 from xltlib.errors import unknown
 from xltlib.languages import language
 from xltlib.tasks import forms, metrics
@@ -162,7 +162,7 @@ RECIPES: dict[str, Recipe] = {
         ("0", "1", "2"),
     ),
     "pawsx": _choice(
-        "pawsx", "paraphrases", "paws sentence1: {sentence1} sentence2: {sentence2}", PARAPHRASE
+        "pawsx", "paraphrases", "paws sentence1: {sentence1} sentence2: {sentence2}", VIEWS["pawsx"].labels
     ),
     "wikiann": Recipe(
         "named entities (WikiANN)", forms.entities(VIEWS["wikiann"].labels), ENTITIES, 512

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from xltlib.data import datasets
-from xltlib.data.cards import VIEWS, Card, Files, Hub, known_files
+from xltlib.data.cards import VIEWS, Card, Files, Hub
 from xltlib.data.fetch import sha256
 from xltlib.errors import unknown
 from xltlib.languages import language
@@ -322,7 +322,7 @@ def run_key(exp: CheckpointExperiment, task: str, source: str, seed: int) -> str
 def _data_key(exp: CheckpointExperiment, task: str) -> Any:
     """Where a task's data are: the pinned revision, and the bytes of the user's own files."""
     card = datasets.card_of(task)
-    place = {k: v for k, v in asdict(card.source).items() if k != "codes"}
+    place = {k: v for k, v in asdict(card.source).items() if k not in ("codes", "checksums")}
     own = {
         f"{code}/{split}": [asdict(file.layout), _sum(file.path)]
         for code, files in (exp.own(task) or {}).items()
@@ -481,9 +481,5 @@ def _bytes(card: Card, far: list[tuple[str, str, datasets.Origin]]) -> int | Non
     place = card.source
     if not isinstance(place, Files) or place.archive:
         return None
-    known = known_files()
-    paths = {
-        f"{place.home}/{place.paths[raw].format(code=place.codes[where.code])}"
-        for _, raw, where in far
-    }
+    known, paths = place.checksums, {place.path(where.code, raw) for _, raw, where in far}
     return sum(known[p][1] for p in paths) if paths <= known.keys() else None

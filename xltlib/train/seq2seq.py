@@ -25,6 +25,7 @@ from safetensors import SafetensorError
 from transformers import PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from xltlib.io import write_text
 from xltlib.tasks.base import Example, Score, Task
 from xltlib.train.recipes import Seq2SeqRecipe
 
@@ -443,12 +444,10 @@ def _not_a_number(
 ) -> None:
     where = ""
     if kept is not None:
-        from xltlib.data.fetch import write_whole
-
         rows = [dict(zip(("id", "input", "target"), row, strict=True)) for row in batch]
         record = {"step": step, "loss": str(loss), "batch": rows}
         where = f"; the batch is in {kept / 'not-a-number.json'}"
-        write_whole(kept / "not-a-number.json", json.dumps(record, ensure_ascii=False).encode())
+        write_text(kept / "not-a-number.json", json.dumps(record, ensure_ascii=False))
     raise FloatingPointError(
         f"the loss is {loss} at step {step}{where}. Take a smaller lr, or precision: float32"
     )

@@ -1,12 +1,14 @@
 """What the public data are like: sizes, repeated texts, label balance, licence.
 
-`audit` gives one row a task, language and split; `summary` one row a task and split, for a page.
-``book/published/public_data.csv`` is the audit of the development copy (eleven tasks, every
-language that it has): a page can show it where the data are not at hand.
+    XLT_DATA=... python benchmarks/audit.py --out book/published/public_data.csv [--tasks xnli ...]
+
+One row a task, language and split of the copy under ``XLT_DATA``, for pages that are made where the
+data are not at hand.
 """
 
 from __future__ import annotations
 
+import argparse
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,7 +17,8 @@ import pandas as pd
 
 from xltlib.data import datasets
 from xltlib.data.cards import VIEWS, Split, View
-from xltlib.tasks.base import Example
+from xltlib.data.example import Example
+from xltlib.io import write_text
 from xltlib.tasks.metrics import spans_of
 
 COLUMNS = {
@@ -35,7 +38,7 @@ COLUMNS = {
 }
 
 
-def majority(examples: Sequence[Example], view: View) -> float:
+def _majority(examples: tuple[Example, ...], view: View) -> float:
     """Share of the most frequent label; not a number for questions."""
     labels: Iterable[str] = ()
     if view.kind == "choice":
@@ -48,7 +51,7 @@ def majority(examples: Sequence[Example], view: View) -> float:
     return max(counts.values()) / counts.total() if counts else float("nan")
 
 
-def one(task: str, language: str, split: Split) -> dict[str, object]:
+def _row(task: str, language: str, split: Split) -> dict[str, object]:
     """The row of one split."""
     view, loaded = VIEWS[task], datasets.load(task, language, split)
     report, texts = (
@@ -66,7 +69,7 @@ def one(task: str, language: str, split: Split) -> dict[str, object]:
         "kept": report.kept,
         "later": later / report.read if report.against else float("nan"),
         "twice": sum(seen[t] > 1 for t in texts) / len(texts),
-        "majority": majority(loaded.examples, view),
+        "majority": _majority(loaded.examples, view),
         "characters": float(pd.Series([len(t) for t in texts]).median()),
         "dropped": "; ".join(f"{why}: {n}" for why, n in report.drops.items()),
         "licence": report.licence,
@@ -74,49 +77,25 @@ def one(task: str, language: str, split: Split) -> dict[str, object]:
     }
 
 
-def audit(
-    tasks: Sequence[str], languages: Sequence[str] = (), *, local: bool = True
-) -> pd.DataFrame:
-    """One row for each task, language and split (columns: `COLUMNS`).
-
-    Parameters
-    ----------
-    tasks : sequence of str
-    languages : sequence of str, optional
-        All that each data set has, unless some are named.
-    local : bool
-        Only what ``XLT_DATA`` has; nothing is fetched.
-    """
-    rows = []
-    for task in tasks:
-        have = datasets.languages_of(task, local=local)
-        for code in [c for c in have if not languages or c in languages]:
-            rows += [one(task, code, s) for s in datasets.splits_of(task, code, local=local)]
+def audit(tasks: Sequence[str]) -> pd.DataFrame:
+    """A row (`COLUMNS`) for every split of every language of some tasks."""
+    rows = [
+        _row(task, code, split)
+        for task in tasks
+        for code in datasets.languages_of(task, local=True)
+        for split in datasets.splits_of(task, code, local=True)
+    ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """One row a task and split: how many languages, sizes and shares from least to most."""
-    rows = []
-    for (task, split), own in table.groupby(["task", "split"], sort=False):
-        row: dict[str, object] = {"task": task, "split": split, "languages": len(own)}
-        row |= {c: _range(own[c], "{:,.0f}") for c in ("read", "kept", "characters")}
-        row |= {c: _range(100 * own[c], "{:.1f}") for c in ("later", "twice", "majority")}
-        rows.append(row | {"licence": own["licence"].iloc[0]})
-    percent = {"later": "later, %", "twice": "twice, %", "majority": "majority, %"}
-    return pd.DataFrame(rows).rename(columns=percent)
+def main() -> None:
+    """Write the table, four digits."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--tasks", nargs="*", default=list(VIEWS), choices=list(VIEWS))
+    given = parser.parse_args()
+    write_text(given.out, audit(given.tasks).to_csv(index=False, float_format="%.4g"))
 
 
-def _range(values: pd.Series, form: str) -> str:
-    """Least to most, or the one value; empty where there is none."""
-    if values.notna().sum() == 0:
-        return ""
-    ends = [form.format(v) for v in (values.min(), values.max())]
-    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
-
-
-def write(table: pd.DataFrame, path: Path) -> None:
-    """The audit as CSV, four digits."""
-    from xltlib.data.fetch import write_whole
-
-    write_whole(path, table.to_csv(index=False, float_format="%.4g").encode())
+if __name__ == "__main__":
+    main()
