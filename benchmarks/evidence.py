@@ -38,14 +38,15 @@ def of_matrix(name: str) -> dict[str, object]:
     began = time.perf_counter()
     found = analyze(published.load(name), unknown_codes="drop", progress=True)
     one, publication = found.analyses[0], published.SCORES[name]
+    repository, commit = publication.home.rsplit("/", 1)
     about = {
         "matrix": name,
         "task": one.task,
         "model": one.model,
         "metric": one.metric,
         "citation": publication.citation,
-        "repository": publication.home[0],
-        "commit": publication.home[1],
+        "repository": repository,
+        "commit": commit,
         **one.counts,
         **one.level,
         **one.whole,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from xltlib.data import published
+from xltlib.data import fetch, published
 
 SHAPES = {  # sources x targets and rows (also in-language) that the publications report
     "xnli-mt5": (15, 15, 225),
@@ -28,38 +28,41 @@ SHAPES = {  # sources x targets and rows (also in-language) that the publication
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An XLT_DATA of our own whose files' checksums are taken as the published ones."""
+    """An XLT_DATA of our own; nobody knows the checksums of the files put there."""
     monkeypatch.setenv("XLT_DATA", str(tmp_path))
-
-    def sums() -> dict[str, str]:
-        files = [f for f in tmp_path.rglob("*") if f.is_file()]
-        return {
-            f.relative_to(tmp_path).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest()
-            for f in files
-        }
-
-    monkeypatch.setattr(published, "_checksums", sums)
+    for name, table in published.SCORES.items():
+        monkeypatch.setitem(published.SCORES, name, replace(table, checksums={}))
     return tmp_path
 
 
-def put(root: Path, home: tuple[str, str], path: str, text: str) -> Path:
-    file = root / home[0] / home[1] / path
+def put(root: Path, home: str, path: str, text: str) -> Path:
+    file = root / home / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
     return file
 
 
-def put_for(root: Path, name: str, text: str) -> Path:
-    pub = published.SCORES[name]
-    return put(root, pub.home, pub.path, text)
+def put_for(root: Path, name: str, text: str, file: str = "") -> Path:
+    table = published.SCORES[name]
+    return put(root, table.home, file or table.file, text)
+
+
+def put_in(root: Path, patch: pytest.MonkeyPatch, repository: str, files: dict[str, str]) -> None:
+    """Put files of a repository, whose card then knows them and no others."""
+    of = published.REPOSITORIES[repository]
+    sums = {}
+    for path, text in files.items():
+        file = put(root, of.home, path, text)
+        sums[path] = (hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_size)
+    patch.setitem(published.REPOSITORIES, repository, replace(of, checksums=sums))
 
 
 def test_every_published_file_has_a_checksum() -> None:
-    sums = published._checksums()
-    assert all(len(digest) == 64 for digest in sums.values())
-    for pub in published.SCORES.values():
-        assert f"{pub.home[0]}/{pub.home[1]}/{pub.path}" in sums
-        assert pub.citation
+    for of in published.REPOSITORIES.values():
+        assert of.citation and all(len(d) == 64 and n > 0 for d, n in of.checksums.values())
+    for table in published.SCORES.values():
+        lookups = [lookup.file for lookup in (table.languages, table.n_test) if lookup]
+        assert {table.file, *lookups} <= set(table.checksums)
 
 
 def test_long_table(root: Path) -> None:
@@ -76,12 +79,8 @@ def test_percent_becomes_share_and_sizes_are_joined(root: Path) -> None:
         "xpos-10000",
         ",task_type,lang_train,lang_pred,score\n0,x,en,nl,90.5\n1,x,nl,en,80.0\n",
     )
-    put(
-        root,
-        published._XPOS,
-        "results/udpos-sizes-test.csv",
-        ",language,size\n0,nl,100\n1,en,200\n",
-    )
+    sizes = ",language,size\n0,nl,100\n1,en,200\n"
+    put_for(root, "xpos-10000", sizes, "results/udpos-sizes-test.csv")
     table = published.load("xpos-10000").set_index("target")
     assert table.loc["nld", "score"] == pytest.approx(0.905)
     assert table.loc["nld", "n_test"] == 100
@@ -113,14 +112,12 @@ def test_treebanks_keep_their_names_and_repeats_are_dropped(root: Path) -> None:
     table = published.load("nnrank-xlmr")
     assert table["target_set"].tolist() == ["cs_cac", "cs_pdt"]
     assert table["target"].unique() == "ces"
-    per_language = published.per_language(table)
-    assert len(per_language) == 1 and per_language["score"].item() == pytest.approx(0.6)
 
 
 def test_las_are_scores_of_treebanks_that_have_a_language(root: Path) -> None:
     text = "\tUD_Czech-PDT\tUD_Turkish_German-SAGT\nUD_Polish-LFG\t0.7\t0.2\n"
     put_for(root, "las", text)
-    put(root, published._LAS, "data/iso.csv", "Treebank,iso\nUD_Czech-PDT,ces\nUD_Polish-LFG,pol\n")
+    put_for(root, "las", "Treebank,iso\nUD_Czech-PDT,ces\nUD_Polish-LFG,pol\n", "data/iso.csv")
     table = published.load("las")
     assert len(table) == 1  # code-mixed text is in no one language
     assert table.loc[0, ["source", "target", "source_set"]].tolist() == ["pol", "ces", "Polish-LFG"]
@@ -149,19 +146,14 @@ def test_langrank_ranks_are_not_kept(root: Path) -> None:
 def test_glottocodes(root: Path) -> None:
     text = "task_lang,transfer_lang,accuracy\nstan1318,bulg1262,0.69\nabcd1234,bulg1262,0.5\n"
     put_for(root, "xnli-uriel", text)
-    put(
-        root,
-        published._LANGRANK,
-        "data/code_mapping.csv",
-        "isocode,glottocode\narb,stan1318\nbul,bulg1262\n",
-    )
+    codes = "isocode,glottocode\narb,stan1318\nbul,bulg1262\n"
+    put_for(root, "xnli-uriel", codes, "data/code_mapping.csv")
     table = published.load("xnli-uriel")
     assert table[["source", "target"]].to_numpy().tolist() == [["bul", "arb"]]
 
 
 def test_spreadsheet(root: Path) -> None:
     pytest.importorskip("openpyxl")
-    pub = published.SCORES["parsing-16"]
     file = put_for(root, "parsing-16", "")
     square = pd.DataFrame(
         [[80.0, 40.0], [30.0, 90.0]], index=["ara", "ces"], columns=["ara", "ces"]
@@ -169,35 +161,27 @@ def test_spreadsheet(root: Path) -> None:
     notes = pd.DataFrame([["x", "y"]], index=["#1"], columns=["ara", "ces"])
     with pd.ExcelWriter(file, engine="openpyxl") as writer:
         sheet = pd.concat([square.astype(object), notes])
-        sheet.to_excel(writer, sheet_name=pub.options["sheet"])
+        sheet.to_excel(writer, sheet_name=published.SCORES["parsing-16"].sheet)
     table = published.load("parsing-16")
     assert len(table) == 4 and table["score"].max() == pytest.approx(0.9)
 
 
-def test_mixtures(root: Path) -> None:
+def test_mixtures(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = {"train_config": {"en": 1000, "hi": 10}, "eval_results": {"hi": 0.7, "sw": 0.4}}
-    put(root, published._LITMUS, "SumEval/data/train/XNLI_XLMR.json", json.dumps([config]))
-    surprise = "SumEval/data/test_gold/XNLI_XLMR_surprise_langs_diff_configs.json"
-    put(
-        root,
-        published._LITMUS,
-        surprise,
-        json.dumps([{"train_config": {"en": 5}, "eval_results": {"yo": 0.3}}]),
-    )
+    surprise = {"train_config": {"en": 5}, "eval_results": {"yo": 0.3}}
+    files = {
+        "SumEval/data/train/XNLI_XLMR.json": json.dumps([config]),
+        "SumEval/data/test_gold/XNLI_XLMR_surprise_langs_diff_configs.json": json.dumps([surprise]),
+    }
+    put_in(root, monkeypatch, "litmus", files)
     table = published.mixtures("xnli-xlmr").set_index("target")
     assert table.loc["hin", "n_target"] == 10 and table.loc["swh", "n_target"] == 0
     assert table.loc["yor", "split"] == "surprise-diff" and table.loc["yor", "train_hin"] == 0
 
 
-def test_tokens_of_xlmr(root: Path) -> None:
-    text = "my Burmese 71 0.4\nmy Burmese (Zawgyi) 10 1.6\nen English 55608 300.8\n"
-    put(root, published._XPOS, "research/udpos/langs-xlmr.txt", text)
-    assert published.xlmr_tokens() == {"mya": 81e6, "eng": 55608e6}
-
-
-def test_similarities(root: Path) -> None:
-    path = "mplm_sim/sim/model_corpus/" + published.SIMILARITIES["mt5-layer1"]
-    put(root, published._MPLM, path, "\tafr_Latn\tamh_Ethi\nafr_Latn\t\t0.7\namh_Ethi\t0.7\t\n")
+def test_similarities(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "\tafr_Latn\tamh_Ethi\nafr_Latn\t\t0.7\namh_Ethi\t0.7\t\n"
+    put_in(root, monkeypatch, "mplm", {published.SIMILARITIES["mt5-layer1"]: text})
     table = published.similarities("mt5-layer1")
     assert len(table) == 2 and table["mplm_mt5_layer1"].eq(0.7).all()
 
@@ -218,7 +202,7 @@ def test_unknown_names_suggest_the_nearest(call, name: str, near: str) -> None: 
 def test_a_damaged_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XLT_DATA", str(tmp_path))
     put_for(tmp_path, "ner-xlmr", "train_lang,test_lang,acc,f1\nen,ar,0.9,0.41\n")
-    with pytest.raises(ValueError, match="damaged"):
+    with pytest.raises(ValueError, match="altered or cut short"):
         published.load("ner-xlmr")
 
 
@@ -256,9 +240,8 @@ def test_download_goes_to_the_pinned_commit_and_checks_bytes(
 
 
 def _here() -> bool:
-    pub = published.SCORES["ner-xlmr"]
-    root = os.environ.get("XLT_DATA")
-    return bool(root) and (Path(root) / pub.home[0] / pub.home[1] / pub.path).is_file()
+    table = published.SCORES["ner-xlmr"]
+    return fetch.local(table.home, table.file) is not None
 
 
 real = pytest.mark.skipif(not _here(), reason="set XLT_DATA to the folder of published tables")

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+import pooch
+
 from xltlib.data.cards import Archive, Files
 from xltlib.io import whole, write_text
 
@@ -68,7 +70,7 @@ def get(
     known = checksums.get(path)
     found = local(home, path)
     if found is None:
-        return _member(archive, path) if archive else _download(home, path, known)
+        return _member(archive, home, path) if archive else _download(home, path, known)
     if known and sha256(found) != known[0]:
         raise ValueError(
             f"{found} is altered or cut short: {found.stat().st_size} bytes, its SHA-256 is not "
@@ -99,14 +101,10 @@ def check_lock(key: str, digest: str) -> None:
 
 
 def _cache(*parts: str) -> Path:
-    import pooch
-
     return Path(pooch.os_cache("xltlib"), "data", *parts)
 
 
 def _retrieve(url: str, digest: str | None, target: Path, copy: str) -> Path:
-    import pooch
-
     try:
         known = f"sha256:{digest}" if digest else None
         return Path(pooch.retrieve(url, known, fname=target.name, path=target.parent))
@@ -126,14 +124,15 @@ def _download(home: str, path: str, known: tuple[str, int] | None) -> Path:
     return found
 
 
-def _member(archive: Archive, path: str) -> Path:
+def _member(archive: Archive, home: str, path: str) -> Path:
     """One file of a tar.gz, unpacked into the cache once."""
     target = _cache(archive.sha256[:12], *path.split("/"))
     if target.is_file():
         return target
     tar = _cache(archive.url.rsplit("/", 1)[1])
     name = f"{archive.folder}/{path}"
-    with tarfile.open(_retrieve(archive.url, archive.sha256, tar, path), "r:gz") as content:
+    whole_tar = _retrieve(archive.url, archive.sha256, tar, f"{home}/{path}")
+    with tarfile.open(whole_tar, "r:gz") as content:
         try:
             found = content.extractfile(name)
         except KeyError:
