@@ -170,7 +170,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch, code: int, wo
     def fail(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(sc.os, "replace", fail)
+    monkeypatch.setattr("os.replace", fail)
     with pytest.raises(OSError, match=word):
         sc.write(tidy(score=[0.1, 0.2, 0.3]), path)
     assert path.read_bytes() == before
@@ -194,7 +194,7 @@ def test_a_table_that_names_no_task_is_of_the_one_asked_for() -> None:
 def test_select_suggests_the_nearest() -> None:
     df = sc.check(tidy(task="ner", model="tiny"))
     with pytest.raises(ValueError, match="'ner'"):
-        sc.select(df, task="span")
+        sc.select(df, task="nre")
 
 
 def test_views() -> None:

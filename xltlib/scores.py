@@ -1,48 +1,27 @@
 """The scores table: one row per measured cell, and the only thing the analysis half ever reads.
 
 Columns are listed in `SCHEMA`. `read` takes Parquet, CSV or TSV, tidy or as a wide source x target
-matrix, and says aloud (warning and ``attrs["notes"]``) whatever it changed or dropped.
+matrix, in steps: the file, its shape, the names of its columns, its languages, its values. Whatever
+is changed or dropped on the way is a warning and a sentence of `notes`.
 """
 
 from __future__ import annotations
 
-import errno
 import os
-import tempfile
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
 
+from xltlib import io
 from xltlib.errors import unknown
-
-__all__ = [
-    "CELL",
-    "KEY",
-    "SCHEMA",
-    "Column",
-    "ScoresWarning",
-    "atomic",
-    "called",
-    "cells",
-    "check",
-    "gain",
-    "in_language",
-    "notes",
-    "one_metric",
-    "read",
-    "select",
-    "transfer",
-    "write",
-]
+from xltlib.languages import iso3
 
 
-@dataclass(frozen=True)
-class Column:
+class _Column(NamedTuple):
     """One column of the scores table: its kind, its default (``None``: required), its meaning."""
 
     name: str
@@ -52,19 +31,24 @@ class Column:
 
 
 SCHEMA = (
-    Column("model", "text", "model", "the model or the arm of an experiment"),
-    Column("task", "text", "task", "the task"),
-    Column("source", "code", None, "language of the fine-tuning data (ISO 639-3)"),
-    Column("target", "code", None, "language of the test data (ISO 639-3)"),
-    Column("n_target", "count", 0, "target-language training examples; 0 = zero-shot"),
-    Column("seed", "count", 0, "seed of the run"),
-    Column("metric", "text", "score", "what the score is: accuracy, f1, ..."),
-    Column("score", "share", None, "the score, 0 to 1"),
-    Column("n_test", "count", pd.NA, "test items behind the score; missing = unknown"),
+    _Column("model", "text", "model", "the model or the condition of an experiment"),
+    _Column("task", "text", "task", "the task"),
+    _Column("source", "code", None, "language of the fine-tuning data (ISO 639-3)"),
+    _Column("target", "code", None, "language of the test data (ISO 639-3)"),
+    _Column("n_target", "count", 0, "target-language training examples; 0 = zero-shot"),
+    _Column("seed", "count", 0, "seed of the run"),
+    _Column("metric", "text", "score", "what the score is: accuracy, f1, ..."),
+    _Column("score", "share", None, "the score, 0 to 1"),
+    _Column("n_test", "count", pd.NA, "test items behind the score; missing = unknown"),
 )
 CELL = ["model", "task", "source", "target", "n_target", "metric"]
 KEY = ["model", "task", "source", "target", "n_target", "seed", "metric"]
+SETS = ["source_set", "target_set"]  # optional: which treebank of the language
+SAME_UNIT = ("stderr", "chance")  # optional columns in the unit of the score
+TEST_SET = "test_set"  # optional: which test items; runs without it share theirs
+ILLEGAL = "illegal"  # share of outputs that are no answer: shown, never analysed
 
+# Other names of the columns, as published tables have them.
 ALIASES = {
     "source": ("src", "source_lang", "train_lang", "lang_train", "transfer_lang", "train", "pivot"),
     "target": ("tgt", "target_lang", "test_lang", "lang_pred", "task_lang", "test", "eval_lang"),
@@ -74,11 +58,9 @@ ALIASES = {
     "n_target": ("shots", "n_shots", "k_shot"),
     "n_test": ("num_eval_examples", "n_eval", "test_size"),
 }
-SAME_UNIT = ("stderr", "chance")  # optional columns in the unit of the score
-ROLES = ("source", "target", "score")
-SETS = ["source_set", "target_set"]  # optional: which treebank of the language
-UD_NAME = r"^UD_(.+)-(\w+)$"  # a treebank of Universal Dependencies
-UD_CALLS = {  # languages that it calls otherwise than ISO 639-3
+_MISSING = ["", "nan", "na", "n/a", "none", "-", "--"]  # how a missing number is written
+_UD_NAME = r"^UD_(.+)-(\w+)$"  # a treebank of Universal Dependencies
+_UD_CODES = {  # its languages that have another name in ISO 639-3
     "Abkhaz": "abk", "Apurina": "apu", "Assyrian": "aii", "Bororo": "bor", "Buryat": "bxr",
     "Cappadocian": "cpg", "Chukchi": "ckt", "Classical_Chinese": "lzh", "Gheg": "aln",
     "Guajajara": "gub", "Gwichin": "gwi", "Kiche": "quc", "Komi_Permyak": "koi",
@@ -86,9 +68,9 @@ UD_CALLS = {  # languages that it calls otherwise than ISO 639-3
     "Munduruku": "myu", "Naija": "pcm", "North_Sami": "sme", "Old_East_Slavic": "orv",
     "Paumari": "pad", "Tupinamba": "tpn", "Xavante": "xav", "Zaar": "say",
 }  # fmt: skip
-TEST_SET = "test_set"  # optional: which test items; runs that do not say so share theirs
-ILLEGAL = "illegal"  # share of outputs that are no answer: shown, never analysed
-PRIOR_DF = 4  # weight of the group's seed variance beside a cell's own few seeds
+_NAMES = [column.name for column in SCHEMA]
+_REQUIRED = [column.name for column in SCHEMA if column.default is None]
+_PRIOR_DF = 4  # weight of the group's seed variance beside a cell's own few seeds
 
 Unknown = Literal["error", "drop"]
 Wide = Literal["sources", "targets"]
@@ -106,12 +88,9 @@ def notes(scores: pd.DataFrame) -> list[str]:
     return list(scores.attrs.get("notes", []))
 
 
-def _say(note: str, said: list[str]) -> None:
-    said.append(note)
-    warnings.warn(note, ScoresWarning, stacklevel=3)
-
-
-# -- checking -------------------------------------------------------------------------------------
+def _note(sentence: str, noted: list[str]) -> None:
+    noted.append(sentence)
+    warnings.warn(sentence, ScoresWarning, stacklevel=3)
 
 
 def _some(values: Iterable[Any], most: int = 4) -> str:
@@ -120,7 +99,139 @@ def _some(values: Iterable[Any], most: int = 4) -> str:
     return ", ".join(shown[:most]) + more
 
 
-def _rename(df: pd.DataFrame, said: list[str]) -> pd.DataFrame:
+# -- the file and its shape -----------------------------------------------------------------------
+
+
+def read(
+    path: str | os.PathLike[str], rows: Wide = "sources", unknown_codes: Unknown = "error"
+) -> pd.DataFrame:
+    """Read and `check` a scores table: Parquet, CSV or TSV, tidy or wide.
+
+    A file without source and target columns is taken as a matrix whose first column names the
+    rows; `rows` says whether these are the sources or the targets, unless the head of that column
+    does. Names of treebanks (``UD_Ancient_Greek-PROIEL``) are a language and one of its sets.
+
+    Raises
+    ------
+    ValueError
+        A file that is missing, empty or damaged, or all that `check` refuses.
+    """
+    if rows not in get_args(Wide):
+        raise unknown("rows", rows, get_args(Wide), "say what the rows of the matrix are")
+    file = Path(path)
+    if not file.is_file():
+        raise ValueError(f"no scores file {file}: check the path, or run the experiment first")
+    df = _load(file)
+    if df.shape[0] == 0 or df.shape[1] < 2:
+        raise ValueError(
+            f"{file} holds no table of scores: it needs the columns source, target, score"
+        )
+    return check(_melted(df, rows, file.name) if _is_wide(df) else df, unknown_codes)
+
+
+def _load(path: Path) -> pd.DataFrame:
+    """The file as it stands; a damaged one is a ValueError."""
+    with path.open("rb") as file:
+        head = file.read(4)
+    if not head:
+        raise ValueError(f"{path} is empty: write the scores again, or rerun what made it")
+    try:
+        if head == b"PAR1":
+            return pd.read_parquet(path)
+        if path.suffix.lower() in {".parquet", ".pq"}:
+            raise ValueError("it does not begin as a Parquet file does")
+        with path.open(encoding="utf-8-sig") as text:
+            first = text.readline()
+        separator = max("\t;,", key=first.count)
+        return pd.read_csv(path, sep=separator, encoding="utf-8-sig", keep_default_na=False)
+    except (ValueError, OSError, UnicodeError) as error:
+        raise ValueError(
+            f"{path} cannot be read as a table ({str(error).splitlines()[0]}): it may be damaged "
+            "or cut short; write it again as CSV or Parquet, or rerun what made it"
+        ) from None
+    except Exception as error:  # pyarrow has its own family of errors for damaged files
+        if type(error).__module__.split(".")[0] != "pyarrow":
+            raise
+        raise ValueError(
+            f"{path} is a damaged Parquet file: delete it and rerun what made it"
+        ) from None
+
+
+def _is_wide(df: pd.DataFrame) -> bool:
+    """A matrix names at most its rows, in the first column; all other heads are languages."""
+    first, *rest = df.columns
+    if len(rest) < 2 or any(_role(head) for head in rest):
+        return False
+    return not _role(first) or sum(map(_is_language, rest)) > len(rest) / 2
+
+
+def _role(head: Any) -> str:
+    """Which of the required columns a name means; empty if none."""
+    name = str(head).strip().lower()
+    return next((role for role in _REQUIRED if name in (role, *ALIASES[role])), "")
+
+
+def _is_language(head: Any) -> bool:
+    try:
+        return bool(iso3(str(head)))
+    except ValueError:
+        return False
+
+
+def _melted(df: pd.DataFrame, rows: str, name: str) -> pd.DataFrame:
+    """A matrix with its row labels in the first column, as source, target, score."""
+    labels = df.columns[0]
+    if _role(labels) in ("source", "target"):
+        rows = f"{_role(labels)}s"
+    columns = "target" if rows == "sources" else "source"
+    long = df.melt(id_vars=[labels], var_name=columns, value_name="score")
+    long = long.rename(columns={labels: rows[:-1]})[_REQUIRED]
+    long.attrs["notes"] = [f"{name} read as a matrix, its rows being {rows}"]
+    return long
+
+
+# -- checking -------------------------------------------------------------------------------------
+
+
+def check(scores: pd.DataFrame, unknown_codes: Unknown = "error") -> pd.DataFrame:
+    """A scores table in its one canonical form, or a ValueError that names the cure.
+
+    Parameters
+    ----------
+    scores
+        At least ``source``, ``target``, ``score`` (common other names are understood); missing
+        columns of `SCHEMA` take their defaults, other columns are kept.
+    unknown_codes
+        ``"error"`` or ``"drop"`` rows whose language is not known (noted).
+
+    Returns
+    -------
+    DataFrame
+        Columns of `SCHEMA` first, ISO 639-3 codes, scores in 0..1, sorted by `KEY`;
+        ``attrs["notes"]`` holds what was changed.
+    """
+    if unknown_codes not in get_args(Unknown):
+        raise unknown("unknown_codes", unknown_codes, get_args(Unknown), "choose one of them")
+    noted = notes(scores)
+    df = _renamed(scores.copy(), noted)
+    df = _scored(_treebanks(df, noted), noted)
+    for side in ("source", "target"):
+        df = _coded(df, side, unknown_codes, noted)
+    df = _completed(df)
+    if df.empty:
+        raise ValueError("the scores table has no usable row: give it at least one measured cell")
+    df = _unique(_rescaled(df, noted), noted)
+    df = df[_NAMES + [c for c in df.columns if c not in _NAMES]]
+    df = df.sort_values(_key(df), kind="stable").reset_index(drop=True)
+    df.attrs = {"notes": noted}
+    return df
+
+
+def _key(df: pd.DataFrame) -> list[str]:
+    return KEY + [c for c in SETS if c in df.columns]
+
+
+def _renamed(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
     """Field-typical column names to ours; the metric is taken from the score's own name."""
     df = df.rename(columns={c: str(c).strip() for c in df.columns})
     lower = {str(c).lower(): c for c in df.columns}
@@ -131,74 +242,98 @@ def _rename(df: pd.DataFrame, said: list[str]) -> pd.DataFrame:
         found = [lower[o] for o in (name, *others) if o in lower]
         if name in df.columns or not found:
             continue
-        # of several, one that says something: MT tables have 'target_lang' English in every row
+        # of several, one that varies: MT tables have 'target_lang' English in every row
         chosen = next((c for c in found if df[c].nunique() > 1), found[0])
         if name == "score" and "metric" not in lower and str(chosen).lower() != "value":
             df["metric"] = str(chosen).lower()
         if chosen != name:
-            _say(f"column {chosen!r} read as {name!r}", said)
+            _note(f"column {chosen!r} read as {name!r}", noted)
             df = df.rename(columns={chosen: name})
+    missing = [name for name in _REQUIRED if name not in df.columns]
+    if missing:
+        raise ValueError(
+            f"the scores table has no column {_some(missing)} (it has {_some(df.columns, 12)}): "
+            "rename yours to source, target, score"
+        )
     return df
 
 
-def _treebanks(df: pd.DataFrame, said: list[str]) -> pd.DataFrame:
+def _treebanks(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
     """``UD_Ancient_Greek-PROIEL`` as the language and which of its treebanks."""
     for side, part in zip(("source", "target"), SETS, strict=True):
-        if part in df.columns or not df[side].astype(str).str.contains("UD_", regex=False).all():
+        names = df[side].astype(str).str.strip().str.extract(_UD_NAME)
+        if part in df.columns or not names.notna().all(axis=None):
             continue
-        names = df[side].astype(str).str.strip().str.extract(UD_NAME)
-        if names.notna().all(axis=None):
-            _say(f"UD treebanks read as language ({side!r}) and treebank ({part!r})", said)
-            called = names[0].replace(UD_CALLS).str.replace("_", " ")
-            called = called.mask(names[1].str.startswith("Nynorsk"), "nno")  # of UD's Norwegian
-            df = df.assign(**{side: called, part: names[1]})
+        _note(f"UD treebanks read as language ({side!r}) and treebank ({part!r})", noted)
+        language = names[0].replace(_UD_CODES).str.replace("_", " ")
+        language = language.mask(names[1].str.startswith("Nynorsk"), "nno")  # of UD's Norwegian
+        df = df.assign(**{side: language, part: names[1]})
     return df
+
+
+def _scored(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
+    """Scores as numbers, rows without one dropped."""
+    for name in ("score", *(c for c in SAME_UNIT if c in df.columns)):
+        df[name] = _number(df[name], name)
+    unscored = df["score"].isna()
+    if unscored.any():
+        _note(f"{int(unscored.sum())} rows without a score dropped", noted)
+    return df[~unscored].copy()
 
 
 def _number(column: pd.Series, name: str) -> pd.Series:
     """A column as floats; text in it is an error that names the row."""
     out = pd.to_numeric(column, errors="coerce").astype(float)
-    if pd.api.types.is_numeric_dtype(column) and np.isfinite(out).all():
+    if np.isfinite(out).all():
         return out
-    text = column.astype("string").str.strip()
-    gaps = text.isna() | text.str.lower().isin(["", "nan", "na", "n/a", "none", "-", "--"])
-    bad = out.isna() & ~gaps
+    text = column.astype("string").str.strip().str.lower()
+    bad = out.isna() & ~(text.isna() | text.isin(_MISSING))
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise ValueError(
             f"{name} in row {row + 1} is {column.iloc[row]!r}, not a number "
             f"({int(bad.sum())} such rows): write numbers with a decimal point, leave unknown empty"
         )
-    infinite = np.isinf(out)
-    if infinite.any():
-        row = int(np.flatnonzero(infinite)[0])
+    if np.isinf(out).any():
+        row = int(np.flatnonzero(np.isinf(out))[0])
         raise ValueError(f"{name} in row {row + 1} is infinite: correct it or leave it empty")
     return out
 
 
-def _codes(df: pd.DataFrame, name: str, other: Unknown, said: list[str]) -> pd.DataFrame:
+def _coded(df: pd.DataFrame, side: str, other: Unknown, noted: list[str]) -> pd.DataFrame:
     """Any code form to ISO 639-3, each distinct code looked up once."""
-    from xltlib.languages import iso3
-
     known: dict[Any, str] = {}
-    lost: dict[Any, str] = {}
-    for code in df[name].unique():
+    lost: list[Any] = []
+    for code in df[side].unique():
         try:
             if pd.isna(code) or not str(code).strip():
-                raise ValueError(f"{name} is empty in some rows: fill in a language code")
+                raise ValueError(f"{side} is empty in some rows: fill in a language code")
             known[code] = iso3(str(code).strip())
-        except ValueError as error:
+        except ValueError:
             if other == "error":
                 raise
-            lost[code] = str(error)
+            lost.append(code)
     if lost:
-        rows = df[name].isin(list(lost)) | df[name].isna()
-        _say(f"{int(rows.sum())} rows dropped: {name} unknown ({_some(lost)})", said)
+        rows = df[side].isin(lost) | df[side].isna()
+        _note(f"{int(rows.sum())} rows dropped: {side} unknown ({_some(lost)})", noted)
         df = df[~rows]
-    return df.assign(**{name: df[name].map(known).astype(object)})
+    return df.assign(**{side: df[side].map(known).astype(object)})
 
 
-def _counts(df: pd.DataFrame, column: Column) -> pd.Series:
+def _completed(df: pd.DataFrame) -> pd.DataFrame:
+    """Every column of the schema: missing ones and empty values by default, counts as integers."""
+    for column in SCHEMA:
+        if column.name not in df.columns:
+            df[column.name] = column.default
+        if column.kind == "text":
+            text = df[column.name].astype(object)
+            df[column.name] = text.where(text.notna() & (text != ""), column.default).astype(str)
+        elif column.kind == "count":
+            df[column.name] = _counts(df, column)
+    return df
+
+
+def _counts(df: pd.DataFrame, column: _Column) -> pd.Series:
     values = _number(df[column.name], column.name)
     bad = values.notna() & ((values < 0) | (values != values.round()))
     if bad.any():
@@ -211,29 +346,7 @@ def _counts(df: pd.DataFrame, column: Column) -> pd.Series:
     return values.fillna(column.default).astype("int64")
 
 
-def _typed(df: pd.DataFrame, unknown_codes: Unknown, said: list[str]) -> pd.DataFrame:
-    """Every column of the schema, in its kind; rows without a score dropped (said)."""
-    for name in ("score", *(c for c in SAME_UNIT if c in df.columns)):
-        df[name] = _number(df[name], name)
-    if df["score"].isna().any():
-        _say(f"{int(df['score'].isna().sum())} rows without a score dropped", said)
-        df = df[df["score"].notna()]
-    for column in SCHEMA:
-        if column.name not in df.columns:
-            df[column.name] = column.default
-            if column.default is not pd.NA:
-                continue  # nothing of it to check
-        if column.kind == "text":
-            text = df[column.name].astype(object)
-            df[column.name] = text.where(text.notna() & (text != ""), column.default).astype(str)
-        elif column.kind == "count":
-            df[column.name] = _counts(df, column)
-        elif column.kind == "code":
-            df = _codes(df, column.name, unknown_codes, said)
-    return df
-
-
-def _rescale(df: pd.DataFrame, said: list[str]) -> pd.DataFrame:
+def _rescaled(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
     """Per model, task and metric: 0..100 becomes 0..1, anything else outside 0..1 is an error."""
     groups = df.groupby(["model", "task", "metric"], sort=False)["score"]
     top, low, middle = (groups.transform(f) for f in ("max", "min", "median"))
@@ -250,18 +363,18 @@ def _rescale(df: pd.DataFrame, said: list[str]) -> pd.DataFrame:
     percent = top > 1.5
     if percent.any():
         tasks = df.loc[percent, "task"].unique()
-        _say(f"scores of {_some(tasks)} are on 0..100 and were divided by 100", said)
-        df = df.copy()
-        for name in ("score", *(c for c in SAME_UNIT if c in df.columns)):
-            df.loc[percent, name] = df.loc[percent, name] / 100.0
+        _note(f"scores of {_some(tasks)} are on 0..100 and were divided by 100", noted)
+        unit = np.where(percent, 100.0, 1.0)
+        df = df.assign(**{c: df[c] / unit for c in ("score", *SAME_UNIT) if c in df.columns})
     return df.assign(score=df["score"].clip(0.0, 1.0))
 
 
-def _unique(df: pd.DataFrame, said: list[str]) -> pd.DataFrame:
-    key = KEY + [c for c in SETS if c in df.columns]
+def _unique(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
+    """Exact repeats of a cell dropped; different scores of one cell are an error."""
+    key = _key(df)
     repeats = df.duplicated([*key, "score"])
     if repeats.any():
-        _say(f"{int(repeats.sum())} exact repeats of a cell dropped", said)
+        _note(f"{int(repeats.sum())} exact repeats of a cell dropped", noted)
         df = df[~repeats]
     twice = df.duplicated(key, keep=False)
     if twice.any():
@@ -277,171 +390,7 @@ def _unique(df: pd.DataFrame, said: list[str]) -> pd.DataFrame:
     return df
 
 
-def check(scores: pd.DataFrame, unknown_codes: Unknown = "error") -> pd.DataFrame:
-    """A scores table in its one canonical form, or a ValueError that names the cure.
-
-    Parameters
-    ----------
-    scores
-        At least ``source``, ``target``, ``score`` (common other names are understood); missing
-        columns of `SCHEMA` take their defaults, other columns are kept.
-    unknown_codes
-        ``"error"`` or ``"drop"`` rows whose language is not known (said aloud).
-
-    Returns
-    -------
-    DataFrame
-        Columns of `SCHEMA` first, ISO 639-3 codes, scores in 0..1, sorted by `KEY`;
-        ``attrs["notes"]`` holds what was changed.
-    """
-    if unknown_codes not in get_args(Unknown):
-        raise unknown("unknown_codes", unknown_codes, get_args(Unknown), "choose one of them")
-    said = notes(scores)
-    df = _rename(scores.copy(), said)
-    missing = [c.name for c in SCHEMA if c.default is None and c.name not in df.columns]
-    if missing:
-        raise ValueError(
-            f"the scores table has no column {_some(missing)} (it has {_some(df.columns, 12)}): "
-            "rename yours to source, target, score"
-        )
-    df = _typed(_treebanks(df, said), unknown_codes, said)
-    if df.empty:
-        raise ValueError("the scores table has no usable row: give it at least one measured cell")
-    df = _unique(_rescale(df, said), said)
-    names = [c.name for c in SCHEMA]
-    df = df[names + [c for c in df.columns if c not in names]]
-    order = KEY + [c for c in SETS if c in df.columns]
-    df = df.sort_values(order, kind="stable").reset_index(drop=True)
-    df.attrs = {"notes": said}
-    return df
-
-
-# -- reading and writing --------------------------------------------------------------------------
-
-
-def _load(path: Path) -> pd.DataFrame:
-    """The file as it stands; a damaged one is a ValueError."""
-    with path.open("rb") as file:
-        head = file.read(4)
-    if not head:
-        raise ValueError(f"{path} is empty: write the scores again, or rerun what made it")
-    try:
-        if head == b"PAR1":
-            return pd.read_parquet(path)
-        if path.suffix.lower() in {".parquet", ".pq"}:
-            raise ValueError("it does not begin as a Parquet file does")
-        with path.open(encoding="utf-8-sig") as file:
-            first = file.readline()
-        separator = max("\t;,", key=first.count)
-        return pd.read_csv(path, sep=separator, encoding="utf-8-sig", keep_default_na=False)
-    except (ValueError, OSError, UnicodeError) as error:
-        raise ValueError(
-            f"{path} cannot be read as a table ({str(error).splitlines()[0]}): it may be damaged "
-            "or cut short; write it again as CSV or Parquet, or rerun what made it"
-        ) from None
-    except Exception as error:  # pyarrow has its own family of errors for damaged files
-        if type(error).__module__.split(".")[0] != "pyarrow":
-            raise
-        raise ValueError(
-            f"{path} is a damaged Parquet file: delete it and rerun what made it"
-        ) from None
-
-
-def _named(column: Any, role: str) -> bool:
-    return str(column).strip().lower() in (role, *ALIASES[role])
-
-
-def _is_wide(df: pd.DataFrame) -> bool:
-    """A matrix names at most its rows, in the first column; all other heads are languages."""
-    first, *rest = df.columns
-    if len(rest) < 2 or any(_named(c, role) for c in rest for role in ROLES):
-        return False
-    return not any(_named(first, role) for role in ROLES) or _languages(rest)
-
-
-def _languages(heads: Iterable[Any]) -> bool:
-    """Whether most of these are languages."""
-    from xltlib.languages import iso3
-
-    def known(head: Any) -> bool:
-        try:
-            return bool(iso3(str(head)))
-        except ValueError:
-            return False
-
-    found = [known(h) for h in heads]
-    return sum(found) > len(found) / 2
-
-
-def _melt(df: pd.DataFrame, rows: Wide) -> pd.DataFrame:
-    """A matrix with its row labels in the first column, as source, target, score."""
-    columns = "target" if rows == "sources" else "source"
-    labels = df.columns[0]
-    long = df.melt(id_vars=[labels], var_name=columns, value_name="score")
-    long = long.rename(columns={labels: rows[:-1]})
-    return long[["source", "target", "score"]]
-
-
-def read(
-    path: str | os.PathLike[str], rows: Wide = "sources", unknown_codes: Unknown = "error"
-) -> pd.DataFrame:
-    """Read and `check` a scores table: Parquet, CSV or TSV, tidy or wide.
-
-    A file without source and target columns is taken as a matrix whose first column names the
-    rows; `rows` says whether these are the sources or the targets, unless the head of that column
-    does. Names of treebanks (``UD_Ancient_Greek-PROIEL``) are a language and one of its sets.
-    """
-    if rows not in get_args(Wide):
-        raise unknown("rows", rows, get_args(Wide), "say what the rows of the matrix are")
-    file = Path(path)
-    if not file.is_file():
-        raise ValueError(f"no scores file {file}: check the path, or run the experiment first")
-    df = _load(file)
-    if df.shape[0] == 0 or df.shape[1] < 2:
-        raise ValueError(
-            f"{file} holds no table of scores: it needs the columns source, target, score"
-        )
-    if _is_wide(df):
-        for role, stated in (("source", "sources"), ("target", "targets")):
-            rows = stated if _named(df.columns[0], role) else rows  # type: ignore[assignment]
-        df = _melt(df, rows)
-        df.attrs["notes"] = [f"{file.name} read as a matrix, its rows being {rows}"]
-    return check(df, unknown_codes)
-
-
-def _store(df: pd.DataFrame, suffix: str, path: str) -> None:
-    if suffix == ".csv":
-        df.to_csv(path, index=False, lineterminator="\n")
-    else:
-        df.to_parquet(path, index=False, engine="pyarrow", compression="zstd")
-
-
-def atomic(path: Path, store: Callable[[str], None]) -> None:
-    """Let `store` write to a temporary name in the same folder, then put it in place in one step.
-
-    A failure leaves the old file as it was; an OSError says why and what to do.
-    """
-    temporary = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        os.close(handle)
-        store(temporary)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except OSError as error:
-        cures = {
-            errno.ENOSPC: "the disk is full: free some space and run again",
-            errno.EDQUOT: "your disk quota is used up: free some space and run again",
-            errno.EROFS: "the folder is read-only: choose another place to write to",
-            errno.EACCES: "you may not write there: choose another folder or its permissions",
-            errno.EPERM: "you may not write there: choose another folder or its permissions",
-        }
-        cure = cures.get(error.errno or 0, error.strerror or str(error))
-        raise OSError(error.errno, f"cannot write {path}: {cure}") from None
-    finally:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
+# -- writing --------------------------------------------------------------------------------------
 
 
 def write(scores: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
@@ -454,10 +403,13 @@ def write(scores: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     if suffix not in {".csv", ".parquet"}:
         raise unknown("file ending", suffix, [".parquet", ".csv"], "name the file accordingly")
     df = check(scores)
-    names = [c.name for c in SCHEMA]
-    df = df[names + sorted(c for c in df.columns if c not in names)]
+    df = df[_NAMES + sorted(c for c in df.columns if c not in _NAMES)]
     df.attrs = {}
-    atomic(file, lambda temporary: _store(df, suffix, temporary))
+    with io.whole(file) as temporary:
+        if suffix == ".csv":
+            df.to_csv(temporary, index=False, lineterminator="\n")
+        else:
+            df.to_parquet(temporary, index=False, engine="pyarrow", compression="zstd")
     return file
 
 
@@ -531,22 +483,22 @@ def gain(scores: pd.DataFrame, model: str, baseline: str) -> pd.DataFrame:
             f"{model!r} and {baseline!r} share no cell (task, source, target, n_target, metric): "
             "score both on the same pairs"
         )
-    said = notes(scores)
+    noted = notes(scores)
     if len(out) < len(mine):
-        said.append(f"{len(mine) - len(out)} rows of {model} have no counterpart in {baseline}")
+        noted.append(f"{len(mine) - len(out)} rows of {model} have no counterpart in {baseline}")
     out["gain"] = out["score"] - out["baseline"]
-    out.attrs = {"notes": said}
+    out.attrs = {"notes": noted}
     return out
 
 
 def _seed_variance(df: pd.DataFrame, variance: pd.Series, seeds: pd.Series) -> pd.Series:
-    """A cell's variance over seeds, drawn towards its group's mean (as Smyth 2004, PRIOR_DF)."""
+    """A cell's variance over seeds, drawn towards its group's mean (as Smyth 2004, _PRIOR_DF)."""
     own = (seeds - 1).clip(lower=0)
     parts = pd.DataFrame({"sum": variance.fillna(0) * own, "df": own})
     keys = [df[c] for c in ("model", "task", "metric", "n_target")]
     group = parts.groupby(keys, sort=False).transform("sum")
     pooled = (group["sum"] / group["df"].where(group["df"] > 0)).fillna(0.0)
-    return (parts["sum"] + PRIOR_DF * pooled) / (own + PRIOR_DF)
+    return (parts["sum"] + _PRIOR_DF * pooled) / (own + _PRIOR_DF)
 
 
 def cells(scores: pd.DataFrame, value: str = "score") -> pd.DataFrame:
@@ -593,7 +545,7 @@ def cells(scores: pd.DataFrame, value: str = "score") -> pd.DataFrame:
     out["se"] = np.where(sets > 1, np.maximum(out["se_seeds"], out["se_items"]), both)
     if value == "gain":
         out["se"] = np.hypot(out["se"], grouped["baseline_se"].mean().to_numpy())
-    floor = -1.0 if value == "gain" else 0.0
-    out["low"] = (out["mean"] - 1.96 * out["se"]).clip(lower=floor)
+    least = -1.0 if value == "gain" else 0.0
+    out["low"] = (out["mean"] - 1.96 * out["se"]).clip(lower=least)
     out["high"] = (out["mean"] + 1.96 * out["se"]).clip(upper=1.0)
     return out.drop(columns=["raw", "variance"]).rename(columns={"mean": value})

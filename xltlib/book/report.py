@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pandas as pd
 
+from xltlib import io
 from xltlib.book import figures
 from xltlib.book.analyze import TABLES, Analysis, Report, as_json
 from xltlib.languages import name
-from xltlib.scores import atomic
 
 LANGUAGES = ("source", "target", "language", "chosen", "best")
 Tell = Callable[[Analysis], str]
@@ -68,15 +68,7 @@ def write(report: Report, folder: str | os.PathLike[str]) -> list[Path]:
     made |= {f"{label}.csv": _csv(table) for label, table in tidy(report).items()}
     made |= {"scores.csv": _long_csv(report.scores), "pairs.csv": _long_csv(report.pairs)}
     made["analysis.json"] = json.dumps(as_json(report), indent=1, allow_nan=False) + "\n"
-    return [_put(place / label, text) for label, text in made.items()]
-
-
-def _put(path: Path, text: str) -> Path:
-    def store(temporary: str) -> None:
-        Path(temporary).write_text(text, encoding="utf-8", newline="")
-
-    atomic(path, store)
-    return path
+    return [io.write_text(place / label, text) for label, text in made.items()]
 
 
 def _csv(table: pd.DataFrame) -> str:
