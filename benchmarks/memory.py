@@ -23,9 +23,11 @@ import torch
 from overfit import vocabulary
 
 from xltlib.data import datasets
+from xltlib.models.compute import device
 from xltlib.tasks.public import PUBLIC
-from xltlib.train import seq2seq
-from xltlib.train.recipes import Seq2SeqRecipe
+from xltlib.train.finetune import finetune
+from xltlib.train.generate import evaluate
+from xltlib.train.recipes import Recipe
 
 LIMIT_GIB = 24.0
 PIECES = 250_112
@@ -43,7 +45,7 @@ def shaped_like_mt5_small() -> Any:
     model = MT5ForConditionalGeneration(config)
     model.config.tie_word_embeddings = False
     model.lm_head.weight = torch.nn.Parameter(model.shared.weight.detach().clone())
-    return model.to(seq2seq.device())
+    return model.to(device())
 
 
 def peak_gib() -> dict[str, float]:
@@ -60,20 +62,18 @@ def measure(steps: int, tokens: int, tests: int) -> dict[str, Any]:
     examples = list(datasets.load("xnli", "eng", "validation").examples)
     tokenizer = vocabulary([of.preprocess(e)[0] for e in examples], size=8000)
     model = shaped_like_mt5_small()
-    recipe = Seq2SeqRecipe(steps=steps, evaluations=1, tokens=tokens, micro_tokens=tokens)
+    recipe = Recipe(steps=steps, evaluations=1, tokens=tokens, micro_tokens=tokens)
     seen: list[dict[str, float]] = []
     used = time.process_time()
-    tuned = seq2seq.finetune(
-        model, tokenizer, of, examples, [], recipe, progress=lambda e: _tell(e, seen)
-    )
+    tuned = finetune(model, tokenizer, of, examples, [], recipe, progress=lambda e: _tell(e, seen))
     sizes = [len(ids) for ids in tokenizer([of.preprocess(e)[0] for e in examples])["input_ids"]]
     a_step = tokens / (sum(sizes) / len(sizes) + 2)  # a target is a digit and an end marker
     learning, learnt = peak_gib(), time.process_time() - used
     begin, used = time.perf_counter(), time.process_time()
-    scores, _ = seq2seq.evaluate(model, tokenizer, of, examples[:tests], recipe)
+    scores, _ = evaluate(model, tokenizer, of, examples[:tests], recipe)
     answering, answered = time.perf_counter() - begin, time.process_time() - used
     return {
-        "device": str(seq2seq.device()),
+        "device": str(device()),
         "threads": torch.get_num_threads(),
         "parameters": sum(p.numel() for p in model.parameters()),
         "steps": steps,

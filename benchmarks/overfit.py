@@ -27,8 +27,9 @@ from xltlib.data import datasets
 from xltlib.data.cards import VIEWS
 from xltlib.tasks.base import Example
 from xltlib.tasks.public import PUBLIC, PublicTask
-from xltlib.train import seq2seq
-from xltlib.train.recipes import Seq2SeqRecipe
+from xltlib.train.finetune import finetune
+from xltlib.train.generate import evaluate
+from xltlib.train.recipes import Recipe
 
 N = 64
 GOAL = 0.95
@@ -36,7 +37,7 @@ TASKS = [t for t in PUBLIC if t != "squad"]  # it has xquad's form
 ROUNDS = 16  # of RECIPE.steps steps each; the last round is the one that reaches the goal
 DECAY = 0.95  # of the rate, a round
 # A rate of 3e-3 sticks: attention saturates, and two like tokens in a row are never told apart.
-RECIPE = Seq2SeqRecipe(
+RECIPE = Recipe(
     steps=50, evaluations=1, tokens=3000, micro_tokens=3000, lr=1e-3, optimizer="adamw",
     dropout=0.0, max_input=512,
 )  # fmt: skip
@@ -130,7 +131,7 @@ def small_model(tokenizer: Any, width: int = 128) -> Any:
     return model
 
 
-def overfit(of: PublicTask, examples: Sequence[Example], recipe: Seq2SeqRecipe) -> dict[str, Any]:
+def overfit(of: PublicTask, examples: Sequence[Example], recipe: Recipe) -> dict[str, Any]:
     """Learn the examples by heart, then answer them."""
     begin = time.perf_counter()
     texts = [text for e in examples for text in of.preprocess(e)]
@@ -140,8 +141,8 @@ def overfit(of: PublicTask, examples: Sequence[Example], recipe: Seq2SeqRecipe) 
     model = small_model(tokenizer)
     for part in range(1, ROUNDS + 1):
         smaller = replace(recipe, lr=recipe.lr * DECAY ** (part - 1))
-        tuned = seq2seq.finetune(model, tokenizer, of, examples, [], smaller, seed=part)
-        scores, _ = seq2seq.evaluate(model, tokenizer, of, examples, recipe)
+        tuned = finetune(model, tokenizer, of, examples, [], smaller, seed=part)
+        scores, _ = evaluate(model, tokenizer, of, examples, recipe)
         if scores[of.metric].score >= GOAL:
             break
     return {

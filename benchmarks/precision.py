@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from transformers import AutoTokenizer
 
-from xltlib.models.tiny import arithmetic, build, loss, prepare_process
+from xltlib.models.compute import arithmetic, loss, prepare_process
+from xltlib.models.tiny import build
 from xltlib.train.config import Experiment, known_of, load
-from xltlib.train.pretrain import Sampler, groups
+from xltlib.train.pretrain import Sampler
 from xltlib.train.run import Place, do_part, text_of
+from xltlib.train.steps import groups
 
 
 def seconds(exp: Experiment, steps: int = 40) -> dict[str, float]:

@@ -24,7 +24,8 @@ from xltlib import scores
 from xltlib.cli import main  # noqa: E402
 from xltlib.data import datasets  # noqa: E402
 from xltlib.data.cards import CARDS, Hub  # noqa: E402
-from xltlib.train import checkpoint, checkpoint_runs, config, seq2seq  # noqa: E402
+from xltlib.models import compute  # noqa: E402
+from xltlib.train import checkpoint, checkpoint_runs, config, finetune, generate  # noqa: E402
 from xltlib.train.run import read_run  # noqa: E402
 
 LANGUAGES = ("en", "de", "ru", "tr")
@@ -140,15 +141,14 @@ def test_what_is_finished_is_not_done_again(small: Path, monkeypatch: pytest.Mon
 def test_a_run_that_breaks_leaves_no_record(
     small: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    real = seq2seq.summed_loss
-    monkeypatch.setattr(seq2seq, "summed_loss", lambda *a: real(*a) * float("nan"))
+    monkeypatch.setattr(finetune, "loss", lambda *a: compute.loss(*a) * float("nan"))
     assert main(["run", str(small), "--part", "xnli-eng-0"]) == 1
     assert "the loss is nan at step 1" in capfd.readouterr().err
     folder = checkpoint.load(small).folder
     made = sorted(p.name for p in folder.rglob("*") if p.is_file())
     assert made == ["not-a-number.json"]
-    monkeypatch.setattr(seq2seq, "generate", lambda *a: 1 / 0)
-    monkeypatch.setattr(seq2seq, "summed_loss", real)
+    monkeypatch.setattr(generate, "answers", lambda *a, **more: 1 / 0)
+    monkeypatch.setattr(finetune, "loss", compute.loss)
     with pytest.raises(ZeroDivisionError):
         main(["run", str(small), "--part", "xnli-eng-0"])
     assert sorted(p.name for p in folder.rglob("*") if p.is_file()) == made
@@ -157,22 +157,24 @@ def test_a_run_that_breaks_leaves_no_record(
 def test_what_was_tuned_before_is_only_scored(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     exp = checkpoint.load(small)
     run, place = exp.runs()[0], checkpoint_runs.place_of(exp)
-    real = seq2seq.choose
+    real = generate.answers
 
-    def stop(*args: Any) -> Any:
-        raise KeyboardInterrupt
+    def stop(*args: Any, labels: Any = (), **more: Any) -> Any:
+        if labels:  # not the validation set's, which are generated
+            raise KeyboardInterrupt
+        return real(*args, **more)
 
-    monkeypatch.setattr(seq2seq, "choose", stop)
+    monkeypatch.setattr(generate, "answers", stop)
     with pytest.raises(KeyboardInterrupt):
         checkpoint_runs.do(exp, run)
     assert all(p.is_file() for p in checkpoint_runs.weights_of(exp, run))
     answered: list[str] = []
 
-    def choose(model: Any, *args: Any) -> list[str]:
-        answered.append(str(model.lm_head.weight.sum().item()))
-        return real(model, *args)
+    def answers(model: Any, *args: Any, labels: Any = (), **more: Any) -> list[str]:
+        answered.append(str(model.lm_head.weight.sum().item()) if labels else "")
+        return real(model, *args, labels=labels, **more)
 
-    monkeypatch.setattr(seq2seq, "choose", choose)
+    monkeypatch.setattr(generate, "answers", answers)
     checkpoint_runs.do(exp, run)
     after = answered[-1]
     assert read_run(place.run(run)) and not list((exp.folder / "tuned").iterdir())

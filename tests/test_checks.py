@@ -234,8 +234,8 @@ def test_an_unknown_pretraining_seed(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def small() -> tuple:
     pytest.importorskip("torch", reason="pip install 'xltlib[train]'")
+    from xltlib.models.shape import ModelShape
     from xltlib.models.tiny import build, train_tokenizer
-    from xltlib.train.recipes import ModelShape
 
     lines = [line for code in LANGUAGES for line in cldr.lines(code, 150)]
     tokenizer = train_tokenizer(lines, 600)

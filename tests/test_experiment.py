@@ -127,7 +127,7 @@ def test_overrides(folder) -> None:
         ("pretrain.steps=0", r"pretrain.steps must be above 0, got 0"),
         (
             "finetune.entity_type.drop_tokens=1",
-            r"finetune.entity_type.drop_tokens must be 0 to below 1.* got 1",
+            r"drop_tokens must be 0 to below 1.* got 1",
         ),
         ("languages=eng", r"languages must be a list, got 'eng'"),
         ("pretrain=3", r"pretrain: expected `key: value` lines, got 3"),

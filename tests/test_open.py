@@ -302,7 +302,7 @@ def test_words_never_said_begin_like_any_other() -> None:
     torch = pytest.importorskip("torch")
     from types import SimpleNamespace
 
-    from xltlib.models.tiny import begin_anew
+    from xltlib.models.tiny import reset_outputs
 
     table = torch.nn.Parameter(torch.randn(50, 8, generator=torch.Generator().manual_seed(1)))
     with torch.no_grad():
@@ -310,7 +310,7 @@ def test_words_never_said_begin_like_any_other() -> None:
     before = table.detach().clone()
     tokenizer = SimpleNamespace(convert_tokens_to_ids=lambda words: [int(w) for w in words])
     model = SimpleNamespace(lm_head=SimpleNamespace(weight=table))
-    begin_anew(model, tokenizer, [str(i) for i in range(40, 50)], seed=0)
+    reset_outputs(model, tokenizer, [str(i) for i in range(40, 50)], seed=0)
     assert torch.equal(table[:40], before[:40])  # what pre-training said stays
     assert (table[40:] - before[:40].mean(0)).abs().max() < 0.3
     assert table[40:].unique(dim=0).shape == (10, 8)  # and they are told apart

@@ -137,8 +137,8 @@ def test_translations_are_found_again_whatever_sets_the_languages_apart() -> Non
 
 def test_a_sentence_s_vector_does_not_depend_on_its_batch() -> None:
     torch = pytest.importorskip("torch")
+    from xltlib.models.shape import ModelShape
     from xltlib.models.tiny import build, train_tokenizer
-    from xltlib.train.recipes import ModelShape
 
     texts = ["wake me at five", "play some music", "wake me", "what is on tonight then"]
     tokenizer = train_tokenizer(texts * 20, 40)

@@ -312,7 +312,8 @@ def pretrained(exp: Experiment, seed: int = 0) -> tuple[Any, Any, Any, dict[str,
     if seed not in exp.pretrain.seeds:
         raise unknown("pre-training seed", seed, exp.pretrain.seeds, f"{exp.name} has these.")
     folder = built(exp, "pretrained", pretrain_key(exp, seed))
-    from xltlib.models.tiny import build, load, prepare_process  # torch: after the checks
+    from xltlib.models.compute import prepare_process  # torch: after the checks
+    from xltlib.models.tiny import build, load
 
     prepare_process()
     _quiet()
@@ -356,9 +357,9 @@ def _plain(text: str) -> str:
 
 def fill_blanks(model: Any, tokenizer: Any, texts: Sequence[str], most: int = 8) -> list[str]:
     """What the model writes into the first blank (``<extra_id_0>``) of each text."""
-    from xltlib.train.generate import answers, encode
+    from xltlib.train.generate import answers
 
-    said = answers(model, tokenizer, encode(tokenizer, list(texts)), max_target=most)
+    said = answers(model, tokenizer, texts, most=most)
     return [" ".join(s.removeprefix(sentinel(0)).split("<extra_id_")[0].split()) for s in said]
 
 
@@ -404,18 +405,17 @@ def known_to_all(names: pd.DataFrame, codes: Sequence[str], n: int = 1) -> pd.Da
     return table.assign(code=table["language"], language=table["language"].map(name))
 
 
-def name_vectors(model: Any, tokenizer: Any, names: Sequence[str], batch: int = 256) -> Array:
+def name_vectors(model: Any, tokenizer: Any, names: Sequence[str], tokens: int = 4096) -> Array:
     """Mean of the encoder's last states over the pieces of each bare name: (n, d_model)."""
     import torch
 
-    from xltlib.train.generate import batches
-    from xltlib.train.pretrain import pad
+    from xltlib.models.batches import by_length, pad
 
     rows = [np.array(ids) for ids in tokenizer(list(names), add_special_tokens=False)["input_ids"]]
     out = np.zeros((len(rows), model.config.d_model))
     model.eval()
     with torch.inference_mode():
-        for group in batches(rows, batch):
+        for group in by_length([(len(row), 0) for row in rows], tokens):
             ids = pad([rows[i] for i in group], 0)
             mask = (ids != 0)[..., None]
             states = model.get_encoder()(input_ids=ids, attention_mask=ids != 0).last_hidden_state
@@ -544,8 +544,8 @@ def study(exp: Experiment, task_name: str, source: str, *, seed: int = 0, steps:
     recipe = spec.of("tiny")
     with tqdm(total=recipe.steps, desc=run.label, unit="step", mininterval=0.5) as bar:
 
-        def progress(step: int, loss: float) -> None:
-            bar.set_postfix(loss=f"{loss:.2f}", refresh=False)
+        def progress(entry: dict[str, float]) -> None:
+            bar.set_postfix(loss=f"{entry['loss']:.2f}", refresh=False)
             bar.update()
 
         found = finetune(

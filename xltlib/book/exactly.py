@@ -83,20 +83,19 @@ def filled(model: Any, tokenizer: Any, texts: Sequence[str], most: int = 12) -> 
     >>> filled(model, tokenizer, ["what is the _ today"])  # doctest: +SKIP
     ['what is the weather today']
     """
-    from xltlib.train.generate import answers, encode
+    from xltlib.train.generate import answers
 
     asked = [t.replace("_", BLANK, 1) for t in texts]
-    said = answers(model, tokenizer, encode(tokenizer, asked), max_target=most)
+    said = answers(model, tokenizer, asked, most=most)
     parts = (s.removeprefix(BLANK).split("<extra_id_")[0].strip() for s in said)
     return [t.replace("_", part or "…", 1) for t, part in zip(texts, parts, strict=True)]
 
 
 def batch(tokenizer: Any, texts: Sequence[str]) -> Any:
     """Texts as one (n, longest) tensor of token ids padded with 0."""
-    from xltlib.train.generate import encode
-    from xltlib.train.pretrain import pad
+    from xltlib.models.batches import encode, pad
 
-    return pad(encode(tokenizer, texts), 0)
+    return pad(encode(tokenizer, texts)[0], 0)
 
 
 def bits(
@@ -106,7 +105,8 @@ def bits(
 
     The blanks are the same for every model, so numbers of two models can be set against each other.
     """
-    from xltlib.train.pretrain import Sampler, pad, span_corrupt
+    from xltlib.models.batches import pad
+    from xltlib.train.pretrain import Sampler, span_corrupt
 
     sampler = Sampler({"": lines}, tokenizer, recipe)
     marks = {*sampler.sentinels, tokenizer.eos_token_id}

@@ -165,7 +165,8 @@ def alignment(experiment: Experiment, items: int = 400) -> pd.DataFrame:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from transformers import AutoTokenizer
 
-    from xltlib.models.tiny import load, moved
+    from xltlib.models.compute import device
+    from xltlib.models.tiny import load
     from xltlib.train.run import Place, task_named
 
     place, of = Place(experiment), task_named(experiment)(experiment.tasks[0])
@@ -184,7 +185,8 @@ def alignment(experiment: Experiment, items: int = 400) -> pd.DataFrame:
 
     for known, spec in experiment.known.items():
         for seed in experiment.pretrain.seeds:
-            model = moved(load(place.pretrained(seed, known))[0])
+            model: Any = load(place.pretrained(seed, known))[0]
+            model.to(device())
             read = {c: sentence_vectors(model, tokenizer, own) for c, own in texts.items()}
             ask(known, seed, spec.languages, read)
     grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True)
@@ -197,13 +199,12 @@ def sentence_vectors(model: Any, tokenizer: Any, texts: Sequence[str]) -> np.nda
     """Mean of the encoder's output over the tokens of each text: (texts, width)."""
     import torch
 
-    from xltlib.train.generate import batches, encode
-    from xltlib.train.pretrain import pad
+    from xltlib.models.batches import by_length, encode, pad
 
-    rows = [row[:-1] for row in encode(tokenizer, texts)]  # without the end's mark
+    rows = [row[:-1] for row in encode(tokenizer, texts)[0]]  # without the end's mark
     vectors = np.zeros((len(rows), model.config.d_model))
     model.eval()
-    for group in batches(rows, 128):
+    for group in by_length([(len(row), 0) for row in rows], 4096):
         source = pad([rows[i] for i in group], 0).to(model.device)
         mask = (source != 0)[..., None]
         with torch.inference_mode():

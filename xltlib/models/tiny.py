@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Iterable, Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +12,13 @@ from tokenizers import AddedToken
 from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, T5Tokenizer
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from xltlib.train.recipes import Arithmetic, ModelShape
+from xltlib.models.shape import ModelShape
 
-N_SENTINELS = 32
+_N_SENTINELS = 32
 # How a small model starts so that it learns to read within minutes; see `build`.
-EMBEDDING_STD = 0.5
-BRANCH_SCALE = 0.3
-MATCH_SCALE = 0.5
+_EMBEDDING_STD = 0.5
+_BRANCH_SCALE = 0.3
+_MATCH_SCALE = 0.5
 
 
 def train_tokenizer(
@@ -57,7 +55,7 @@ def train_tokenizer(
     )
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     vocab = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
-    tokenizer = T5Tokenizer(vocab=vocab, extra_ids=N_SENTINELS)
+    tokenizer = T5Tokenizer(vocab=vocab, extra_ids=_N_SENTINELS)
     # whole words only: a label must not cut a longer word that contains it
     tokenizer.add_tokens([AddedToken(w, single_word=True, normalized=False) for w in words])
     return tokenizer
@@ -72,7 +70,7 @@ def build(shape: ModelShape, tokenizer: Tokenizer, seed: int = 0) -> T5ForCondit
       tied, the embeddings collapsed to one direction within 250 steps (random-pair cosine 0.75);
     * small first contributions of the blocks, so that a token stays itself on its way up;
     * attention that begins near (`_near_first`), and decoder queries that begin by looking for
-      their like, so that a sentinel finds its own place in the input.
+      tokens like their own, so that a sentinel finds its own place in the input.
     """
     torch.manual_seed(seed)
     config = T5Config(
@@ -94,15 +92,15 @@ def build(shape: ModelShape, tokenizer: Tokenizer, seed: int = 0) -> T5ForCondit
     model.config.tie_word_embeddings = False
     model.lm_head.weight = torch.nn.Parameter(torch.empty_like(model.shared.weight))
     with torch.no_grad():
-        model.shared.weight.normal_(0.0, EMBEDDING_STD)
+        model.shared.weight.normal_(0.0, _EMBEDDING_STD)
         model.lm_head.weight.normal_(0.0, 0.05)
         for name, weight in model.named_parameters():
             if name.endswith((".o.weight", ".wo.weight")):
-                weight.mul_(BRANCH_SCALE)
+                weight.mul_(_BRANCH_SCALE)
             elif name.endswith("relative_attention_bias.weight"):
                 weight.copy_(_near_first(weight, both_ways=name.startswith("encoder")))
             elif name.endswith("EncDecAttention.q.weight"):
-                torch.nn.init.orthogonal_(weight).mul_(MATCH_SCALE)
+                torch.nn.init.orthogonal_(weight).mul_(_MATCH_SCALE)
                 model.get_parameter(name.replace(".q.", ".k.")).copy_(weight)
     return model
 
@@ -204,56 +202,13 @@ def reading(model: T5ForConditionalGeneration, source: torch.Tensor) -> dict[str
     }
 
 
-def n_parameters(model: torch.nn.Module) -> int:
-    """Number of parameters, tied ones once."""
-    return sum(p.numel() for p in model.parameters())
-
-
-def learning_rate(step: int, steps: int, peak: float, warmup: float = 0.05) -> float:
-    """Linear warm-up over a share `warmup` of the steps, then a cosine down to a tenth."""
-    rise = max(1, round(steps * warmup))
-    if step < rise:
-        return peak * (step + 1) / rise
-    along = (step - rise) / max(1, steps - rise)
-    return peak * (0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * along)))
-
-
-def loss(
-    model: T5ForConditionalGeneration,
-    source: torch.Tensor,
-    labels: torch.Tensor,
-    precision: Arithmetic = "float32",
-) -> torch.Tensor:
-    """Mean cross-entropy of the target tokens; positions with label -100 do not count.
-
-    The same number as ``model(...).loss``, but the vocabulary's logits are computed only where
-    there is a target: with short targets in a padded batch that is most of the time and memory.
-    For `precision` see `arithmetic`; the weights stay float32.
-    """
-    source, labels = source.to(model.device), labels.to(model.device)
-    short = arithmetic(model.device.type, precision) == "bfloat16"
-    start = torch.zeros_like(labels[:, :1])
-    shifted = torch.cat([start, labels[:, :-1].clamp(min=0)], 1)
-    with torch.autocast(model.device.type, torch.bfloat16, enabled=short):
-        encoded = model.encoder(input_ids=source, attention_mask=source != 0).last_hidden_state
-        states = model.decoder(
-            input_ids=shifted,
-            encoder_hidden_states=encoded,
-            encoder_attention_mask=source != 0,
-            use_cache=False,
-        ).last_hidden_state
-        real = labels != -100
-        logits = model.lm_head(states[real])
-    return torch.nn.functional.cross_entropy(logits.float(), labels[real])
-
-
-def begin_anew(
+def reset_outputs(
     model: T5ForConditionalGeneration, tokenizer: Tokenizer, words: Sequence[str], seed: int = 0
 ) -> None:
-    """Give words that pre-training never said an output row like any other's.
+    """Give words that were never a target of pre-training an output row like any other's.
 
     A piece that is never a target is pushed away from at every step: its row ends far out, on the
-    side of its like, and fine-tuning first has to bring all labels back, all together.
+    side of others like it, and fine-tuning first has to bring all labels back, all together.
     """
     rows = torch.tensor(tokenizer.convert_tokens_to_ids(list(words)))
     with torch.no_grad():
@@ -264,41 +219,3 @@ def begin_anew(
             len(rows), table.shape[1], generator=torch.Generator().manual_seed(seed)
         )
         table[rows] = (table[others].mean(0).cpu() + 0.05 * noise).to(table.device)
-
-
-def moved(model: T5ForConditionalGeneration) -> T5ForConditionalGeneration:
-    """The model on the GPU if there is one: the same code runs on either."""
-    where = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model.to(where)  # type: ignore[arg-type]
-    return model
-
-
-@cache
-def arithmetic(device: str, asked: Arithmetic) -> Arithmetic:
-    """What matrices are multiplied in: bfloat16 on a GPU, and on a CPU that can where it is asked.
-
-    A processor without instructions for it (AVX-512 BF16 or AMX) would only be slower.
-    """
-    has = torch.cpu.get_capabilities()
-    can = any(has.get(name) for name in ("avx512_bf16", "amx_bf16"))
-    return "bfloat16" if device == "cuda" or (asked == "bfloat16" and can) else "float32"
-
-
-def prepare_process(threads: int = 1) -> None:
-    """One thread, and memory kept by the process between steps.
-
-    Two jobs with two threads each on two cores ran six times slower than with one each. glibc
-    returns large blocks to the system when freed and faults them in again at the next step, which
-    took up to half the time of a small model's step; on other systems this does nothing.
-    """
-    import ctypes
-    import sys
-
-    torch.set_num_threads(threads)
-    if sys.platform == "linux":
-        try:
-            libc = ctypes.CDLL("libc.so.6")
-            libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
-            libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
-        except OSError:  # another C library
-            pass

@@ -1,4 +1,4 @@
-"""The floor under every transfer score: what spelling alone gives, without any model of language.
+"""The baseline of every transfer score: what spelling alone gives, without any language model.
 
 Languages that share words and letters let even a linear classifier on character n-grams transfer.
 A model shows cross-lingual knowledge only above this.
@@ -7,13 +7,15 @@ A model shows cross-lingual knowledge only above this.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
 from xltlib.data.cldr import BLANK
-from xltlib.tasks.base import Example, Task
+from xltlib.data.example import Example
+from xltlib.tasks.base import Task
 from xltlib.tasks.embedded import (
     LABELS,
     entity_type_preprocess,
@@ -21,8 +23,17 @@ from xltlib.tasks.embedded import (
     sentinel,
     tags_of,
 )
+from xltlib.tasks.forms import numbered, simplified
 
 Answer = Callable[[Sequence[Example]], list[str]]
+Baseline = Callable[[Sequence[Example], int], Answer]  # of training examples and a seed
+
+
+def baseline_of(task: Task) -> Baseline:
+    """The baseline of a task: its own, or that of tasks of its kind."""
+    if task.name in _OWN:
+        return _OWN[task.name]
+    return _words if "span_f1" in task.metrics else _choice
 
 
 def _classifier(seed: int) -> Pipeline:
@@ -31,61 +42,54 @@ def _classifier(seed: int) -> Pipeline:
     return make_pipeline(grams, LogisticRegression(C=10.0, max_iter=300, random_state=seed))
 
 
-def entity_type_floor(train: Sequence[Example], seed: int = 0) -> Answer:
-    """Classifier of whole phrases."""
-    targets = [entity_type_preprocess(e)[1] for e in train]
-
-    def text(example: Example) -> str:
-        return str(example.fields["text"]).replace(BLANK, "")
-
-    model = _classifier(seed).fit([text(e) for e in train], targets)
+def _classified(
+    text: Callable[[Example], str],
+    label: Callable[[Example], str],
+    train: Sequence[Example],
+    seed: int,
+) -> Answer:
+    """Classifier of whole texts."""
+    model = _classifier(seed).fit([text(e) for e in train], [label(e) for e in train])
     return lambda examples: list(model.predict([text(e) for e in examples]))
 
 
-def choice_floor(train: Sequence[Example], seed: int = 0) -> Answer:
-    """Classifier of whole texts, for any task with a text and a label."""
-    model = _classifier(seed)
-    model.fit([e.fields["text"] for e in train], [e.fields["label"] for e in train])
-    return lambda examples: list(model.predict([e.fields["text"] for e in examples]))
-
-
-def words_floor(train: Sequence[Example], seed: int = 0) -> Answer:
-    """Tagger of single words from the word and its neighbours, tags simplified inside spans."""
-    from xltlib.tasks.forms import numbered, simplified
-
-    def contexts(example: Example) -> list[str]:
-        words = ["", *example.fields["words"], ""]
-        return [f"{words[i]} <{words[i - 1]} {words[i + 1]}>" for i in range(1, len(words) - 1)]
-
-    model = _classifier(seed)
-    model.fit(
-        [c for e in train for c in contexts(e)],
-        [tag for e in train for tag in simplified(e.fields["tags"])],
-    )
-    return lambda examples: [numbered(list(model.predict(contexts(e)))) for e in examples]
-
-
-def ner_floor(train: Sequence[Example], seed: int = 0) -> Answer:
+def _tagged(
+    beside: Callable[[str, str], str],
+    tags: Callable[[Example], Sequence[str]],
+    write: Callable[[list[str]], str],
+    train: Sequence[Example],
+    seed: int,
+) -> Answer:
     """Tagger of single words from the word and its neighbours."""
 
     def contexts(example: Example) -> list[str]:
         words = ["", *example.fields["words"], ""]
-        return [
-            f"{words[i]} <{words[i - 1][-2:]} {words[i + 1][:2]}>" for i in range(1, len(words) - 1)
-        ]
+        around = zip(words, words[1:], words[2:], strict=False)
+        return [f"{word} <{beside(left, right)}>" for left, word, right in around]
 
-    pairs = [
-        pair
-        for e in train
-        for pair in zip(
-            contexts(e), tags_of(len(e.fields["words"]), e.fields["spans"]), strict=True
-        )
-    ]
-    model = _classifier(seed).fit([c for c, _ in pairs], [t for _, t in pairs])
-    return lambda examples: [number_tags(model.predict(contexts(e))) for e in examples]
+    model = _classifier(seed)
+    model.fit([c for e in train for c in contexts(e)], [tag for e in train for tag in tags(e)])
+    return lambda examples: [write(list(model.predict(contexts(e)))) for e in examples]
 
 
-def qa_floor(train: Sequence[Example], seed: int = 0) -> Answer:
+_choice = partial(_classified, lambda e: e.fields["text"], lambda e: e.fields["label"])
+_entity_type = partial(
+    _classified,
+    lambda e: str(e.fields["text"]).replace(BLANK, ""),
+    lambda e: entity_type_preprocess(e)[1],
+)
+_words = partial(
+    _tagged, lambda left, right: f"{left} {right}", lambda e: simplified(e.fields["tags"]), numbered
+)
+_ner = partial(
+    _tagged,
+    lambda left, right: f"{left[-2:]} {right[:2]}",
+    lambda e: tags_of(len(e.fields["words"]), e.fields["spans"]),
+    number_tags,
+)
+
+
+def _qa(train: Sequence[Example], seed: int) -> Answer:
     """Two classifiers: what kind the question asks for, and what kind each name is."""
 
     def texts(example: Example) -> list[str]:
@@ -111,15 +115,4 @@ def qa_floor(train: Sequence[Example], seed: int = 0) -> Answer:
     return answers
 
 
-FLOORS: dict[str, Callable[..., Answer]] = {
-    "entity_type": entity_type_floor,
-    "ner": ner_floor,
-    "qa": qa_floor,
-}
-
-
-def floor_of(task: Task) -> Callable[..., Answer]:
-    """The floor of a task: its own, or that of tasks of its kind."""
-    if task.name in FLOORS:
-        return FLOORS[task.name]
-    return words_floor if "span_f1" in task.metrics else choice_floor
+_OWN: dict[str, Baseline] = {"entity_type": _entity_type, "ner": _ner, "qa": _qa}

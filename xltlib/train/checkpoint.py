@@ -2,7 +2,7 @@
 
 The file has `checkpoint:` where an experiment of ours has `model:`. `plan` says before anything is
 done how many runs and cells there are, about how many GPU hours they take, and what is downloaded
-under which licence. This module starts without torch; `xltlib.train.seq2seq` does the work.
+under which licence. This module starts without torch; `xltlib.train.checkpoint_runs` does the work.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from xltlib.train.config import (
     versions,
 )
 from xltlib.train.config import load as load_any
-from xltlib.train.recipes import FP16, HALF, Seq2SeqRecipe
+from xltlib.train.recipes import FP16, HALF, Recipe
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,7 +48,12 @@ SOURCES = (
     "data/files.py",
     "data/massive.py",
     "data/datasets.py",
-    "train/seq2seq.py",
+    "train/finetune.py",
+    "train/generate.py",
+    "train/steps.py",
+    "models/batches.py",
+    "models/checkpoint.py",
+    "models/compute.py",
     "train/checkpoint_runs.py",
 )
 PACKAGES = ("torch", "transformers", "tokenizers", "sentencepiece", "datasets", "peft")
@@ -127,7 +132,7 @@ class CheckpointExperiment:
     checkpoint: Checkpoint
     tasks: Mapping[str, TaskSpec]
     seeds: tuple[int, ...] = (0,)
-    recipe: Seq2SeqRecipe = field(default_factory=Seq2SeqRecipe)
+    recipe: Recipe = field(default_factory=Recipe)
     data: Mapping[str, Any] = field(default_factory=dict)
     teraflops: float = 100.0  # a second, sustained: about a third of an A100's or H100's bfloat16
     notebooks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
@@ -149,7 +154,7 @@ class CheckpointExperiment:
         asked = [*(c for s in specs for c in s.sources), *(c for s in specs for c in s.targets)]
         return tuple(dict.fromkeys(asked))
 
-    def recipe_of(self, task: str) -> Seq2SeqRecipe:
+    def recipe_of(self, task: str) -> Recipe:
         """The recipe with the task's own settings."""
         return replace(self.recipe, **self.tasks[task].recipe)
 
@@ -249,7 +254,7 @@ def _rooted(files: Any, folder: Path) -> Any:
 def _checked(exp: CheckpointExperiment, task: str, spec: TaskSpec) -> TaskSpec:
     """Language keys in, languages that neither the data set nor the user has refused."""
     card, own = datasets.card_of(task), exp.own(task) or {}
-    recipe = build(Seq2SeqRecipe, asdict(exp.recipe) | dict(spec.recipe), f"tasks.{task}.recipe")
+    recipe = build(Recipe, asdict(exp.recipe) | dict(spec.recipe), f"tasks.{task}.recipe")
     sources = _keys(exp, spec.train_on or task, spec.sources)
     targets = _keys(exp, task, spec.targets or spec.sources)
     _check_form(task, spec)

@@ -115,22 +115,24 @@ def _say(text: str) -> None:
 
 def do(exp: CheckpointExperiment, run: Run) -> dict[str, Any]:
     """Tune on the source, score every target, write outputs and record."""
-    from xltlib.train import seq2seq
+    from xltlib.models import checkpoint as models
+    from xltlib.models.compute import device
 
     begin, place, checkpoint = time.time(), place_of(exp), exp.checkpoint
     tests = {t: tests_of(exp, run.task, t) for t in exp.tasks[run.task].targets}
     train, validation = training(exp, run)
     recipe = exp.recipe_of(run.task)
     with own_gpu():
-        model, tokenizer = seq2seq.load(
+        model, tokenizer = models.load(
             checkpoint.name,
-            recipe,
             revision=checkpoint.revision,
             weights=checkpoint.weights or None,
+            dropout=recipe.dropout,
+            lora=recipe.lora,
+            checkpointing=recipe.checkpointing,
         )
         tuned = learn(exp, run, model, tokenizer, train, validation)
         rows, outputs = score(exp, run, model, tokenizer, tests)
-        device = str(seq2seq.device())
     record = {
         "run": dataclasses.asdict(run),
         "scores": rows,
@@ -138,7 +140,7 @@ def do(exp: CheckpointExperiment, run: Run) -> dict[str, Any]:
         "kept_step": tuned.step,
         "train_seconds": tuned.seconds,
         "items": {"train": len(train), "validation": len(validation)},
-        "device": device,
+        "device": str(device()),
         "seconds": time.time() - begin,
         "finished": time.time(),
     }
@@ -168,16 +170,16 @@ def learn(
     """`tune`, or the weights of a run that was interrupted after it: tuning costs most."""
     from safetensors.torch import load_file, save_file
 
-    from xltlib.train import seq2seq
+    from xltlib.train.finetune import Finetuned, learned_weights
 
     weights, story = weights_of(exp, run)
     if story.is_file():  # written last
         _say(f"{run.label}: tuned before, now scored")
         model.load_state_dict(load_file(weights), strict=False)
-        return seq2seq.Tuned(**json.loads(story.read_text(encoding="utf-8")))
+        return Finetuned(**json.loads(story.read_text(encoding="utf-8")))
     tuned = tune(exp, run, model, tokenizer, train, validation)
     with whole(weights) as temporary:
-        save_file(seq2seq.learned_weights(model), temporary)
+        save_file(learned_weights(model), temporary)
     with whole(story) as temporary:
         temporary.write_text(json.dumps(dataclasses.asdict(tuned)))
     return tuned
@@ -191,8 +193,8 @@ def tune(
     train: Sequence[Example],
     validation: Sequence[Example],
 ) -> Any:
-    """`seq2seq.finetune` with a bar; a batch without a number is kept in ``failed/<key>``."""
-    from xltlib.train import seq2seq
+    """`finetune` with a bar; a batch without a number is kept in ``failed/<key>``."""
+    from xltlib.train.finetune import finetune
 
     recipe, of = exp.recipe_of(run.task), task_of(exp, run.task)
     with tqdm(total=recipe.steps, desc=run.label, unit="step", mininterval=2) as bar:
@@ -203,7 +205,7 @@ def tune(
             if "validation" in known or entry["step"] % 20 == 0:
                 bar.set_postfix(known)
 
-        return seq2seq.finetune(
+        return finetune(
             model,
             tokenizer,
             of,
@@ -211,7 +213,7 @@ def tune(
             validation,
             recipe,
             seed=run.seed,
-            kept=exp.folder / "failed" / run.key,
+            failed=exp.folder / "failed" / run.key,
             say=_say,
             progress=progress,
         )
@@ -221,14 +223,15 @@ def score(
     exp: CheckpointExperiment, run: Run, model: Any, tokenizer: Any, tests: dict[str, list[Example]]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Rows of the scores table and outputs, target by target."""
-    from xltlib.train import seq2seq
+    from xltlib.train.generate import answers
 
     of, spec, recipe = task_of(exp, run.task), exp.tasks[run.task], exp.recipe_of(run.task)
     labels = of.labels if spec.answers == "choose" else ()
     rows: list[dict[str, Any]] = []
     outputs: list[dict[str, Any]] = []
     for target, examples in tqdm(tests.items(), desc=f"{run.label}: targets", unit="language"):
-        _, said = seq2seq.evaluate(model, tokenizer, of, examples, recipe, labels=labels, say=_say)
+        texts = [of.preprocess(e)[0] for e in examples]
+        said = answers(model, tokenizer, texts, recipe, most=of.max_target, labels=labels, say=_say)
         found = score_rows(run, of, target, 0, said, examples)
         rows += [{**row, "test_set": spec.test_split} for row in found]  # all seeds share it
         outputs += output_rows(target, 0, said, examples)

@@ -26,7 +26,9 @@ import yaml
 
 from xltlib.errors import unknown
 from xltlib.languages import language
-from xltlib.train.recipes import FinetuneRecipe, ModelShape, PretrainRecipe
+from xltlib.models.shape import ModelShape
+from xltlib.train.recipes import TINY as TINY_RECIPE
+from xltlib.train.recipes import Freeze, Optimizer, PretrainRecipe, Recipe, Schedule
 
 if TYPE_CHECKING:
     from xltlib.train.checkpoint import CheckpointExperiment
@@ -45,6 +47,10 @@ SOURCES = (
     "tasks/base.py",
     "tasks/embedded.py",
     "train/recipes.py",
+    "train/steps.py",
+    "models/batches.py",
+    "models/compute.py",
+    "models/shape.py",
     "models/tiny.py",
     "train/pretrain.py",
     "train/finetune.py",
@@ -94,13 +100,22 @@ class PretrainSpec(PretrainRecipe):
 
 
 @dataclass(frozen=True)
-class FinetuneSpec(FinetuneRecipe):
+class FinetuneSpec(Recipe):
     """Fine-tuning on the source, of either arm, and how many examples to draw.
 
     Every seed has test items of its own; a cell has `test_items` times the number of seeds.
     `seeds`: only the first ones of the experiment's, for a task that takes long; 0: all.
     """
 
+    steps: int = TINY_RECIPE.steps
+    evaluations: int = TINY_RECIPE.evaluations
+    batch: int = TINY_RECIPE.batch
+    optimizer: Optimizer = TINY_RECIPE.optimizer
+    lr: float = TINY_RECIPE.lr
+    schedule: Schedule = TINY_RECIPE.schedule
+    freeze: Freeze = TINY_RECIPE.freeze
+    dropout: float = TINY_RECIPE.dropout
+    max_input: int = TINY_RECIPE.max_input
     scratch_steps: int = 200
     scratch_lr: float = 2e-3
     train_items: int = 1500
@@ -108,7 +123,7 @@ class FinetuneSpec(FinetuneRecipe):
     test_items: int = 240
     seeds: int = 0
 
-    def of(self, arm: str) -> FinetuneRecipe:
+    def of(self, arm: str) -> Recipe:
         """The recipe of an arm: without pre-training one tuned for it, with nothing to keep."""
         if not arm.startswith(SCRATCH):
             return self
@@ -369,10 +384,6 @@ def check(experiment: Experiment) -> Experiment:
         value = getattr(experiment.pretrain, item.name)
         if isinstance(value, int | float) and value <= 0 and (value < 0 or item.default != 0):
             raise ValueError(f"pretrain.{item.name} must be above 0, got {value}")
-    for name, of in experiment.finetune.items():
-        if not 0 <= of.drop_tokens < 1:
-            cure = "0 to below 1, a share of the tokens"
-            raise ValueError(f"finetune.{name}.drop_tokens must be {cure}, got {of.drop_tokens}")
     own = () if experiment.text.corpus == "cldr" else experiment.tasks
     for name, spec in experiment.known.items():
         if not name.replace("-", "").isalnum() or name.startswith(SCRATCH):
@@ -444,7 +455,7 @@ def sources_of(exp: Experiment) -> tuple[str, ...]:
 def settings(spec: Any) -> dict[str, Any]:
     """A spec's fields; those that came later only where they are used, so that old keys stay."""
     later = {"corpus": "cldr", "utterances": 0, "dealt": True, "tokens": 0, "weight_decay": 0.0,
-             "precision": "float32"}  # fmt: skip
+             "precision": "auto"}  # fmt: skip
     found = {k: v for k, v in dataclasses.asdict(spec).items() if later.get(k, ...) != v}
     if "tokens" not in found:
         found.pop("epochs", None)

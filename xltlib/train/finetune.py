@@ -2,142 +2,185 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import PreTrainedModel, T5ForConditionalGeneration
-from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from xltlib.models.tiny import learning_rate
-from xltlib.models.tiny import loss as loss_of
-from xltlib.tasks.base import Example, Task
-from xltlib.train.generate import answers, encode
-from xltlib.train.pretrain import groups, pad, plan_epoch
-from xltlib.train.recipes import FinetuneRecipe, Freeze
+from xltlib.data.example import Example
+from xltlib.io import write_text
+from xltlib.models.batches import Sizes, encode, epoch, pad, split, token_epoch
+from xltlib.models.checkpoint import check_sentinels
+from xltlib.models.compute import Say, aloud, halved, loss
+from xltlib.tasks.base import Task
+from xltlib.train.generate import evaluate
+from xltlib.train.recipes import Recipe
+from xltlib.train.steps import freeze, optimizer_of, rate_of, take_step
 
 
 @dataclass(frozen=True)
 class Finetuned:
-    """What fine-tuning found: its log, and the validation score and step of the kept weights."""
+    """What fine-tuning found.
+
+    ``log`` has a line a step (step, loss, and validation where it was scored); ``validation`` and
+    ``step`` are those of the weights kept (-1 and the last step where none was scored); ``cut`` is
+    the number of inputs that were too long.
+    """
 
     log: list[dict[str, float]]
     validation: float
     step: int
     seconds: float
-
-
-def plan_batches(lengths: Sequence[int], size: int, steps: int, seed: int) -> list[list[int]]:
-    """`steps` batches over as many shuffled epochs as it takes."""
-    rng = np.random.default_rng([seed, 29])
-    planned: list[list[int]] = []
-    while len(planned) < steps:
-        planned += plan_epoch(lengths, size, rng)
-    return planned[:steps]
-
-
-def trainable(model: PreTrainedModel, freeze: Freeze) -> list[torch.nn.Parameter]:
-    """The parameters that fine-tuning may change; the others stop asking for gradients."""
-    kept = {"nothing": (), "embeddings": ("shared.",), "encoder": ("shared.", "encoder.")}[freeze]
-    for name, weight in model.named_parameters():
-        weight.requires_grad_(not name.startswith(kept) if kept else True)
-    return [w for w in model.parameters() if w.requires_grad]
-
-
-def paced(model: T5ForConditionalGeneration, recipe: FinetuneRecipe) -> list[dict[str, Any]]:
-    """What may change, for the optimizer: the encoder and the embeddings at a pace of their own.
-
-    A slower encoder keeps what it read (discriminative fine-tuning: Howard and Ruder 2018,
-    10.18653/v1/P18-1031); ``pace`` is the share of the rate.
-    """
-    low = ("shared.", "encoder.")
-    below = {id(w) for name, w in model.named_parameters() if name.startswith(low)}
-    found = []
-    for group in groups(model, recipe.weight_decay):
-        learned = [w for w in group["params"] if w.requires_grad]
-        for inside, pace in ((True, recipe.encoder_lr), (False, 1.0)):
-            own = [w for w in learned if (id(w) in below) == inside]
-            if own:
-                found.append({**group, "params": own, "pace": pace})
-    return found
-
-
-def thinned(
-    row: np.ndarray, share: float, keep: Collection[int], rng: np.random.Generator
-) -> np.ndarray:
-    """An input without a random `share` of its token ids, those in `keep` apart.
-
-    The word dropout of Iyyer et al. (2015, 10.3115/v1/P15-1162): a label is learned from the whole
-    of a text, not from one word by heart.
-    """
-    if not share:
-        return row
-    return row[(rng.random(len(row)) >= share) | np.isin(row, list(keep))]
+    micro_tokens: int
+    cut: int
 
 
 def finetune(
-    model: T5ForConditionalGeneration,
-    tokenizer: Tokenizer,
+    model: Any,
+    tokenizer: Any,
     task: Task,
     train: Sequence[Example],
     validation: Sequence[Example],
-    recipe: FinetuneRecipe,
+    recipe: Recipe,
     *,
     seed: int = 0,
-    progress: Callable[[int, float], None] | None = None,
+    failed: Path | None = None,
+    say: Say = aloud,
+    progress: Callable[[dict[str, float]], None] | None = None,
 ) -> Finetuned:
-    """Train in place; the weights kept are those best on `validation`, a set of the source."""
+    """Train in place; the weights kept are those best on `validation`, a set of the source.
+
+    `progress` is told each line of the log.
+
+    Raises
+    ------
+    FloatingPointError
+        The loss is not a number; with `failed`, the step and the batch's texts are in
+        ``failed/not-a-number.json``.
+    """
     begin = time.perf_counter()
     torch.manual_seed(seed)
-    texts = [task.preprocess(e) for e in train]
-    inputs = encode(tokenizer, [s for s, _ in texts], recipe.max_length)
-    targets = encode(tokenizer, [t for _, t in texts], task.max_target + 1)
-    lengths = [len(row) for row in inputs]
-    trained = trainable(model, recipe.freeze)
-    optimizer = torch.optim.AdamW(paced(model, recipe), lr=recipe.lr, fused=True)
-    rng, marks = np.random.default_rng([seed, 37]), tokenizer.all_special_ids
+    trainer = _Trainer(model, tokenizer, task, train, recipe, seed, failed, say)
     stops = {round(recipe.steps * (i + 1) / recipe.evaluations) for i in range(recipe.evaluations)}
-    best, kept, log = (-1.0, 0), None, []
+    best, kept, log = (-1.0, recipe.steps), None, []
     model.train()
-    for step, group in enumerate(plan_batches(lengths, recipe.batch, recipe.steps, seed), 1):
-        rate = learning_rate(step - 1, recipe.steps, recipe.lr)
-        for parameters in optimizer.param_groups:
-            parameters["lr"] = rate * parameters["pace"]
-        source = pad([thinned(inputs[i], recipe.drop_tokens, marks, rng) for i in group], 0)
-        target = pad([targets[i] for i in group], -100)
-        loss = loss_of(model, source, target)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"fine-tuning loss is {loss.item()} at step {step}")
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        entry = {"step": float(step), "loss": loss.item()}
-        if step in stops:
-            entry["validation"] = evaluate(model, tokenizer, task, validation, recipe)[0]
+    for step in range(1, recipe.steps + 1):
+        entry = {"step": float(step), "loss": trainer.step(step)}
+        if step in stops and validation:
+            now = replace(recipe, micro_tokens=trainer.tokens)
+            scores, _ = evaluate(model, tokenizer, task, validation, now, say=say)
+            entry["validation"] = scores[task.metric].score
             if entry["validation"] > best[0]:
-                best = (entry["validation"], step)
-                kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
+                best, kept = (entry["validation"], step), learned_weights(model)
             model.train()
         log.append(entry)
         if progress:
-            progress(step, loss.item())
+            progress(entry)
     if kept is not None:
-        model.load_state_dict(kept)
-    return Finetuned(log, best[0], best[1], time.perf_counter() - begin)
+        model.load_state_dict(kept, strict=False)
+    return Finetuned(log, *best, time.perf_counter() - begin, trainer.tokens, trainer.cut)
 
 
-def evaluate(
-    model: PreTrainedModel,
-    tokenizer: Tokenizer,
-    task: Task,
-    examples: Sequence[Example],
-    recipe: FinetuneRecipe,
-) -> tuple[float, list[str]]:
-    """Main score and output texts of the model on examples."""
-    rows = encode(tokenizer, [task.preprocess(e)[0] for e in examples], recipe.max_length)
-    outputs = answers(model, tokenizer, rows, max_target=task.max_target)
-    return task.evaluate(outputs, examples)[task.metric].score, outputs
+def learned_weights(model: Any) -> dict[str, torch.Tensor]:
+    """A copy, off the GPU, of the weights that training changes."""
+    learned = ((name, w) for name, w in model.named_parameters() if w.requires_grad)
+    return {name: w.detach().cpu().clone() for name, w in learned}
+
+
+class _Trainer:
+    """Takes optimizer steps, with as much in memory at one time as there is room for."""
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        task: Task,
+        train: Sequence[Example],
+        recipe: Recipe,
+        seed: int,
+        failed: Path | None,
+        say: Say,
+    ) -> None:
+        if not train:
+            raise ValueError("no training examples: choose another split or language")
+        self.model, self.recipe, self.failed, self.say = model, recipe, failed, say
+        self.texts = [(e.id, *task.preprocess(e)) for e in train]
+        _, inputs, targets = zip(*self.texts, strict=True)
+        check_sentinels(inputs, tokenizer)
+        self.inputs, self.cut = encode(tokenizer, inputs, recipe.max_input)
+        self.targets, cut_targets = encode(tokenizer, targets, task.max_target)
+        if self.cut or cut_targets:
+            say(
+                f"{self.cut} inputs and {cut_targets} targets of {len(train)} are too long and "
+                "were cut"
+            )
+        self.sizes = [(len(a), len(b)) for a, b in zip(self.inputs, self.targets, strict=True)]
+        self.tokens = recipe.micro_tokens
+        self.batches = _batches(self.sizes, recipe, seed)
+        self.marks, self.drops = tokenizer.all_special_ids, np.random.default_rng([seed, 37])
+        self.weights = freeze(model, recipe)
+        self.optimizer = optimizer_of(model, recipe)
+
+    def step(self, step: int) -> float:
+        """The loss of the next batch; when memory runs out, again with half as much at one time."""
+        group = next(self.batches)
+        sources = {i: self._thinned(self.inputs[i]) for i in group}
+        rate = rate_of(self.recipe, step - 1)
+        while True:
+            try:
+                losses = self._losses(group, sources)
+                return take_step(self.optimizer, self.weights, rate, losses)
+            except torch.OutOfMemoryError:
+                pass  # outside, so that the error holds no memory
+            except FloatingPointError as error:
+                raise FloatingPointError(self._not_a_number(step, error, group)) from None
+            self.optimizer.zero_grad(set_to_none=True)
+            self.tokens = halved(self.tokens, max(sum(self.sizes[i]) for i in group), self.say)
+
+    def _losses(
+        self, group: Sequence[int], sources: dict[int, np.ndarray]
+    ) -> Iterator[torch.Tensor]:
+        """Losses of the parts of a batch, which add up to its mean over target tokens."""
+        total = sum(self.sizes[i][1] for i in group)
+        pad_id = self.model.config.pad_token_id
+        for part in split(group, self.sizes, self.tokens):
+            source = pad([sources[i] for i in part], pad_id)
+            labels = pad([self.targets[i] for i in part], -100)
+            yield loss(self.model, source, labels, self.recipe.precision, total)
+
+    def _thinned(self, row: np.ndarray) -> np.ndarray:
+        """An input without a random share of its tokens, special ones apart.
+
+        The word dropout of Iyyer et al. (2015, 10.3115/v1/P15-1162): a label is learned from the
+        whole of a text, not from one word by heart.
+        """
+        share = self.recipe.drop_tokens
+        if not share:
+            return row
+        return row[(self.drops.random(len(row)) >= share) | np.isin(row, self.marks)]
+
+    def _not_a_number(self, step: int, error: FloatingPointError, group: Sequence[int]) -> str:
+        where = ""
+        if self.failed is not None:
+            rows = [dict(zip(("id", "input", "target"), self.texts[i], strict=True)) for i in group]
+            record = {"step": step, "loss": str(error), "batch": rows}
+            path = write_text(
+                self.failed / "not-a-number.json", json.dumps(record, ensure_ascii=False)
+            )
+            where = f"; the batch is in {path}"
+        return f"{error} at step {step}{where}. Take a smaller lr, or precision: float32"
+
+
+def _batches(sizes: Sizes, recipe: Recipe, seed: int) -> Iterator[list[int]]:
+    """Batches of a number of examples or of tokens, over as many shuffled epochs as it takes."""
+    rng = np.random.default_rng([seed, 29 if recipe.batch else 31])
+    while True:
+        if recipe.batch:
+            yield from epoch([size[0] for size in sizes], recipe.batch, rng)
+        else:
+            yield from token_epoch(sizes, recipe.tokens, rng)

@@ -1,47 +1,102 @@
-"""Greedy answers of a text-to-text model, in batches of like length."""
+"""What a text-to-text model answers: greedily, or the most probable of some labels."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-import numpy as np
 import torch
-from transformers import PreTrainedModel
-from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from xltlib.train.pretrain import pad
-
-
-def encode(tokenizer: Tokenizer, texts: Sequence[str], max_length: int = 128) -> list[np.ndarray]:
-    """Token ids of each text, cut at `max_length`, ending in end-of-sequence."""
-    rows = tokenizer(list(texts), truncation=True, max_length=max_length)["input_ids"]
-    return [np.array(row) for row in rows]
+from xltlib.data.example import Example
+from xltlib.models.batches import by_length, decode, encode, pad
+from xltlib.models.compute import Say, aloud, autocast, base_of, halved, is_t5
+from xltlib.tasks.base import Score, Task
+from xltlib.train.recipes import TINY, Recipe
 
 
-def batches(rows: Sequence[np.ndarray], size: int) -> list[list[int]]:
-    """Indices in batches of like length: little padding, the same batches every time."""
-    order = sorted(range(len(rows)), key=lambda i: (len(rows[i]), i))
-    return [order[i : i + size] for i in range(0, len(order), size)]
+def evaluate(
+    model: Any,
+    tokenizer: Any,
+    task: Task,
+    examples: Sequence[Example],
+    recipe: Recipe,
+    *,
+    labels: Sequence[str] = (),
+    say: Say = aloud,
+) -> tuple[dict[str, Score], list[str]]:
+    """Scores by metric, `illegal` among them, and the output texts; see `answers`."""
+    texts = [task.preprocess(e)[0] for e in examples]
+    outputs = answers(model, tokenizer, texts, recipe, most=task.max_target, labels=labels, say=say)
+    return task.evaluate(outputs, examples), outputs
 
 
-@torch.inference_mode()
-def greedy(
-    model: PreTrainedModel, source: torch.Tensor, max_target: int, pad_id: int = 0, eos_id: int = 1
-) -> torch.Tensor:
-    """Greedy decoding with a cache; stops when every row has ended. Returns (n, <= max_target).
+def answers(
+    model: Any,
+    tokenizer: Any,
+    texts: Sequence[str],
+    recipe: Recipe = TINY,
+    *,
+    most: int,
+    labels: Sequence[str] = (),
+    say: Say = aloud,
+) -> list[str]:
+    """Output text for each input.
+
+    Parameters
+    ----------
+    recipe
+        Its precision, longest input, and tokens in memory at one time.
+    most
+        Tokens of an output, the end marker included.
+    labels
+        Words among which the model chooses that with the highest probability as the whole output;
+        without any, the output is greedy.
+    """
+    model.eval()
+    rows, _ = encode(tokenizer, texts, recipe.max_input)
+    words, _ = encode(tokenizer, labels, recipe.max_input) if labels else ([], 0)
+    sizes = [(len(row), most if not labels else 1) for row in rows]
+    outputs, pad_id = [""] * len(rows), model.config.pad_token_id
+    while True:
+        try:
+            for group in by_length(sizes, recipe.micro_tokens):
+                source = pad([rows[i] for i in group], pad_id).to(model.device)
+                with torch.inference_mode(), autocast(model, recipe.precision):
+                    if labels:
+                        found = [labels[i] for i in _choose(model, source, words)]
+                    else:
+                        found = [decode(tokenizer, ids) for ids in _greedy(model, source, most)]
+                for i, output in zip(group, found, strict=True):
+                    outputs[i] = output
+            return outputs
+        except torch.OutOfMemoryError:
+            pass  # outside, so that the error holds no memory
+        less = halved(recipe.micro_tokens, max(map(sum, sizes)), say)
+        recipe = replace(recipe, micro_tokens=less)
+
+
+def _greedy(model: Any, source: torch.Tensor, most: int) -> list[list[int]]:
+    """Greedy decoding with a cache; stops when every row has ended.
 
     The library's `generate` gives the same tokens (a test holds them equal) but costs several
-    times as much per step as a model this small itself.
+    times as much per step as a small model itself. Other families than T5 begin in ways of their
+    own, which it knows.
     """
-    source = source.to(model.device)
-    mask = source != pad_id
-    encoded = model.get_encoder()(input_ids=source, attention_mask=mask)
-    start = model.config.decoder_start_token_id
-    last = torch.full((len(source), 1), start, device=source.device)
+    base, mask = base_of(model), source != model.config.pad_token_id
+    if not is_t5(model):
+        out = base.generate(
+            input_ids=source, attention_mask=mask, max_new_tokens=most, do_sample=False, num_beams=1
+        )
+        return list(out[:, 1:].tolist())
+    encoded = base.get_encoder()(input_ids=source, attention_mask=mask)
+    config = base.config
+    last = torch.full((len(source), 1), config.decoder_start_token_id, device=source.device)
     ended = torch.zeros(len(source), dtype=torch.bool, device=source.device)
-    said, cache = [], None
-    for _ in range(max_target):
-        out = model(
+    made: list[torch.Tensor] = []
+    cache = None
+    while len(made) < most and not bool(ended.all()):
+        out = base(
             encoder_outputs=encoded,
             attention_mask=mask,
             decoder_input_ids=last,
@@ -49,29 +104,19 @@ def greedy(
             use_cache=True,
         )
         cache = out.past_key_values
-        token = out.logits[:, -1].argmax(-1).masked_fill(ended, pad_id)
-        said.append(token)
-        ended |= token == eos_id
-        if bool(ended.all()):
-            break
-        last = token[:, None]
-    return torch.stack(said, 1)
+        last = out.logits[:, -1:].float().argmax(-1)
+        made.append(last[:, 0])
+        ended |= made[-1] == config.eos_token_id
+    return list(torch.stack(made, 1).tolist())
 
 
-def answers(
-    model: PreTrainedModel,
-    tokenizer: Tokenizer,
-    rows: Sequence[np.ndarray],
-    *,
-    max_target: int,
-    batch: int = 256,
-) -> list[str]:
-    """Output text for each encoded input."""
-    model.eval()
-    texts = [""] * len(rows)
-    for group in batches(rows, batch):
-        said = greedy(model, pad([rows[i] for i in group], 0), max_target)
-        decoded = tokenizer.batch_decode(said, skip_special_tokens=False)
-        for i, text in zip(group, decoded, strict=True):
-            texts[i] = text.replace("<pad>", "").split("</s>")[0].strip()
-    return texts
+def _choose(model: Any, source: torch.Tensor, words: Sequence[Any]) -> list[int]:
+    """Which word is the most probable output: the input is read once, each word decoded once."""
+    mask = source != model.config.pad_token_id
+    encoded = base_of(model).get_encoder()(input_ids=source, attention_mask=mask)
+    scores = []
+    for word in words:
+        labels = torch.from_numpy(word).to(source.device).repeat(len(source), 1)
+        logits = model(encoder_outputs=encoded, attention_mask=mask, labels=labels).logits.float()
+        scores.append(logits.log_softmax(-1).gather(2, labels[:, :, None])[:, :, 0].sum(1))
+    return [int(i) for i in torch.stack(scores).argmax(0)]

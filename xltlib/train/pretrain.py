@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import T5ForConditionalGeneration
 
-from xltlib.models.tiny import health, learning_rate
-from xltlib.models.tiny import loss as loss_of
+from xltlib.io import whole
+from xltlib.models.batches import epoch, pad
+from xltlib.models.compute import loss
+from xltlib.models.tiny import health
 from xltlib.train.recipes import PretrainRecipe
+from xltlib.train.steps import cosine, groups, take_step
 
 Progress = Callable[[int, float], None]
 
@@ -73,14 +74,6 @@ def _lengths(total: int, parts: int, rng: np.random.Generator, least: int) -> np
     return np.diff(np.concatenate([[0], cuts, [room]])) + least
 
 
-def pad(rows: Sequence[np.ndarray], value: int, width: int | None = None) -> torch.Tensor:
-    """Rows of ids as one (n, width) tensor."""
-    full = np.full((len(rows), width or max(map(len, rows))), value, dtype=np.int64)
-    for i, row in enumerate(rows):
-        full[i, : len(row)] = row
-    return torch.from_numpy(full)
-
-
 class Sampler:
     """Batches of lines, each of one language, each language equally often.
 
@@ -101,7 +94,7 @@ class Sampler:
         }
         if recipe.tokens:
             share = recipe.tokens // (recipe.epochs * len(text))
-            encoded = {c: up_to(rows, share, recipe.max_length) for c, rows in encoded.items()}
+            encoded = {c: _up_to(rows, share, recipe.max_length) for c, rows in encoded.items()}
         self.lines = {code: len(rows) for code, rows in encoded.items()}  # the first of each
         ids = [row for rows in encoded.values() for row in rows]
         starts = np.array(
@@ -129,7 +122,7 @@ class Sampler:
     def batch(self, rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """(batch, input length) ids padded with 0 and (batch, target length) labels padded -100."""
         if not self.queue:
-            self.queue = plan_epoch([sum(map(len, r)) for r in self.rows], self.recipe.batch, rng)
+            self.queue = epoch([sum(map(len, r)) for r in self.rows], self.recipe.batch, rng)
         pairs = [
             span_corrupt(
                 self.rows[i],
@@ -143,27 +136,14 @@ class Sampler:
         return pad([s for s, _ in pairs], 0), pad([t for _, t in pairs], -100)
 
 
-def up_to(rows: Sequence[list[int]], tokens: int, longest: int) -> list[list[int]]:
+def _up_to(rows: Sequence[list[int]], tokens: int, longest: int) -> list[list[int]]:
     """The first rows that hold `tokens` between them, each counted up to `longest`.
 
-    >>> up_to([[1, 2, 3], [4], [5, 6]], 4, 48)
+    >>> _up_to([[1, 2, 3], [4], [5, 6]], 4, 48)
     [[1, 2, 3], [4]]
     """
     held = np.cumsum([min(len(row), longest) for row in rows])
     return list(rows[: int(np.searchsorted(held, tokens, side="left")) + 1])
-
-
-def plan_epoch(
-    lengths: Sequence[int], size: int, rng: np.random.Generator, window: int = 16
-) -> list[list[int]]:
-    """One shuffled epoch in batches of indices; like lengths go together within a window."""
-    order = rng.permutation(len(lengths))
-    planned = []
-    for at in range(0, len(order), window * size):
-        part = sorted(order[at : at + window * size], key=lambda i: lengths[i])
-        chunk = [[int(i) for i in part[j : j + size]] for j in range(0, len(part), size)]
-        planned += [chunk[i] for i in rng.permutation(len(chunk))]
-    return planned
 
 
 def pretrain(
@@ -184,6 +164,7 @@ def pretrain(
     """
     rng = np.random.default_rng([seed, 17])
     torch.manual_seed(seed)
+    weights = list(model.parameters())
     optimizer = torch.optim.AdamW(
         groups(model, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98), fused=True
     )
@@ -193,49 +174,21 @@ def pretrain(
     begin = time.perf_counter() - spent
     recent: list[float] = []
     for step in range(first, recipe.steps):
-        rate = learning_rate(step, recipe.steps, recipe.lr)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        source, target = sampler.batch(rng)
-        loss = loss_of(model, source, target, recipe.precision)
-        if not torch.isfinite(loss):
-            raise FloatingPointError(f"pre-training loss is {loss.item()} at step {step}")
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        recent.append(loss.item())
+        rate = cosine(step, recipe.steps, recipe.lr)
+        batch = loss(model, *sampler.batch(rng), recipe.precision)
+        try:
+            recent.append(take_step(optimizer, weights, rate, [batch]))
+        except FloatingPointError as error:
+            raise FloatingPointError(f"{error} at step {step + 1} of pre-training") from None
+        if progress:
+            progress(step + 1, recent[-1])
         if (step + 1) % every == 0 or step + 1 == recipe.steps:
-            log.append(
-                {
-                    "step": step + 1,
-                    "loss": float(np.mean(recent)),
-                    "lr": rate,
-                    "seconds": time.perf_counter() - begin,
-                    **health(model),
-                }
-            )
+            row = {"step": step + 1, "loss": float(np.mean(recent)), "lr": rate}
+            log.append(row | {"seconds": time.perf_counter() - begin} | health(model))
             recent = []
             if checkpoint and (step + 1) % keep == 0:
                 _keep(checkpoint, model, optimizer, sampler, rng, log)
-        if progress:
-            progress(step + 1, loss.item())
     return log
-
-
-def groups(model: T5ForConditionalGeneration, decay: float) -> list[dict[str, Any]]:
-    """Parameters for the optimizer: the layers' matrices with weight decay, all else without.
-
-    Without any, small models that hide much of a line come to add the same large vector to every
-    word: what the encoder passes on then has few dimensions left that tell words apart
-    (`models.reading`), and fine-tuning is slower than from nothing.
-    """
-    named = dict(model.named_parameters())
-    inside = {n for n, w in named.items() if ".layer." in n and w.dim() == 2 and "bias" not in n}
-    return [
-        {"params": [named[n] for n in named if n in inside], "weight_decay": decay},
-        {"params": [named[n] for n in named if n not in inside], "weight_decay": 0.0},
-    ]
 
 
 def _keep(
@@ -246,7 +199,7 @@ def _keep(
     rng: np.random.Generator,
     log: Sequence[dict[str, float]],
 ) -> None:
-    """Write everything that the next step depends on, under its name only when it is whole."""
+    """Write everything that the next step depends on."""
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -254,10 +207,8 @@ def _keep(
         "rng": json.dumps(rng.bit_generator.state),
         "log": json.dumps(list(log)),
     }
-    temporary = path.with_suffix(".tmp")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    with whole(path) as temporary:
+        torch.save(state, temporary)
 
 
 def _restore(
@@ -269,14 +220,14 @@ def _restore(
 ) -> list[dict[str, float]]:
     """Go back to what `_keep` wrote (plain tensors and text, no code); the log so far.
 
-    Without a file, or with a damaged one, training begins anew: the log is empty.
+    Without a file, or with a damaged one, training starts from nothing: the log is empty.
     """
     if not path.is_file():
         return []
     try:
         state = torch.load(path, weights_only=True, map_location=model.device)
     except (RuntimeError, EOFError, pickle.UnpicklingError):
-        warnings.warn(f"{path} is damaged: pre-training begins anew", stacklevel=3)
+        warnings.warn(f"{path} is damaged: pre-training starts again from nothing", stacklevel=3)
         return []
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])

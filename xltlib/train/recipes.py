@@ -1,4 +1,4 @@
-"""The settings of model, pre-training and fine-tuning. Starts without torch: plans read it too."""
+"""The settings of pre-training and fine-tuning. Starts without torch: plans read it too."""
 
 from __future__ import annotations
 
@@ -6,30 +6,17 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from xltlib.errors import unknown
+from xltlib.models.shape import Precision
 
 Freeze = Literal["nothing", "embeddings", "encoder"]
-Arithmetic = Literal["float32", "bfloat16"]
 Optimizer = Literal["adafactor", "adamw"]
-Precision = Literal["auto", "bfloat16", "float32"]
+Schedule = Literal["constant", "cosine"]
 
 HALF = ("float16", "fp16", "half")
 FP16 = (
     "float16 is refused: mT5 was trained in bfloat16 and its activations overflow float16, so the "
     "loss becomes NaN (transformers issue 5651). Use bfloat16 on a GPU, float32 elsewhere"
 )
-
-
-@dataclass(frozen=True)
-class ModelShape:
-    """Shape of a T5 with gated GELU, as mT5 (Xue et al. 2021), small enough for one CPU core."""
-
-    vocab_size: int = 3000
-    d_model: int = 64
-    d_ff: int = 128
-    n_heads: int = 4
-    n_encoder: int = 2
-    n_decoder: int = 1
-    dropout: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -45,46 +32,40 @@ class PretrainRecipe:
     max_length: int = 48
     tokens: int = 0  # budget of a model; 0: `steps` batches, whatever they hold
     epochs: int = 4  # with a budget: how often a model reads its share of each language
-    weight_decay: float = 0.0  # of the layers' matrices; see `pretrain.groups`
-    precision: Arithmetic = "float32"  # on a CPU; see `models.arithmetic`
+    weight_decay: float = 0.0  # of the layers' matrices; see `steps.groups`
+    precision: Precision = "auto"
 
 
 @dataclass(frozen=True)
-class FinetuneRecipe:
-    """How to fine-tune: see `experiments/embedded.yml` for what each number is for."""
-
-    steps: int = 200
-    batch: int = 32
-    lr: float = 2e-3
-    evaluations: int = 2
-    freeze: Freeze = "embeddings"
-    max_length: int = 128
-    encoder_lr: float = 1.0  # rate of embeddings and encoder, as a share of `lr`
-    weight_decay: float = 0.0  # of the layers' matrices; see `pretrain.groups`
-    # Share of an input's tokens left out, others at every step; not where words carry tags.
-    drop_tokens: float = 0.0
-
-
-@dataclass(frozen=True)
-class Seq2SeqRecipe:
-    """How to fine-tune a checkpoint.
+class Recipe:
+    """How to fine-tune; as it stands the recipe of mT5's authors (Xue et al. 2021).
 
     Attributes
     ----------
     steps, evaluations
         Optimizer steps, and how many times in them the validation set is scored.
-    tokens
-        Input and target tokens of a batch, padding included.
+    batch, tokens
+        Examples of a batch; 0: as many as `tokens` hold, input, target and padding together.
     micro_tokens
         Tokens that are in memory at one time; halved when memory runs out.
-    optimizer, lr
-        Adafactor at 1e-3, or AdamW (1e-4 is about the same, t5 issue 230).
+    optimizer, lr, schedule
+        Adafactor at 1e-3, which scales a step by the size of each weight matrix, or AdamW (1e-4 is
+        about the same, t5 issue 230). The rate is constant, or warms up and falls by a cosine.
+    encoder_lr
+        Rate of the embeddings and the encoder, as a share of `lr`.
+    weight_decay
+        Of the layers' matrices; see `steps.groups`.
+    freeze
+        What does not learn.
+    drop_tokens
+        Share of an input's tokens left out, others at every step; not where words carry tags.
     dropout
-        Of all layers, if the checkpoint has a rate of its own.
+        Of all layers of a checkpoint, if it has a rate of its own.
     max_input
         Longer inputs are cut; the number of cut ones is said.
     precision
-        Of the arithmetic; ``auto`` is bfloat16 on a GPU and float32 on a CPU.
+        Of the arithmetic, in training and answering; ``auto`` is bfloat16 on a GPU and float32 on
+        a CPU. See `models.compute.arithmetic`.
     checkpointing
         Compute activations twice rather than keep them.
     lora
@@ -93,10 +74,16 @@ class Seq2SeqRecipe:
 
     steps: int = 8000
     evaluations: int = 20
+    batch: int = 0
     tokens: int = 2**16
     micro_tokens: int = 2**14
     optimizer: Optimizer = "adafactor"
     lr: float = 1e-3
+    schedule: Schedule = "constant"
+    encoder_lr: float = 1.0
+    weight_decay: float = 0.0
+    freeze: Freeze = "nothing"
+    drop_tokens: float = 0.0
     dropout: float = 0.1
     max_input: int = 1024
     precision: Precision = "auto"
@@ -106,9 +93,20 @@ class Seq2SeqRecipe:
     def __post_init__(self) -> None:
         if self.precision in HALF:
             raise ValueError(FP16)
-        for what, allowed in (("optimizer", Optimizer), ("precision", Precision)):
+        named = {"optimizer": Optimizer, "schedule": Schedule, "freeze": Freeze}
+        for what, allowed in {**named, "precision": Precision}.items():
             if getattr(self, what) not in get_args(allowed):
                 raise unknown(what, getattr(self, what), get_args(allowed), "use one of these")
         for what in ("steps", "tokens", "micro_tokens", "lr", "max_input"):
             if getattr(self, what) <= 0:
                 raise ValueError(f"{what} must be above 0, got {getattr(self, what)}")
+        if not 0 <= self.drop_tokens < 1:
+            cure = "0 to below 1, a share of the tokens"
+            raise ValueError(f"drop_tokens must be {cure}, got {self.drop_tokens}")
+
+
+MT5 = Recipe()
+TINY = Recipe(
+    steps=200, evaluations=2, batch=32, optimizer="adamw", lr=2e-3, schedule="cosine",
+    freeze="embeddings", dropout=0.0, max_input=128,
+)  # fmt: skip

@@ -189,22 +189,16 @@ def make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> Non
         return
     from transformers import AutoTokenizer
 
-    from xltlib.models.tiny import (
-        arithmetic,
-        build,
-        moved,
-        n_parameters,
-        prepare_process,
-        reading,
-        save,
-    )
+    from xltlib.models.compute import arithmetic, device, prepare_process
+    from xltlib.models.tiny import build, reading, save
     from xltlib.train.pretrain import Sampler, pretrain
 
     prepare_process()
     tokenizer = AutoTokenizer.from_pretrained(place.vocabulary())
     sampler = Sampler(text_of(exp, known), tokenizer, exp.pretrain)
     recipe = sampler.recipe
-    model = moved(build(exp.model, tokenizer, seed))
+    model: Any = build(exp.model, tokenizer, seed)
+    model.to(device())
     half = folder.with_name(f".{folder.name}.half.pt")  # where an interrupted one goes on
     with tqdm(
         total=recipe.steps,
@@ -222,7 +216,7 @@ def make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> Non
         "seed": seed,
         "known": known,
         "log": log,
-        "parameters": n_parameters(model),
+        "parameters": model.num_parameters(),
         "tokens": sampler.n_tokens,
         "lines": len(sampler.rows),
         "read": sampler.read,
@@ -260,7 +254,6 @@ class Worker:
     def __init__(self, exp: Experiment) -> None:
         self.exp, self.place, self.task = exp, Place(exp), task_named(exp)
         self.tests: dict[tuple[str, str, int], list[Example]] = {}
-        self.inputs: dict[tuple[str, str, int], list[Any]] = {}
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -282,15 +275,17 @@ class Worker:
         return self.tests[of.name, code, seed]
 
     def model(self, run: Run) -> Any:
-        from xltlib.models.tiny import begin_anew, build, load, moved, prepare_process
+        from xltlib.models.compute import device, prepare_process
+        from xltlib.models.tiny import build, load, reset_outputs
 
         prepare_process()
         if run.pretrain_seed is None:
-            return moved(build(self.exp.model, self.tokenizer, seed=1000 + run.seed))
-        model = load(self.place.pretrained(run.pretrain_seed, run.known))[0]
+            fresh: Any = build(self.exp.model, self.tokenizer, seed=1000 + run.seed)
+            return fresh.to(device())
+        model: Any = load(self.place.pretrained(run.pretrain_seed, run.known))[0]
         if run.known:
-            begin_anew(model, self.tokenizer, label_words(self.exp), run.seed)
-        return moved(model)
+            reset_outputs(model, self.tokenizer, label_words(self.exp), run.seed)
+        return model.to(device())
 
     def do(self, run: Run) -> dict[str, Any]:
         """Fine-tune, score every target, go on with few examples, write the record."""
@@ -299,7 +294,7 @@ class Worker:
         train = self.examples(of, run.source, "train", spec.train_items, run.seed)
         if run.arm == "char-ngram":
             made: dict[str, Any] = {"log": []}
-            rows, outputs = self.floor(run, of, train)
+            rows, outputs = self.baseline(run, of, train)
         else:
             made, rows, outputs = self.neural(run, of, spec, train)
         record = {
@@ -315,12 +310,12 @@ class Worker:
             temporary.write_text(json.dumps(record))
         return record
 
-    def floor(
+    def baseline(
         self, run: Run, of: Task, train: Sequence[Example]
     ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-        from xltlib.train.baselines import floor_of
+        from xltlib.train.baselines import baseline_of
 
-        answer = floor_of(of)(train, run.seed)
+        answer = baseline_of(of)(train, run.seed)
         rows, outputs = [], []
         for target in self.exp.languages:
             tests = self.test(of, target, run.seed)
@@ -380,13 +375,10 @@ class Worker:
 
     def say(self, model: Any, of: Task, target: str, seed: int) -> list[str]:
         """What the model says to the test set of a language."""
-        from xltlib.train.generate import answers, encode
+        from xltlib.train.generate import answers
 
-        if (of.name, target, seed) not in self.inputs:
-            texts = [of.preprocess(e)[0] for e in self.test(of, target, seed)]
-            self.inputs[of.name, target, seed] = encode(self.tokenizer, texts)
-        rows = self.inputs[of.name, target, seed]
-        return answers(model, self.tokenizer, rows, max_target=of.max_target)
+        texts = [of.preprocess(e)[0] for e in self.test(of, target, seed)]
+        return answers(model, self.tokenizer, texts, most=of.max_target)
 
 
 def score_rows(

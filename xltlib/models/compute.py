@@ -1,0 +1,164 @@
+"""Where and how precisely a text-to-text model computes, and the loss it learns by."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import torch
+from torch.nn.functional import cross_entropy
+from torch.utils.checkpoint import checkpoint
+
+from xltlib.models.shape import Precision
+
+Say = Callable[[str], None]
+LOGITS = 1024 * 250_112  # that exist at one time: 1 GiB, 1024 target tokens of mT5
+
+
+def aloud(text: str) -> None:
+    """Say something to the person at the terminal."""
+    print(text, file=sys.stderr)
+
+
+def device() -> torch.device:
+    """The GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@cache
+def arithmetic(device: str, asked: Precision) -> Precision:
+    """What matrices are multiplied in, ``bfloat16`` or ``float32``.
+
+    A processor without instructions for bfloat16 (AVX-512 BF16 or AMX) would only be slower.
+    """
+    if asked == "float32" or device == "cuda":
+        return "float32" if asked == "float32" else "bfloat16"
+    has = torch.cpu.get_capabilities()
+    can = any(has.get(name) for name in ("avx512_bf16", "amx_bf16"))
+    return "bfloat16" if asked == "bfloat16" and can else "float32"
+
+
+def autocast(model: Any, precision: Precision) -> torch.autocast:
+    """`arithmetic` on the model's device, on float32 weights, while the context lasts."""
+    where = model.device.type
+    return torch.autocast(where, torch.bfloat16, arithmetic(where, precision) == "bfloat16")
+
+
+def base_of(model: Any) -> Any:
+    """The model inside LoRA's wrapper, or itself."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def is_t5(model: Any) -> bool:
+    """Whether a model is of the T5 family (T5, mT5, umT5, ByT5, mT0, ours)."""
+    return base_of(model).config.model_type in ("t5", "mt5", "umt5")
+
+
+def loss(
+    model: Any,
+    source: torch.Tensor,
+    labels: torch.Tensor,
+    precision: Precision = "auto",
+    total: int = 0,
+) -> torch.Tensor:
+    """Mean cross-entropy of the target tokens; positions with label -100 do not count.
+
+    The same number as ``model(...).loss``, but for the T5 family the vocabulary's logits are made
+    only where there is a target, `LOGITS` at a time: where that is in several parts, each is made
+    again on the way back. 64 targets of 128 tokens would take mT5 8 GB at once.
+
+    Parameters
+    ----------
+    source, labels
+        (n, length) token ids, padded with the model's padding id and -100.
+    total
+        Target tokens of a batch that this is a part of: the parts' losses add up to its mean.
+    """
+    base = base_of(model)
+    source, labels = source.to(base.device), labels.to(base.device)
+    mask, real = source != base.config.pad_token_id, labels != -100
+    with autocast(base, precision):
+        if _plain_head(base):
+            states = _states(base, source, mask, labels)[real]
+            summed = _by_parts(base.lm_head, states, labels[real])
+        else:
+            logits = model(input_ids=source, attention_mask=mask, labels=labels).logits[real]
+            summed = _summed(logits, labels[real])
+    return summed / (total or real.sum())
+
+
+def _states(
+    base: Any, source: torch.Tensor, mask: torch.Tensor, labels: torch.Tensor
+) -> torch.Tensor:
+    """The decoder's states, (n, target length, width)."""
+    encoded = base.encoder(input_ids=source, attention_mask=mask).last_hidden_state
+    states: torch.Tensor = base.decoder(
+        input_ids=base.prepare_decoder_input_ids_from_labels(labels),
+        encoder_hidden_states=encoded,
+        encoder_attention_mask=mask,
+        use_cache=False,
+    ).last_hidden_state
+    return states
+
+
+def _by_parts(head: torch.nn.Linear, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Summed cross-entropy with `LOGITS` at one time."""
+    most = max(1, LOGITS // head.out_features)
+    if len(states) <= most:
+        return _summed(head(states), labels)
+    parts = zip(states.split(most), labels.split(most), strict=True)
+    return torch.stack(
+        [checkpoint(lambda s, t: _summed(head(s), t), *part, use_reentrant=False) for part in parts]
+    ).sum()
+
+
+def _summed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return cross_entropy(logits.float(), labels, reduction="sum")
+
+
+def _plain_head(base: Any) -> bool:
+    """Whether logits are the output embeddings times the decoder's states, unscaled."""
+    config = base.config
+    scaled = config.tie_word_embeddings or getattr(config, "scale_decoder_outputs", False)
+    return is_t5(base) and not scaled
+
+
+def halved(tokens: int, longest: int, say: Say) -> int:
+    """Half as many tokens in memory at one time, when it ran out.
+
+    Raises
+    ------
+    ValueError
+        One example, of `longest` tokens, is all there is already.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    if tokens <= longest:
+        raise ValueError(
+            f"one example of {longest} tokens does not fit into memory: set checkpointing: true, "
+            "lora: 16, a smaller max_input or a smaller model"
+        )
+    less = max(tokens // 2, longest)
+    say(f"out of memory: going on with {less} tokens at one time")
+    return less
+
+
+def prepare_process(threads: int = 1) -> None:
+    """One thread, and memory kept by the process between steps.
+
+    Two jobs with two threads each on two cores ran six times slower than with one each. glibc
+    returns large blocks to the system when freed and faults them in again at the next step, which
+    took up to half the time of a small model's step; on other systems this does nothing.
+    """
+    import ctypes
+
+    torch.set_num_threads(threads)
+    if sys.platform == "linux":
+        try:
+            libc = ctypes.CDLL("libc.so.6")
+            libc.mallopt(-3, 1 << 30)  # M_MMAP_THRESHOLD
+            libc.mallopt(-1, (1 << 31) - 1)  # M_TRIM_THRESHOLD
+        except OSError:  # another C library
+            pass
