@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 Spec = type | tuple[Any, ...] | Callable[[Any], Any]
 
+# tqdm wants widgets in a notebook; bars of text do, and the page shows neither
+warnings.filterwarnings("ignore", message="IProgress not found")
+
 INJECTED = "# Parameters"  # papermill's first line of the cell it puts in
 OURS = ("PAPERMILL_",)  # names that papermill itself may inject
 PLAIN = (str, int, float, bool, list, tuple, dict, set, type(None))
@@ -37,8 +40,6 @@ def root() -> Path:
     FileNotFoundError
         If neither this folder, nor one above, nor the installed package's has `experiments/`.
     """
-    # tqdm wants widgets in a notebook; bars of text do, and the page shows neither
-    warnings.filterwarnings("ignore", message="IProgress not found")
     here = Path.cwd()
     for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
         if any((folder / "experiments").glob("*.yml")):
