@@ -25,8 +25,8 @@ import torch
 
 from xltlib.data import datasets
 from xltlib.data.cards import VIEWS
-from xltlib.tasks.base import Example
-from xltlib.tasks.public import PUBLIC, PublicTask
+from xltlib.tasks.base import Example, Task
+from xltlib.tasks.public import PUBLIC
 from xltlib.train.finetune import finetune
 from xltlib.train.generate import evaluate
 from xltlib.train.recipes import Recipe
@@ -131,7 +131,7 @@ def small_model(tokenizer: Any, width: int = 128) -> Any:
     return model
 
 
-def overfit(of: PublicTask, examples: Sequence[Example], recipe: Recipe) -> dict[str, Any]:
+def overfit(of: Task, examples: Sequence[Example], recipe: Recipe) -> dict[str, Any]:
     """Learn the examples by heart, then answer them."""
     begin = time.perf_counter()
     texts = [text for e in examples for text in of.preprocess(e)]

@@ -40,11 +40,12 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Score:
     return Score(value, spread, n)
 
 
+Source = Callable[..., list[Example]]
 Preprocess = Callable[[Example], tuple[str, str]]
 Postprocess = Callable[[str, Example], Any]
-Metric = Callable[[Any, Example], tuple[float, float]]
-Source = Callable[..., list[Example]]
+Legal = Callable[[str, Example], bool]
 Shuffle = Callable[[Sequence[Example], int], list[Example]]
+Metric = Callable[[Any, Example], tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Task:
     preprocess
         Example -> (input text, target text).
     postprocess
-        (output text, example) -> answer, or None for an output that is no legal answer.
+        (output text, example) -> answer for the metrics; None is no legal answer.
     metrics
         Name -> function of (answer, example) giving (numerator, denominator); the first is the
         main one. An illegal answer (None) must count as wrong.
@@ -70,6 +71,12 @@ class Task:
         Most tokens of a target text.
     shuffle
         (examples, seed) -> the same inputs with labels that mean nothing, equally frequent.
+    legal
+        (output text, example) -> whether the task allows this output; unless given, whether there
+        is an answer. Apart from the answer, because mT5's metrics also count the good parts of an
+        output that is not legal.
+    labels
+        The label words that an output may hold; empty where any text may be said.
     """
 
     name: str
@@ -82,6 +89,8 @@ class Task:
     chance: float
     max_target: int
     shuffle: Shuffle
+    legal: Legal | None = None
+    labels: tuple[str, ...] = ()
 
     @property
     def metric(self) -> str:
@@ -94,12 +103,15 @@ class Task:
             raise ValueError(
                 f"{len(outputs)} outputs for {len(examples)} examples of {self.name!r}"
             )
-        answers = [self.postprocess(o, e) for o, e in zip(outputs, examples, strict=True)]
+        read = list(zip(outputs, examples, strict=True))
+        answers = [self.postprocess(o, e) for o, e in read]
         scores = {}
         for name, metric in self.metrics.items():
             pairs = [metric(a, e) for a, e in zip(answers, examples, strict=True)]
             top, bottom = np.array(pairs, dtype=float).reshape(-1, 2).T
             scores[name] = ratio(top, bottom)
-        illegal = np.array([a is None for a in answers], dtype=float)
-        scores["illegal"] = ratio(illegal, np.ones(len(answers)))
-        return scores
+        legal = (
+            [self.legal(*one) for one in read] if self.legal else [a is not None for a in answers]
+        )
+        illegal = 1.0 - np.array(legal, dtype=float)
+        return scores | {"illegal": ratio(illegal, np.ones(len(illegal)))}

@@ -22,234 +22,150 @@ small: near chance after 300 steps.)
 from __future__ import annotations
 
 import random
-import re
 import string
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any
 
 from xltlib.data import cldr
+from xltlib.tasks import metrics
 from xltlib.tasks.base import Example, Task
+from xltlib.tasks.forms import (
+    bio,
+    cloze,
+    numbered,
+    read_numbered,
+    sentinel,
+    shuffled,
+    simplified,
+    with_field,
+)
 
 LABELS = {kind: kind.upper() for kind in cldr.KINDS}
 INSIDE, OUTSIDE = "INSIDE", "OUTSIDE"
+WORDS: tuple[str, ...] = (*LABELS.values(), INSIDE, OUTSIDE)
 MAX_WORDS = cldr.MAX_WORDS
 
-_SENTINEL = re.compile(r"<extra_id_(\d+)>")
+_KINDS = {label: kind for kind, label in LABELS.items()}
 
 
-def sentinel(i: int) -> str:
-    """The i-th sentinel of T5's vocabulary."""
-    return f"<extra_id_{i}>"
+def _examples(
+    found: Sequence[cldr.Phrase], split: cldr.Split, fields: Sequence[dict[str, Any]]
+) -> list[Example]:
+    """Examples of phrases; `names` are the same in every language, so test items share them."""
+    return [
+        Example(
+            f"{phrase.language}-{split}-{i}",
+            phrase.language,
+            own | {"names": [f"{e.kind}/{e.id}" for e in phrase.elements]},
+        )
+        for i, (phrase, own) in enumerate(zip(found, fields, strict=True))
+    ]
 
 
-def number_words(words: Sequence[str]) -> str:
-    """Words, each with a blank behind it.
-
-    >>> number_words(["Sri", "Lanka"])
-    'Sri <extra_id_0> Lanka <extra_id_1>'
-    """
-    return " ".join(f"{word} {sentinel(i)}" for i, word in enumerate(words))
+# ---------------------------------------------------------------- entity_type
 
 
-def number_tags(tags: Sequence[str]) -> str:
-    """What fills the blanks.
-
-    >>> number_tags(["CITY", "OUTSIDE"])
-    '<extra_id_0> CITY <extra_id_1> OUTSIDE'
-    """
-    return " ".join(f"{sentinel(i)} {tag}" for i, tag in enumerate(tags))
-
-
-def names_of(phrase: cldr.Phrase) -> list[str]:
-    """The names a phrase is made of, the same in every language: test items share them."""
-    return [f"{e.kind}/{e.id}" for e in phrase.elements]
-
-
-# ---------------------------------------------------------------- kind
-
-
-def entity_type_source(
+def _entity_type_source(
     languages: Sequence[str], code: str, split: cldr.Split, n: int, seed: int = 0
 ) -> list[Example]:
     """Four names of one kind, joined as the language joins them, a blank behind each."""
     found = cldr.phrases(
         languages, code, split, n, kinds="same", size=(4, 4), blank=True, seed=seed
     )
-    return [
-        Example(
-            f"{p.language}-{split}-{i}",
-            p.language,
-            {"text": p.text, "label": p.elements[0].kind, "names": names_of(p)},
-        )
-        for i, p in enumerate(found)
-    ]
+    fields = [{"text": p.text, "label": p.elements[0].kind} for p in found]
+    return _examples(found, split, fields)
 
 
-def entity_type_preprocess(example: Example) -> tuple[str, str]:
-    """
-    >>> entity_type_preprocess(Example("0", "eng", {"text": "Oslo _ and Lima _", "label": "city"}))
-    ('Oslo <extra_id_0> and Lima <extra_id_0>', '<extra_id_0> CITY')
-    """
-    return (
-        example.fields["text"].replace(cldr.BLANK, sentinel(0)),
-        f"{sentinel(0)} {LABELS[example.fields['label']]}",
-    )
+def _blanked(example: Example) -> str:
+    return str(example.fields["text"].replace(cldr.BLANK, sentinel(0)))
 
 
-def entity_type_postprocess(output: str, example: Example) -> str | None:
-    """The label named by the output, or None.
-
-    >>> entity_type_postprocess("<extra_id_0> CITY", Example("0", "eng", {}))
-    'city'
-    """
-    said = output.removeprefix(sentinel(0)).strip()
-    return {label: kind for kind, label in LABELS.items()}.get(said)
+# ---------------------------------------------------------------- ner
 
 
-def _dealt(examples: Sequence[Example], field: str, seed: int) -> list[Example]:
-    """The examples with one field dealt out anew among them."""
-    values = [e.fields[field] for e in examples]
-    random.Random(f"shuffle/{seed}").shuffle(values)
-    return [
-        replace(e, fields={**e.fields, field: value})
-        for e, value in zip(examples, values, strict=True)
-    ]
+def _words_and_spans(phrase: cldr.Phrase) -> dict[str, Any]:
+    spans = [(e.start, e.stop, e.kind) for e in phrase.elements]
+    return {"words": list(phrase.words), "spans": spans}
 
 
-def entity_type_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
-    """Labels dealt out anew among the phrases."""
-    return _dealt(examples, "label", seed)
-
-
-def accuracy(answer: str | None, example: Example) -> tuple[float, float]:
-    """1 where the label is right."""
-    return float(answer == example.fields["label"]), 1.0
-
-
-# ---------------------------------------------------------------- spans
-
-
-def ner_source(
+def _ner_source(
     languages: Sequence[str], code: str, split: cldr.Split, n: int, seed: int = 0
 ) -> list[Example]:
     """Running phrases of three or four names of different kinds and a number."""
     found = cldr.phrases(languages, code, split, n, kinds="distinct", size=(2, 3), seed=seed)
-    return [
-        Example(
-            f"{p.language}-{split}-{i}",
-            p.language,
-            {
-                "words": list(p.words),
-                "spans": [(e.start, e.stop, e.kind) for e in p.elements],
-                "names": names_of(p),
-            },
-        )
-        for i, p in enumerate(found)
-    ]
+    return _examples(found, split, [_words_and_spans(p) for p in found])
 
 
-def tags_of(n_words: int, spans: Sequence[tuple[int, int, str]]) -> list[str]:
+def tags_of(n_words: int, spans: Sequence[metrics.Span]) -> list[str]:
     """One tag a word: the kind at a span's first word, INSIDE in it, OUTSIDE elsewhere.
 
     >>> tags_of(4, [(0, 2, "territory"), (3, 4, "city")])
     ['TERRITORY', 'INSIDE', 'OUTSIDE', 'CITY']
     """
-    tags = [OUTSIDE] * n_words
-    for start, stop, kind in spans:
-        tags[start:stop] = [LABELS[kind]] + [INSIDE] * (stop - start - 1)
-    return tags
+    return simplified(n_words, [(a, b, LABELS[kind]) for a, b, kind in spans], INSIDE, OUTSIDE)
 
 
-def spans_of(tags: Sequence[str]) -> list[tuple[int, int, str]]:
-    """Spans said by tags; an INSIDE with nothing before it opens no span.
+def spans_of(tags: Sequence[str]) -> list[metrics.Span]:
+    """Spans of tags; an INSIDE with nothing before it opens no span.
 
     >>> spans_of(["TERRITORY", "INSIDE", "OUTSIDE", "CITY"])
     [(0, 2, 'territory'), (3, 4, 'city')]
     """
-    kinds = {label: kind for kind, label in LABELS.items()}
-    found: list[tuple[int, int, str]] = []
-    is_open = False
-    for i, tag in enumerate(tags):
-        if tag in kinds:
-            found.append((i, i + 1, kinds[tag]))
-            is_open = True
-        elif tag == INSIDE and is_open:
-            start, _, kind = found[-1]
-            found[-1] = (start, i + 1, kind)
-        else:
-            is_open = False
-    return found
+    spans = metrics.spans_of(bio(tags, _KINDS, INSIDE))
+    return [(start, stop, _KINDS[label]) for start, stop, label in spans]
 
 
-def ner_preprocess(example: Example) -> tuple[str, str]:
+def _ner_preprocess(example: Example) -> tuple[str, str]:
     """
-    >>> ner_preprocess(Example("0", "eng", {"words": ["Oslo", "7"], "spans": [(0, 1, "city")]}))
+    >>> _ner_preprocess(Example("0", "eng", {"words": ["Oslo", "7"], "spans": [(0, 1, "city")]}))
     ('Oslo <extra_id_0> 7 <extra_id_1>', '<extra_id_0> CITY <extra_id_1> OUTSIDE')
     """
     words = example.fields["words"][:MAX_WORDS]
     tags = tags_of(len(example.fields["words"]), example.fields["spans"])
-    return number_words(words), number_tags(tags[: len(words)])
+    shown = " ".join(f"{word} {sentinel(i)}" for i, word in enumerate(words))
+    return shown, numbered(tags[: len(words)])
 
 
-def ner_postprocess(output: str, example: Example) -> list[tuple[int, int, str]] | None:
+def _ner_postprocess(output: str, example: Example) -> list[metrics.Span] | None:
     """Spans of an output that has exactly one known tag for every word, else None."""
-    parts = _SENTINEL.split(output)
-    said = {int(i): tag.strip() for i, tag in zip(parts[1::2], parts[2::2], strict=True)}
-    n = len(example.fields["words"])
-    tags = [said.get(i, "") for i in range(n)]
-    legal = {*LABELS.values(), INSIDE, OUTSIDE}
-    return spans_of(tags) if set(tags) <= legal else None
+    _, found = read_numbered(output)
+    tags = [found.get(i, "") for i in range(len(example.fields["words"]))]
+    return spans_of(tags) if set(tags) <= set(WORDS) else None
 
 
-def ner_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
+def _ner_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
     """The kinds of all spans dealt out anew among them; their places stay."""
-    kinds = [kind for e in examples for _, _, kind in e.fields["spans"]]
-    random.Random(f"shuffle/{seed}").shuffle(kinds)
-    deal = iter(kinds)
+    kinds = iter(shuffled([kind for e in examples for *_, kind in e.fields["spans"]], seed))
     return [
-        replace(
-            e,
-            fields={**e.fields, "spans": [(a, b, next(deal)) for a, b, _ in e.fields["spans"]]},
-        )
+        with_field(e, "spans", [(a, b, next(kinds)) for a, b, _ in e.fields["spans"]])
         for e in examples
     ]
 
 
-def span_f1(answer: list[tuple[int, int, str]] | None, example: Example) -> tuple[float, float]:
-    """Micro F1 over spans: right only if place and kind are (Tjong Kim Sang & De Meulder 2003)."""
-    gold, said = set(map(tuple, example.fields["spans"])), set(answer or [])
-    return 2.0 * len(gold & said), float(len(gold) + len(said))
+def span_f1(answer: Sequence[metrics.Span] | None, example: Example) -> metrics.Pair:
+    """Micro F1 over spans (`xltlib.tasks.metrics.span_f1`)."""
+    return metrics.span_f1(answer or [], [tuple(s) for s in example.fields["spans"]])
 
 
-# ---------------------------------------------------------------- find
+# ---------------------------------------------------------------- qa
 
 
-def qa_source(
+def _qa_source(
     languages: Sequence[str], code: str, split: cldr.Split, n: int, seed: int = 0
 ) -> list[Example]:
     """A phrase with four names of different kinds; asked is what one of them is met with."""
     found = cldr.phrases(languages, code, split, n, kinds="distinct", size=(4, 4), seed=seed)
     asked = cldr.questions(code, split, found, seed=seed)
-    return [
-        Example(
-            f"{p.language}-{split}-{i}",
-            p.language,
-            {
-                "question": cue,
-                "words": list(p.words),
-                "spans": [(e.start, e.stop, e.kind) for e in p.elements],
-                "names": names_of(p),
-                "answer": p.elements.index(wanted),
-            },
-        )
-        for i, (p, (cue, wanted)) in enumerate(zip(found, asked, strict=True))
+    fields = [
+        {"question": cue, **_words_and_spans(p), "answer": p.elements.index(wanted)}
+        for p, (cue, wanted) in zip(found, asked, strict=True)
     ]
+    return _examples(found, split, fields)
 
 
-def qa_preprocess(example: Example) -> tuple[str, str]:
+def _qa_preprocess(example: Example) -> tuple[str, str]:
     """
-    >>> qa_preprocess(Example("0", "eng", {"question": "14:30", "words": ["Danish", "or", "Oslo"],
+    >>> _qa_preprocess(Example("0", "eng", {"question": "14:30", "words": ["Danish", "or", "Oslo"],
     ...     "spans": [(0, 1, "language"), (2, 3, "city")], "answer": 1}))
     ('14:30: Danish <extra_id_0> or Oslo <extra_id_1>', \
 'CITY <extra_id_0> LANGUAGE <extra_id_1> CITY')
@@ -258,11 +174,9 @@ def qa_preprocess(example: Example) -> tuple[str, str]:
     context = list(fields["words"])
     for i, (_, stop, _) in reversed(list(enumerate(fields["spans"]))):
         context.insert(stop, sentinel(i))
-    kinds = [LABELS[kind] for _, _, kind in fields["spans"]]
-    return (
-        f"{fields['question']}: {' '.join(context)}",
-        f"{kinds[fields['answer']]} {number_tags(kinds)}",
-    )
+    labels = [LABELS[kind] for _, _, kind in fields["spans"]]
+    shown = f"{fields['question']}: {' '.join(context)}"
+    return shown, f"{labels[fields['answer']]} {numbered(labels)}"
 
 
 def answer_text(words: Sequence[str]) -> str:
@@ -279,75 +193,64 @@ def _span_text(example: Example, which: int) -> str:
     return answer_text(example.fields["words"][start:stop])
 
 
-def qa_postprocess(output: str, example: Example) -> str | None:
-    """The first name said to be of the kind that is said to be asked for; None without one."""
-    asked, *parts = _SENTINEL.split(output)
-    said = {int(i): tag.strip() for i, tag in zip(parts[::2], parts[1::2], strict=True)}
+def _qa_postprocess(output: str, example: Example) -> str | None:
+    """The first name that the output calls what it says is asked for; None without one."""
+    asked, found = read_numbered(output)
     for i in range(len(example.fields["spans"])):
-        if asked.strip() in LABELS.values() and said.get(i) == asked.strip():
+        if asked in _KINDS and found.get(i) == asked:
             return _span_text(example, i)
     return None
 
 
-def qa_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
+def _qa_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
     """Kinds dealt out anew among the names of each context, and answers among the questions."""
-    random_ = random.Random(f"shuffle/{seed}")
-    dealt = []
-    for e in ner_shuffle(examples, seed):
-        answer = random_.randrange(len(e.fields["spans"]))
-        dealt.append(replace(e, fields={**e.fields, "answer": answer}))
-    return dealt
+    rng = random.Random(f"shuffle/{seed}")
+    return [
+        with_field(e, "answer", rng.randrange(len(e.fields["spans"])))
+        for e in _ner_shuffle(examples, seed)
+    ]
 
 
-def exact_match(answer: str | None, example: Example) -> tuple[float, float]:
-    """1 where the answer is the right span's text (Rajpurkar et al. 2016)."""
-    return float(answer == _span_text(example, example.fields["answer"])), 1.0
+def _gold(example: Example) -> list[str]:
+    return [_span_text(example, example.fields["answer"])]
 
-
-def token_f1(answer: str | None, example: Example) -> tuple[float, float]:
-    """F1 over the words of answer and right answer (Rajpurkar et al. 2016)."""
-    said = Counter((answer or "").split())
-    gold = Counter(_span_text(example, example.fields["answer"]).split())
-    return 2.0 * (said & gold).total() / max(said.total() + gold.total(), 1), 1.0
-
-
-WORDS: tuple[str, ...] = (*LABELS.values(), INSIDE, OUTSIDE)
 
 TASKS: dict[str, Task] = {
     "entity_type": Task(
-        "entity_type",
-        1,
-        "kind of phrase (classification)",
-        entity_type_source,
-        entity_type_preprocess,
-        entity_type_postprocess,
-        {"accuracy": accuracy},
-        1 / len(cldr.KINDS),
-        3,
-        entity_type_shuffle,
+        name="entity_type",
+        version=1,
+        title="kind of phrase (classification)",
+        source=_entity_type_source,
+        metrics={"accuracy": metrics.label_accuracy},
+        chance=1 / len(cldr.KINDS),
+        max_target=3,
+        **vars(cloze(_blanked, LABELS)),
     ),
     "ner": Task(
-        "ner",
-        1,
-        "typed spans (sequence labelling)",
-        ner_source,
-        ner_preprocess,
-        ner_postprocess,
-        {"span_f1": span_f1},
-        1 / len(cldr.KINDS),  # right borders, kinds at random: generous to chance
-        2 * MAX_WORDS + 1,
-        ner_shuffle,
+        name="ner",
+        version=1,
+        title="typed spans (sequence labelling)",
+        source=_ner_source,
+        preprocess=_ner_preprocess,
+        postprocess=_ner_postprocess,
+        metrics={"span_f1": span_f1},
+        chance=1 / len(cldr.KINDS),  # right borders, kinds at random: generous to chance
+        max_target=2 * MAX_WORDS + 1,
+        shuffle=_ner_shuffle,
     ),
     "qa": Task(
-        "qa",
-        1,
-        "find the like (extractive question answering)",
-        qa_source,
-        qa_preprocess,
-        qa_postprocess,
-        {"exact_match": exact_match, "token_f1": token_f1},
-        1 / len(cldr.KINDS),
-        11,
-        qa_shuffle,
+        name="qa",
+        version=1,
+        title="the name that goes with a cue (extractive question answering)",
+        source=_qa_source,
+        preprocess=_qa_preprocess,
+        postprocess=_qa_postprocess,
+        metrics={
+            "exact_match": lambda answer, e: metrics.exact_match(answer or "", _gold(e)),
+            "token_f1": lambda answer, e: metrics.token_f1(answer or "", _gold(e)),
+        },
+        chance=1 / len(cldr.KINDS),
+        max_target=11,
+        shuffle=_qa_shuffle,
     ),
 }

@@ -1,7 +1,7 @@
-"""Text forms of the public tasks: example -> input and target text, output text -> answer.
+"""Text forms of the tasks: example -> input and target text, output text -> answer.
 
-A `Form` holds the four functions that a kind of task needs; `choice`, `entities`, `word_tags` and
-`question` build one. Forms that mT5's authors published are theirs to the letter (repository
+A `Form` holds what a kind of task needs; `cloze`, `choice`, `entities`, `word_tags` and `question`
+build one. Forms that mT5's authors published are theirs to the letter (repository
 google-research/multilingual-t5, `preprocessors.py`), spaces included.
 """
 
@@ -10,18 +10,15 @@ from __future__ import annotations
 import random
 import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from xltlib.data.example import MAX_WORDS, Example
-from xltlib.tasks.base import Postprocess, Preprocess, Shuffle
-from xltlib.tasks.metrics import spans_of
+from xltlib.tasks.base import Legal, Postprocess, Preprocess, Shuffle
+from xltlib.tasks.metrics import Span, spans_of
 
-Fields = Mapping[str, Any]
-Legal = Callable[[str, Example], bool]
-
-DELIMITER = " $$ "
+_DELIMITER = " $$ "
 OUTSIDE, INSIDE = "O", "I"
 
 _SPACE = "\t\n\f\r "  # what RE2 calls \s; a no-break space is not among them
@@ -31,27 +28,18 @@ _SENTINEL = re.compile(r"<extra_id_(\d+)>")
 
 @dataclass(frozen=True)
 class Form:
-    """How one kind of task is put into text and read back.
-
-    Attributes
-    ----------
-    preprocess
-        Example -> (input text, target text).
-    postprocess
-        (output text, example) -> answer for the metrics.
-    legal
-        (output text, example) -> whether the output is one that the task allows.
-    shuffle
-        (examples, seed) -> the same inputs with labels that mean nothing.
-    labels
-        Every label word that an output may hold; empty where any text may be said.
-    """
+    """How one kind of task is put into text and read back: fields of `xltlib.tasks.base.Task`."""
 
     preprocess: Preprocess
     postprocess: Postprocess
-    legal: Legal
     shuffle: Shuffle
+    legal: Legal | None = None
     labels: tuple[str, ...] = ()
+
+
+def sentinel(i: int) -> str:
+    """The i-th sentinel of T5's vocabulary: a blank to fill."""
+    return f"<extra_id_{i}>"
 
 
 def tidy(text: str) -> str:
@@ -59,15 +47,21 @@ def tidy(text: str) -> str:
     return unicodedata.normalize("NFKC", text).strip()
 
 
+def with_field(example: Example, field: str, value: Any) -> Example:
+    """The example with one field changed."""
+    return replace(example, fields={**example.fields, field: value})
+
+
 def deal(examples: Sequence[Example], field: str, seed: int) -> list[Example]:
     """The examples with one field dealt out anew among them."""
-    values = [e.fields[field] for e in examples]
+    values = shuffled([e.fields[field] for e in examples], seed)
+    return [with_field(e, field, value) for e, value in zip(examples, values, strict=True)]
+
+
+def shuffled(values: list[Any], seed: int) -> list[Any]:
+    """The values in an order that the seed determines."""
     random.Random(f"shuffle/{seed}").shuffle(values)
-    return [_with(e, field, value) for e, value in zip(examples, values, strict=True)]
-
-
-def _with(example: Example, field: str, value: Any) -> Example:
-    return replace(example, fields={**example.fields, field: value})
+    return values
 
 
 # ---------------------------------------------------------------- one label a text
@@ -82,22 +76,57 @@ def choice(pattern: str, words: Mapping[str, str]) -> Form:
         The input, with the example's fields in braces.
     words : mapping
         Label of the data set -> the word that stands for it in the target.
+
+    Examples
+    --------
+    >>> form = choice("topic: {text}", {"sports": "sports"})
+    >>> form.preprocess(Example("0", "eng", {"text": "We won.", "label": "sports"}))
+    ('topic: We won.', 'sports')
     """
     labels = {tidy(word): label for label, word in words.items()}
 
     def preprocess(example: Example) -> tuple[str, str]:
         return pattern.format_map(example.fields), words[example.fields["label"]]
 
-    def postprocess(output: str, example: Example) -> str | None:
-        return labels.get(tidy(output))
+    return Form(
+        preprocess,
+        lambda output, example: labels.get(tidy(output)),
+        _deal_labels,
+        labels=tuple(words.values()),
+    )
+
+
+def cloze(text: Callable[[Example], str], words: Mapping[str, str]) -> Form:
+    """One of a few labels for a text, as what fills its blank.
+
+    Parameters
+    ----------
+    text : callable
+        Example -> input text, with a blank (`sentinel` 0).
+    words : mapping
+        Label of the data set -> its word.
+
+    Examples
+    --------
+    >>> form = cloze(lambda e: f"{e.fields['text']} {sentinel(0)}", {"alarm_set": "alarm_set"})
+    >>> form.preprocess(Example("0", "eng", {"text": "wake me", "label": "alarm_set"}))
+    ('wake me <extra_id_0>', '<extra_id_0> alarm_set')
+    """
+    labels = {word: label for label, word in words.items()}
+
+    def preprocess(example: Example) -> tuple[str, str]:
+        return text(example), f"{sentinel(0)} {words[example.fields['label']]}"
 
     return Form(
         preprocess,
-        postprocess,
-        lambda output, example: tidy(output) in labels,
-        lambda examples, seed: deal(examples, "label", seed),
-        tuple(words.values()),
+        lambda output, example: labels.get(output.removeprefix(sentinel(0)).strip()),
+        _deal_labels,
+        labels=tuple(words.values()),
     )
+
+
+def _deal_labels(examples: Sequence[Example], seed: int) -> list[Example]:
+    return deal(examples, "label", seed)
 
 
 # ---------------------------------------------------------------- entities as a list
@@ -109,7 +138,7 @@ def entity_list(words: Sequence[str], tags: Sequence[str]) -> str:
     >>> entity_list(["rick", "and", "morty", "are"], ["B-PER", "O", "B-PER", "O"])
     'PER: rick $$ PER: morty'
     """
-    return DELIMITER.join(f"{kind}: {' '.join(words[a:b])}" for a, b, kind in spans_of(tags))
+    return _DELIMITER.join(f"{kind}: {' '.join(words[a:b])}" for a, b, kind in spans_of(tags))
 
 
 def entities(kinds: Sequence[str]) -> Form:
@@ -123,35 +152,32 @@ def entities(kinds: Sequence[str]) -> Form:
         return "tag: " + " ".join(words), entity_list(words, example.fields["tags"])
 
     def legal(output: str, example: Example) -> bool:
-        parts = output.strip().split(DELIMITER) if output.strip() else []
+        parts = output.strip().split(_DELIMITER) if output.strip() else []
         return all(p.partition(":")[0].strip() in kinds and ":" in p for p in parts)
 
-    return Form(preprocess, lambda output, example: output, legal, _deal_kinds, tuple(kinds))
+    return Form(preprocess, lambda output, example: output, _deal_kinds, legal, tuple(kinds))
 
 
 def _deal_kinds(examples: Sequence[Example], seed: int) -> list[Example]:
     """The types of all spans dealt out anew among them; their places stay."""
-    kinds = [kind for e in examples for _, _, kind in spans_of(e.fields["tags"])]
-    random.Random(f"shuffle/{seed}").shuffle(kinds)
-    left, dealt = iter(kinds), []
-    for e in examples:
-        tags = [OUTSIDE] * len(e.fields["tags"])
-        for start, stop, _ in spans_of(e.fields["tags"]):
-            kind = next(left)
-            tags[start:stop] = [f"B-{kind}"] + [f"I-{kind}"] * (stop - start - 1)
-        dealt.append(_with(e, "tags", tuple(tags)))
+    spans = [spans_of(e.fields["tags"]) for e in examples]
+    left = iter(shuffled([kind for own in spans for _, _, kind in own], seed))
+    dealt = []
+    for e, own in zip(examples, spans, strict=True):
+        tags = simplified(len(e.fields["tags"]), [(a, b, next(left)) for a, b, _ in own])
+        dealt.append(with_field(e, "tags", tuple(bio(tags))))
     return dealt
 
 
 def named(output: str) -> list[tuple[str, str]]:
     """(type, text) of every part with a known form, colons inside the entity allowed.
 
-    mT5's own reading (`metrics.read_entities`) passes over an entity with a colon.
+    mT5's own reading (`xltlib.tasks.metrics.entity_f1`) passes over an entity with a colon.
 
     >>> named("ORG: Star Trek: TNG $$ nonsense")
     [('ORG', 'Star Trek: TNG')]
     """
-    parts = (part.partition(":") for part in output.split(DELIMITER))
+    parts = (part.partition(":") for part in output.split(_DELIMITER))
     return [(kind.strip(), text.strip()) for kind, colon, text in parts if colon]
 
 
@@ -164,43 +190,48 @@ def numbered(words: Sequence[str]) -> str:
     >>> numbered(["wake", "me"])
     '<extra_id_0> wake <extra_id_1> me'
     """
-    return " ".join(f"<extra_id_{i}> {word}" for i, word in enumerate(words[:MAX_WORDS]))
+    return " ".join(f"{sentinel(i)} {word}" for i, word in enumerate(words[:MAX_WORDS]))
 
 
-def read_numbered(output: str, n: int) -> list[str]:
-    """What stands behind each of the first n sentinels; empty where nothing does.
+def read_numbered(output: str) -> tuple[str, dict[int, str]]:
+    """What stands before the first sentinel, and what behind each: the last, if one comes twice.
 
-    >>> read_numbered("<extra_id_0> O <extra_id_2> time", 3)
-    ['O', '', 'time']
+    >>> read_numbered("CITY <extra_id_0> O <extra_id_2> time")
+    ('CITY', {0: 'O', 2: 'time'})
     """
-    parts = _SENTINEL.split(tidy(output))
-    said = {int(i): tag.strip() for i, tag in zip(parts[1::2], parts[2::2], strict=True)}
-    return [said.get(i, "") for i in range(n)]
+    before, *parts = _SENTINEL.split(output)
+    found = {int(i): tag.strip() for i, tag in zip(parts[::2], parts[1::2], strict=True)}
+    return before.strip(), found
 
 
-def simplified(tags: Sequence[str]) -> list[str]:
-    """BIO tags without prefixes: the type at a span's first word, I in it, O elsewhere.
+def simplified(
+    n: int, spans: Sequence[Span], inside: str = INSIDE, outside: str = OUTSIDE
+) -> list[str]:
+    """One tag for each of n words: the type at a span's first word, `inside` in it.
 
-    >>> simplified(["O", "B-time", "I-time"])
+    >>> simplified(3, [(1, 3, "time")])
     ['O', 'time', 'I']
     """
-    said = [OUTSIDE] * len(tags)
-    for start, stop, kind in spans_of(tags):
-        said[start:stop] = [kind] + [INSIDE] * (stop - start - 1)
-    return said
+    tags = [outside] * n
+    for start, stop, kind in spans:
+        tags[start:stop] = [kind] + [inside] * (stop - start - 1)
+    return tags
 
 
-def bio(said: Sequence[str], kinds: Sequence[str]) -> list[str]:
-    """BIO tags of simplified ones; an I with nothing before it, or an unknown word, is O.
+def bio(
+    tags: Sequence[str], kinds: Collection[str] | None = None, inside: str = INSIDE
+) -> list[str]:
+    """BIO tags of simplified ones; an `inside` with nothing before it, or an unknown word, is O.
 
     >>> bio(["I", "time", "I", "O", "I"], ["time"])
     ['O', 'B-time', 'I-time', 'O', 'O']
     """
-    tags, kind = [], ""
-    for tag in said:
-        kind = tag if tag in kinds else kind if tag == INSIDE else ""
-        tags.append(f"B-{kind}" if tag in kinds else f"I-{kind}" if kind else OUTSIDE)
-    return tags
+    found, kind = [], ""
+    for tag in tags:
+        begins = tag in kinds if kinds is not None else tag not in (inside, OUTSIDE)
+        kind = tag if begins else kind if tag == inside else ""
+        found.append(f"B-{kind}" if begins else f"I-{kind}" if kind else OUTSIDE)
+    return found
 
 
 def word_tags(prefix: str, labels: Sequence[str], spans: bool) -> Form:
@@ -222,29 +253,30 @@ def word_tags(prefix: str, labels: Sequence[str], spans: bool) -> Form:
 
     def preprocess(example: Example) -> tuple[str, str]:
         tags = example.fields["tags"]
-        return (
-            f"{prefix}: {numbered(example.fields['words'])}",
-            numbered(simplified(tags) if spans else tags),
-        )
+        shown = simplified(len(tags), spans_of(tags)) if spans else tags
+        return f"{prefix}: {numbered(example.fields['words'])}", numbered(shown)
+
+    def tags_of(output: str, example: Example) -> list[str]:
+        _, found = read_numbered(tidy(output))
+        return [found.get(i, "") for i in range(min(len(example.fields["words"]), MAX_WORDS))]
 
     def postprocess(output: str, example: Example) -> list[str]:
-        said = read_numbered(output, min(len(example.fields["words"]), MAX_WORDS))
-        return bio(said, labels) if spans else said
+        tags = tags_of(output, example)
+        return bio(tags, labels) if spans else tags
 
-    def legal(output: str, example: Example) -> bool:
-        n = min(len(example.fields["words"]), MAX_WORDS)
-        return set(read_numbered(output, n)) <= allowed
-
-    shuffle = _deal_kinds if spans else _deal_tags
-    return Form(preprocess, postprocess, legal, shuffle, tuple(labels))
+    return Form(
+        preprocess,
+        postprocess,
+        _deal_kinds if spans else _deal_tags,
+        lambda output, example: set(tags_of(output, example)) <= allowed,
+        tuple(labels),
+    )
 
 
 def _deal_tags(examples: Sequence[Example], seed: int) -> list[Example]:
     """All tags dealt out anew among all words."""
-    tags = [tag for e in examples for tag in e.fields["tags"]]
-    random.Random(f"shuffle/{seed}").shuffle(tags)
-    left = iter(tags)
-    return [_with(e, "tags", tuple(next(left) for _ in e.fields["tags"])) for e in examples]
+    left = iter(shuffled([tag for e in examples for tag in e.fields["tags"]], seed))
+    return [with_field(e, "tags", tuple(next(left) for _ in e.fields["tags"])) for e in examples]
 
 
 # ---------------------------------------------------------------- questions
@@ -268,9 +300,9 @@ def padded_answers(example: Example) -> list[str]:
     return [pad_punctuation(a) for a in example.fields["answers"]]
 
 
-def question_preprocess(example: Example) -> tuple[str, str]:
+def _question_preprocess(example: Example) -> tuple[str, str]:
     """
-    >>> question_preprocess(Example("0", "eng", {"question": "Where?", "context": "In Oslo.",
+    >>> _question_preprocess(Example("0", "eng", {"question": "Where?", "context": "In Oslo.",
     ...     "answers": ["Oslo"]}))
     ('question: Where ? context: In Oslo . ', 'Oslo')
     """
@@ -279,7 +311,7 @@ def question_preprocess(example: Example) -> tuple[str, str]:
     return joined, next(iter(padded_answers(example)), "")
 
 
-def question_legal(output: str, example: Example) -> bool:
+def _question_legal(output: str, example: Example) -> bool:
     """Whether the output stands in the context, up to NFKC, case and spaces around punctuation."""
 
     def squeezed(text: str) -> str:
@@ -289,18 +321,18 @@ def question_legal(output: str, example: Example) -> bool:
     return said in squeezed(example.fields["context"]) if said else not example.fields["answers"]
 
 
-def question_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
+def _question_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
     """A stretch of the context as long as the answer, anywhere, in the place of the answer."""
     rng, dealt = random.Random(f"shuffle/{seed}"), []
     for e in examples:
         context, length = e.fields["context"], len(next(iter(e.fields["answers"]), ""))
         start = rng.randrange(max(len(context) - length, 0) + 1)
-        dealt.append(_with(e, "answers", (context[start : start + length],)))
+        dealt.append(with_field(e, "answers", (context[start : start + length],)))
     return dealt
 
 
 def question() -> Form:
     """Extractive question answering as mT5's authors put it: question and context -> answer."""
     return Form(
-        question_preprocess, lambda output, example: output, question_legal, question_shuffle
+        _question_preprocess, lambda output, example: output, _question_shuffle, _question_legal
     )

@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 
+from xltlib.data.example import Example
 from xltlib.errors import unknown
 
 Span = tuple[int, int, str]
@@ -104,13 +105,13 @@ def _overlap(said: Sequence[str], gold: Sequence[str]) -> float:
 # ---------------------------------------------------------------- spans
 
 
-def read_entities(text: str) -> list[tuple[str, str]]:
+def _read_entities(text: str) -> list[tuple[str, str]]:
     """(type, text) pairs of mT5's entity list, by mT5's rules.
 
     A part that has no colon, or more than one, is passed over: an entity such as ``Star Trek: TNG``
     counts neither in the gold text nor in the output.
 
-    >>> read_entities("PER: rick $$ LOC: New York $$ ORG: Star Trek: TNG")
+    >>> _read_entities("PER: rick $$ LOC: New York $$ ORG: Star Trek: TNG")
     [('PER', 'rick'), ('LOC', 'New York')]
     """
     parts = (part.split(":") for part in text.split(" $$ "))
@@ -119,7 +120,7 @@ def read_entities(text: str) -> list[tuple[str, str]]:
 
 def entity_f1(said: str, gold: str) -> Pair:
     """mT5's span F1 over two entity lists as text: types and texts, wherever they stand."""
-    ours, theirs = Counter(read_entities(said)), Counter(read_entities(gold))
+    ours, theirs = Counter(_read_entities(said)), Counter(_read_entities(gold))
     return 2.0 * (ours & theirs).total(), float(ours.total() + theirs.total())
 
 
@@ -180,3 +181,8 @@ def accuracy(said: Sequence[str], gold: Sequence[str]) -> Pair:
     (1.0, 3.0)
     """
     return float(sum(a == b for a, b in zip(said, gold, strict=False))), float(len(gold))
+
+
+def label_accuracy(answer: str | None, example: Example) -> Pair:
+    """1 where the answer is the example's label."""
+    return float(answer == example.fields["label"]), 1.0

@@ -22,12 +22,13 @@ from xltlib.data import datasets
 from xltlib.data.text import original, plain, written
 from xltlib.errors import unknown
 from xltlib.tasks.base import Example, Task
-from xltlib.tasks.forms import INSIDE, OUTSIDE, numbered, simplified
-from xltlib.tasks.public import PublicTask, public_task
+from xltlib.tasks.forms import INSIDE, OUTSIDE, cloze, numbered, sentinel, simplified
+from xltlib.tasks.metrics import spans_of
+from xltlib.tasks.public import public_task
 
-BLANK = "<extra_id_0>"
-MOST_WORDS = 16  # of an utterance with numbered words: as many sentinels as pre-training uses
-PLAIN = ("massive_intent", "sib200", "massive_slots")
+BLANK = sentinel(0)
+_MOST_WORDS = 16  # of an utterance with numbered words: as many sentinels as pre-training uses
+_PLAIN = ("massive_intent", "sib200", "massive_slots")
 
 
 def plain_task(name: str) -> Task:
@@ -38,52 +39,36 @@ def plain_task(name: str) -> Task:
     ValueError
         No such task, or one without a plain form; the message names those that have one.
     """
-    if name not in PLAIN:
-        raise unknown("task on running text", name, PLAIN, "use one of these")
-    of = replace(public_task(name), source=partial(examples, name))
+    if name not in _PLAIN:
+        raise unknown("task on running text", name, _PLAIN, "use one of these")
+    of = replace(public_task(name), source=partial(_examples, name))
     if datasets.view_of(name).kind == "tags":
-        return replace(of, preprocess=words_text, max_target=2 * MOST_WORDS + 2)
-    return replace(
-        of,
-        preprocess=choice_text,
-        postprocess=lambda output, example: _label(output, of),
-        legal=lambda output, example: _label(output, of) is not None,
-        max_target=4,
-    )
+        return replace(of, preprocess=_words_text, max_target=2 * _MOST_WORDS + 2)
+    words = {label: label for label in of.labels}
+    form = cloze(lambda example: f"{example.fields['text']} {BLANK}", words)
+    return replace(of, max_target=4, **vars(form))
 
 
 def words_of(name: str) -> tuple[str, ...]:
     """The label words of a task: one token each."""
     labels = public_task(name).labels
-    return (*labels, INSIDE, OUTSIDE) if datasets.view_of(name).kind == "tags" else tuple(labels)
+    return (*labels, INSIDE, OUTSIDE) if datasets.view_of(name).kind == "tags" else labels
 
 
-def choice_text(example: Example) -> tuple[str, str]:
+def _words_text(example: Example) -> tuple[str, str]:
     """
-    >>> choice_text(Example("0", "eng", {"text": "wake me", "label": "alarm_set"}))
-    ('wake me <extra_id_0>', '<extra_id_0> alarm_set')
-    """
-    return f"{example.fields['text']} {BLANK}", f"{BLANK} {example.fields['label']}"
-
-
-def words_text(example: Example) -> tuple[str, str]:
-    """
-    >>> words_text(Example("0", "eng", {"words": ("at", "five"), "tags": ("O", "B-time")}))
+    >>> _words_text(Example("0", "eng", {"words": ("at", "five"), "tags": ("O", "B-time")}))
     ('<extra_id_0> at <extra_id_1> five', '<extra_id_0> O <extra_id_1> time')
     """
-    words, tags = example.fields["words"], simplified(example.fields["tags"])
-    return numbered(words[:MOST_WORDS]), numbered(tags[:MOST_WORDS])
+    words, tags = example.fields["words"], example.fields["tags"]
+    shown = simplified(len(tags), spans_of(tags))
+    return numbered(words[:_MOST_WORDS]), numbered(shown[:_MOST_WORDS])
 
 
-def _label(output: str, of: PublicTask) -> str | None:
-    said = output.removeprefix(BLANK).strip()
-    return said if said in of.labels else None
-
-
-def examples(
+def _examples(
     name: str, languages: Sequence[str], code: str, split: Any, n: int, seed: int = 0
 ) -> list[Example]:
-    """`datasets.examples` in the plain style; a clone's are those of its original in other letters."""
+    """Examples in the plain style; a clone's are those of its original in other letters."""
     spoken = tuple(dict.fromkeys(original(c) for c in languages))
     found = datasets.examples(name, spoken, original(code), split, n, seed)
     return [_plain(e, code) for e in found]

@@ -16,14 +16,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from xltlib.data.cldr import BLANK
 from xltlib.data.example import Example
 from xltlib.tasks.base import Task
-from xltlib.tasks.embedded import (
-    LABELS,
-    entity_type_preprocess,
-    number_tags,
-    sentinel,
-    tags_of,
-)
-from xltlib.tasks.forms import numbered, simplified
+from xltlib.tasks.embedded import LABELS, TASKS, tags_of
+from xltlib.tasks.forms import numbered, sentinel, simplified
+from xltlib.tasks.metrics import spans_of
 
 Answer = Callable[[Sequence[Example]], list[str]]
 Baseline = Callable[[Sequence[Example], int], Answer]  # of training examples and a seed

@@ -26,8 +26,8 @@ from tqdm.auto import tqdm
 from xltlib.data import cldr, datasets
 from xltlib.data.cards import VIEWS
 from xltlib.languages import iso3, language
-from xltlib.tasks.base import Example
-from xltlib.tasks.public import PublicTask, public_task
+from xltlib.tasks.base import Example, Task
+from xltlib.tasks.public import public_task
 from xltlib.train.checkpoint import CheckpointExperiment, part_of
 from xltlib.train.config import Run, part
 from xltlib.train.run import SCORE_COLUMNS, Place, output_rows, read_run, score_rows, whole
@@ -57,7 +57,7 @@ def do_part(exp: CheckpointExperiment, name: str) -> None:
 # ---------------------------------------------------------------- the examples of a run
 
 
-def task_of(exp: CheckpointExperiment, name: str) -> PublicTask:
+def task_of(exp: CheckpointExperiment, name: str) -> Task:
     """A task, reading the user's own files where the experiment names some."""
     return public_task(name, exp.own(name))
 
