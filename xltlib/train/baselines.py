@@ -71,16 +71,19 @@ _choice = partial(_classified, lambda e: e.fields["text"], lambda e: e.fields["l
 _entity_type = partial(
     _classified,
     lambda e: str(e.fields["text"]).replace(BLANK, ""),
-    lambda e: entity_type_preprocess(e)[1],
+    lambda e: TASKS["entity_type"].preprocess(e)[1],
 )
 _words = partial(
-    _tagged, lambda left, right: f"{left} {right}", lambda e: simplified(e.fields["tags"]), numbered
+    _tagged,
+    lambda left, right: f"{left} {right}",
+    lambda e: simplified(len(e.fields["tags"]), spans_of(e.fields["tags"])),
+    numbered,
 )
 _ner = partial(
     _tagged,
     lambda left, right: f"{left[-2:]} {right[:2]}",
     lambda e: tags_of(len(e.fields["words"]), e.fields["spans"]),
-    number_tags,
+    numbered,
 )
 
 
