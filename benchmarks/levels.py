@@ -1,4 +1,4 @@
-"""What makes a target easy: the slopes of `levels.EASE`, and what they are worth to a new table.
+"""What makes a target easy: the slopes of `levels.EASE`, and what they add on a new table.
 
     python benchmarks/levels.py
 
@@ -16,34 +16,32 @@ from evidence import MATRICES
 from ranking import loaded
 
 from xltlib.rank import gp, levels
-from xltlib.rank.matrix import SIZE, Matrix
+from xltlib.rank.matrix import Matrix
 
 SAME = ({"xpos-10000", "rice-xlmr", "pos-xlmr"}, {"xnli-mt5", "xnli-xlmr"})
 
 
-def properties(one: Matrix) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """(T,) levels, (T, k) what makes a target easy, and the k names."""
-    level, _ = levels._two_way(one, one.score)
-    easy, _ = levels._difficulty(one.measures, np.unique(one.source_language), one.target_language)
-    names = ["kin", *(m for m in levels.HELPS if m in one.measures)]
-    names += ["text", "any_text", "relatives_text"] if SIZE in one.measures else []
-    return level, easy, names
+def properties(one: Matrix) -> tuple[np.ndarray, pd.DataFrame]:
+    """(T,) levels, and (T, k) what makes a target easy."""
+    level, _ = levels.two_way(one, one.score)
+    easy, _ = levels.ease(one.measures, np.unique(one.source_language), one.target_language)
+    return level, easy
 
 
-def slopes(level: np.ndarray, easy: np.ndarray, names: list[str]) -> pd.Series:
+def slopes(level: np.ndarray, easy: pd.DataFrame) -> pd.Series:
     """Ridge coefficients, both sides standardised."""
-    z, penalty = (level - level.mean()) / level.std(), 0.1 * len(level) * np.eye(len(names))
-    return pd.Series(np.linalg.solve(easy.T @ easy + penalty, easy.T @ z), names)
+    z, penalty = (level - level.mean()) / level.std(), 0.1 * len(level) * np.eye(easy.shape[1])
+    return pd.Series(np.linalg.solve(easy.T @ easy + penalty, easy.T @ z), list(easy))
 
 
-def held_out(one: Matrix, level: np.ndarray, easy: np.ndarray, slope: np.ndarray) -> float:
+def held_out(one: Matrix, level: np.ndarray, easy: pd.DataFrame, slope: np.ndarray) -> float:
     """R2 of the levels, each language's from the others'."""
     at = one.target_language
-    apart, told = gp.dissimilarity(one.measures)[np.ix_(at, at)], np.empty(len(level))
+    apart, predicted = gp.dissimilarity(one.measures)[np.ix_(at, at)], np.empty(len(level))
     for language in np.unique(at):
         asked = np.flatnonzero(at == language)
-        told[asked] = gp.predict_level(apart, easy, level, asked, slope)[0]
-    return float(1 - ((level - told) ** 2).sum() / ((level - level.mean()) ** 2).sum())
+        predicted[asked] = gp.predict_level(apart, easy, slope, level, asked)[0]
+    return float(1 - ((level - predicted) ** 2).sum() / ((level - level.mean()) ** 2).sum())
 
 
 def main() -> None:
@@ -54,11 +52,11 @@ def main() -> None:
     mean = each.mul(weight, axis=0).sum() / each.notna().mul(weight, axis=0).sum()
     print(pd.DataFrame({"half the mean": mean / 2, "EASE": levels.EASE}).round(3).to_string())
     rows = {}
-    for name, (level, easy, names) in found.items():
+    for name, (level, easy) in found.items():
         out = {name}.union(*(group for group in SAME if name in group))
         rest, own = each.drop(index=list(out)), weight.drop(index=list(out))
         others = rest.mul(own, axis=0).sum() / rest.notna().mul(own, axis=0).sum() / 2
-        flat, slope = np.zeros(len(names)), others[names].to_numpy()
+        flat, slope = np.zeros(easy.shape[1]), others[list(easy)].to_numpy()
         r2 = (held_out(tables[name], level, easy, s) for s in (flat, slope))
         rows[name] = {"targets": len(level), **dict(zip(("flat", "slopes"), r2, strict=True))}
     table = pd.DataFrame(rows).T

@@ -4,17 +4,16 @@
 
 Leave one target language out, pairs within a language dropped, one method and one preset for all.
 Then the SumEval shared task (absolute scores of models trained on several languages at once) and
-the few-shot law (error at the largest number of examples). Writes and prints ``criteria.csv`` (the criteria
-set beforehand and what is reached, with 95 % intervals by bootstrap over target languages or
-curves). What each method chose on each matrix is one file under ``--work``, beside ``methods.csv``
-(method x matrix x protocol), so an interrupted run goes on where it stopped; ``--again gp``
-forgets one method.
+the few-shot law (error at the largest number of examples). Writes and prints ``criteria.csv``: the
+criteria set beforehand and what is reached, with 95 % intervals by bootstrap over target languages
+or curves. What each method chose on each matrix is one file under ``--work``, beside
+``methods.csv`` (method x matrix x protocol), so an interrupted run goes on where it stopped;
+``--again gp`` forgets one method.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 import pandas as pd
 from evidence import of_curves
 
+from xltlib import io
 from xltlib.data import published
 from xltlib.explain import fewshot
 from xltlib.languages import similarity
@@ -105,7 +105,7 @@ def loaded(name: str) -> matrix.Matrix:
 
 
 def measure(
-    name: str, methods: list[str] | None, work: Path, again: set[str]
+    name: str, names: list[str] | None, work: Path, again: set[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Methods compared and levels of one matrix under both protocols."""
     one = loaded(name)
@@ -114,13 +114,13 @@ def measure(
         parts = [
             kept(work / f"{name}-{p}-{m}.csv", m in again,
                  lambda p=p, m=m: methods.choices(one, p, [m]))
-            for m in methods.methods(one, methods)
+            for m in methods.available(one, names)
         ]  # fmt: skip
         table = methods.summary(pd.concat([t for t in parts if len(t)]))
         compared.append(table.assign(protocol=p, matrix=name, n_pairs=len(one.score)))
-        told = kept(work / f"{name}-{p}-level.csv", "level" in again,
+        predicted = kept(work / f"{name}-{p}-level.csv", "level" in again,
                     lambda p=p: levels.predict(one, p))  # fmt: skip
-        absolute.append({"matrix": name, "protocol": p} | levels.accuracy(told))
+        absolute.append({"matrix": name, "protocol": p} | levels.accuracy(predicted))
     return pd.concat(compared), pd.DataFrame(absolute)
 
 
@@ -155,15 +155,6 @@ def reached(compared: pd.DataFrame, absolute: pd.DataFrame) -> list[dict[str, ob
     return rows
 
 
-def mean_of_groups(value: pd.Series, group: pd.Series) -> tuple[float, float, float]:
-    """Mean with its 95 % interval by bootstrap over groups."""
-    sums = value.groupby(group).agg(["sum", "count"]).to_numpy()
-    draw = np.random.default_rng(0).multinomial(len(sums), [1 / len(sums)] * len(sums), 2_000)
-    total, count = (draw @ sums).T
-    low, high = np.percentile(total / count, [2.5, 97.5])
-    return float(value.mean()), float(low), float(high)
-
-
 def sumeval() -> list[dict[str, object]]:
     """The shared task's criteria; trained on the training configurations alone."""
     rows = []
@@ -175,7 +166,8 @@ def sumeval() -> list[dict[str, object]]:
         for _, split, must, aim in (asked for asked in SUMEVAL if asked[0] == name):
             new = table[table["split"] == split]
             miss = (new["score"] - levels.mixtures(train, new, pairs)).abs()
-            got = mean_of_groups(miss, new["target"])
+            low, high = methods.ratio_interval(miss, miss.notna(), new["target"])
+            got = (float(miss.mean()), float(low), float(high))
             rows.append(row(f"sumeval-{name}", split, "mae", got, must, aim))
     return rows
 
@@ -193,10 +185,8 @@ def growth() -> list[dict[str, object]]:
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
-    os.replace(temporary, path)
+    with io.whole(path) as temporary:
+        table.to_csv(temporary, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def main() -> None:
@@ -210,8 +200,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="leave out LambdaMART, the slowest")
     parser.add_argument("--again", nargs="*", default=[], help="methods (or level) to do again")
     chosen = parser.parse_args()
-    methods = QUICK if chosen.quick else None
-    parts = [measure(n, methods, chosen.work, {*chosen.again}) for n in chosen.matrices]
+    names = QUICK if chosen.quick else None
+    parts = [measure(n, names, chosen.work, {*chosen.again}) for n in chosen.matrices]
     compared, absolute = (
         pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)
     )

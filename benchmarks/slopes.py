@@ -1,4 +1,4 @@
-"""What similarity is worth to a source: the slopes of `gp.SLOPE`, and what they are worth to a table.
+"""What a source gains by similarity: the slopes of `gp.SLOPE`, and what they add on a new table.
 
     python benchmarks/slopes.py [--rank]
 
@@ -36,7 +36,7 @@ def coefficients(one: Matrix) -> tuple[pd.Series, pd.Series]:
     nothing = np.array([], np.intp)
     z, _ = standardised(one, Fold(nothing, nothing), methods.POWER)
     names = [m for m in one.measures if features_of([one.similarity(m)], one.target).size]
-    cells, n = one.cells(), len(one.sources)
+    cells, n = one.cells, len(one.sources)
     x = np.hstack([np.eye(n)[one.source], cells.features, cells.data])
     penalty = np.r_[np.ones(n), np.full(x.shape[1] - n, 1e-3)]
     inverse = np.linalg.inv(x.T @ x + np.diag(penalty))
@@ -72,7 +72,7 @@ def losses(one: Matrix, slope: dict[str, tuple[float, float]]) -> dict[str, floa
     """Loss and rank correlation of `gp` under both protocols."""
     out = {}
     with mock.patch.object(gp, "SLOPE", slope):
-        fresh = dataclasses.replace(one, _cache={})
+        fresh = dataclasses.replace(one)
         for protocol in PROTOCOLS:
             found = methods.choices(fresh, protocol, ["gp"])
             out |= {f"{protocol} loss": found["loss_pct"].mean(),
@@ -82,7 +82,7 @@ def losses(one: Matrix, slope: dict[str, tuple[float, float]]) -> dict[str, floa
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rank", action="store_true", help="also what they are worth (a minute)")
+    parser.add_argument("--rank", action="store_true", help="also what they add (a minute)")
     chosen = parser.parse_args()
     tables = {name: loaded(name) for name in MATRICES}
     found = {name: coefficients(one) for name, one in tables.items()}

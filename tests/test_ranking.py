@@ -53,7 +53,7 @@ def one(scores: pd.DataFrame, pairs: pd.DataFrame) -> matrix.Matrix:
 
 
 def with_score(built: matrix.Matrix, score: np.ndarray) -> matrix.Matrix:
-    return replace(built, score=score, _cache={})
+    return replace(built, score=score)
 
 
 # --- metrics against outside references
@@ -104,7 +104,7 @@ def test_random_loses_what_the_mean_source_loses(one: matrix.Matrix) -> None:
 
 
 def test_leave_out_is_the_conditional_distribution(one: matrix.Matrix) -> None:
-    covariance = gp.kernel(one.cells())
+    covariance = gp.kernel(one.cells)
     z = np.random.default_rng(0).normal(size=len(one.score))
     hidden = np.arange(5, 29)
     seen = np.setdiff1d(np.arange(len(z)), hidden)
@@ -118,14 +118,14 @@ def test_leave_out_is_the_conditional_distribution(one: matrix.Matrix) -> None:
 
 def test_kernel_is_a_covariance(one: matrix.Matrix) -> None:
     for reverse in (True, False):
-        covariance = gp.kernel(one.cells(), reverse=reverse)
+        covariance = gp.kernel(one.cells, reverse=reverse)
         np.testing.assert_allclose(covariance, covariance.T, atol=1e-12)
         least = np.linalg.eigvalsh(covariance)[0]
         assert least >= gp.PRESET.noise * 0.999  # the noise is all that bounds it below
 
 
 def test_kernel_agrees_with_the_formula(one: matrix.Matrix) -> None:
-    cells, p = one.cells(), gp.PRESET
+    cells, p = one.cells, gp.PRESET
     i, j = 3, 77
     k = cells.kinship
     s, t = cells.source_language, cells.target_language
@@ -142,8 +142,8 @@ def test_kernel_agrees_with_the_formula(one: matrix.Matrix) -> None:
 def test_an_unknown_measure_has_a_slope_and_a_constant_one_none(one: matrix.Matrix) -> None:
     similarity = one.measures["script"]
     more = one.measures | {"mine": similarity, "same": np.ones_like(similarity)}
-    cells = replace(one, measures=more, _cache={}).cells()
-    assert len(cells.slope) == cells.features.shape[1] == one.cells().features.shape[1] + 1
+    cells = replace(one, measures=more).cells
+    assert len(cells.slope) == cells.features.shape[1] == one.cells.features.shape[1] + 1
     assert tuple(cells.slope[-1]) == gp.OTHER_SLOPE
     np.testing.assert_allclose(cells.expected(), cells.features @ cells.slope[:, 0])
     assert gp.slopes([]).shape == (0, 2)
@@ -166,7 +166,7 @@ def test_columns_of_languages_are_told_from_columns_of_data_sets(
     assert dict(zip(two.data_names, two.of_languages(), strict=True)) == {
         "pair_far": True, "pair_overlap": False, "pair_tokens": False, "pair_ttr": False,
     }  # fmt: skip
-    cells = two.cells()
+    cells = two.cells
     assert cells.data.shape[1] == 3
     assert tuple(cells.slope[-1]) == gp.UNSIGNED_SLOPE
     assert len(cells.slope) == cells.features.shape[1]
@@ -185,7 +185,7 @@ def test_a_column_never_seen_from_both_ends_is_no_similarity(
     upper = scores[scores["source"] < scores["target"]]
     ((_, half),) = matrix.matrices(upper.assign(pair_far=np.arange(len(upper)) / 100), pairs)
     assert half.of_languages().tolist() == [False]
-    assert half.cells().data.shape[1] == 1
+    assert half.cells.data.shape[1] == 1
 
 
 def test_kinship_needs_no_value_to_be_known() -> None:
@@ -204,7 +204,7 @@ def test_a_scrambled_column_does_not_move_its_own_ranking(
     one: matrix.Matrix, protocol: matrix.Protocol
 ) -> None:
     rng = np.random.default_rng(1)
-    known = methods.methods(one, FAST)
+    known = methods.available(one, FAST)
     for fold in itertools.islice(matrix.folds(one, protocol), 0, None, 4):
         score = one.score.copy()
         score[fold.hidden] = rng.random(len(fold.hidden))
@@ -219,8 +219,10 @@ def test_lambdamart_does_not_look_either(one: matrix.Matrix) -> None:
     fold = next(matrix.folds(one, "cold"))
     score = one.score.copy()
     score[fold.hidden] = np.random.default_rng(1).random(len(fold.hidden))
-    before = methods.lambdamart(one, fold, "cold")
-    np.testing.assert_array_equal(before, methods.lambdamart(with_score(one, score), fold, "cold"))
+    before = methods.METHODS["lambdamart"](one, fold, "cold")
+    np.testing.assert_array_equal(
+        before, methods.METHODS["lambdamart"](with_score(one, score), fold, "cold")
+    )
     assert np.ptp(before) > 0
 
 
@@ -232,23 +234,31 @@ def test_the_fewer_the_languages_the_wider_the_interval() -> None:
     assert levels.stretch(miss[:20], 9) == 1.645  # too few misses to go by
 
 
-def test_text_of_targets_and_of_their_relatives() -> None:
-    """Of three languages the last has no known text; the first two are kin."""
-    size = np.array([9.0, 7.0, 6.0])
-    kin = np.array([[1.0, 0.1, 0.0], [0.1, 1.0, 0.0], [0.0, 0.0, 1.0]])
-    own, known, relatives = levels._text(size, kin, np.array([0, 1, 2])).values()
-    assert own.tolist() == [9, 7, 6] and known.tolist() == [1, 1, 0]
-    np.testing.assert_allclose(relatives, np.log10([1 + 1e6, 1 + 1e8, 1.0]))
+def test_text_of_targets_and_of_their_relatives(one: matrix.Matrix) -> None:
+    """Of three languages the last has no known text; the first two are related."""
+    size, kin = np.array([9.0, 7.0, 6.0]), np.array([[1, 0.9, 0], [0.9, 1, 0], [0, 0, 1.0]])
+    measures = {matrix.SIZE: np.minimum(size[:, None], size), "genealogy": kin}
+    table, slope = levels.ease(measures, np.array([0]), np.arange(3))
+    assert slope.tolist() == [levels.EASE[name] for name in table]
+    near = np.exp(-4 * gp.dissimilarity(measures)) - np.eye(3)
+    expected = {
+        "text": size,
+        "any_text": [1, 1, 0],
+        "relatives_text": np.log10(1 + 10**size @ near),
+    }
+    for name, value in expected.items():
+        z = (np.array(value) - np.mean(value)) / np.std(value)
+        np.testing.assert_allclose(table[name], z)
 
 
 def test_predicted_scores_do_not_look_either(one: matrix.Matrix) -> None:
     fold = next(matrix.folds(one, "cold"))
     score = one.score.copy()
     score[fold.hidden] = 0.99
-    before = levels.predicted(one, fold, "cold")
-    after = levels.predicted(with_score(one, score), fold, "cold")
-    np.testing.assert_allclose(before["predicted"], after["predicted"], atol=1e-9)
-    np.testing.assert_allclose(before["sd"], after["sd"], atol=1e-9)
+    before = levels.posterior(one, fold, "cold")
+    after = levels.posterior(with_score(one, score), fold, "cold")
+    for x, y in zip(before, after, strict=True):
+        np.testing.assert_allclose(x, y, atol=1e-9)
 
 
 def test_only_warm_reads_the_languages_own_row(one: matrix.Matrix) -> None:
@@ -362,10 +372,10 @@ def test_errors_name_the_cure(
 
 
 def test_lambdamart_says_what_it_needs(one: matrix.Matrix, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert "lambdamart" not in methods.methods(one)
+    monkeypatch.setattr(methods, "find_spec", lambda name: None)
+    assert "lambdamart" not in methods.available(one)
     with pytest.raises(ValueError, match="pip install"):
-        methods.methods(one, ["lambdamart"])
+        methods.available(one, ["lambdamart"])
 
 
 # --- predicted scores
@@ -391,10 +401,10 @@ def test_the_level_process_is_exact_where_it_must_be() -> None:
     apart = np.array([[0, 9, 9, 0], [9, 0, 9, 9], [9, 9, 0, 9], [0, 9, 9, 0.0]])
     features, slope, asked = np.zeros((4, 1)), np.zeros(1), np.array([3])
     level = np.array([0.2, 0.6, 0.7, np.nan])
-    mean, variance = gp.predict_level(apart, features, level, asked, slope, noise=1e-9)
+    mean, variance = gp.predict_level(apart, features, slope, level, asked, noise=1e-9)
     assert mean[0] == pytest.approx(0.2, abs=1e-6) and variance[0] < 1e-6
     apart[3, :3] = apart[:3, 3] = np.inf
-    mean, wider = gp.predict_level(apart, features, level, asked, slope, noise=1e-9)
+    mean, wider = gp.predict_level(apart, features, slope, level, asked, noise=1e-9)
     assert mean[0] == pytest.approx(0.5, abs=0.02) and wider[0] > variance[0]
 
 
@@ -405,9 +415,9 @@ def test_the_level_of_a_new_target_begins_with_what_makes_targets_easy() -> None
     level = np.append(0.5 + 0.2 * features[:5, 0], np.nan)
     unit = level[:5].std()
     asked, slope = np.array([5]), np.array([0.2 / unit])
-    mean, _ = gp.predict_level(apart, features, level, asked, slope)
+    mean, _ = gp.predict_level(apart, features, slope, level, asked)
     assert mean[0] == pytest.approx(0.5 + 0.2 * 3.0)
-    flat, _ = gp.predict_level(apart, features, level, asked, 0 * slope)
+    flat, _ = gp.predict_level(apart, features, 0 * slope, level, asked)
     assert flat[0] < 0.9  # five levels alone, drawn towards their mean
 
 
@@ -422,9 +432,9 @@ def test_an_extreme_level_speaks_for_its_neighbours_if_they_share_it(
     level = np.append(np.random.default_rng(2).normal(0.8, 0.03, 24), np.nan)
     level[20 : 20 + failing] = 0.1
     none, asked = np.zeros((25, 1)), np.array([24])
-    mean, _ = gp.predict_level(apart, none, level, asked, np.zeros(1))
+    mean, _ = gp.predict_level(apart, none, np.zeros(1), level, asked)
     monkeypatch.setattr(gp, "FAR", np.inf)
-    word, _ = gp.predict_level(apart, none, level, asked, np.zeros(1))
+    word, _ = gp.predict_level(apart, none, np.zeros(1), level, asked)
     if believed:
         assert mean[0] == word[0] < 0.3
     else:

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from xltlib.book import budget
 from xltlib.cli import USAGE, main
 from xltlib.explain import fewshot
 from xltlib.languages import similarity
-from xltlib.rank import matrix, recommend
+from xltlib.rank import recommend
 
 LATIN = "eng deu nld fra spa ita ron".split()
 CYRILLIC = "rus ukr bul srp mkd bel".split()
@@ -129,22 +130,26 @@ def test_any_language_with_features_gets_an_answer(whole) -> None:
 
 def test_with_target_examples(whole, pairs) -> None:
     table = grown(whole, ["deu", "fra", "ukr", "bul", "srp", "mkd"])
-    told = recommend.recommend("bel", table, pairs, n_target=64).table.set_index("source")
+    told = budget.with_examples(
+        recommend.recommend("bel", table, pairs), table, 64
+    ).table.set_index("source")
     for source in ("rus", "eng"):
         true = whole.set_index(["source", "target"])["score"][source, "bel"]
         row = told.loc[source]
         assert row["few_shot_low"] <= true + RISE * (1 - 1 / 8) <= row["few_shot_high"]
         assert row["few_shot"] > row["predicted"]
-    measured = recommend.recommend("ukr", table, pairs, n_target=64).table.set_index("source")
+    measured = budget.with_examples(
+        recommend.recommend("ukr", table, pairs), table, 64
+    ).table.set_index("source")
     point = table[(table["target"] == "ukr") & (table["n_target"] == 64)].set_index("source")
     for source in ("rus", "eng"):
         assert measured.loc[source, "few_shot"] == pytest.approx(
             point.loc[source, "score"], abs=0.01
         )
     with pytest.raises(ValueError, match="no few-shot curve"):
-        recommend.recommend("bel", whole, pairs, n_target=8)
+        budget.with_examples(recommend.recommend("bel", whole, pairs), whole, 8)
     with pytest.raises(ValueError, match="n_target -3"):
-        recommend.recommend("bel", table, pairs, n_target=-3)
+        budget.with_examples(recommend.recommend("bel", table, pairs), table, -3)
 
 
 # ---------------------------------------------------------------- how many examples
@@ -169,24 +174,24 @@ def test_a_budget_of_a_measured_and_of_a_new_target(whole, pairs) -> None:
     table = grown(whole, ["deu", "fra", "ukr", "bul", "srp", "mkd"])
     zero = whole.set_index(["source", "target"])["score"]
     goal = 0.85
-    own = recommend.budget("ukr", table, goal, pairs, source="rus").iloc[0]
+    own = budget.budget("ukr", table, goal, pairs, source="rus").iloc[0]
     true = (1 - (goal - zero["rus", "ukr"]) / RISE) ** -2  # the planted law, inverted
     assert own["basis"] == "measured" and own["low"] <= true <= own["high"]
-    new = recommend.budget("bel", table, goal, pairs, source="rus").iloc[0]
+    new = budget.budget("bel", table, goal, pairs, source="rus").iloc[0]
     true = (1 - (goal - zero["rus", "bel"]) / RISE) ** -2
     assert new["basis"] == "predicted" and new["low"] <= true <= new["high"]
     assert new["n_curves"] == 12 and {"by_log", "by_logistic"} <= set(new.index)
     assert new["high"] - new["low"] > own["high"] - own["low"]
-    over = recommend.budget("deu", table, 0.99, pairs, source="rus").iloc[0]
+    over = budget.budget("deu", table, 0.99, pairs, source="rus").iloc[0]
     assert over["answer"] in ("not reachable", "probably not reachable")
-    assert recommend.budget("ukr", table, 0.3, pairs, source="rus")["n"].item() == 0
-    assert recommend.budget("deu", table, goal, pairs)["source"].tolist() == ["eng", "rus"]
+    assert budget.budget("ukr", table, 0.3, pairs, source="rus")["n"].item() == 0
+    assert budget.budget("deu", table, goal, pairs)["source"].tolist() == ["eng", "rus"]
     with pytest.raises(ValueError, match="unknown source 'kat'"):
-        recommend.budget("bel", table, goal, pairs, source="kat")
+        budget.budget("bel", table, goal, pairs, source="kat")
     with pytest.raises(ValueError, match="not a percentage"):
-        recommend.budget("bel", table, 70, pairs)
+        budget.budget("bel", table, 70, pairs)
     with pytest.raises(ValueError, match="unknown law 'powr'"):
-        recommend.budget("bel", table, goal, pairs, law="powr")
+        budget.budget("bel", table, goal, pairs, law="powr")
 
 
 def test_budget_and_recommend_on_the_command_line(whole, tmp_path: Path, capsys) -> None:
@@ -256,14 +261,11 @@ def test_a_whole_matrix_asks_for_other_languages_only(whole, pairs) -> None:
 def test_gains_against_their_formulas() -> None:
     """Expected improvement and the value of perfect information, in closed form."""
     rng = np.random.default_rng(0)
-    built = matrix.Matrix(
-        ["a", "b"], ["t"], ["a", "b", "t"], np.array([0, 1]), np.array([2]),
-        np.array([0, 1]), np.array([0, 0]), np.array([np.nan, np.nan]), {}, np.zeros((2, 0)), [],
-    )  # fmt: skip
+    both = np.array([0, 0])
     draws = 0.5 + 0.1 * rng.standard_normal((200_000, 2))
-    gain = recommend._found_out(built, np.array([0, 1]), draws, np.array([0.0])).mean()
+    gain = recommend.perfect_information(draws, both, np.array([0.0])).mean()
     assert gain == pytest.approx(0.1 / math.sqrt(math.pi), rel=0.01)  # E max of two normals
-    known = recommend._found_out(built, np.array([0, 1]), draws, np.array([0.9])).mean()
+    known = recommend.perfect_information(draws, both, np.array([0.9])).mean()
     assert known == pytest.approx(0, abs=1e-4)
 
 

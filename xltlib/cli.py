@@ -302,19 +302,22 @@ def do_analyze(chosen: argparse.Namespace) -> int:
 
 def do_recommend(chosen: argparse.Namespace) -> int:
     """Rank the sources for a target, from the scores of an experiment or of a file."""
+    from xltlib.book.budget import with_examples
     from xltlib.rank.recommend import recommend
 
     if chosen.top < 1:
         raise ValueError(f"--top {chosen.top}: show at least one source")
     target, table, pairs, part = _asked(chosen)
-    found = recommend(target, table, pairs, **part, n_target=chosen.n_target)
+    found = recommend(target, table, pairs, **part)
+    if chosen.n_target:
+        found = with_examples(found, table, chosen.n_target)
     return _print_recommendation(found, chosen)
 
 
 def do_budget(chosen: argparse.Namespace) -> int:
     """How many target examples a goal takes, per source."""
+    from xltlib.book.budget import budget
     from xltlib.languages import name
-    from xltlib.rank.recommend import budget
 
     target, table, pairs, part = _asked(chosen)
     options: dict[str, Any] = {"source": chosen.source, "law": chosen.law, **part}

@@ -9,7 +9,7 @@ SHOWN = 8  # a list longer than this is read by nobody
 
 
 def nearest(value: object, allowed: Iterable[object], *, cutoff: float = 0.6) -> list[str]:
-    """Allowed values that look like `value`, most alike first (case ignored)."""
+    """Allowed values that look like `value`, most similar first (case ignored)."""
     by_lower = {str(a).lower(): str(a) for a in allowed}
     close = difflib.get_close_matches(str(value).lower(), by_lower, n=3, cutoff=cutoff)
     return [by_lower[c] for c in close]

@@ -442,6 +442,25 @@ def select(
     return scores
 
 
+def one_part(
+    scores: pd.DataFrame,
+    model: str | None = None,
+    task: str | None = None,
+    metric: str | None = None,
+) -> pd.DataFrame:
+    """The rows of one model, task and metric; more than one of any is an error that lists them."""
+    for name, value in (("model", model), ("task", task), ("metric", metric)):
+        if name not in scores:
+            continue
+        found = sorted(scores[name].unique())
+        if value is None and len(found) > 1:
+            raise ValueError(
+                f"the scores hold several {name}s: say {name}= one of {', '.join(found)}"
+            )
+        scores = select(scores, **{name: value})
+    return scores
+
+
 def one_metric(scores: pd.DataFrame) -> pd.DataFrame:
     """The main metric of each task: the one with a chance level, else the first by name."""
     rows = scores[scores["metric"] != ILLEGAL]

@@ -1,12 +1,11 @@
 """The Gaussian process of the method ``gp``, our ranking of sources: one joint model of a transfer
 matrix.
 
-A cell's standardised score is a sum of effects with Gaussian priors: how good the source is, how
-good it is for targets like this one, what pairs of languages like this pair do (also with the roles
-exchanged), what the pair's own similarity says, and a free level per target. Everything is one kernel
-matrix over the cells, so what the model would have said without any block of cells follows exactly
-from a single inverse (Rasmussen & Williams 2006, section 5.4.2, for blocks). One preset serves
-every table.
+A cell's standardised score is a sum of effects with Gaussian priors: of the source, of the source
+for similar targets, of similar pairs of languages (also with the roles exchanged), of the pair's
+own similarity, and a free level per target. Everything is one kernel matrix over the cells, so what
+the model predicts without any block of cells follows exactly from a single inverse (Rasmussen &
+Williams 2006, section 5.4.2, for blocks). One preset serves every table.
 """
 
 from __future__ import annotations
@@ -16,13 +15,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
 
 Array = npt.NDArray[np.floating]
 Index = npt.NDArray[np.intp]
 
-# Mean dissimilarity (1 - similarity; decades for data_size) of two of the 150 languages that occur in
-# the published matrices: it brings the measures to one unit. Fixed, so that a further language
-# changes nothing.
+# Mean dissimilarity (1 - similarity; decades for data_size) of two of the 150 languages of the
+# published matrices: it brings the measures to one unit. Fixed, so that a further language changes
+# nothing.
 UNIT = {
     "word_order": 0.52,
     "morphology": 0.59,
@@ -50,21 +50,19 @@ SLOPE = {
     "inventory": (0.0, 0.04),
 }
 OTHER_SLOPE = (0.05, 0.05)  # of any further measure
-UNSIGNED_SLOPE = (0.0, 0.05)  # of a distance or similarity, nobody has said which
-_ROWS = (
-    256  # rows of the kernel matrix made at a time: bounds the memory of the intermediate arrays
-)
+UNSIGNED_SLOPE = (0.0, 0.05)  # of a column that may be a distance or a similarity
+_ROWS = 256  # of the kernel matrix made at a time: bounds the memory of the intermediate arrays
 
 
 @dataclass(frozen=True)
-class Preset:
+class _Preset:
     """Variances of the effects, in units of the variance within a target."""
 
     reach: float = 0.25  # dissimilarity at which the effects of two languages correlate by 1/2
     source: float = 0.1  # how good a source is, on its own
     source_like: float = 0.24  # ... and as its relatives are
     source_by_target: float = 0.375  # ... for targets like this one
-    pair: float = 1.0  # like sources for like targets
+    pair: float = 1.0  # similar sources for similar targets
     reverse: float = 0.5  # ... and with the roles exchanged: what a pair does is half symmetric
     smooth: float = 0.2  # the pair's similarity, by resemblance to other pairs (and `SLOPE`)
     smooth_reach: float = 1.2
@@ -78,7 +76,7 @@ class Preset:
     noise: float = 0.15
 
 
-PRESET = Preset()
+PRESET = _Preset()
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ class Cells:
     slope: Array
 
     def expected(self) -> Array:
-        """(n,) standardised score before any is seen: more alike is better."""
+        """(n,) standardised score before any is seen: more similar is better."""
         return self.features @ self.slope[:, 0]
 
 
@@ -135,15 +133,15 @@ def dissimilarity(similarity: Mapping[str, Array]) -> Array:
     return apart
 
 
-def kinship(similarity: Mapping[str, Array], reach: float = PRESET.reach) -> Array:
+def kinship(similarity: Mapping[str, Array]) -> Array:
     """Kernel of languages, 1 / (1 + D / reach) for the dissimilarity D.
 
-    A sum of exponential kernels of all reaches: near relatives count much, far ones not nothing.
+    A sum of exponential kernels of all reaches: near relatives count much, far ones a little.
     """
-    return 1 / (1 + dissimilarity(similarity) / reach)
+    return 1 / (1 + dissimilarity(similarity) / PRESET.reach)
 
 
-def kernel(cells: Cells, preset: Preset = PRESET, *, reverse: bool = True) -> Array:
+def kernel(cells: Cells, *, reverse: bool = True) -> Array:
     """Prior covariance of the cells' standardised scores, (n, n).
 
     ``reverse`` lets a pair inform the pair with the roles exchanged: k(s, s') k(t, t') with a share
@@ -153,15 +151,15 @@ def kernel(cells: Cells, preset: Preset = PRESET, *, reverse: bool = True) -> Ar
     out = np.empty((n, n), dtype=np.float32 if n > 5000 else np.float64)
     for start in range(0, n, _ROWS):
         rows = np.arange(start, min(start + _ROWS, n))
-        block = _language_part(cells, rows, preset, reverse) + _feature_part(cells, rows, preset)
-        block[rows - start, rows] += preset.noise
+        block = _language_part(cells, rows, reverse) + _feature_part(cells, rows)
+        block[rows - start, rows] += PRESET.noise
         out[rows] = block
     return out
 
 
-def _language_part(cells: Cells, rows: Index, preset: Preset, reverse: bool) -> Array:
+def _language_part(cells: Cells, rows: Index, reverse: bool) -> Array:
     """Effects of source, target and pair for some rows, (rows, n)."""
-    s, t = cells.source_language, cells.target_language
+    preset, s, t = PRESET, cells.source_language, cells.target_language
     like_source = cells.kinship[s[rows]][:, s]
     like_target = cells.kinship[t[rows]][:, t]
     same_source = (cells.source[rows][:, None] == cells.source).astype(float)
@@ -173,9 +171,9 @@ def _language_part(cells: Cells, rows: Index, preset: Preset, reverse: bool) -> 
     return part
 
 
-def _feature_part(cells: Cells, rows: Index, preset: Preset) -> Array:
+def _feature_part(cells: Cells, rows: Index) -> Array:
     """Effects of the pair's similarity, of its data sets' properties, and of both together."""
-    _, apart = _compared(cells.features, rows)
+    preset, (_, apart) = PRESET, _compared(cells.features, rows)
     steep = cells.features * cells.slope[:, 1]
     part = steep[rows] @ steep.T + preset.smooth * _radial(apart, preset.smooth_reach)
     if cells.data.shape[1]:
@@ -200,10 +198,7 @@ def _radial(squared: Array, reach: float) -> Array:
 
 def inverse(covariance: Array) -> Array:
     """Inverse of a positive definite matrix through Cholesky; the argument is overwritten."""
-    from scipy.linalg import lapack
-
-    single = covariance.dtype == np.float32
-    factor, invert = (lapack.spotrf, lapack.spotri) if single else (lapack.dpotrf, lapack.dpotri)
+    factor, invert = get_lapack_funcs(("potrf", "potri"), (covariance,))
     # LAPACK reads columns: the transpose of our symmetric rows is the same matrix without a copy.
     half, failed = factor(covariance.T, lower=1, overwrite_a=1)
     if not failed:
@@ -227,7 +222,7 @@ def leave_out(
     """Mean and covariance of the hidden cells given all others.
 
     mean = -(P_BB)^-1 P_B,-B z_-B and covariance = (P_BB)^-1 for the precision P = K^-1 and the
-    hidden block B. The values of the hidden cells are never touched.
+    hidden block B. The values of the hidden cells are never read.
 
     Parameters
     ----------
@@ -237,8 +232,6 @@ def leave_out(
     term : (n,), optional
         A further linear effect of this fold alone: K + x x', by Sherman and Morrison's formula.
     """
-    from scipy.linalg import cho_factor, cho_solve
-
     visible = np.array(value, dtype=float)
     visible[hidden] = 0.0
     rows = precision[hidden].astype(float)
@@ -249,35 +242,40 @@ def leave_out(
     return -covariance @ (rows @ visible), covariance
 
 
-FAR = 4.0  # standard deviations from the median, by the median deviation
+FAR = 4.0  # an extreme level: standard deviations from the median, by the median deviation
 
 
 def predict_level(
-    apart: Array, features: Array, level: Array, asked: Index, slope: Array, noise: float = 0.3
+    apart: Array,
+    features: npt.ArrayLike,
+    slope: Array,
+    level: Array,
+    asked: Index,
+    noise: float = 0.3,
 ) -> tuple[Array, Array]:
     """How hard an unseen target is: mean and variance of its level from the other targets' levels.
 
     A second, small process: targets near each other (`apart`, (T, T) dissimilarity) are about
-    equally hard, and so are targets with like `features` (T, k), with a linear trend in these.
+    equally hard, and so are targets with similar `features` (T, k), with a linear trend in these.
     Before any level is seen the trend is `slope` (k,), in standard deviations of the level.
-    `level` (T,) may be NaN; those at `asked` are not looked at. Extreme levels are taken at their
-    word or as no farther than `FAR`, whichever foretells the levels seen, each from the others,
-    with less squared error: one target that fails must not speak for its neighbours, unless they
-    fail with it.
+    `level` (T,) may be NaN; those at `asked` are not read. Extreme levels count as they are or as
+    no farther than `FAR`, whichever predicts the levels seen, each from the others, with less
+    squared error: one target that fails must not count for its neighbours, unless they fail too.
     """
+    features = np.array(features, dtype=float, order="C")
     seen = np.setdiff1d(np.flatnonzero(~np.isnan(level)), asked)
     x = features / np.sqrt(max(features.shape[1], 1))
     distance = ((x[:, None, :] - x[None, :, :]) ** 2).sum(-1)
     prior = 2 * np.exp(-2 * apart) + np.exp(-distance / 2) + 0.05 * features @ features.T + 10.0
     weight = np.linalg.inv(prior[np.ix_(seen, seen)] + noise * np.eye(len(seen)))
-    told = []
+    tried = []
     for value in (level[seen], _without_extremes(level[seen])):
         centre, unit = value.mean(), value.std() or 1.0
         expected = centre + unit * features @ slope
         solved = weight @ (value - expected[seen]) / unit
         alone = value - unit * solved / np.diag(weight)  # each level from all the others
-        told.append((((level[seen] - alone) ** 2).sum(), unit, expected, solved))
-    _, unit, expected, solved = min(told, key=lambda found: found[0])
+        tried.append((((level[seen] - alone) ** 2).sum(), unit, expected, solved))
+    _, unit, expected, solved = min(tried, key=lambda found: found[0])
     gain = prior[np.ix_(asked, seen)]
     mean = expected[asked] + unit * gain @ solved
     variance = np.diag(prior)[asked] - ((gain @ weight) * gain).sum(1) + noise
@@ -291,7 +289,7 @@ def _without_extremes(value: Array) -> Array:
     return np.clip(value, middle - reach, middle + reach) if reach > 0 else value
 
 
-NOISE = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
+_NOISE = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 
 
 def mixture_kernel(amount: Array, own: Array, near: Array) -> Array:
@@ -318,13 +316,11 @@ def mixture_kernel(amount: Array, own: Array, near: Array) -> Array:
 
 
 def fill(covariance: Array, value: Array) -> Array:
-    """Mean of all cells given those known (not NaN), with the noise of `NOISE` of most evidence."""
-    from scipy.linalg import cho_factor, cho_solve
-
+    """Mean of all cells given those known (not NaN), with the noise of the highest evidence."""
     seen = np.flatnonzero(~np.isnan(value))
     centre, unit = value[seen].mean(), value[seen].std() or 1.0
     z, best, weight = (value[seen] - centre) / unit, -np.inf, np.zeros(len(seen))
-    for noise in NOISE:
+    for noise in _NOISE:
         factor = cho_factor(covariance[np.ix_(seen, seen)] + noise * np.eye(len(seen)))
         solved = cho_solve(factor, z)
         log_det = 2 * np.log(np.diag(factor[0])).sum()

@@ -1,31 +1,29 @@
 """A scores table as matrices of cells, and what a protocol hides of them.
 
-The common ground of `ranking`: which cells there are, how alike their languages are, which of them
-a held-out target language takes away, and scores brought to one scale per target without looking at
-those.
+What all methods share: which cells there are, how similar their languages are, which of them a
+held-out target language hides, and scores brought to one scale per target without reading those.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from xltlib.errors import unknown
 from xltlib.rank import gp
+from xltlib.rank.gp import Array, Index
 
-Array = npt.NDArray[np.floating]
-Index = npt.NDArray[np.intp]
 Protocol = Literal["cold", "warm", "norev"]
 Side = Literal["source", "target"]
 
 SIZE = "data_size"
-MAX_CELLS = 12_000  # exact inference keeps an n x n matrix: 0.6 GB at this size
+_MAX_CELLS = 12_000  # exact inference keeps an n x n matrix: 0.6 GB at this size
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,6 @@ class Matrix:
     measures: dict[str, Array]
     data: Array
     data_names: list[str]
-    _cache: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def ends(self) -> tuple[Index, Index]:
         """(n,) language of each cell's source and target."""
@@ -61,37 +58,35 @@ class Matrix:
 
     def similarity(self, measure: str) -> Array:
         """(n,) one measure at the cells."""
-        s, t = self.ends()
-        return self.measures[measure][s, t]
+        return self.measures[measure][self.ends()]
 
     def precision(self, reverse: bool) -> Array:
         """Inverse prior covariance of the cells (`gp`), kept: the last one asked for."""
-        if self._cache.get("reverse") is not reverse:
-            self._cache.pop("precision", None)  # before the next: each may be half a gigabyte
-            self._cache["precision"] = gp.inverse(gp.kernel(self.cells(), reverse=reverse))
-            self._cache["reverse"] = reverse
-        return self._cache["precision"]
+        if reverse not in self._precision:
+            self._precision.clear()  # before the next: each may be half a gigabyte
+            self._precision[reverse] = gp.inverse(gp.kernel(self.cells, reverse=reverse))
+        return self._precision[reverse]
 
+    @cached_property
+    def _precision(self) -> dict[bool, Array]:
+        return {}
+
+    @cached_property
     def cells(self) -> gp.Cells:
-        """The cells as `gp` sees them, features centred within target; kept."""
-        if "cells" not in self._cache:
-            similarity = {m: self.similarity(m) for m in self.measures}
-            varied = [m for m, x in similarity.items() if features_of([x], self.target).size]
-            of_languages = self.of_languages()
-            further = features_of(list(self.data[:, of_languages].T), self.target)
-            unsigned = np.tile(gp.UNSIGNED_SLOPE, (further.shape[1], 1))
-            self._cache["cells"] = gp.Cells(
-                *(self.source, self.target, *self.ends()),
-                features=np.hstack(
-                    [features_of([similarity[m] for m in varied], self.target), further]
-                ),
-                data=features_of(list(self.data[:, ~of_languages].T), self.target),
-                kinship=gp.kinship(self.measures),
-                slope=np.vstack([gp.slopes(varied), unsigned]),
-            )
-        return self._cache["cells"]
+        """The cells as `gp` takes them, features centred within target."""
+        columns = {m: self.similarity(m) for m in self.measures}
+        varied = [m for m, x in columns.items() if features_of([x], self.target).size]
+        of_languages = self.of_languages()
+        further = features_of(list(self.data[:, of_languages].T), self.target)
+        return gp.Cells(
+            *(self.source, self.target, *self.ends()),
+            features=np.hstack([features_of([columns[m] for m in varied], self.target), further]),
+            data=features_of(list(self.data[:, ~of_languages].T), self.target),
+            kinship=gp.kinship(self.measures),
+            slope=np.vstack([gp.slopes(varied), np.tile(gp.UNSIGNED_SLOPE, (further.shape[1], 1))]),
+        )
 
-    def of_languages(self) -> npt.NDArray[np.bool_]:
+    def of_languages(self) -> np.ndarray:
         """(j,) which columns of ``data`` are distances of two languages, not of two data sets.
 
         The same in both directions, and by name no size, ratio or overlap.
@@ -107,7 +102,7 @@ def matrices(
     scores: pd.DataFrame,
     pairs: pd.DataFrame,
     target: str | None = None,
-    most: int = MAX_CELLS,
+    most: int = _MAX_CELLS,
     complete: tuple[Side, Sequence[str]] | None = None,
 ) -> Iterator[tuple[dict[str, str], Matrix]]:
     """One `Matrix` per model, task and metric of the zero-shot rows, with its labels.
@@ -158,15 +153,16 @@ def _matrix(
         cells = pd.concat([cells, _asked(cells, wanted)], ignore_index=True)
     languages = sorted({*cells["source"], *cells["target"]})
     sources, targets = sorted(cells["_s"].unique()), sorted(cells["_t"].unique())
-    row = {code: i for i, code in enumerate(languages)}
-    of_source = cells.drop_duplicates("_s").set_index("_s")["source"].map(row)
-    of_target = cells.drop_duplicates("_t").set_index("_t")["target"].map(row)
+    of_source, of_target = (
+        cells.drop_duplicates(item).set_index(item)[side]
+        for item, side in (("_s", "source"), ("_t", "target"))
+    )
     return Matrix(
         sources=sources,
         targets=targets,
         languages=languages,
-        source_language=of_source[sources].to_numpy(np.intp),
-        target_language=of_target[targets].to_numpy(np.intp),
+        source_language=pd.Index(languages).get_indexer(of_source[sources]),
+        target_language=pd.Index(languages).get_indexer(of_target[targets]),
         source=pd.Index(sources).get_indexer(cells["_s"]),
         target=pd.Index(targets).get_indexer(cells["_t"]),
         score=cells["score"].to_numpy(float),
@@ -181,7 +177,7 @@ def _reduced(
 ) -> pd.DataFrame:
     """At most about ``most`` cells: treebanks averaged per language, then whole targets left out.
 
-    Kept are the targets most like the wanted one; without one, targets evenly over the alphabet.
+    Kept are the targets most similar to the wanted one, or else targets evenly over the alphabet.
     """
     before = len(cells)
     if (cells["_s"] != cells["source"]).any() or (cells["_t"] != cells["target"]).any():
@@ -191,9 +187,9 @@ def _reduced(
     targets = sorted(cells["target"].unique())
     keep = max(2, int(most / (len(cells) / len(targets))))
     if wanted is not None:
-        measures = measures_of(pairs, [wanted, *(t for t in targets if t != wanted)])
-        order = np.argsort(-gp.kinship(measures)[0], kind="stable")
-        targets = [[wanted, *(t for t in targets if t != wanted)][i] for i in order[:keep]]
+        targets = [wanted, *(t for t in targets if t != wanted)]
+        order = np.argsort(-gp.kinship(measures_of(pairs, targets))[0], kind="stable")
+        targets = [targets[i] for i in order[:keep]]
     elif keep < len(targets):
         targets = [targets[i] for i in np.linspace(0, len(targets) - 1, keep).astype(int)]
     cells = cells[cells["target"].isin(targets)].reset_index(drop=True)
@@ -251,15 +247,10 @@ def measures_of(pairs: pd.DataFrame, languages: Sequence[str]) -> dict[str, Arra
         value[i, j] = inside[name].to_numpy(float)
         value = np.where(np.isnan(value), value.T, value)
         if not np.isnan(value).all():
-            out[name] = _sized(value) if name == SIZE else _own(value)
+            out[name] = _sized(value) if name == SIZE else value
+            if name != SIZE:  # a language is as similar to itself as the measure allows
+                np.fill_diagonal(value, max(1.0, float(np.nanmax(value))))
     return out
-
-
-def _own(value: Array) -> Array:
-    """A language is as like itself as the measure allows."""
-    value = value.copy()
-    np.fill_diagonal(value, max(1.0, float(np.nanmax(value))))
-    return value
 
 
 def _sized(value: Array) -> Array:
@@ -330,6 +321,12 @@ class Fold:
     asked: Index
     hidden: Index
 
+    def visible(self, matrix: Matrix) -> Array:
+        """(n,) scores, NaN where hidden or never measured."""
+        score = matrix.score.copy()
+        score[self.hidden] = np.nan
+        return score
+
 
 def folds(matrix: Matrix, protocol: Protocol) -> Iterator[Fold]:
     """One fold per target language."""
@@ -348,21 +345,10 @@ def standardised(matrix: Matrix, fold: Fold, power: float) -> tuple[Array, Array
 
     The (T,) divisors come second. Neither sees the fold's hidden cells.
     """
-    score = matrix.score.copy()
-    score[fold.hidden] = np.nan
+    score = fold.visible(matrix)
     centred = score - target_mean(score, matrix.target)[matrix.target]
     spread = np.sqrt(target_mean(centred**2, matrix.target))
     typical = float(np.nanmedian(spread)) or 1.0
     spread = np.where(spread > 0, spread, typical)  # also NaN, a hidden target
     divisor = spread**power * typical ** (1 - power)
     return np.nan_to_num(centred / divisor[matrix.target]), divisor
-
-
-def top_gain(matrix: Matrix, fold: Fold) -> Array:
-    """1 / rank within target, centred, unit variance; hidden cells are 0."""
-    score = matrix.score.copy()
-    score[fold.hidden] = np.nan
-    rank = pd.Series(score).groupby(matrix.target).rank(ascending=False).to_numpy()
-    gain = 1 / rank
-    gain = np.nan_to_num(gain - target_mean(gain, matrix.target)[matrix.target])
-    return gain / max(float(np.std(gain[~np.isnan(score)])), 1e-12)

@@ -1,30 +1,31 @@
 """Which source to take for one language, with the score to expect, how sure that is, and why.
 
-Also what an experimenter asks next: how many target examples a goal takes (`budget`), and which
-further measurement would help most (`next_best`).
+Also which further measurement would help most (`next_best`). How many target examples a goal takes
+is answered by `xltlib.book.budget`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from xltlib.explain import fewshot
+from xltlib.languages import iso3, similarity
 from xltlib.rank import levels, methods
-from xltlib.rank.matrix import SIZE, Array, Fold, Index, Matrix, Side, folds, matrices, target_mean
-from xltlib.scores import CELL, cells, select, transfer
+from xltlib.rank.gp import Array, Index
+from xltlib.rank.matrix import SIZE, Fold, Matrix, Side, folds, matrices, target_mean
+from xltlib.scores import CELL, cells, one_part, transfer
 
-QUICK_CELLS = 1_600  # read at most: the nearest targets, for an answer in about a second
-DRAWS = 2_000
-LEAST = 3  # sources, and targets, from which a prediction can be learnt
+_QUICK_CELLS = 1_600  # read at most: the nearest targets, for an answer in about a second
+_DRAWS = 2_000
+_LEAST = 3  # sources, and targets, from which a prediction can be learnt
 # Of `matrix.standardised`. One unit for all targets where a further source is weighed: where no
 # source did well the scores lie close together, and yet a further one may do well.
-POWER: dict[Side, float] = {"source": 0.0, "target": methods.POWER}
-CANDIDATES = 20  # languages looked at for the next measurement
+_POWER: dict[Side, float] = {"source": 0.0, "target": methods.POWER}
+_CANDIDATES = 20  # languages considered for the next measurement
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,8 @@ class Recommendation:
     table : ``rank, source, measured, predicted, low, high, p_best, why``, in the order of ``gp``:
         by predicted score, with a little for being likely to be the very best. The interval is a
         90 % one, for a measured cell that of its standard error where this is known; ``p_best`` is
-        the chance that no other source does better. With a number of target examples asked for,
-        also ``few_shot, few_shot_low, few_shot_high`` (95 %).
-    best_set : ``k, source, expected_best``: sources worth training together, each step the one that
+        the chance that no other source does better.
+    best_set : ``k, source, expected_best``: sources to train together, each step the one that
         raises the expected best score most; none is added that raises it no more.
     rests_on : a sentence: how much was measured and how well such predictions held elsewhere.
     """
@@ -61,7 +61,6 @@ def recommend(
     task: str | None = None,
     metric: str | None = None,
     k: int = 3,
-    n_target: int = 0,
 ) -> Recommendation:
     """Rank the measured sources for any language, whether it was ever scored or not.
 
@@ -75,43 +74,33 @@ def recommend(
         The pairs table with the target in it; made from lang2vec unless given.
     k : int
         Size of the set of sources (`Recommendation.best_set`).
-    n_target : int
-        Also the score to expect with so many examples of the target, read off the few-shot curves
-        of the table.
 
     Raises
     ------
     ValueError
-        For an unknown language, an ambiguous or empty table, one too small to learn from, a target
-        the pairs table lacks, or `n_target` where no few-shot curve was measured.
+        For an unknown language, an ambiguous or empty table, one too small to learn from, or a
+        target the pairs table lacks.
     """
-    from xltlib.languages import iso3
-
     code = iso3(target)
-    table = _one(scores, {"model": model, "task": task, "metric": metric})
+    table = one_part(scores, model, task, metric)
     if pairs is None:
-        from xltlib.languages import similarity
-
         of = str(table["model"].iloc[0]) if "model" in table else None
         codes = sorted({*table["source"], *table["target"], code})
         pairs = similarity.pairs(codes, sizes=similarity.text_sizes(of))
-    ((labels, matrix),) = matrices(table, pairs, code, QUICK_CELLS)
-    column = _column(matrix, code)
+    ((labels, matrix),) = matrices(table, pairs, code, _QUICK_CELLS)
+    column = np.flatnonzero(matrix.ends()[1] == matrix.languages.index(code))
     _enough(matrix, column, target)
     se = _errors(table, matrix, column)
     mean, covariance, bonus = _predicted(matrix, column, se)
     past = _past(matrix, column)
-    evidence = _rests_on(matrix, past)
-    order = np.argsort(-(mean + bonus), kind="stable")
     draws = _draws(mean, np.where(np.diag(se > 0), 1, past.spread**2) * covariance)
     best = _chosen(matrix, column, draws, min(k, len(mean)))
-    rows = _rows(matrix, column, mean, covariance, past.half_width, draws).iloc[order]
+    rows = _rows(matrix, column, mean, covariance, past.half_width, draws)
+    rows = rows.iloc[np.argsort(-(mean + bonus), kind="stable")].reset_index(drop=True)
     rows.insert(0, "rank", np.arange(1, len(rows) + 1))
-    rows = rows.reset_index(drop=True)
+    evidence = _rests_on(matrix, past)
     if rows["measured"].any() and not (se > 0).any():
         evidence += " Its measured scores have no known error and are taken as exact."
-    if n_target:
-        rows = rows.join(_with_examples(table, code, rows, n_target))
     return Recommendation(code, labels, rows, best, evidence)
 
 
@@ -121,10 +110,10 @@ def _enough(matrix: Matrix, column: Index, target: str) -> None:
         raise ValueError(f"only one source is left for {target!r}: there is nothing to choose")
     known = ~np.isnan(matrix.score)
     found = [len(np.unique(end[known])) for end in (matrix.source, matrix.target)]
-    if min(found) < LEAST and np.isnan(matrix.score[column]).any():
+    if min(found) < _LEAST and np.isnan(matrix.score[column]).any():
         raise ValueError(
             f"a recommendation for {target!r} has to be predicted, and {found[0]} source(s) and "
-            f"{found[1]} target(s) are too few to learn from: measure at least {LEAST} of each"
+            f"{found[1]} target(s) are too few to learn from: measure at least {_LEAST} of each"
         )
 
 
@@ -141,39 +130,6 @@ def _errors(table: pd.DataFrame, matrix: Matrix, column: Index) -> Array:
     return np.nan_to_num(known.reindex(sources).to_numpy(float))
 
 
-def _with_examples(table: pd.DataFrame, code: str, rows: pd.DataFrame, n: int) -> pd.DataFrame:
-    """Score to expect with n examples of the target after each source, with 95 % intervals."""
-    if n < 1:
-        raise ValueError(f"n_target {n} must be 0 (zero-shot) or a number of examples")
-    points = fewshot.curves(table)
-    new = rows[["source"]].assign(target=code, zero=rows["predicted"])
-    known = set(points.loc[points["target"] == code, "source"])
-    fitted = fewshot.fit(points, new=new[~new["source"].isin(known)])
-    told = fitted.predict([n])
-    told = told[told["target"] == code].set_index("source").reindex(rows["source"])
-    names = {"mean": "few_shot", "low": "few_shot_low", "high": "few_shot_high"}
-    return told[list(names)].rename(columns=names).set_index(rows.index)
-
-
-def _one(scores: pd.DataFrame, wanted: dict[str, str | None]) -> pd.DataFrame:
-    """The rows of one model, task and metric; more than one of any is an error that lists them."""
-    for name, value in wanted.items():
-        if name not in scores:
-            continue
-        found = sorted(scores[name].unique())
-        if value is None and len(found) > 1:
-            raise ValueError(
-                f"the scores hold several {name}s: say {name}= one of {', '.join(found)}"
-            )
-        scores = select(scores, **{name: value})
-    return scores
-
-
-def _column(matrix: Matrix, code: str) -> Index:
-    """Cells of the target."""
-    return np.flatnonzero(matrix.ends()[1] == matrix.languages.index(code))
-
-
 def _predicted(matrix: Matrix, cells: Index, se: Array) -> tuple[Array, Array, Array]:
     """Mean and covariance over the target's cells, and what the top ranks' output adds to the
     order.
@@ -188,7 +144,7 @@ def _predicted(matrix: Matrix, cells: Index, se: Array) -> tuple[Array, Array, A
         at, fold = np.isin(cells, hidden), Fold(hidden, hidden)
         own, spread = levels.posterior(matrix, fold, "warm")
         mean[at], covariance[np.ix_(at, at)] = np.clip(own, 0, 1), spread
-        top = methods.top_standing(matrix, fold, "warm")
+        top = methods.top_rating(matrix, fold, "warm")
         bonus[at] = methods.TOP_WEIGHT * own.std() * top
     return mean, covariance, bonus
 
@@ -198,8 +154,8 @@ class _Past:
     """How predictions of other targets, each held out, turned out.
 
     ``half_width`` of the 90 % interval in deviations; ``spread``, by how much the order of a
-    target's sources is more (above 1) or less unsure than the process says: root of the ratio of
-    squared errors to expected ones, each target's own level taken out of both; ``error``, mean
+    target's sources is more (above 1) or less uncertain than the process has it: root of the ratio
+    of squared errors to expected ones, each target's own level taken out of both; ``error``, mean
     absolute; ``n_targets``.
     """
 
@@ -220,8 +176,7 @@ def _past(matrix: Matrix, cells: Index, power: float = methods.POWER) -> _Past:
         held = Fold(asked, np.union1d(fold.hidden, unmeasured))
         mean, covariance = levels.posterior(matrix, held, "cold", power)
         error, target = matrix.score[asked] - np.clip(mean, 0, 1), matrix.target[asked]
-        same = target[:, None] == target
-        centre = np.eye(len(target)) - same / same.sum(1)
+        centre = levels.centring(target)
         missed += float(((centre @ error) ** 2).sum())
         expected += float(np.trace(centre @ covariance @ centre.T))
         misses.append(np.column_stack([np.abs(error), np.sqrt(np.diag(covariance))]))
@@ -260,10 +215,10 @@ def _chosen(matrix: Matrix, cells: Index, draws: Array, k: int) -> pd.DataFrame:
 
 
 def _draws(mean: Array, covariance: Array) -> Array:
-    """(DRAWS, n) scores, never outside 0..1."""
+    """(_DRAWS, n) scores, never outside 0..1."""
     generator = np.random.default_rng(0)
     values, vectors = np.linalg.eigh(covariance)
-    noise = generator.standard_normal((DRAWS, len(mean)))
+    noise = generator.standard_normal((_DRAWS, len(mean)))
     return np.clip(mean + noise @ (vectors * np.sqrt(np.clip(values, 0, None))).T, 0, 1)
 
 
@@ -307,118 +262,18 @@ def _reasons(matrix: Matrix, cells: Index) -> list[str]:
             if own >= bar:
                 near = f"near in {name.replace('_', ' ')} ({own:.2f})"
                 reasons.append("same script" if name == "script" else near)
-    for reasons, i in zip(why, matrix.source[cells], strict=True):
-        own = record[i] if i < len(record) else np.nan
+    for reasons, own in zip(why, record[matrix.source[cells]], strict=True):
         if np.isfinite(own):
-            standing = "above" if own >= 0 else "below"
-            reasons.append(f"elsewhere {100 * abs(own):.1f} points {standing} the average source")
-    return ["; ".join(reasons) or "nothing measured speaks for it" for reasons in why]
-
-
-# -- how many examples ----------------------------------------------------------------------------
-
-
-def budget(
-    target: str,
-    scores: pd.DataFrame,
-    goal: float,
-    pairs: pd.DataFrame | None = None,
-    *,
-    source: str | None = None,
-    model: str | None = None,
-    task: str | None = None,
-    metric: str | None = None,
-    law: str = "power",
-    seed: int = 0,
-) -> pd.DataFrame:
-    """How many examples of a target its score takes to reach a goal, by the few-shot law.
-
-    A target with curves of its own is read off these; for any other language the curves of the
-    others say how the score grows, from its zero-shot score, measured or predicted (`recommend`).
-
-    Parameters
-    ----------
-    goal : float
-        Score to reach, above 0 and up to 1.
-    source : str, optional
-        Only after this source; else every source measured with the target, or the recommended one.
-
-    Returns
-    -------
-    DataFrame
-        One row per source: ``source, target, basis`` (measured or predicted curve), ``zero`` (the
-        zero-shot score), ``goal, n, low, high`` (95 %, infinite where the law never gets there),
-        ``reachable, answer`` (words), ``n_curves`` and ``by_<law>``, the other laws' answers.
-
-    Raises
-    ------
-    ValueError
-        For a goal outside 0..1, an unknown source, or a table without few-shot curves.
-    """
-    from xltlib.languages import iso3
-
-    code, wanted = iso3(target), None if source is None else iso3(source)
-    table = _one(scores, {"model": model, "task": task, "metric": metric})
-    points = fewshot.curves(table)
-    new, basis = None, "measured"
-    own = points[(points["target"] == code) & (points["source"] == (wanted or points["source"]))]
-    if own.empty:
-        new, basis = _start(code, wanted, table, pairs), "predicted"
-    names = [law, *(other for other in fewshot.LAWS if other != law)]
-    told = [_needed(points, code, wanted, goal, name, new, seed) for name in names]
-    out = told[0].assign(basis=basis, n_curves=points["curve"].nunique())
-    for name, other in zip(names[1:], told[1:], strict=True):
-        out[f"by_{name}"] = other["answer"]
-    return out
-
-
-def _start(
-    code: str, wanted: str | None, table: pd.DataFrame, pairs: pd.DataFrame | None
-) -> pd.DataFrame:
-    """Zero-shot score of a pair without a curve: ``source, target, zero, low, high``."""
-    told = recommend(code, table, pairs).table
-    if wanted is not None:
-        if wanted not in set(told["source"]):
-            from xltlib.errors import unknown
-
-            raise unknown("source", wanted, sorted(told["source"]), "Choose a measured source.")
-        told = told[told["source"] == wanted]
-    first = told.head(1).rename(columns={"predicted": "zero"})
-    return first[["source", "zero", "low", "high"]].assign(target=code)
-
-
-def _needed(
-    points: pd.DataFrame,
-    code: str,
-    wanted: str | None,
-    goal: float,
-    law: str,
-    new: pd.DataFrame | None,
-    seed: int,
-) -> pd.DataFrame:
-    """`fewshot.examples_needed` of the target; an unsure zero-shot score widens the interval."""
-    if new is None:
-        fitted = fewshot.fit(points, law)
-        told = fewshot.examples_needed(fitted, goal, seed=seed).assign(zero=fitted.keys["zero"])
-        told = told[(told["target"] == code) & (told["source"] == (wanted or told["source"]))]
-        return told.drop(columns=["model", "task", "metric"]).reset_index(drop=True)
-    ends = pd.concat([new, new.assign(zero=new["low"]), new.assign(zero=new["high"])])
-    fitted = fewshot.fit(points, law, ends)
-    told = fewshot.examples_needed(fitted, goal, seed=seed).tail(3)
-    low, high = float(told["low"].min()), float(told["high"].max())
-    middle, n_max = told.head(1), int(fitted.keys["n_max"].max())
-    answer = fewshot.in_words(low, float(middle["n"].iloc[0]), high, n_max)
-    out = middle.assign(low=low, high=high, zero=float(new["zero"].iloc[0]), answer=answer)
-    return out.drop(columns=["model", "task", "metric"]).reset_index(drop=True)
+            side = "above" if own >= 0 else "below"
+            reasons.append(f"elsewhere {100 * abs(own):.1f} points {side} the average source")
+    return ["; ".join(reasons) or "nothing measured supports it" for reasons in why]
 
 
 # -- the next measurement -------------------------------------------------------------------------
 
 
-def candidates(measured: Sequence[str], most: int = CANDIDATES) -> list[str]:
-    """Languages worth a look beyond the measured ones: those with most text to pre-train on."""
-    from xltlib.languages import similarity
-
+def candidates(measured: Sequence[str], most: int = _CANDIDATES) -> list[str]:
+    """Languages to consider beyond the measured ones: those with most text to pre-train on."""
     sizes = sorted(similarity.mc4_sizes().items(), key=lambda item: -item[1])
     found = dict.fromkeys(lang.code for lang, _ in sizes)
     return [code for code in found if code not in set(measured)][:most]
@@ -428,7 +283,7 @@ def next_best(
     scores: pd.DataFrame,
     pairs: pd.DataFrame,
     languages: Sequence[str] | None = None,
-    most: int = CANDIDATES,
+    most: int = _CANDIDATES,
 ) -> pd.DataFrame:
     """Which further measurement would help most, by the process behind ``gp``.
 
@@ -457,16 +312,14 @@ def next_best(
         what is gained), ``n_new`` (cells to measure), ``n_measured`` (measured cells read);
         best first.
     """
-    ((_, measured),) = matrices(scores, pairs, None, QUICK_CELLS, ("source", []))
-    rows: list[dict[str, object]] = []
-    sides: tuple[Side, ...] = ("source", "target")
-    for side in sides:
+    ((_, measured),) = matrices(scores, pairs, None, _QUICK_CELLS, ("source", []))
+    rows: list[tuple[object, ...]] = []
+    for side, power in _POWER.items():
         chosen = _lacking(scores, pairs, side, most) if languages is None else list(languages)
-        if not chosen:
-            continue
-        ((_, matrix),) = matrices(scores, pairs, None, QUICK_CELLS, (side, chosen))
-        spread = _past(measured, np.array([], dtype=np.intp), POWER[side]).spread
-        rows += _gains(matrix, side, chosen, spread)
+        if chosen:
+            ((_, matrix),) = matrices(scores, pairs, None, _QUICK_CELLS, (side, chosen))
+            spread = _past(measured, np.array([], dtype=np.intp), power).spread
+            rows += _gains(matrix, side, chosen, spread)
     names = ["kind", "language", "gain", "low", "high", "n_new", "n_measured"]
     out = pd.DataFrame(rows, columns=names)
     return out.sort_values(["gain", "language"], ascending=[False, True], ignore_index=True)
@@ -476,72 +329,64 @@ def _lacking(scores: pd.DataFrame, pairs: pd.DataFrame, side: Side, most: int) -
     """Languages with the fewest cells on this side, fewer than there could be."""
     other = "target" if side == "source" else "source"
     own = transfer(scores) if "n_target" in scores else scores[scores["source"] != scores["target"]]
-    have = own.groupby(side)[other].nunique()
-    every = sorted({*pairs["source"], *pairs["target"]})
-    full = own[other].nunique()
-    lacking = [(int(have.get(c, 0)), c) for c in every]
-    mine = set(own[other])
-    return [c for n, c in sorted(lacking) if n < full - (c in mine)][:most]
+    have, others = own.groupby(side)[other].nunique(), set(own[other])
+    lacking = sorted((int(have.get(c, 0)), c) for c in {*pairs["source"], *pairs["target"]})
+    return [c for n, c in lacking if n < len(others) - (c in others)][:most]
 
 
 def _gains(
     matrix: Matrix, side: Side, languages: Sequence[str], spread: float
-) -> list[dict[str, object]]:
+) -> Iterator[tuple[object, ...]]:
     """What completing each language's row (or column) is expected to gain."""
-    best = target_best(matrix)
-    rows: list[dict[str, object]] = []
+    known = ~np.isnan(matrix.score)
+    best = np.zeros(len(matrix.targets))  # measured score of every target
+    np.maximum.at(best, matrix.target[known], matrix.score[known])
+    end = matrix.ends()[0 if side == "source" else 1]
     for code in languages:
-        ends = matrix.ends()[0 if side == "source" else 1]
-        mine = ends == matrix.languages.index(code)
-        hidden = np.flatnonzero(mine & np.isnan(matrix.score))
+        hidden = np.flatnonzero((end == matrix.languages.index(code)) & ~known)
         if not len(hidden):
             continue
-        draws = _hidden_draws(matrix, hidden, spread, POWER[side])
+        draws, target = _hidden_draws(matrix, hidden, spread, _POWER[side]), matrix.target[hidden]
         if side == "source":
-            more = np.maximum(draws - best[matrix.target[hidden]], 0).sum(axis=1)
-            more /= len(np.unique(matrix.target[~np.isnan(matrix.score)]))
+            more = np.maximum(draws - best[target], 0).sum(axis=1)
+            more /= len(np.unique(matrix.target[known]))
         else:
-            more = _found_out(matrix, hidden, draws, best)
-        low, high = np.percentile(more, [5, 95])
-        counts = {"n_new": len(hidden), "n_measured": int((~np.isnan(matrix.score)).sum())}
-        rows.append({"kind": side, "language": code, "gain": float(more.mean())}
-                    | {"low": low, "high": high} | counts)  # fmt: skip
-    return rows
-
-
-def target_best(matrix: Matrix) -> Array:
-    """(T,) best measured score of every target, 0 where there is none."""
-    best = np.zeros(len(matrix.targets))
-    seen = ~np.isnan(matrix.score)
-    np.maximum.at(best, matrix.target[seen], matrix.score[seen])
-    return best
+            more = perfect_information(draws, target, best)
+        ends = np.percentile(more, [5, 95])
+        yield side, code, float(more.mean()), *ends, len(hidden), int(known.sum())
 
 
 def _hidden_draws(matrix: Matrix, hidden: Index, spread: float, power: float) -> Array:
-    """(DRAWS, n) scores of unmeasured cells, all other unmeasured ones hidden with them.
+    """(_DRAWS, n) scores of unmeasured cells, all other unmeasured ones hidden with them.
 
     Targets without any score need their level predicted, the others keep their own.
     """
     every = np.flatnonzero(np.isnan(matrix.score))
-    known = ~np.isnan(target_mean(matrix.score, matrix.target))
-    known = np.append(known, np.zeros(len(matrix.targets) - len(known), dtype=bool))
-    out = np.zeros((DRAWS, len(hidden)))
-    for part in (known[matrix.target[hidden]], ~known[matrix.target[hidden]]):
+    known = ~np.isnan(target_mean(matrix.score, matrix.target))[matrix.target[hidden]]
+    out = np.zeros((_DRAWS, len(hidden)))
+    for part in (known, ~known):
         if part.any():
-            fold = Fold(hidden[part], every)
-            mean, covariance = levels.posterior(matrix, fold, "warm", power)
+            mean, covariance = levels.posterior(matrix, Fold(hidden[part], every), "warm", power)
             out[:, part] = _draws(mean, spread**2 * covariance)
     return out
 
 
-def _found_out(matrix: Matrix, hidden: Index, draws: Array, best: Array) -> Array:
-    """(DRAWS,) what knowing a target's scores gains over choosing by their expectation."""
-    target = matrix.target[hidden]
+def perfect_information(draws: Array, target: Index, best: Array) -> Array:
+    """What knowing a target's scores gains over choosing by their expectation.
+
+    Parameters
+    ----------
+    draws : (draws, n) scores of n unmeasured cells.
+    target : (n,) target of each cell, ``best`` (T,) the best measured score of every target.
+
+    Returns
+    -------
+    (draws,) gain, the mean over the targets.
+    """
     gains = []
     for t in np.unique(target):
         own = draws[:, target == t]
         chosen = own[:, own.mean(axis=0).argmax()]
-        use_known = best[t] >= chosen.mean()
-        without = np.full(len(own), best[t]) if use_known else chosen
+        without = np.full(len(own), best[t]) if best[t] >= chosen.mean() else chosen
         gains.append(np.maximum(own.max(axis=1), best[t]) - without)
     return np.mean(gains, axis=0)
