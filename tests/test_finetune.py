@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 sys.path.insert(0, str(Path(__file__).parent))
 import hubcache  # noqa: E402
@@ -42,7 +49,7 @@ def tuned(model: Any, tokenizer: Any, n: int = 8, recipe: Recipe = QUICK, **more
     return finetune(model, tokenizer, PUBLIC["sib200"], topics(n), [], recipe, **more)
 
 
-def padded(tokenizer: Any, texts: tuple[str, ...], value: int) -> torch.Tensor:
+def padded(tokenizer: Any, texts: Sequence[str], value: int) -> torch.Tensor:
     return batches.pad(batches.encode(tokenizer, texts)[0], value)
 
 
@@ -91,6 +98,27 @@ def test_loss_is_the_models_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     theirs.backward()
     for one, other in zip(mine, model.parameters(), strict=True):
         torch.testing.assert_close(one, other.grad, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("family", ["bart", "t5"])
+def test_other_families_and_scaled_outputs(family: str) -> None:
+    """BART begins outputs in its own way; T5 v1.0 scales them for its tied embeddings."""
+    tokenizer = make_tokenizer()
+    sizes = {"vocab_size": len(tokenizer), "d_model": 16, "decoder_start_token_id": 0}
+    if family == "bart":
+        ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 0, "forced_eos_token_id": None}
+        layers = {"encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16}
+        heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "decoder_ffn_dim": 16}
+        model: Any = BartForConditionalGeneration(BartConfig(**sizes, **ids, **layers, **heads))
+    else:
+        model = T5ForConditionalGeneration(T5Config(**sizes, d_kv=8, d_ff=16, num_layers=1))
+    model.eval()
+    source, labels = padded(tokenizer, TEXTS, 0), padded(tokenizer, TEXTS[::-1], -100)
+    theirs = model(input_ids=source, attention_mask=source != 0, labels=labels)
+    torch.testing.assert_close(compute.loss(model, source, labels), theirs.loss)
+    ids = model.generate(input_ids=source, attention_mask=source != 0, max_new_tokens=4)
+    wanted = [batches.decode(tokenizer, row) for row in ids[:, 1:].tolist()]
+    assert answers(model, tokenizer, TEXTS, QUICK, most=4) == wanted and any(wanted)
 
 
 def test_a_batch_in_pieces_has_the_gradients_of_the_whole(folder: Path) -> None:

@@ -121,7 +121,7 @@ def _summed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 def _plain_head(base: Any) -> bool:
     """Whether logits are the output embeddings times the decoder's states, unscaled."""
     config = base.config
-    scaled = config.tie_word_embeddings or getattr(config, "scale_decoder_outputs", False)
+    scaled = getattr(config, "scale_decoder_outputs", config.tie_word_embeddings)
     return is_t5(base) and not scaled
 
 
