@@ -23,7 +23,7 @@ import pandas as pd
 
 from xltlib import scores
 from xltlib.errors import reason
-from xltlib.explain import fewshot, regression
+from xltlib.explain import contrast, fewshot, regression
 from xltlib.languages import language, similarity
 from xltlib.rank import levels, methods, recommend
 from xltlib.rank.matrix import SIZE, Matrix, logged, matrices
@@ -66,9 +66,9 @@ class Analysis:
     level : `levels.accuracy`, cold.
     predictions : `levels.predict`, cold.
     coefficients, fit, residuals : of `regression.explain`.
-    shares, whole : LMG share per measure; partial R2 of all with its interval.
+    shares, whole : LMG share per measure; partial R2 of all with interval and p, beyond chance.
     steps : `regression.nested`.
-    claims : ``claim, evidence, estimate, low, high, p_mrqap, verdict``.
+    claims : ``claim, evidence, estimate, low, high, p_mrqap, p_holm, verdict``.
     best_set : `methods.best_set`.
     next_best : `recommend.next_best`.
     laws : `fewshot.compare_laws`, where few-shot curves were measured.
@@ -567,7 +567,7 @@ def _choice_claims(judged: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
             if math.isfinite(less):
                 evidence = f"loss of {called} minus loss of gp, per cent of the best, {protocol}"
                 claim = f"a chosen source beats {called} ({protocol})"
-                rows.append((claim, evidence, less, low, high, regression.verdict(low, high)))
+                rows.append((claim, evidence, less, low, high, contrast.verdict(low, high)))
     return pd.DataFrame(rows, columns=["claim", "evidence", "estimate", "low", "high", "verdict"])
 
 
@@ -601,7 +601,7 @@ def _shares(
 
 
 def _whole(shares: regression.Shares) -> dict[str, float]:
-    columns = ["partial_r2", "low", "high"]
+    columns = ["partial_r2", "low", "high", "p_mrqap"]
     adds = shares.total.loc[shares.total["part"] == "similarity adds", columns]
     return dict(zip(columns, adds.to_numpy(float)[0], strict=True))
 
@@ -670,8 +670,9 @@ def _record(one: Analysis) -> dict[str, Any]:
         "ranking": {p: _rankings(one.methods, p) for p in PROTOCOLS},
         "level": {"protocol": "cold", **one.level} if one.level else None,
         "coefficients": _coefficients(one.coefficients),
-        "partial_r2": one.fit.get("partial_r2"),
+        "partial_r2": one.whole.get("partial_r2"),
         "partial_r2_ci": [one.whole["low"], one.whole["high"]] if one.whole else None,
+        "partial_r2_p": one.whole.get("p_mrqap"),
         "fit": one.fit or None,
         "shares": one.shares.to_dict("records"),
         "steps": one.steps.to_dict("records"),

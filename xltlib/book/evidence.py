@@ -33,7 +33,7 @@ from xltlib.book.tables import Tables as Evidence
 from xltlib.book.tables import bullets as tell  # noqa: F401
 from xltlib.book.tables import in_words as points
 from xltlib.errors import reason, unknown
-from xltlib.explain import effects, regression
+from xltlib.explain import contrast, effects, regression
 from xltlib.scores import ILLEGAL, cells, read, select, transfer
 from xltlib.tasks.base import ratio
 
@@ -102,7 +102,7 @@ def above(means: pd.DataFrame, control: str) -> pd.DataFrame:
     both = mine.join(ends, how="inner")
     low = both["low"] - both["high_control"]
     high = both["high"] - both["low_control"]
-    both["verdict"] = [regression.verdict(a, b) for a, b in zip(low, high, strict=True)]
+    both["verdict"] = [contrast.verdict(a, b) for a, b in zip(low, high, strict=True)]
     return both.reset_index()[["task", "mean", "low", "high", *ends.columns, "verdict"]]
 
 
@@ -325,7 +325,7 @@ def _transfer_claims(data: Evidence, tasks: Sequence[str]) -> pd.DataFrame:
             if r["task"] in tasks:
                 n = f"{r['task']}, {r['metric']}: zero-shot minus {control}, {r['n_pairs']} pairs"
                 ends = (r["difference"], r["low"], r["high"])
-                said = regression.verdict(r["low"], r["high"])
+                said = contrast.verdict(r["low"], r["high"])
                 rows.append((r["task"], f"transfer exceeds {control}", n, *ends, said))
     names = ["task", "claim", "evidence", "estimate", "low", "high", "verdict"]
     return pd.DataFrame(rows, columns=names)
@@ -460,7 +460,7 @@ def rules_beside(table: pd.DataFrame, rule: str, others: Mapping[str, str]) -> l
         for other, words in others.items():
             if other in rows.index:
                 it, it_low, it_high = map(float, rows.loc[other])
-                said = regression.verdict(it_low - high, it_high - low)
+                said = contrast.verdict(it_low - high, it_high - low)
                 parts.append(f"{words} {it:.1f} % ({BESIDE[said]})")
         own = f"{mean:.1f} % ({low:.1f} to {high:.1f})"
         out.append(f"**{task}**: `{rule}` loses {own}; {', '.join(parts)}")

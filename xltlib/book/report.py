@@ -326,12 +326,18 @@ def _driver(one: Analysis) -> str:
     table = one.coefficients
     if table.empty:
         return ""
-    both = table[((table["low"] > 0) | (table["high"] < 0)) & (table["p_mrqap"] <= 0.05)]
+    both = table[((table["low"] > 0) | (table["high"] < 0)) & (table["p_holm"] <= 0.05)]
     order = both.reindex(both["beta"].abs().sort_values(ascending=False).index)
     said = [f"{_word(r.feature)} ({r.beta:+.2f})".replace("-", "−") for r in order.itertuples()]
     if not said:
-        return "No single measure goes with the score by both tests, all others held fast."
-    return f"Beside all other measures, these go with the score by both tests: {', '.join(said)}."
+        return (
+            "No single measure goes with the score by both tests, all others held fast (the "
+            "permutation test corrected for the number of measures)."
+        )
+    return (
+        "Beside all other measures, these go with the score by both tests (the permutation test "
+        f"corrected for the number of measures): {', '.join(said)}."
+    )
 
 
 def _drives(one: Analysis, number: Iterator[int]) -> str:
@@ -356,18 +362,25 @@ def _share(one: Analysis) -> str:
     if one.shares.empty:
         return ""
     first = one.shares.iloc[0]
-    whole = 100 * one.whole["partial_r2"]
+    whole = 100 * max(one.whole["partial_r2"], 0.0)
+    if not (one.whole["low"] > 0 and one.whole["p_mrqap"] <= 0.05):
+        return (
+            f"That similarity explains anything cannot be told: {whole:.0f} % of the variance that "
+            f"source and target effects leave ({_between(0, 100 * one.whole['high'], 0)} %), "
+            f"beyond what chance gives; permutation test p = {one.whole['p_mrqap']:.2g}."
+        )
     return (
-        f"Similarity explains {whole:.0f} % of the variance that source and target effects leave "
-        f"({_between(100 * one.whole['low'], 100 * one.whole['high'], 0)} %); most of it "
-        f"{_word(first['feature'])}, {100 * first['share']:.0f} %."
+        f"Similarity explains {whole:.0f} % of the variance that source and target effects leave, "
+        f"beyond what chance gives ({_between(100 * one.whole['low'], 100 * one.whole['high'], 0)} "
+        f"%); most of it {_word(first['feature'])}, {100 * first['share']:.0f} %."
     )
 
 
 def _shares(one: Analysis, number: Iterator[int]) -> str:
     caption = (
         "Share of the variance left by source and target effects, mean over orders of entry "
-        f"(LMG); 95 % intervals over languages. {_n(one)}."
+        "(LMG), beyond what the same measures of permuted languages explain; 95 % intervals over "
+        f"languages. {_n(one)}."
     )
     return _figure(figures.shares(one.shares), caption, number)
 
@@ -390,9 +403,9 @@ def _step(one: Analysis) -> str:
 
 def _steps(one: Analysis, number: Iterator[int]) -> str:
     caption = (
-        "Growing models: variance explained over source and target effects (seen languages), and "
-        "error removed in ordering the sources of languages never seen; 95 % intervals over "
-        f"languages. {_n(one)}."
+        "Growing models: variance explained over source and target effects, beyond chance (seen "
+        "languages), and error removed in ordering the sources of languages never seen; 95 % "
+        f"intervals over languages. {_n(one)}."
     )
     return _figure(figures.nested(one.steps.drop(columns="task", errors="ignore")), caption, number)
 

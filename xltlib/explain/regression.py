@@ -8,70 +8,22 @@ Snijders 2007) and crossed random effects (REML). Everything reads a `scores` an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from xltlib.errors import unknown
+from xltlib.explain import effects
 from xltlib.explain.contrast import verdict
-from xltlib.explain.effects import (
-    TINY,
-    Array,
-    Data,
-    Effects,
-    Index,
-    Within,
-    added_p,
-    centre,
-    cluster_two_way,
-    clustered_mean,
-    components,
-    gram,
-    independent,
-    intercepts,
-    interval,
-    mixed,
-    mrqap,
-    ols,
-    p_of_t,
-    partial_r2,
-    resample,
-    shapley,
-    t_quantile,
-    vif,
-    wald_equal,
-    within,
-)
+from xltlib.explain.effects import Array, Design, Index, Within, t_quantile
 from xltlib.scores import cells, gain, in_language, notes, select, transfer
 
-__all__ = [
-    "STEPS",
-    "Explanation",
-    "Shares",
-    "arms",
-    "by_task",
-    "compare",
-    "explain",
-    "level",
-    "mean_transfer",
-    "nested",
-    "observations",
-    "claims",
-    "over_effects",
-    "variance_added",
-    "verdict",
-    "verdicts",
-]
-
-
-Response = Literal["score", "gain"]
-
-
 Protocol = Literal["cold", "norev"]
-
+_Mask = NDArray[np.bool_]
 
 STEPS: dict[str, tuple[str, ...]] = {
     "lexical": ("lexical",),
@@ -80,20 +32,19 @@ STEPS: dict[str, tuple[str, ...]] = {
     "+ phonology": ("phonology",),
     "+ the rest": ("genealogy", "geography", "script", "data_size"),
 }
-
-
-GAPS = 0.1  # a measure missing in more than this share of pairs is left out unless asked for
 TIGHT = 0.9  # correlation from which two measures are called inseparable
+_GAPS = 0.1  # a measure missing in more than this share of pairs is left out unless asked for
+
+
+# -- observations ---------------------------------------------------------------------------------
 
 
 def features_of(pairs: pd.DataFrame) -> list[str]:
     """Numeric measure columns of a pairs table (coverage columns are none)."""
-    skip = {"source", "target"}
     return [
         str(c)
-        for c in pairs.columns
-        if c not in skip
-        and not str(c).startswith("coverage_")
+        for c in pairs.columns.difference(["source", "target"], sort=False)
+        if not str(c).startswith("coverage_")
         and pd.api.types.is_numeric_dtype(pairs[c])
         and pairs[c].notna().any()
     ]
@@ -124,7 +75,7 @@ def observations(
     Parameters
     ----------
     baseline
-        With it, the response is the gain of `model` over this arm instead of the score.
+        With it, the response is the gain of `model` over this condition instead of the score.
     lenient
         Leave out a measure that more than a tenth of the pairs lack, instead of these pairs
         (default: when no features are named).
@@ -147,21 +98,38 @@ def observations(
             "no zero-shot score between two different languages is left: the analysis needs rows "
             "with n_target = 0 and source other than target"
         )
-    table = cells(rows, value)
-    said = notes(scores)
-    table = _one_metric(table, said)
+    left_out = notes(scores)
+    table = _one_metric(cells(rows, value), left_out)
     table = table.rename(columns={value: "y"}).merge(
         pairs[["source", "target", *chosen]], on=["source", "target"], how="left"
     )
     if features is None if lenient is None else lenient:
-        chosen = _without_gaps(table, chosen, said)
-    out = _complete(table, chosen, said).reset_index(drop=True)
-    out.attrs = {"notes": said, "features": chosen}
+        chosen = _without_gaps(table, chosen, left_out)
+    out = _complete(table, chosen, left_out).reset_index(drop=True)
+    out.attrs = {"notes": left_out, "features": chosen}
     return out
 
 
-def _complete(table: pd.DataFrame, chosen: list[str], said: list[str]) -> pd.DataFrame:
-    """Pairs that have every measure; how many are lost is said, none left is an error."""
+def _one_metric(table: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
+    """One metric a task: the first by name where there are several (noted)."""
+    first = table.groupby(["model", "task"])["metric"].transform("min")
+    for task, group in table.groupby("task"):
+        if group["metric"].nunique() > 1:
+            left_out.append(f"task {task} has several metrics; {group['metric'].min()} is analysed")
+    return table[table["metric"] == first]
+
+
+def _without_gaps(table: pd.DataFrame, chosen: list[str], left_out: list[str]) -> list[str]:
+    missing = table[chosen].isna().mean()
+    kept = [f for f in chosen if missing[f] <= _GAPS]
+    for f in chosen:
+        if f not in kept:
+            left_out.append(f"{f} left out: {missing[f]:.0%} of the pairs lack it")
+    return kept or chosen
+
+
+def _complete(table: pd.DataFrame, chosen: list[str], left_out: list[str]) -> pd.DataFrame:
+    """Pairs that have every measure; how many are lost is noted, none left is an error."""
     gaps = table[chosen].isna()
     lost = gaps.any(axis=1)
     if lost.all():
@@ -170,11 +138,37 @@ def _complete(table: pd.DataFrame, chosen: list[str], said: list[str]) -> pd.Dat
             "the scores, or choose fewer measures"
         )
     if lost.any():
-        said.append(
+        left_out.append(
             f"{int(lost.sum())} of {len(table)} pairs left out: a measure is missing "
             f"({gaps.sum().idxmax()} most often)"
         )
     return table[~lost]
+
+
+def design(observed: pd.DataFrame, least: int = 3) -> Design:
+    """`observations` as arrays; fewer than `least` sources or targets are an error."""
+    for side in ("source", "target"):
+        if observed[side].nunique() < least:
+            raise ValueError(
+                f"only {observed[side].nunique()} {side} language(s): separating source and target "
+                f"effects from similarity needs at least {least} of each"
+            )
+    codes, languages = pd.factorize(pd.concat([observed["source"], observed["target"]]), sort=True)
+    source, target = codes.astype(np.int64).reshape(2, -1)
+    block = observed.groupby(["model", "task"], sort=True).ngroup().to_numpy().astype(np.int64)
+    return Design(
+        y=observed["y"].to_numpy(dtype=float),
+        X=observed[observed.attrs["features"]].to_numpy(dtype=float),
+        s=block * len(languages) + source,
+        t=block * len(languages) + target,
+        source=source,
+        target=target,
+        block=block,
+        features=tuple(observed.attrs["features"]),
+        languages=tuple(languages),
+        frame=observed,
+        notes=tuple(notes(observed)),
+    )
 
 
 def over_effects(observed: pd.DataFrame) -> pd.DataFrame:
@@ -182,100 +176,14 @@ def over_effects(observed: pd.DataFrame) -> pd.DataFrame:
 
     Response and measures keep their overall mean, so that axes stay readable.
     """
-    data, features = _arrays(observed), observed.attrs["features"]
-    effects = Effects(data.s, data.t)
+    data, columns = design(observed), [*observed.attrs["features"], "y"]
     out = observed.copy()
-    out[features] = effects.within(data.X) + data.X.mean(axis=0)
-    out["y"] = effects.within(data.y) + data.y.mean()
+    out[columns] = data.left + observed[columns].mean().to_numpy()
     out.attrs = {**observed.attrs, "response": "score over language effects"}
     return out
 
 
-def _without_gaps(table: pd.DataFrame, chosen: list[str], said: list[str]) -> list[str]:
-    missing = table[chosen].isna().mean()
-    kept = [f for f in chosen if missing[f] <= GAPS]
-    for f in chosen:
-        if f not in kept:
-            said.append(f"{f} left out: {missing[f]:.0%} of the pairs lack it")
-    return kept or chosen
-
-
-def _one_metric(table: pd.DataFrame, said: list[str]) -> pd.DataFrame:
-    """One metric a task: the first by name where there are several (said)."""
-    first = table.groupby(["model", "task"])["metric"].transform("min")
-    for task, group in table.groupby("task"):
-        if group["metric"].nunique() > 1:
-            said.append(f"task {task} has several metrics; {group['metric'].min()} is analysed")
-    return table[table["metric"] == first]
-
-
-def _arrays(frame: pd.DataFrame, least: int = 3) -> Data:
-    """Arrays of an observations table; too few languages is an error."""
-    said, features = notes(frame), frame.attrs["features"]
-    for side in ("source", "target"):
-        if frame[side].nunique() < least:
-            raise ValueError(
-                f"only {frame[side].nunique()} {side} language(s): separating source and target "
-                f"effects from similarity needs at least {least} of each"
-            )
-    languages = tuple(sorted(set(frame["source"]) | set(frame["target"])))
-    number = {code: i for i, code in enumerate(languages)}
-    block = frame.groupby(["model", "task"], sort=True).ngroup().to_numpy().astype(np.int64)
-    source = frame["source"].map(number).to_numpy(dtype=np.int64)
-    target = frame["target"].map(number).to_numpy(dtype=np.int64)
-    size = len(languages)
-    s = np.unique(block * size + source, return_inverse=True)[1].astype(np.int64)
-    t = np.unique(block * size + target, return_inverse=True)[1].astype(np.int64)
-    return Data(
-        y=frame["y"].to_numpy(dtype=float),
-        X=frame[list(features)].to_numpy(dtype=float),
-        s=s,
-        t=t,
-        source=source,
-        target=target,
-        block=block,
-        features=tuple(features),
-        languages=languages,
-        frame=frame,
-        notes=tuple(said),
-    )
-
-
-def _informative(data: Data) -> Data:
-    """Without the measures that source and target effects absorb (said)."""
-    resid = Effects(data.s, data.t).within(data.X)
-    raw = data.X - data.X.mean(axis=0)
-    keep = (resid**2).sum(axis=0) > 1e-8 * np.maximum((raw**2).sum(axis=0), TINY)
-    gone = [f for f, k in zip(data.features, keep, strict=True) if not k]
-    if not gone:
-        return data
-    if not keep.any():
-        raise ValueError(
-            f"source and target effects leave nothing of {', '.join(gone)}: these measures do not "
-            "differ between pairs; choose measures of the pair"
-        )
-    note = f"{', '.join(gone)} left out: nothing remains of it over source and target effects"
-    kept = tuple(f for f, k in zip(data.features, keep, strict=True) if k)
-    return Data(
-        **{**vars(data), "X": data.X[:, keep], "features": kept, "notes": (*data.notes, note)}
-    )
-
-
-def _tight(X: Array, features: Sequence[str]) -> list[str]:
-    """Warnings about measures that cannot be told apart over the effects."""
-    said = []
-    corr = np.corrcoef(X, rowvar=False).reshape(X.shape[1], X.shape[1])
-    for i in range(len(features)):
-        for j in range(i):
-            if abs(corr[i, j]) >= TIGHT:
-                said.append(
-                    f"{features[j]} and {features[i]} cannot be told apart here (correlation "
-                    f"{corr[i, j]:.2f} over the effects): read their coefficients together"
-                )
-    for name, value in zip(features, vif(X), strict=True):
-        if value > 10 and not any(name in s for s in said):
-            said.append(f"{name} is nearly a mixture of the other measures (VIF {value:.0f})")
-    return said
+# -- the regression -------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -287,8 +195,9 @@ class Explanation:
     coefficients
         One row per feature: ``beta`` (within-effects standard deviations of the score for one of
         the measure), ``points`` (score points, 0..100, for one standard deviation of the measure),
-        ``se_cluster, low, high, t, p_cluster, p_mrqap, beta_mixed, se_mixed, p_mixed,
-        beta_pooled, p_pooled`` (plain least squares without effects: the danger), ``vif``.
+        ``se_cluster, low, high, t, p_cluster, p_mrqap``, ``p_holm`` (``p_mrqap`` corrected for the
+        number of measures, Holm 1979), ``beta_mixed, se_mixed, p_mixed, beta_pooled, p_pooled``
+        (plain least squares without effects: the danger), ``vif``.
     fit
         ``n_pairs, n_sources, n_targets, r2_effects, r2, partial_r2, partial_r2_adj, ceiling``.
     residuals
@@ -326,102 +235,137 @@ def explain(
     task, model
         One of them, or all together with effects of their own (the languages stay the clusters).
     baseline
-        An arm: explain the gain over it instead of the raw score.
+        A condition: explain the gain over it instead of the raw score.
     permutations, seed
         Of MRQAP.
     """
-    frame = observations(scores, pairs, features, task, model, baseline)
-    data = _informative(_arrays(frame))
-    w = within(data)
-    beta, resid, bread = ols(w.X, w.y)
-    V, df = cluster_two_way(w.X, resid, bread, data.source, data.target, w.rank + len(beta))
-    table = _coefficient_table(data, w, beta, V, df)
-    table["p_mrqap"] = mrqap(data, permutations, seed) if permutations else np.nan
+    data = design(observations(scores, pairs, features, task, model, baseline)).informative()
+    w = effects.within(data)
+    fit = effects.clustered(w.X, w.y, data.source, data.target, w.rank + w.X.shape[1])
+    table = _coefficient_table(data, w, fit)
+    table["p_mrqap"] = effects.mrqap(data, permutations, seed) if permutations else np.nan
+    table["p_holm"] = _holm(table["p_mrqap"])
     table = table.join(_beside(data, w))
-    table["vif"] = vif(w.X)
-    warned = _tight(w.X, data.features)
-    extra = components(data)
-    if extra > 0:
-        warned.append(f"the table falls into {extra + 1} groups of languages without common scores")
+    table["vif"] = _inflation(w.X)
+    warned = _inseparable(w.X, table["vif"])
+    if data.components > 0:
+        groups = data.components + 1
+        warned.append(f"the table falls into {groups} groups of languages without common scores")
     return Explanation(
         table.reset_index(names="feature"),
-        _fit(data, w, resid),
-        _residual_pairs(data, w, resid),
+        _fit(data, w, fit.resid),
+        _residual_pairs(data, w, fit.resid),
         tuple(warned),
         data.notes,
     )
 
 
-def _coefficient_table(data: Data, w: Within, beta: Array, V: Array, df: int) -> pd.DataFrame:
-    se = np.sqrt(np.maximum(np.diag(V), 0.0))
-    half = t_quantile(df) * se
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = np.where(se > 0, beta / se, np.nan)
+def _coefficient_table(data: Design, w: Within, fit: effects.Clustered) -> pd.DataFrame:
+    half = t_quantile(fit.df) * fit.se
+    t = fit.beta / np.where(fit.se > 0, fit.se, np.nan)
     columns = {
-        "beta": beta,
-        "points": 100 * beta * w.sd_y,
-        "se_cluster": se,
-        "low": beta - half,
-        "high": beta + half,
+        "beta": fit.beta,
+        "points": 100 * fit.beta * w.sd_y,
+        "se_cluster": fit.se,
+        "low": fit.beta - half,
+        "high": fit.beta + half,
         "t": t,
-        "p_cluster": p_of_t(t, df),
+        "p_cluster": effects.p_of_t(t, fit.df),
     }
     return pd.DataFrame(columns, index=list(data.features))
 
 
-def _beside(data: Data, w: Within) -> pd.DataFrame:
+def _holm(p: pd.Series) -> Array:
+    """p corrected for the number of tests; missing where nothing was tested."""
+    from statsmodels.stats.multitest import multipletests
+
+    return np.asarray(p if p.isna().any() else multipletests(p, method="holm")[1], dtype=float)
+
+
+def _beside(data: Design, w: Within) -> pd.DataFrame:
     """Crossed random effects and, as a warning, plain least squares, in the same units."""
-    X, y = data.X / w.sd_x, data.y / w.sd_y
-    full = np.column_stack([X - X.mean(axis=0), intercepts(data.block)])
-    p = X.shape[1]
-    fit = mixed(y, full, data.s, data.t)
-    beta, resid, bread = ols(full, y)
-    df = len(y) - full.shape[1]
-    se = np.sqrt(np.diag(bread) * (resid @ resid) / df)
+    from statsmodels.regression.linear_model import OLS
+
+    X, y, p = data.X / w.sd_x, data.y / w.sd_y, data.X.shape[1]
+    full = np.column_stack([X - X.mean(axis=0), _intercepts(data.block)])
+    fit, pooled = effects.mixed(y, full, data.s, data.t), OLS(y, full).fit()
     columns = {
-        "beta_mixed": fit.beta[:p],
-        "se_mixed": fit.se[:p],
-        "p_mixed": p_of_t(fit.beta[:p] / fit.se[:p], df),
-        "beta_pooled": beta[:p],
-        "p_pooled": p_of_t(beta[:p] / se[:p], df),
+        "beta_mixed": fit.beta,
+        "se_mixed": fit.se,
+        "p_mixed": effects.p_of_t(fit.beta / fit.se, len(y) - full.shape[1]),
+        "beta_pooled": pooled.params,
+        "p_pooled": pooled.pvalues,
     }
-    return pd.DataFrame(columns, index=list(data.features))
+    return pd.DataFrame(columns).head(p).set_axis(list(data.features))
 
 
-def _fit(data: Data, w: Within, resid: Array) -> dict[str, float]:
+def _intercepts(block: Index) -> Array:
+    return (block[:, None] == np.unique(block)).astype(float)
+
+
+def _inflation(X: Array) -> Array:
+    """Variance inflation of every column given the others, also where they determine it."""
+    unit, out = X / np.linalg.norm(X, axis=0), np.empty(X.shape[1])
+    for j in range(X.shape[1]):
+        others = np.delete(unit, j, axis=1)
+        left = unit[:, j] - others @ np.linalg.lstsq(others, unit[:, j], rcond=None)[0]
+        out[j] = 1 / max(float(left @ left), effects.TINY)
+    return out
+
+
+def _inseparable(X: Array, inflation: pd.Series) -> list[str]:
+    """Warnings about measures that cannot be told apart over the effects."""
+    warned, features = [], list(inflation.index)
+    corr = np.corrcoef(X, rowvar=False).reshape(X.shape[1], X.shape[1])
+    for i, j in zip(*np.nonzero(np.tril(np.abs(corr), -1) >= TIGHT), strict=True):
+        warned.append(
+            f"{features[j]} and {features[i]} cannot be told apart here (correlation "
+            f"{corr[i, j]:.2f} over the effects): read their coefficients together"
+        )
+    for name, value in inflation.items():
+        if value > 10 and not any(str(name) in w for w in warned):
+            warned.append(f"{name} is nearly a mixture of the other measures (VIF {value:.0f})")
+    return warned
+
+
+def _fit(data: Design, w: Within, resid: Array) -> dict[str, float]:
     """Shares of variance; the ceiling is what noise of seeds and test items leaves to explain."""
     left, over = float((w.y**2).sum()) * w.sd_y**2, float((resid**2).sum()) * w.sd_y**2
-    n, p = len(w.y), w.X.shape[1]
     noise = float((data.frame["se"].to_numpy(dtype=float) ** 2).mean())
-    free = n - w.rank
+    free = len(w.y) - w.rank
     return {
-        "n_pairs": n,
+        "n_pairs": len(w.y),
         "n_sources": len(np.unique(data.source)),
         "n_targets": len(np.unique(data.target)),
         "r2_effects": 1 - left / w.tss,
         "r2": 1 - over / w.tss,
         "partial_r2": 1 - over / left,
-        "partial_r2_adj": 1 - (over / (free - p)) / (left / free),
+        "partial_r2_adj": 1 - (over / w.df) / (left / free),
         "ceiling": max(0.0, 1 - noise * free / left) if noise > 0 else math.nan,
     }
 
 
-def _residual_pairs(data: Data, w: Within, resid: Array, most: int = 12) -> pd.DataFrame:
+def _residual_pairs(data: Design, w: Within, resid: Array, most: int = 12) -> pd.DataFrame:
     """The pairs whose transfer similarity explains least, with what was expected of them."""
-    sd = math.sqrt(float(resid @ resid) / w.df)
     out = data.frame[["model", "task", "source", "target", "y"]].copy()
     out["expected"] = out["y"] - resid * w.sd_y
-    out["z"] = resid / sd
+    out["z"] = resid / math.sqrt(float(resid @ resid) / w.df)
     order = np.argsort(-np.abs(resid), kind="stable")[:most]
     return out.iloc[order].reset_index(drop=True)
+
+
+# -- shares of variance ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Shares:
     """Result of `variance_added`.
 
-    ``total``: rows effects, similarity, all with ``r2``; ``features``: per measure the partial R2
-    alone, its unique part, and its LMG share with a 95 % interval over languages.
+    ``total``: rows effects, similarity, all with ``r2`` (of all variance, as fitted);
+    ``partial_r2, low, high`` of similarity (share of what the effects leave, beyond chance, 95 %
+    over languages) and its permutation test ``p_mrqap``. ``features``: per measure the partial R2
+    ``alone``, its ``unique`` part, and its LMG ``share`` with ``low, high``, all beyond chance; the
+    shares add up to the partial R2.
     """
 
     total: pd.DataFrame
@@ -438,98 +382,46 @@ def variance_added(
     *,
     baseline: str | None = None,
     bootstrap: int = 300,
+    permutations: int = 199,
     seed: int = 0,
 ) -> Shares:
     """What source and target effects explain alone, and what similarity adds over them.
 
-    Returns
-    -------
-    Shares
-        Partial R2 = the share of the variance left by the effects. A bootstrap of languages draws
-        fewer distinct ones, so its R2 leans upwards: compare intervals with one another and with
-        the cross-validated gain of `nested`, not with zero.
+    Noise explains something too: shares are beyond what permuted languages explain
+    (`effects.beyond_chance`), so they can fall below 0, and their intervals reach 0 where there is
+    nothing. Similarity explains something if its interval lies above 0 and ``p_mrqap`` agrees.
     """
-    frame = observations(scores, pairs, features, task, model, baseline)
-    data = _informative(_arrays(frame))
-    w = within(data)
-    fit = _fit(data, w, ols(w.X, w.y)[1])
-    p = len(data.features)
-    draws = resample(data, _shares_and_whole, bootstrap, seed)
-    low, high = interval(draws)
-    table, whole = _feature_shares(gram(data), data.features)
-    table["low"], table["high"] = low[:p], high[:p]
-    total = pd.DataFrame(
-        {
-            "part": ["source and target effects", "similarity adds", "together"],
-            "r2": [fit["r2_effects"], fit["r2"] - fit["r2_effects"], fit["r2"]],
-            "partial_r2": [np.nan, whole, np.nan],
-            "low": [np.nan, low[p], np.nan],
-            "high": [np.nan, high[p], np.nan],
-        }
-    )
+    data = design(observations(scores, pairs, features, task, model, baseline)).informative()
+    w = effects.within(data)
+    p, every = len(data.features), list(range(len(data.features)))
+    resid = effects.clustered(w.X, w.y, data.source, data.target, w.rank + p).resid
+    rows = effects.relabelled(data, permutations, seed)
+    # the whole is its own whole, and so is a measure alone; LMG and unique shares are parts of it
+    whole = [0] * (1 + p) + [*range(1 + p, 1 + 2 * p)] + [0] * p
+    found, draws = effects.beyond_chance(data, _parts, whole, bootstrap, rows, seed)
+    low, high = effects.share_interval(found, draws)
+    names = ["share", "alone", "unique"]
+    table = pd.DataFrame(dict(zip(names, found[1:].reshape(3, p), strict=True)))
+    table = table[["alone", "unique", "share"]].assign(low=low[1 : 1 + p], high=high[1 : 1 + p])
+    table.insert(0, "feature", list(data.features))
+    fit = _fit(data, w, resid)
+    parts = ["source and target effects", "similarity adds", "together"]
+    total = pd.DataFrame({"part": parts})
+    total["r2"] = [fit["r2_effects"], fit["r2"] - fit["r2_effects"], fit["r2"]]
+    p_whole = effects.permutation_p(data, every, [], rows)
+    values = [found[0], low[0], high[0], p_whole]
+    for name, value in zip(["partial_r2", "low", "high", "p_mrqap"], values, strict=True):
+        total[name] = [np.nan, value, np.nan]
     return Shares(total, table.sort_values("share", ascending=False, ignore_index=True), data.notes)
 
 
-def _shares_and_whole(G: Array) -> Array:
-    """LMG share of every measure, then the partial R2 of all."""
-    return np.append(shapley(G), partial_r2(G, range(len(G) - 1)))
-
-
-def _feature_shares(G: Array, features: Sequence[str]) -> tuple[pd.DataFrame, float]:
-    """Per measure its partial R2 alone, its unique part and its LMG share; and the R2 of all."""
-    every = list(range(len(features)))
-    whole = partial_r2(G, every)
-    table = pd.DataFrame(
-        {
-            "feature": list(features),
-            "alone": [partial_r2(G, [j]) for j in every],
-            "unique": [whole - partial_r2(G, [i for i in every if i != j]) for j in every],
-            "share": shapley(G),
-        }
-    )
-    return table, whole
-
-
-def _heldout_errors(
-    data: Data, subsets: Sequence[Sequence[int]], protocol: Protocol = "cold"
-) -> tuple[pd.DataFrame, Array]:
-    """Squared errors per held-out target of the order among its sources, first column: no similarity.
-
-    For each target language the model (source effects, target effects, a subset of measures) is
-    fitted without it; scores and predictions are then centred within the target, whose own level
-    is not at stake. Cold: the language is no source either.
-    """
-    rows, errors = [], []
-    M = np.column_stack([data.X, data.y])
-    for lang in np.unique(data.target):
-        out = data.target == lang
-        train = ~out & (data.source != lang) if protocol == "cold" else ~out
-        t = np.unique(data.t[train], return_inverse=True)[1].astype(np.int64)
-        names, s = np.unique(data.s[train], return_inverse=True)
-        effects = Effects(s.astype(np.int64), t)
-        coef = effects.coefficients(M[train])
-        left = M[train] - effects.D @ coef
-        G = left.T @ left
-        seen = out & np.isin(data.s, names)
-        if seen.sum() < 2:
-            continue
-        S = coef[np.searchsorted(names, data.s[seen])]
-        groups = data.t[seen]
-        per = []
-        for subset in subsets:
-            k = list(subset)
-            b = np.linalg.pinv(G[np.ix_(k, k)], hermitian=True) @ G[k, -1]
-            guess = S[:, -1] + (data.X[seen][:, k] - S[:, k]) @ b
-            per.append((centre(data.y[seen] - guess, groups) ** 2).sum())
-        rows.append((data.languages[lang], int(seen.sum())))
-        errors.append([(centre(data.y[seen], groups) ** 2).sum(), *per])
-    return pd.DataFrame(rows, columns=["target", "n"]), np.array(errors)
-
-
-def _known(steps: Mapping[str, Sequence[str]], allowed: Sequence[str]) -> dict[str, list[str]]:
-    """Steps with the measures that exist; a step without any is left out."""
-    kept = {name: [f for f in group if f in allowed] for name, group in steps.items()}
-    return {name: group for name, group in kept.items() if group}
+def _parts(G: Array) -> Array:
+    """Partial R2 of all measures; of each its LMG share, its R2 alone, and what is lost without."""
+    every = range(len(G) - 1)
+    whole = effects.partial_r2(G, every)
+    alone = G[:-1, -1] ** 2 / (np.diag(G)[:-1] * G[-1, -1])
+    unique = [whole - effects.partial_r2(G, [i for i in every if i != j]) for j in every]
+    return np.array([whole, *effects.lmg(G), *alone, *unique])
 
 
 def nested(
@@ -556,10 +448,10 @@ def nested(
     DataFrame
         One row per step.
 
-        * ``features`` (cumulated); ``partial_r2, low, high`` over the effects
+        * ``features`` (cumulated); ``partial_r2, low, high`` over the effects, beyond chance
+          (`variance_added`), so a step that adds nothing may lower it
         * ``difference, diff_low, diff_high`` to the first step (bootstrap over languages) and its
-          ``p_added`` (`added_p`): a difference of R2 is never negative, so its interval alone
-          proves nothing
+          permutation test ``p_added`` (`effects.permutation_p`)
         * ``cv_r2, cv_low, cv_high``: the error that the step removes from ordering the sources of
           a language never seen (cold), relative to source effects alone; it can be negative
         * ``cv_gain, cv_gain_low, cv_gain_high``: ``cv_r2`` over that of the first step (bootstrap
@@ -569,66 +461,83 @@ def nested(
     if len(used) < 2:
         raise ValueError("nested models need two steps with measures of the pairs table")
     flat = [f for group in used.values() for f in group]
-    frame = observations(scores, pairs, flat, task, model, baseline, lenient=steps is None)
-    data = _informative(_arrays(frame))
+    observed = observations(scores, pairs, flat, task, model, baseline, lenient=steps is None)
+    data = design(observed).informative()
     used = _known(used, data.features)
-    cumulated = _cumulated(used, data.features)
-
-    def statistic(G: Array) -> Array:
-        return np.array([partial_r2(G, k) for k in cumulated])
-
-    point = statistic(gram(data))
-    draws = resample(data, statistic, bootstrap, seed)
-    out = pd.DataFrame(
-        {
-            "step": list(used),
-            "features": [", ".join(data.features[i] for i in k) for k in cumulated],
-            "partial_r2": point,
-            "difference": point - point[0],
-        }
-    )
-    out["low"], out["high"] = interval(draws)
-    out["diff_low"], out["diff_high"] = interval(draws - draws[:, :1])
-    out["p_added"] = [
-        added_p(_subset(data, k), range(len(cumulated[0])), permutations, seed) for k in cumulated
-    ]
-    _, errors = _heldout_errors(data, [[], *cumulated])
-    out = out.join(_cv_gains(errors[:, 1:], seed))
+    cumulated: list[list[int]] = []
+    for group in used.values():
+        cumulated.append([*sum(cumulated[-1:], []), *map(data.features.index, group)])
+    rows = effects.relabelled(data, permutations, seed)
+    found, draws = effects.beyond_chance(
+        data,
+        lambda G: np.array([effects.partial_r2(G, k) for k in cumulated]),
+        range(len(cumulated)), bootstrap, rows, seed,
+    )  # fmt: skip
+    out = pd.DataFrame({"step": list(used)})
+    out["features"] = [", ".join(data.features[i] for i in k) for k in cumulated]
+    out["partial_r2"], out["difference"] = found, found - found[0]
+    out["low"], out["high"] = effects.share_interval(found, draws)
+    ends = effects.share_interval(found - found[0], draws - draws[:, :1])
+    out["diff_low"], out["diff_high"] = ends
+    first = cumulated[0]
+    out["p_added"] = [effects.permutation_p(data, k[len(first) :], first, rows) for k in cumulated]
+    out = out.join(_removed(_heldout_errors(data, [[], *cumulated]), seed))
     out.attrs = {"notes": list(data.notes)}
     return out
 
 
-def _cumulated(steps: Mapping[str, Sequence[str]], features: Sequence[str]) -> list[list[int]]:
-    """Columns of every step, those of the steps before included."""
-    out: list[list[int]] = []
-    for group in steps.values():
-        out.append((out[-1] if out else []) + [features.index(f) for f in group])
-    return out
+def _known(steps: Mapping[str, Sequence[str]], allowed: Sequence[str]) -> dict[str, list[str]]:
+    """Steps with the measures that exist; a step without any is left out."""
+    kept = {name: [f for f in group if f in allowed] for name, group in steps.items()}
+    return {name: group for name, group in kept.items() if group}
 
 
-def _subset(data: Data, columns: Sequence[int]) -> Data:
-    names = tuple(data.features[j] for j in columns)
-    return Data(**{**vars(data), "X": data.X[:, list(columns)], "features": names})
+# -- languages never seen -------------------------------------------------------------------------
 
 
-def _cv_gains(errors: Array, seed: int, reps: int = 2000) -> pd.DataFrame:
+def _training(data: Design, language: int, protocol: Protocol) -> tuple[_Mask, _Mask]:
+    """Rows of a held-out target, and those to learn from. Cold: it is no source either."""
+    held = data.target == language
+    return held, ~held & (data.source != language) if protocol == "cold" else ~held
+
+
+def _heldout_errors(data: Design, subsets: Sequence[Sequence[int]]) -> Array:
+    """Squared errors (targets, subsets) of the order of a held-out target's sources (cold).
+
+    For each target language the model (source effects, target effects, a subset of measures) is
+    fitted without it; scores and predictions are then centred within the target, whose own level
+    is not at stake.
+    """
+    errors, M = [], np.column_stack([data.X, data.y])
+    for lang in np.unique(data.target):
+        held, train = _training(data, lang, "cold")
+        names, model = np.unique(data.s[train]), effects.Effects(data.s[train], data.t[train])
+        coef = model.coefficients(M[train])
+        left = M[train] - model.D @ coef
+        G = left.T @ left
+        seen = held & np.isin(data.s, names)
+        if seen.sum() < 2:
+            continue
+        apart = M[seen] - coef[np.searchsorted(names, data.s[seen])]
+        per = []
+        for subset in map(list, subsets):
+            b = np.linalg.pinv(G[np.ix_(subset, subset)], hermitian=True) @ G[subset, -1]
+            wrong = effects.centre(apart[:, -1] - apart[:, subset] @ b, data.t[seen])
+            per.append((wrong**2).sum())
+        errors.append(per)
+    return np.array(errors)
+
+
+def _removed(errors: Array, seed: int, reps: int = 2000) -> pd.DataFrame:
     """Error removed relative to column 0 (source effects alone); bootstrap over targets."""
     rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(errors), (reps, len(errors)))
-    sums = errors[picks].sum(axis=1)
+    sums = errors[rng.integers(0, len(errors), (reps, len(errors)))].sum(axis=1)
     draws = 1 - sums[:, 1:] / sums[:, :1]
     point = 1 - errors.sum(axis=0)[1:] / errors.sum(axis=0)[0]
     out = pd.DataFrame({"cv_r2": point, "cv_gain": point - point[0]})
-    out["cv_low"], out["cv_high"] = interval(draws)
-    out["cv_gain_low"], out["cv_gain_high"] = interval(draws - draws[:, :1])
+    out["cv_low"], out["cv_high"] = effects.interval(draws)
+    out["cv_gain_low"], out["cv_gain_high"] = effects.interval(draws - draws[:, :1])
     return out
-
-
-def _target_means(data: Data) -> Array:
-    """Mean of every measure over a target's sources (n, p): how near its sources are."""
-    sums = np.zeros((int(data.t.max()) + 1, data.X.shape[1]))
-    np.add.at(sums, data.t, data.X)
-    return np.asarray((sums / np.bincount(data.t)[:, None])[data.t])
 
 
 def level(
@@ -644,8 +553,9 @@ def level(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Absolute scores of a target never seen, predicted from similarity: R2 beside the baselines.
 
-    Crossed random effects (`mixed`) on the measures and on their mean over the target's sources,
-    fitted without the target (cold: also without it as a source); the target's own effect is 0.
+    Crossed random effects (`effects.mixed`) on the measures and on their mean over the target's
+    sources, fitted without the target (cold: also without it as a source); the target's own effect
+    is 0.
 
     Returns
     -------
@@ -657,78 +567,77 @@ def level(
     """
     if protocol not in get_args(Protocol):
         raise unknown("protocol", protocol, get_args(Protocol), "choose one of them")
-    frame = observations(scores, pairs, features, task, model, baseline)
-    data = _arrays(frame, least=4)
+    data = design(observations(scores, pairs, features, task, model, baseline), least=4)
     guesses = _leave_targets_out(data, protocol)
-    table = frame[["model", "task", "source", "target", "y"]].join(guesses)
+    table = data.frame[["model", "task", "source", "target"]].assign(y=data.y).join(guesses)
     table = table.dropna().reset_index(drop=True)
     return _loto_summary(table, list(guesses.columns), seed), table
 
 
-def _leave_targets_out(data: Data, protocol: Protocol) -> pd.DataFrame:
-    X = np.column_stack([data.X, _target_means(data)])
+def _leave_targets_out(data: Design, protocol: Protocol) -> pd.DataFrame:
+    near = np.stack([_mean_by(x, data.t, data.t) for x in data.X.T], axis=1)  # a target's sources
+    X = np.column_stack([data.X, near])
     X = (X - X.mean(axis=0)) / np.maximum(X.std(axis=0), 1e-12)
-    X = X[:, independent(X)]
-    out = {m: np.full(len(data.y), np.nan) for m in ("mean", "source mean", "similarity")}
-    blocks = intercepts(data.block)
+    fixed = np.column_stack([X[:, _independent(X)], _intercepts(data.block)])
+    names = ["mean", "source mean", "similarity"]
+    out = pd.DataFrame(np.nan, index=data.frame.index, columns=names)
     for lang in np.unique(data.target):
-        held = data.target == lang
-        train = ~held & (data.source != lang) if protocol == "cold" else ~held
-        names, s = np.unique(data.s[train], return_inverse=True)
-        t = np.unique(data.t[train], return_inverse=True)[1].astype(np.int64)
-        fixed = np.column_stack([X, blocks])
-        fit = mixed(data.y[train], fixed[train], s.astype(np.int64), t)
-        seen = held & np.isin(data.s, names)
-        where = np.searchsorted(names, data.s[seen])
-        block_mean = _mean_by(data.y[train], data.block[train], data.block[seen])
-        out["mean"][seen] = block_mean
-        out["source mean"][seen] = (np.bincount(s, data.y[train]) / np.bincount(s))[where]
-        out["similarity"][seen] = fixed[seen] @ fit.beta + fit.source_effects[where]
-    return pd.DataFrame(out, index=data.frame.index)
+        held, train = _training(data, lang, protocol)
+        sources = np.unique(data.s[train])
+        fit = effects.mixed(data.y[train], fixed[train], data.s[train], data.t[train])
+        seen = held & np.isin(data.s, sources)
+        of_source = fit.source_effects[np.searchsorted(sources, data.s[seen])]
+        for name, by in (("mean", data.block), ("source mean", data.s)):
+            out.loc[seen, name] = _mean_by(data.y[train], by[train], by[seen])
+        out.loc[seen, "similarity"] = fixed[seen] @ fit.beta + of_source
+    return out
 
 
 def _mean_by(values: Array, groups: Index, wanted: Index) -> Array:
+    """Mean of the values of each wanted group."""
     size = int(max(groups.max(), wanted.max())) + 1
     counts = np.maximum(np.bincount(groups, minlength=size), 1)
     return np.asarray((np.bincount(groups, values, minlength=size) / counts)[wanted])
 
 
+def _independent(X: Array) -> list[int]:
+    """Columns that add to those before them."""
+    kept: list[int] = []
+    for j in range(X.shape[1]):
+        trial = X[:, [*kept, j]]
+        if np.linalg.matrix_rank(trial, tol=1e-6 * math.sqrt(len(X))) == len(kept) + 1:
+            kept.append(j)
+    return kept
+
+
 def _loto_summary(table: pd.DataFrame, methods: list[str], seed: int) -> pd.DataFrame:
     """R2 about the overall mean (per task and model), MAE, order within targets; bootstrap."""
-    y = table["y"].to_numpy(dtype=float)
-    block = table.groupby(["model", "task"]).ngroup().to_numpy().astype(np.int64)
-    target = np.unique(table["target"], return_inverse=True)[1].astype(np.int64)
-    spread = np.bincount(target, centre(y, block) ** 2)
+    centred = table["y"] - table.groupby(["model", "task"])["y"].transform("mean")
+    spread = (centred**2).groupby(table["target"]).sum().to_numpy()
     rng = np.random.default_rng(seed)
     picks = rng.integers(0, len(spread), (2000, len(spread)))
     rows = []
     for method in methods:
-        error = y - table[method].to_numpy(dtype=float)
-        squares = np.bincount(target, error**2)
-        low, high = interval(1 - squares[picks].sum(axis=1) / spread[picks].sum(axis=1))
-        rows.append(
-            {
-                "method": method,
-                "r2_loto": 1 - squares.sum() / spread.sum(),
-                "low": float(low),
-                "high": float(high),
-                "mae_loto": float(np.abs(error).mean()),
-                "order": _order(table, method),
-            }
-        )
-    return pd.DataFrame(rows)
+        error = table["y"] - table[method]
+        squares = (error**2).groupby(table["target"]).sum().to_numpy()
+        low, high = effects.interval(1 - squares[picks].sum(axis=1) / spread[picks].sum(axis=1))
+        r2, mae = 1 - squares.sum() / spread.sum(), error.abs().mean()
+        rows.append((method, r2, float(low), float(high), mae, _order(table, method)))
+    return pd.DataFrame(rows, columns=["method", "r2_loto", "low", "high", "mae_loto", "order"])
 
 
 def _order(table: pd.DataFrame, method: str) -> float:
     """Mean Spearman correlation of prediction and score within targets."""
-    groups = table.groupby(["model", "task", "target"])
-    ranks = pd.DataFrame({"a": groups["y"].rank(), "b": groups[method].rank()})
-    ranks -= ranks.groupby([table["model"], table["task"], table["target"]]).transform("mean")
-    keys = [table["model"], table["task"], table["target"]]
-    top = (ranks["a"] * ranks["b"]).groupby(keys).sum()
-    bottom = np.sqrt((ranks**2).groupby(keys).sum().prod(axis=1))
-    values = (top / bottom.where(bottom > 0)).dropna()
-    return float(values.mean()) if len(values) else math.nan
+    keys = ["model", "task", "target"]
+    ranks = table[keys].join(table.groupby(keys)[["y", method]].rank()).groupby(keys)
+    varied = (ranks[["y", method]].nunique() > 1).all(axis=1)
+    found = [
+        group["y"].corr(group[method]) for (_, group), v in zip(ranks, varied, strict=True) if v
+    ]
+    return float(np.mean(found)) if found else math.nan
+
+
+# -- between tasks, between conditions ------------------------------------------------------------
 
 
 def by_task(
@@ -747,78 +656,58 @@ def by_task(
         ``task, model, feature, beta, se_cluster, low, high`` in each task's own standard
         deviations, and ``p_equal``: a Wald test that the feature's coefficients are all equal.
     """
-    frame = observations(scores, pairs, features, None, model, baseline)
-    data = _informative(_arrays(frame))
+    data = design(observations(scores, pairs, features, None, model, baseline)).informative()
     blocks, p = np.unique(data.block), len(data.features)
     if len(blocks) < 2:
         raise ValueError("only one task is measured: a comparison needs two")
-    y, X, rank = _stacked(data, blocks)
-    beta, resid, bread = ols(X, y)
-    V, df = cluster_two_way(X, resid, bread, data.source, data.target, rank + X.shape[1])
-    se = np.sqrt(np.maximum(np.diag(V), 0.0))
-    half = t_quantile(df) * se
-    first = data.frame.groupby(data.block)[["task", "model"]].first()
-    rows = []
-    for j, name in enumerate(data.features):
-        where = np.arange(len(blocks)) * p + j
-        equal = wald_equal(beta[where], V[np.ix_(where, where)], df)
-        for b, i in zip(blocks, where, strict=True):
-            rows.append(
-                (*first.loc[b], name, beta[i], se[i], beta[i] - half[i], beta[i] + half[i], equal)
-            )
-    names = ["task", "model", "feature", "beta", "se_cluster", "low", "high", "p_equal"]
-    return pd.DataFrame(rows, columns=names)
-
-
-def _stacked(data: Data, blocks: Index) -> tuple[Array, Array, int]:
-    """Block-diagonal design, every block standardised over its own effects."""
-    p = data.X.shape[1]
-    y, X = np.zeros(len(data.y)), np.zeros((len(data.y), p * len(blocks)))
-    rank = 0
-    for b in blocks:
+    y, X, k = np.zeros(len(data.y)), np.zeros((len(data.y), p * len(blocks))), p * len(blocks)
+    for b in blocks:  # block-diagonal, every block standardised over its own effects
         mine = data.block == b
-        part = Data(
-            **{
-                **vars(data),
-                "y": data.y[mine],
-                "X": data.X[mine],
-                "s": np.unique(data.s[mine], return_inverse=True)[1].astype(np.int64),
-                "t": np.unique(data.t[mine], return_inverse=True)[1].astype(np.int64),
-            }
-        )
-        w = within(part)
-        y[mine], X[mine, b * p : (b + 1) * p] = w.y, w.X
-        rank += w.rank
-    return y, X, rank
+        w = effects.within(data.rows(mine))
+        y[mine], X[mine, b * p : (b + 1) * p], k = w.y, w.X, k + w.rank
+    fit = effects.clustered(X, y, data.source, data.target, k)
+    half = t_quantile(fit.df) * fit.se
+    table = data.frame.groupby(data.block)[["task", "model"]].first()
+    table = table.loc[np.repeat(blocks, p)].assign(feature=list(data.features) * len(blocks))
+    table = table.assign(
+        beta=fit.beta, se_cluster=fit.se, low=fit.beta - half, high=fit.beta + half
+    )
+    where = {f: np.arange(len(blocks)) * p + j for j, f in enumerate(data.features)}
+    equal = {
+        f: effects.wald_equal(fit.beta[i], fit.V[np.ix_(i, i)], fit.df) for f, i in where.items()
+    }
+    table["p_equal"] = table["feature"].map(equal)
+    order = np.concatenate(list(where.values()))
+    return table.iloc[order].reset_index(drop=True)
 
 
-def _mean_row(y: Array, frame: pd.DataFrame) -> dict[str, float]:
-    source = np.unique(frame["source"], return_inverse=True)[1].astype(np.int64)
-    target = np.unique(frame["target"], return_inverse=True)[1].astype(np.int64)
+def _mean_row(table: pd.DataFrame, value: str) -> dict[str, float]:
+    """Mean of the cells with an interval over languages (two-way clustered)."""
+    y, n = table[value].to_numpy(dtype=float), len(table)
+    source, target = (pd.factorize(table[c])[0].astype(np.int64) for c in ("source", "target"))
     if min(source.max(), target.max()) < 1:
         raise ValueError("a mean over languages with an interval needs two sources and two targets")
-    mean, se, df = clustered_mean(y, source, target)
-    noise = math.sqrt(float((frame["se"] ** 2).sum())) / len(frame)
-    se = max(se, noise)  # equal cells do not make a mean exact
-    half = t_quantile(df) * se
-    return {"mean": mean, "se": se, "low": mean - half, "high": mean + half, "n_pairs": len(y)}
+    fit = effects.clustered(np.ones((n, 1)), y, source, target, 1)
+    noise = math.sqrt(float((table["se"] ** 2).sum())) / n
+    mean, se = float(fit.beta[0]), max(float(fit.se[0]), noise)  # equal cells are not exact
+    half = t_quantile(fit.df) * se
+    return {"mean": mean, "se": se, "low": mean - half, "high": mean + half, "n_pairs": n}
 
 
 def mean_transfer(scores: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     """Mean zero-shot score per model, task and metric; intervals over languages (two-way)."""
     table = cells(transfer(select(scores, metric=metric)))
-    rows = []
-    for (model, task, name), group in table.groupby(["model", "task", "metric"]):
-        row = _mean_row(group["score"].to_numpy(dtype=float), group)
-        rows.append({"model": model, "task": task, "metric": name, **row})
+    keys = ["model", "task", "metric"]
+    rows = [dict(zip(keys, key, strict=True)) | _mean_row(group, "score")
+            for key, group in table.groupby(keys)]  # fmt: skip
     return pd.DataFrame(rows)
 
 
 def arms(scores: pd.DataFrame, model: str, controls: Sequence[str] = ()) -> pd.DataFrame:
     """In-language, zero-shot and control means side by side, for `figures.transfer_means`.
 
-    Every mean is over the pairs measured in that arm; where a control covers only some sources,
-    `compare` gives the paired difference.
+    Every mean is over the pairs measured in that condition; where a control covers only some
+    sources, `compare` gives the paired difference.
 
     Returns
     -------
@@ -826,17 +715,17 @@ def arms(scores: pd.DataFrame, model: str, controls: Sequence[str] = ()) -> pd.D
         ``task, metric, arm, mean, low, high, n`` (95 % over languages; n cells), arms in order.
     """
     zero = mean_transfer(scores)
-    home = cells(in_language(select(scores, model=model)))
+    own = cells(in_language(select(scores, model=model)))
     rows = []
-    for (task, metric), group in home.groupby(["task", "metric"]):
+    for (task, metric), group in own.groupby(["task", "metric"]):
         y, n = group["score"].to_numpy(dtype=float), len(group)
         spread = float(y.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
         noise = math.sqrt(float((group["se"] ** 2).sum())) / n
         half = max(spread, noise) * t_quantile(max(n - 1, 1))
         rows.append((task, metric, "in-language", y.mean(), y.mean() - half, y.mean() + half, n))
     for arm in (model, *controls):
+        label = "zero-shot" if arm == model else arm
         for r in select(zero, model=arm).to_dict("records"):
-            label = "zero-shot" if arm == model else arm
             ends = (r["mean"], r["low"], r["high"], r["n_pairs"])
             rows.append((r["task"], r["metric"], label, *ends))
     out = pd.DataFrame(rows, columns=["task", "metric", "arm", "mean", "low", "high", "n"])
@@ -844,13 +733,32 @@ def arms(scores: pd.DataFrame, model: str, controls: Sequence[str] = ()) -> pd.D
 
 
 def compare(scores: pd.DataFrame, model: str, control: str) -> pd.DataFrame:
-    """Mean zero-shot difference of two arms on the pairs they share, per task and metric."""
+    """Mean zero-shot difference of two conditions on the pairs they share, per task and metric.
+
+    Returns
+    -------
+    DataFrame
+        ``task, metric, model, control, difference, se, low, high`` (95 % over languages, two-way
+        clustered), ``n_pairs``.
+    """
     table = cells(transfer(gain(scores, model, control)), "gain")
-    rows = []
-    for (task, name), group in table.groupby(["task", "metric"]):
-        row = _mean_row(group["gain"].to_numpy(dtype=float), group)
-        rows.append({"task": task, "metric": name, "model": model, "control": control, **row})
+    rows = [
+        {
+            "task": task,
+            "metric": name,
+            "model": model,
+            "control": control,
+            **_mean_row(group, "gain"),
+        }
+        for (task, name), group in table.groupby(["task", "metric"])
+    ]
     return pd.DataFrame(rows).rename(columns={"mean": "difference"})
+
+
+# -- verdicts -------------------------------------------------------------------------------------
+
+_CLAIM = ["claim", "task", "evidence", "estimate", "low", "high", "p_mrqap", "p_holm"]
+_Claim = tuple[Any, ...]
 
 
 def verdicts(
@@ -871,28 +779,26 @@ def verdicts(
     -------
     DataFrame
         ``claim, evidence`` (task and what was measured), ``estimate, low, high`` (95 %),
-        ``verdict``. A claim about prediction is judged on languages never seen; a claim about one
-        measure holds only if clustered errors and MRQAP agree.
+        ``p_mrqap, p_holm``, ``verdict``. A claim about prediction is judged on languages never
+        seen; one about fit or a single measure holds only if interval and permutation test agree,
+        the test of a measure corrected for their number (Holm): of twenty measures one would pass
+        by chance.
     """
-    rows = []
+    rows: list[_Claim] = []
     for control in controls:
-        for r in compare(scores, model, control).to_dict("records"):
-            evidence = (
-                f"{r['task']}, {r['metric']}: zero-shot minus {control}, {r['n_pairs']} pairs"
-            )
-            claim = f"transfer exceeds {control}"
-            rows.append((claim, r["task"], evidence, r["difference"], r["low"], r["high"], None))
-    kinds: list[str | None] = [None] if baseline is None else [None, baseline]
-    mine = select(scores, model=model)
-    for task in sorted(transfer(mine)["task"].unique()):
-        for base in kinds:
+        for r in compare(scores, model, control).itertuples():
+            what = f"{r.task}, {r.metric}: zero-shot minus {control}, {r.n_pairs} pairs"
+            ends = (r.difference, r.low, r.high, None, None)
+            rows.append((f"transfer exceeds {control}", r.task, what, *ends))
+    for task in sorted(transfer(select(scores, model=model))["task"].unique()):
+        for base in (None,) if baseline is None else (None, baseline):
             what = "score" if base is None else f"gain over {base}"
             options: dict[str, Any] = {"task": task, "model": model, "baseline": base, "seed": seed}
-            options_nested = {"bootstrap": bootstrap, "permutations": permutations, **options}
-            steps_table = nested(scores, pairs, steps, **options_nested)
-            used = steps_table["features"].iloc[-1].split(", ")
-            fit = explain(scores, pairs, used, permutations=permutations, **options)
-            rows += _nested_claims(steps_table, task, what)
+            options["permutations"] = permutations
+            growing = nested(scores, pairs, steps, bootstrap=bootstrap, **options)
+            used = growing["features"].iloc[-1].split(", ")
+            fit = explain(scores, pairs, used, **options)
+            rows += _nested_claims(growing, task, what)
             rows += _measure_claims(fit.coefficients, task, what)
     return _with_verdicts(rows)
 
@@ -903,20 +809,17 @@ def claims(steps: pd.DataFrame, coefficients: pd.DataFrame, task: str) -> pd.Dat
     return _with_verdicts([*rows, *_measure_claims(coefficients, task, "score")])
 
 
-def _with_verdicts(rows: list[tuple[Any, ...]]) -> pd.DataFrame:
-    names = ["claim", "task", "evidence", "estimate", "low", "high", "p_mrqap"]
-    out = pd.DataFrame(rows, columns=names)
-    out["verdict"] = [_judged(r.low, r.high, r.p_mrqap) for r in out.itertuples(index=False)]
+def _with_verdicts(rows: Sequence[_Claim]) -> pd.DataFrame:
+    """A row a claim; where a permutation test was made, it must agree with the interval."""
+    out = pd.DataFrame(rows, columns=_CLAIM)
+    numbers = out[["low", "high", "p_mrqap", "p_holm"]].astype(float)
+    unsure = numbers["p_holm"].fillna(numbers["p_mrqap"]) > 0.05
+    judged = map(verdict, numbers["low"], numbers["high"])
+    out["verdict"] = ["cannot tell" if u else v for u, v in zip(unsure, judged, strict=True)]
     return out
 
 
-def _judged(low: Any, high: Any, p_mrqap: Any) -> str:
-    said = verdict(float(low), float(high))
-    unsure = p_mrqap is not None and np.isfinite(p_mrqap) and p_mrqap > 0.05
-    return "cannot tell" if unsure and said != "cannot tell" else said
-
-
-def _nested_claims(table: pd.DataFrame, task: str, what: str) -> list[tuple[Any, ...]]:
+def _nested_claims(table: pd.DataFrame, task: str, what: str) -> list[_Claim]:
     """Similarity predicts; structure adds to the first step, in and out of sample."""
     last, first = table.iloc[-1], str(table["features"].iloc[0])
     lexical = first.startswith("lexical")
@@ -926,16 +829,18 @@ def _nested_claims(table: pd.DataFrame, task: str, what: str) -> list[tuple[Any,
     seen, unseen = "partial R2 over effects", "error removed on languages never seen"
     return [
         ("similarity predicts transfer to a new language", task, f"{task}, {what}: {unseen}, all "
-         "measures", last["cv_r2"], last["cv_low"], last["cv_high"], None),
+         "measures", last["cv_r2"], last["cv_low"], last["cv_high"], None, None),
         (f"{adds} (prediction)", task, f"{task}, {what}: {unseen}, "
-         "difference", core["cv_gain"], core["cv_gain_low"], core["cv_gain_high"], None),
+         "difference", core["cv_gain"], core["cv_gain_low"], core["cv_gain_high"], None, None),
         (f"{adds} (fit)", task, f"{task}, {what}: {seen}, difference",
-         core["difference"], core["diff_low"], core["diff_high"], core["p_added"]),
+         core["difference"], core["diff_low"], core["diff_high"], core["p_added"], None),
     ]  # fmt: skip
 
 
-def _measure_claims(table: pd.DataFrame, task: str, what: str) -> Iterable[tuple[Any, ...]]:
-    for r in table.to_dict("records"):
-        evidence = f"{task}, {what}: standardised coefficient, all measures together"
-        claim = f"more alike in {r['feature']}, more transfer"
-        yield (claim, task, evidence, r["beta"], r["low"], r["high"], r["p_mrqap"])
+def _measure_claims(table: pd.DataFrame, task: str, what: str) -> list[_Claim]:
+    evidence = f"{task}, {what}: standardised coefficient, all measures together"
+    return [
+        (f"more alike in {r.feature}, more transfer", task, evidence,
+         r.beta, r.low, r.high, r.p_mrqap, r.p_holm)
+        for r in table.itertuples()
+    ]  # fmt: skip
