@@ -21,7 +21,7 @@ from xltlib.book.analyze import analyze
 from xltlib.data import published
 from xltlib.explain import fewshot
 from xltlib.scores import check
-from xltlib.train.config import versions
+from xltlib.train.plan import versions
 
 # one matrix of each publication, model and task; the others repeat them at another training size
 MATRICES = (

@@ -36,10 +36,12 @@ from xltlib.book import known, spelling
 from xltlib.book.exactly import READ, listed
 from xltlib.data.cards import CARDS
 from xltlib.data.text import cc100, held_out, original, utterances, without
-from xltlib.io import write_text
+from xltlib.io import whole, write_text
 from xltlib.languages import name
-from xltlib.train.config import Experiment, Run, load, part_of
-from xltlib.train.run import Place, Worker, do_part, read_run, score_rows, table_of, whole
+from xltlib.train import plan
+from xltlib.train.config import Experiment, load
+from xltlib.train.plan import Place, Run
+from xltlib.train.run import Worker, do_part, read_run, table_of, text_of
 
 KEY = ["model", "task", "source", "target", "n_target", "seed"]
 
@@ -62,9 +64,9 @@ def leaks(exp: Experiment) -> pd.DataFrame:
 def predictions(exp: Experiment) -> pd.DataFrame:
     """What every run answered: `KEY`, item id, output."""
     place, tables = Place(exp), []
-    for run in exp.runs():
+    for run in plan.runs(exp):
         own = pd.read_parquet(place.outputs(run))
-        about = {"model": run.arm, "task": run.task, "source": run.source, "seed": run.seed}
+        about = {"model": run.model, "task": run.task, "source": run.source, "seed": run.seed}
         tables.append(own.assign(**about))
     table = pd.concat(tables, ignore_index=True)[[*KEY, "id", "output"]]
     return table.astype({c: "category" for c in ("model", "task", "source", "target", "output")})
@@ -85,15 +87,14 @@ def keep(exp: Experiment, folder: Path) -> None:
 def check(exp: Experiment, folder: Path) -> int:
     """Number of kept scores that the kept predictions do not give again."""
     worker = Worker(exp)
-    runs = {(r.arm, r.task, r.source, r.seed): r for r in exp.runs()}
+    runs = {(r.model, r.task, r.source, r.seed): r for r in plan.runs(exp)}
     rows = []
     table = pd.read_parquet(folder / "predictions.parquet")
     for cell, own in table.groupby(KEY, sort=False, observed=True):
-        arm, task, source, target, n, seed = cell
-        of, run = worker.task(task), runs[arm, task, source, seed]
-        tests = worker.test(of, target, seed)
-        said = own.set_index("id")["output"].astype(str)
-        rows += score_rows(run, of, target, int(n), [said[e.id] for e in tests], tests)
+        model, task, source, target, n, seed = cell
+        outputs = own.set_index("id")["output"].astype(str)
+        ordered = [outputs[e.id] for e in worker.tests(task, target, seed)]
+        rows += worker.rows(runs[model, task, source, seed], target, int(n), ordered)
     made, kept = scores.check(table_of(rows)), scores.read(folder / "scores.parquet")
     key = [*KEY, *(["target_set"] if "target_set" in kept else []), "metric"]  # clones have a set
     again, kept = made.set_index(key)["score"], kept.set_index(key)["score"]
@@ -106,7 +107,6 @@ def ship(exp: Experiment, model: str, seed: int, folder: Path) -> None:
     from xltlib.models.tiny import save
     from xltlib.train.pretrain import Sampler
     from xltlib.train.recipes import PretrainRecipe
-    from xltlib.train.run import text_of
 
     place = Place(exp)
     told = json.loads((place.pretrained(seed, model) / "log.json").read_text())
@@ -161,7 +161,7 @@ def again(exp: Experiment, model: str, seed: int, folder: Path) -> pd.DataFrame:
     ``low, high``: where one more seed is expected in 95 of 100 cases (Student's t).
     """
     fresh = load(exp.name, [f"seeds=[{seed}]", f"pretrain.seeds=[{seed}]"])
-    runs = [r for r in fresh.runs() if r.arm == model]
+    runs = [r for r in plan.runs(fresh) if r.model == model]
     for part in ["vocabulary", f"pretrain-{model}-{seed}"]:
         do_part(fresh, part)
     records = [read_run(Place(fresh).run(r)) or Worker(fresh).do(r) for r in runs]
@@ -193,7 +193,7 @@ def until(exp: Experiment, minutes: float, seeds: Sequence[int]) -> int:
     end, place = time.monotonic() + 60 * minutes, Place(exp)
     worker = Worker(exp)
     groups: dict[tuple[str | None, int | None], list[Run]] = {}
-    for run in exp.runs():
+    for run in plan.runs(exp):
         if not seeds or run.seed in seeds:
             groups.setdefault((run.known, run.pretrain_seed), []).append(run)
     longest = 0.0
@@ -212,9 +212,9 @@ def until(exp: Experiment, minutes: float, seeds: Sequence[int]) -> int:
             worker.do(run)
             print(f"{run.label}: {time.monotonic() - begin:.0f} s", flush=True)
         longest = max(longest, time.monotonic() - begin)
-    left = [r for r in exp.runs() if read_run(place.run(r)) is None]
-    parts = sorted({part_of(exp, r) for r in left})
-    print(f"{len(left)} of {len(exp.runs())} runs are missing {parts}")
+    left = [r for r in plan.runs(exp) if read_run(place.run(r)) is None]
+    parts = sorted({plan.part_of(exp, r) for r in left})
+    print(f"{len(left)} of {len(plan.runs(exp))} runs are missing {parts}")
     return len(left)
 
 

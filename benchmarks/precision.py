@@ -17,9 +17,10 @@ from transformers import AutoTokenizer
 
 from xltlib.models.compute import arithmetic, loss, prepare_process
 from xltlib.models.tiny import build
-from xltlib.train.config import Experiment, known_of, load
+from xltlib.train.config import Experiment, load
+from xltlib.train.plan import Place
 from xltlib.train.pretrain import Sampler
-from xltlib.train.run import Place, do_part, text_of
+from xltlib.train.run import do_part, text_of
 from xltlib.train.steps import groups
 
 
@@ -27,7 +28,7 @@ def seconds(exp: Experiment, steps: int = 40) -> dict[str, float]:
     """Median seconds of a step by arithmetic."""
     do_part(exp, "vocabulary")
     tokenizer = AutoTokenizer.from_pretrained(Place(exp).vocabulary())
-    sampler = Sampler(text_of(exp, known_of(exp)[0]), tokenizer, exp.pretrain)
+    sampler = Sampler(text_of(exp, exp.models[0]), tokenizer, exp.pretrain)
     model = build(exp.model, tokenizer)
     optimizer = torch.optim.AdamW(groups(model, exp.pretrain.weight_decay), lr=1e-4, fused=True)
     rng, took = np.random.default_rng(0), {"float32": [], "bfloat16": []}
@@ -48,7 +49,6 @@ def main() -> None:
     prepare_process()
     for name in sys.argv[1:] or ["open"]:
         exp = load(name)
-        assert isinstance(exp, Experiment)
         own = seconds(exp)
         print(f"{name}: {own['float32']:.3f} s in float32, {own['bfloat16']:.3f} s in bfloat16, "
               f"ratio {own['float32'] / own['bfloat16']:.2f}")  # fmt: skip

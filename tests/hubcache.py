@@ -22,7 +22,9 @@ def features(columns: Mapping[str, list[Any]]) -> Any:
     from xltlib.data.cards import VIEWS
 
     known = {
-        "label": ClassLabel(names=list(VIEWS["xnli"].labels) if "premise" in columns else ["0", "1"]),
+        "label": ClassLabel(
+            names=list(VIEWS["xnli"].labels) if "premise" in columns else ["0", "1"]
+        ),
         "ner_tags": List(ClassLabel(names=NER)),
         "pos_tags": List(ClassLabel(names=list(VIEWS["udpos"].labels))),
         "tokens": List(Value("string")),

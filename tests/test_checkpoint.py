@@ -13,11 +13,12 @@ import yaml
 from xltlib import cli
 from xltlib.data import datasets, fetch, hub
 from xltlib.data.cards import CARDS
-from xltlib.train import checkpoint, config
+from xltlib.train import plan
+from xltlib.train.config import Checkpoint, Experiment, load, load_embedded
 
 SMALL: dict[str, Any] = {
     "title": "small",
-    "checkpoint": {"name": "google/mt5-small", "body": 1000, "head": 500},
+    "model": {"kind": "checkpoint", "name": "google/mt5-small", "body": 1000, "head": 500},
     "seeds": [0, 1],
     "recipe": {"steps": 10, "tokens": 1000},
     "tasks": {
@@ -44,29 +45,33 @@ def write(folder: Path, **change: Any) -> Path:
     return path
 
 
+def read(path: Path) -> Experiment:
+    return load(str(path))
+
+
 def test_doctests() -> None:
-    assert doctest.testmod(checkpoint).failed == 0
+    assert doctest.testmod(plan).failed == 0
 
 
 def test_the_file_is_read(tmp_path: Path) -> None:
-    exp = checkpoint.load(write(tmp_path))
+    exp = read(write(tmp_path))
     assert exp.tasks["sib200"].sources == ("deu", "fra")
     assert exp.tasks["sib200"].targets == ("deu", "fra", "cmn_Hant")
     assert exp.tasks["xnli"].targets == ("eng",)
-    assert (exp.recipe_of("sib200").steps, exp.recipe_of("xnli").steps) == (10, 5)
-    first = exp.runs()[0]
-    assert len(exp.runs()) == 2 * 2 + 2
-    assert (first.arm, first.task, first.source, first.seed) == (
+    assert [spec.recipe.steps for spec in exp.tasks.values()] == [10, 5]
+    first = plan.runs(exp)[0]
+    assert len(plan.runs(exp)) == 2 * 2 + 2
+    assert (first.model, first.task, first.source, first.seed) == (
         "google/mt5-small", "sib200", "deu", 0,
     )  # fmt: skip
     assert exp.languages == ("deu", "fra", "eng", "cmn_Hant")
-    parts = exp.parts()
+    parts = plan.parts(exp)
     assert [p.name for p in parts[:2]] == ["sib200-deu-0", "sib200-deu-1"]
     assert parts[-1].name == "collect" and set(parts[-1].needs) == {p.name for p in parts[:-1]}
 
 
 def keys(folder: Path, **change: Any) -> list[str]:
-    return [run.key for run in checkpoint.load(write(folder, **change)).runs()]
+    return [run.key for run in plan.runs(read(write(folder, **change)))]
 
 
 def test_a_key_stands_for_what_changes_a_score(tmp_path: Path) -> None:
@@ -75,11 +80,11 @@ def test_a_key_stands_for_what_changes_a_score(tmp_path: Path) -> None:
     same = {"title": "other", "teraflops": 1.0, "notebooks": {"05_matrix": {}}}
     memory = SMALL["recipe"] | {"micro_tokens": 7, "checkpointing": True}
     assert keys(tmp_path, **same) == keys(tmp_path, recipe=memory) == before
-    model = SMALL["checkpoint"] | {"revision": "abc"}
+    model = SMALL["model"] | {"revision": "abc"}
     changes: list[dict[str, Any]] = [
         {"recipe": SMALL["recipe"] | {"lr": 1e-4}},
         {"recipe": SMALL["recipe"] | {"max_input": 9}},
-        {"checkpoint": model},
+        {"model": model},
     ]
     for change in changes:
         assert not {*keys(tmp_path, **change)[:4]} & {*before}, change
@@ -97,20 +102,20 @@ def test_a_key_stands_for_the_bytes_of_own_files(tmp_path: Path) -> None:
     before = keys(tmp_path, **change)
     (tmp_path / "train.csv").write_text("text,label\nx,health\n")
     assert keys(tmp_path, **change) != before
-    exp = checkpoint.load(write(tmp_path, **change))
+    exp = read(write(tmp_path, **change))
     file = (exp.own("sib200") or {})["gsw"]["train"]
     assert file.path == tmp_path / "train.csv"  # paths start from the experiment file
 
 
 def test_trained_on_another_task(tmp_path: Path) -> None:
     spec = {"sources": ["en"], "targets": ["de", "th"], "train_on": "squad", "test_split": "all"}
-    made = checkpoint.plan(checkpoint.load(write(tmp_path, tasks={"xquad": spec})))
+    made = plan.cost(read(write(tmp_path, tasks={"xquad": spec})))
     assert [d.what.split(",")[0] for d in made.downloads[1:]] == ["XQuAD", "SQuAD 1.1"]
     assert [(t.runs, t.cells) for t in made.tasks] == [(2, 4)]
 
 
 def test_the_plan_counts(tmp_path: Path) -> None:
-    made = checkpoint.plan(checkpoint.load(write(tmp_path)))
+    made = plan.cost(read(write(tmp_path)))
     assert [(t.task, t.runs, t.cells) for t in made.tasks] == [("sib200", 4, 12), ("xnli", 2, 2)]
     model, sib, xnli = made.downloads
     assert model.size == 4 * 2000 and xnli.size is None and xnli.licence == "CC BY-NC 4.0"
@@ -124,7 +129,7 @@ def test_the_plan_counts(tmp_path: Path) -> None:
 
 def test_hours_grow_with_steps_and_shrink_with_speed(tmp_path: Path) -> None:
     def hours(**change: Any) -> float:
-        return checkpoint.plan(checkpoint.load(write(tmp_path, **change))).tasks[0].hours
+        return plan.cost(read(write(tmp_path, **change))).tasks[0].hours
 
     long = {"steps": 20, "tokens": 1000}
     assert hours(recipe=long) > hours() == pytest.approx(2 * hours(teraflops=200.0))
@@ -136,13 +141,13 @@ def test_what_is_here_is_not_fetched(tmp_path: Path) -> None:
     files = {s: {"path": str(mine)} for s in ("train", "validation", "test")}
     path = write(
         tmp_path,
-        checkpoint={"name": str(tmp_path), "body": 10, "head": 5},
+        model={"kind": "checkpoint", "name": str(tmp_path), "body": 10, "head": 5},
         data={"sib200": {"gsw": files}},
         tasks={"sib200": {"sources": ["gsw"]}},
     )
-    exp = checkpoint.load(path)
-    made = checkpoint.plan(exp)
-    assert [d.size for d in made.downloads] == [0] and exp.runs()[0].arm == tmp_path.name
+    exp = read(path)
+    made = plan.cost(exp)
+    assert [d.size for d in made.downloads] == [0] and plan.runs(exp)[0].model == tmp_path.name
     assert "a folder here" in str(made) and str(made).endswith("Nothing was fetched.")
     found = datasets.load("sib200", "gsw", "test", own=exp.own("sib200"))
     assert found.report.kept == 1
@@ -168,18 +173,20 @@ BAD = [
     (one("xquad", ["en"], test_split="all"), "training articles.*train_on: squad"),
     (one("xnli", ["en"], test_split="tset"), "'tset'.*'test'"),
     (one("wikiann", ["en"], answers="choose"), "choose needs a task with one label"),
-    (one("xnli", ["en"], test_items=-1), "test_items must be 0"),
+    (one("xnli", ["en"], test_items=-1), "test_items must be greater than or equal to 0, got -1"),
     ({"tasks": {"xnli": {"sources": ["en"], "recipe": {"stps": 3}}}}, "'stps'.*mean 'steps'"),
     ({"tasks": {"xnli": {"sources": ["en"], "recipe": {"steps": 0}}}}, "steps must be above 0"),
     ({"recipe": {"precision": "float16"}}, "float16 is refused.*bfloat16"),
-    ({"chekpoint": {}}, "unknown key in .* 'chekpoint'.*'checkpoint'"),
+    ({"modle": {}}, "unknown key in .* 'modle'.*'model'"),
+    ({"model": {"kind": "checkpoint"}}, "model.name missing; add it"),
+    ({"text": {"lines": 3}}, "text: only for a model of our own"),
 ]
 
 
 @pytest.mark.parametrize(("change", "message"), BAD)
 def test_bad_files(tmp_path: Path, change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        checkpoint.load(write(tmp_path, **change))
+        read(write(tmp_path, **change))
 
 
 def test_dry_run(
@@ -194,30 +201,30 @@ def test_dry_run(
     said = capsys.readouterr().out
     assert "together            39     531" in said and "CC BY-NC 4.0" in said
     assert cli.main(["run", path, "--dry-run", "--json"]) == 0
-    plan = json.loads(capsys.readouterr().out)
-    assert sum(t["cells"] for t in plan["tasks"]) == 225 + 225 + 81
+    made = json.loads(capsys.readouterr().out)
+    assert sum(t["cells"] for t in made["tasks"]) == 225 + 225 + 81
     assert list(tmp_path.iterdir()) == []
 
 
 def test_both_kinds_are_loaded_by_name(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(repository)
-    assert config.load("mt5").name == "mt5"
-    assert config.load_embedded("quick").name == "quick"
+    assert load("mt5").name == "mt5"
+    assert load_embedded("quick").name == "quick"
     with pytest.raises(ValueError, match="'mt5' fine-tunes a checkpoint.*embedded or quick"):
-        config.load_embedded("mt5")
+        load_embedded("mt5")
     with pytest.raises(ValueError, match="unknown experiment 'mt6'.*'mt5'"):
-        config.load("mt6")
-    changed = config.load("mt5", ["tasks.xnli.sources=[en, de]", "seeds=[0, 1]"])
-    assert len(changed.runs()) == 2 * (2 + 15 + 9)
+        load("mt6")
+    changed = load("mt5", ["tasks.xnli.sources=[en, de]", "seeds=[0, 1]"])
+    assert len(plan.runs(changed)) == 2 * (2 + 15 + 9)
 
 
 @pytest.mark.parametrize(("visible", "n"), [("0,2", 2), ("", 1), ("3", 1)])
 def test_one_part_a_gpu(visible: str, n: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert checkpoint.devices() == n
+    assert Checkpoint(name="x").at_once == n
 
 
 def test_our_own_experiments_name_no_checkpoint(repository: Path) -> None:
     paths = (repository / "experiments").glob("*.yml")
-    found = [path.stem for path in paths if hasattr(config.load(str(path)), "checkpoint")]
+    found = [path.stem for path in paths if read(path).model.kind == "checkpoint"]
     assert found == ["mt5"]

@@ -25,14 +25,28 @@ from xltlib.cli import main  # noqa: E402
 from xltlib.data import datasets  # noqa: E402
 from xltlib.data.cards import CARDS, Hub  # noqa: E402
 from xltlib.models import compute  # noqa: E402
-from xltlib.train import checkpoint, checkpoint_runs, config, finetune, generate  # noqa: E402
-from xltlib.train.run import read_run  # noqa: E402
+from xltlib.train import finetune, generate, plan  # noqa: E402
+from xltlib.train.config import Experiment, load  # noqa: E402
+from xltlib.train.run import (  # noqa: E402
+    SCORE_COLUMNS,
+    Worker,
+    do_part,
+    finished,
+    free_of,
+    read_run,
+    table_of,
+)
 
 LANGUAGES = ("en", "de", "ru", "tr")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 MINE: dict[str, Any] = {
     "title": "four languages from the cache",
-    "checkpoint": {"name": "google/mt5-small", "revision": COMMIT, "weights": "main"},
+    "model": {
+        "kind": "checkpoint",
+        "name": "google/mt5-small",
+        "revision": COMMIT,
+        "weights": "main",
+    },
     "recipe": {"steps": 3, "evaluations": 1, "tokens": 300, "micro_tokens": 300, "max_input": 64},
     "tasks": {"xnli": {"sources": list(LANGUAGES), "answers": "choose"}},
 }
@@ -73,7 +87,7 @@ def write(folder: Path, content: dict[str, Any]) -> Path:
 
 
 def parts(path: Path) -> list[str]:
-    return [p.name for p in checkpoint.load(path).parts()]
+    return [p.name for p in plan.parts(load(str(path)))]
 
 
 def test_from_the_cache_to_the_scores_and_a_chapter(
@@ -115,27 +129,27 @@ def small(mine: Path, tmp_path: Path) -> Path:
 
 
 def test_what_is_finished_is_not_done_again(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    exp = checkpoint.load(small)
-    place, first = checkpoint_runs.place_of(exp), exp.runs()[0]
-    checkpoint_runs.do_part(exp, "xnli-eng-0")
+    exp = load(str(small))
+    place, first = plan.Place(exp), plan.runs(exp)[0]
+    do_part(exp, "xnli-eng-0")
     record = read_run(place.run(first))
     assert (
         record and record["kept_step"] == 3 and record["items"] == {"train": 24, "validation": 24}
     )
     assert len(pd.read_parquet(place.outputs(first))) == 2 * 24
     with pytest.raises(ValueError, match="1 runs of mine are missing.*xnli deu.*xlt run mine"):
-        checkpoint_runs.do_part(exp, "collect")
-    assert len(checkpoint_runs.finished(exp)[0]) == 4 and not place.scores().exists()
+        do_part(exp, "collect")
+    assert len(finished(exp)[0]) == 4 and not place.scores().exists()
     done: list[str] = []
-    monkeypatch.setattr(checkpoint_runs, "do", lambda exp, run: done.append(run.source))
+    monkeypatch.setattr(Worker, "do", lambda self, run: done.append(run.source))
     for name in ("xnli-eng-0", "xnli-deu-0"):
-        checkpoint_runs.do_part(exp, name)
+        do_part(exp, name)
     assert done == ["deu"]
     place.run(first).write_text('{"run": ')  # cut short: not finished
-    checkpoint_runs.do_part(exp, "xnli-eng-0")
+    do_part(exp, "xnli-eng-0")
     assert done == ["deu", "eng"]
     with pytest.raises(ValueError, match="unknown part of mine 'xnli-en-0'.*'xnli-eng-0'"):
-        checkpoint_runs.do_part(exp, "xnli-en-0")
+        do_part(exp, "xnli-en-0")
 
 
 def test_a_run_that_breaks_leaves_no_record(
@@ -144,7 +158,7 @@ def test_a_run_that_breaks_leaves_no_record(
     monkeypatch.setattr(finetune, "loss", lambda *a: compute.loss(*a) * float("nan"))
     assert main(["run", str(small), "--part", "xnli-eng-0"]) == 1
     assert "the loss is nan at step 1" in capfd.readouterr().err
-    folder = checkpoint.load(small).folder
+    folder = load(str(small)).folder
     made = sorted(p.name for p in folder.rglob("*") if p.is_file())
     assert made == ["not-a-number.json"]
     monkeypatch.setattr(generate, "answers", lambda *a, **more: 1 / 0)
@@ -155,8 +169,8 @@ def test_a_run_that_breaks_leaves_no_record(
 
 
 def test_what_was_tuned_before_is_only_scored(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    exp = checkpoint.load(small)
-    run, place = exp.runs()[0], checkpoint_runs.place_of(exp)
+    exp = load(str(small))
+    run, place = plan.runs(exp)[0], plan.Place(exp)
     real = generate.answers
 
     def stop(*args: Any, labels: Any = (), **more: Any) -> Any:
@@ -166,8 +180,8 @@ def test_what_was_tuned_before_is_only_scored(small: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(generate, "answers", stop)
     with pytest.raises(KeyboardInterrupt):
-        checkpoint_runs.do(exp, run)
-    assert all(p.is_file() for p in checkpoint_runs.weights_of(exp, run))
+        Worker(exp).do(run)
+    assert {p.stem for p in (exp.folder / "tuned").iterdir()} == {run.key}
     answered: list[str] = []
 
     def answers(model: Any, *args: Any, labels: Any = (), **more: Any) -> list[str]:
@@ -175,12 +189,11 @@ def test_what_was_tuned_before_is_only_scored(small: Path, monkeypatch: pytest.M
         return real(model, *args, labels=labels, **more)
 
     monkeypatch.setattr(generate, "answers", answers)
-    checkpoint_runs.do(exp, run)
+    Worker(exp).do(run)
     after = answered[-1]
     assert read_run(place.run(run)) and not list((exp.folder / "tuned").iterdir())
     place.run(run).unlink()
-    monkeypatch.setattr(checkpoint_runs, "learn", checkpoint_runs.tune)
-    checkpoint_runs.do(exp, run)  # from nothing: the same weights
+    Worker(exp).do(run)  # from nothing: the same weights
     assert answered[-1] == after
 
 
@@ -234,27 +247,26 @@ def test_your_language_your_data_your_model(
     (tmp_path / "nds-train.conll").write_text("Ole\tB-PER\nsnackt\tO\n\nKiel\tB-LOC\n")
     row = {"tokens": ["Moin", "Ole"], "labels": ["O", "B-PER"]}
     (tmp_path / "nds-test.jsonl").write_text(json.dumps(row) + "\n")
-    whole_task = checkpoint_runs.public_task
+    whole_task = Experiment.task
     short = lambda *a: dataclasses.replace(whole_task(*a), max_target=8)  # noqa: E731
-    monkeypatch.setattr(checkpoint_runs, "public_task", short)
-    exp = config.load(str(mine), ["recipe.steps=2", "recipe.tokens=200"])
-    assert isinstance(exp, checkpoint.CheckpointExperiment)
-    for part in exp.parts():
-        checkpoint_runs.do_part(exp, part.name)
+    monkeypatch.setattr(Experiment, "task", short)
+    exp = load(str(mine), ["recipe.steps=2", "recipe.tokens=200"])
+    for part in plan.parts(exp):
+        do_part(exp, part.name)
     table = scores.one_metric(scores.read(exp.folder / "scores.parquet"))
     cells = {(r.source, r.target): r.n_test for r in table.itertuples()}
     assert cells == {(s, t): 1 if t == "nds" else 2 for s in ("nds", "deu") for t in TARGETS}
     assert set(table["metric"]) == {"span_f1"}
-    validated = {r.source: "validation" in e for r in exp.runs() for e in logs(exp, r)}
+    validated = {r.source: "validation" in e for r in plan.runs(exp) for e in logs(exp, r)}
     assert validated == {"nds": False, "deu": True}  # there is no such file of nds
 
 
 TARGETS = ("nds", "deu", "nld")
 
 
-def logs(exp: checkpoint.CheckpointExperiment, run: config.Run) -> list[dict[str, float]]:
+def logs(exp: Experiment, run: plan.Run) -> list[dict[str, float]]:
     """The last line of a run's log."""
-    record = read_run(checkpoint_runs.place_of(exp).run(run))
+    record = read_run(plan.Place(exp).run(run))
     assert record
     return record["log"][-1:]
 
@@ -263,8 +275,8 @@ def test_another_task_to_train_on_never_has_a_test_text(
     small: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     spec = {"sources": ["en"], "train_on": "squad", "test_split": "all"}
-    exp = checkpoint.load(write(small.parent, MINE | {"tasks": {"xquad": spec}}))
-    run = exp.runs()[0]
+    exp = load(str(write(small.parent, MINE | {"tasks": {"xquad": spec}})))
+    run = plan.runs(exp)[0]
 
     def rows(task: str, code: str, split: str, **how: Any) -> Any:
         def one(i: int) -> datasets.Example:
@@ -277,7 +289,7 @@ def test_another_task_to_train_on_never_has_a_test_text(
 
     monkeypatch.setattr(datasets, "load", rows)
     datasets.forget()
-    train, validation = checkpoint_runs.training(exp, run)
+    train, validation = Worker(exp).training(run)
     asked = {e.fields["question"] for e in train}
     assert asked == {f"Who {i}?" for i in range(4)}
     assert [e.fields["question"] for e in validation] == ["Who 8?"]
@@ -286,33 +298,33 @@ def test_another_task_to_train_on_never_has_a_test_text(
 
 
 def test_one_language_in_two_scripts_keeps_its_rows_apart() -> None:
-    row = {c: 0 for c in checkpoint_runs.SCORE_COLUMNS} | {
+    row = {c: 0 for c in SCORE_COLUMNS} | {
         "model": "m",
         "task": "t",
         "metric": "f1",
     }
     found = [{**row, "source": "eng", "target": t} for t in ("cmn", "cmn_Hant")]
-    table = checkpoint_runs._named(pd.DataFrame(found))
+    table = table_of(found)
     checked = scores.check(table)
     assert list(checked["target"]) == ["cmn", "cmn"]
     assert set(checked["target_set"]) == {"cmn", "cmn_Hant"}
-    assert "target_set" not in checkpoint_runs._named(pd.DataFrame(found[:1]))
+    assert "target_set" not in table_of(found[:1])
 
 
 def test_two_runs_never_share_a_gpu() -> None:
     code = (
-        "import sys\nfrom xltlib.train.checkpoint_runs import free_of\n"
+        "import sys\nfrom xltlib.train.run import free_of\n"
         "with free_of(['a-test', 'b-test']) as i:\n print(i, flush=True); sys.stdin.read()"
     )
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with checkpoint_runs.free_of(["a-test", "b-test"]) as mine:
+    with free_of(["a-test", "b-test"]) as mine:
         other = subprocess.Popen([sys.executable, "-c", code], **pipes)
         assert other.stdout and (mine, other.stdout.readline()) == (0, "1\n")
         other.communicate("")
-    with checkpoint_runs.free_of(["a-test", "b-test"]) as mine:
+    with free_of(["a-test", "b-test"]) as mine:
         assert mine == 0
 
 
 def test_the_runs_are_plain_data(small: Path) -> None:
-    exp = config.load(str(small))
-    assert json.dumps([run.__dict__ for run in exp.runs()])
+    exp = load(str(small))
+    assert json.dumps([run.__dict__ for run in plan.runs(exp)])

@@ -218,7 +218,7 @@ def test_what_is_said_of_mistakes() -> None:
 
 def test_a_run_that_is_not_in_the_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
-    with pytest.raises(ValueError, match="no run tiny kind hin 0.*'eng'"):
+    with pytest.raises(ValueError, match="no run tiny entity_type hin 0.*'eng'"):
         checks.study(load("quick"), "entity_type", "hin")
 
 

@@ -19,12 +19,12 @@ from xltlib.train.config import load
 SMALL = """
 title: Two languages, one task
 languages: [eng, rus]
-tasks: [kind]
 seeds: [0]
 text: {lines: 200}
 model: {vocab_size: 400, d_model: 16, d_ff: 32, n_heads: 2, n_encoder: 1}
 pretrain: {steps: 3, batch: 8}
-finetune: {entity_type: {steps: 4, batch: 8, train_items: 20, validation_items: 10, test_items: 20}}
+recipe: {steps: 4, batch: 8}
+tasks: {entity_type: {train_items: 20, validation_items: 10, test_items: 20}}
 """
 COMMANDS = ["run", "analyze", "similarity", "recommend", "budget", "doctor"]
 PARTS = ["vocabulary", "pretrain-0", "source-eng-rus", "collect"]
@@ -99,8 +99,8 @@ def test_asked_wrongly(say, words: list[str]) -> None:
         (["run", "small", "--jobs", "-1"], "at least one part must run"),
         (["run", "small", "--jobs", "0"], "at least one part must run"),
         (
-            ["run", "small", "--set", "tasks=[knd]"],
-            "unknown task 'knd'. Did you mean 'entity_type'",
+            ["run", "small", "--set", "tasks=[entity]"],
+            "unknown task 'entity'. Did you mean 'entity_type'",
         ),
         (["doctor", "smal"], "Did you mean 'small'"),
         (["similarity", "deu", "Germn"], "unknown language 'Germn'. Did you mean 'German'"),
@@ -189,7 +189,7 @@ def test_run_a_part_at_a_time_then_the_whole(say, folder: Path) -> None:
     assert table.read_bytes() == before
 
     # Done means done with these settings.
-    changed = ["--set", "finetune.entity_type.steps=5"]
+    changed = ["--set", "tasks.entity_type.recipe.steps=5"]
     rows = json.loads(say("run", "small", "--list", "--json", *changed)[1])
     assert [r["part"] for r in rows if r["done"]] == ["vocabulary", "pretrain-0"]
     report = json.loads(say("doctor", "small", "--json")[1])["experiment"]
@@ -276,7 +276,7 @@ def test_recommend_asks_which_task(say, measured: Path) -> None:
     table = pd.read_csv(measured)
     pd.concat([table, table.assign(task="ner", metric="span_f1")]).to_csv(measured, index=False)
     code, _, err = say("recommend", "bul", "--scores", str(measured))
-    assert code == USAGE and "add --task, one of kind, spans" in err
+    assert code == USAGE and "add --task, one of entity_type, ner" in err
     code, _, err = say("recommend", "bul", "--scores", str(measured), "--task", "span")
     assert code == USAGE and "ner" in err
 
@@ -316,7 +316,7 @@ def test_doctor_knows_public_checkpoints(say) -> None:
 
 def test_doctor_without_torch(say, monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)  # an import of it fails
-    monkeypatch.setattr("xltlib.train.config.versions", lambda: {"torch": "", "babel": "2.18"})
+    monkeypatch.setattr("xltlib.train.plan.versions", lambda *_: {"torch": "", "babel": "2.18"})
     code, out, _ = say("doctor", "small")
     assert code == 0
     assert re.search(r"torch +not installed: pip install", out)

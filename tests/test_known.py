@@ -12,7 +12,8 @@ import pytest
 from scipy import stats
 
 from xltlib.book import figures, known
-from xltlib.train.config import load, pretrain_key
+from xltlib.train.config import load
+from xltlib.train.plan import pretrain_key
 
 KNOWN = {
     "swe-azj": ["eng", "swe", "azj", "ind"],

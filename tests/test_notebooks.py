@@ -19,6 +19,7 @@ from papermill.iorw import load_notebook_node  # noqa: E402
 from papermill.parameterize import parameterize_notebook  # noqa: E402
 
 from xltlib.train.config import load  # noqa: E402
+from xltlib.train.plan import parts  # noqa: E402
 from xltlib.train.run import do_part  # noqa: E402
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
@@ -27,14 +28,13 @@ NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.i
 SMALL = """
 title: Four languages, a few steps
 languages: [eng, deu, rus, srp]
-tasks: [kind, spans, find]
 seeds: [0, 1]
 text: {lines: 400}
 model: {vocab_size: 600, d_model: 32, d_ff: 64, n_heads: 4, n_encoder: 1}
 pretrain: {steps: 40, batch: 16}
-finetune:
-  entity_type: &few {steps: 30, batch: 16, lr: 8e-3, scratch_steps: 30, scratch_lr: 8e-3,
-              evaluations: 2, train_items: 200, validation_items: 20, test_items: 40}
+tasks:
+  entity_type: &few {recipe: {steps: 30, batch: 16, lr: 8e-3}, scratch: {steps: 30, lr: 8e-3},
+                     train_items: 200, validation_items: 20, test_items: 40}
   ner: *few
   qa: *few
 fewshot: {pairs: [[eng, deu], [rus, srp]], n: [2, 4, 8, 16], steps: 4}
@@ -57,7 +57,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XLT_BUILD", str(path.parent))
         exp = load(str(path))
-        for part in exp.parts():
+        for part in parts(exp):
             do_part(exp, part.name)
     return path
 

@@ -15,7 +15,7 @@ from xltlib.book import exactly
 from xltlib.data import text
 from xltlib.data.cards import CARDS, VIEWS
 from xltlib.tasks import plain
-from xltlib.train import config
+from xltlib.train import config, plan
 
 INTENTS = VIEWS["massive_intent"].labels
 CC100 = CARDS["cc100"].source.home  # type: ignore[union-attr]
@@ -156,7 +156,6 @@ OPEN = """
 title: Two models, a dozen steps
 languages: [eng, swe, tur, eng_Zzzz]
 sources: [eng]
-tasks: [massive_intent]
 seeds: [0, 1]
 text: {corpus: cc100, lines: 40, utterances: 1}
 known:
@@ -164,9 +163,9 @@ known:
   clone: {languages: [eng, eng_Zzzz]}
 model: {vocab_size: 150, d_model: 16, d_ff: 32, n_heads: 2, n_encoder: 1}
 pretrain: {tokens: 1600, epochs: 2, batch: 8, max_length: 16, seeds: [0, 1]}
-finetune:
-  massive_intent: {steps: 6, batch: 8, scratch_steps: 6, evaluations: 1, train_items: 60,
-                   validation_items: 20, test_items: 20}
+recipe: {steps: 6, batch: 8, evaluations: 1}
+tasks:
+  massive_intent: {scratch: {steps: 6}, train_items: 60, validation_items: 20, test_items: 20}
 fewshot: {task: massive_intent, pairs: [[eng, swe]], n: [2, 4], steps: 2}
 controls: {scratch: [eng], shuffled: [eng], ngram: [eng], fewshot: true}
 """
@@ -179,28 +178,20 @@ def exp(tmp_path_factory: pytest.TempPathFactory) -> config.Experiment:
     return config.load(str(path))
 
 
-def test_what_came_later_is_in_no_key_where_it_is_not_used() -> None:
-    assert config.settings(config.TextSpec()) == {"lines": 10000}
-    old = {"steps", "batch", "lr", "noise", "mean_span", "unit", "max_length", "seeds"}
-    assert config.settings(config.PretrainSpec()).keys() == old
-    used = config.settings(config.PretrainSpec(tokens=5))
-    assert used.keys() == old | {"tokens", "epochs"}
-
-
 def test_the_plan_has_a_model_for_every_set_and_seed(exp: config.Experiment) -> None:
-    parts = {p.name: p for p in exp.parts()}
+    parts = {p.name: p for p in plan.parts(exp)}
     models = {"pretrain-swe-0", "pretrain-swe-1", "pretrain-clone-0", "pretrain-clone-1"}
     assert models <= parts.keys()
     assert set(parts["runs-swe"].needs) == {"pretrain-swe-0", "pretrain-swe-1"}
     assert parts["scratch-alone"].needs == ("vocabulary",)
-    runs = exp.runs()
+    runs = plan.runs(exp)
     assert len({r.key for r in runs}) == len(runs)
-    arms = {r.arm for r in runs}
+    arms = {r.model for r in runs}
     assert arms == {
         "swe", "clone", "swe-alone", "clone-alone", "swe-shuffled",
         "tiny-scratch", "tiny-scratch-alone", "char-ngram",
     }  # fmt: skip
-    assert {r.source for r in runs if r.arm == "swe"} == {"eng"}
+    assert {r.source for r in runs if r.model == "swe"} == {"eng"}
 
 
 @pytest.mark.parametrize(
@@ -269,13 +260,13 @@ def test_runs_of_models_that_know_different_languages(
 ) -> None:
     pytest.importorskip("torch")
     from xltlib import scores
-    from xltlib.train.run import CLONED, Place, do_part, recompute
+    from xltlib.train.run import CLONED, do_part, recompute
 
     monkeypatch.setenv("XLT_BUILD", str(tmp_path))
-    for part in exp.parts():
+    for part in plan.parts(exp):
         do_part(exp, part.name)
-    table = scores.read(Place(exp).scores())
-    assert set(table["model"]) == {r.arm for r in exp.runs()}
+    table = scores.read(plan.Place(exp).scores())
+    assert set(table["model"]) == {r.model for r in plan.runs(exp)}
     zero = table[(table["n_target"] == 0) & (table["metric"] == "accuracy")]
     cloned = zero["target_set"] == CLONED
     assert set(zero["target"]) == {"eng", "swe", "tur"} and set(zero.loc[cloned, "target"]) == {

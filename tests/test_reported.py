@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from xltlib.book import reported
-from xltlib.train import checkpoint
+from xltlib.train.config import Experiment, load
 
 
 @pytest.fixture(scope="module")
@@ -18,8 +18,8 @@ def kept(repository: Path) -> Path:
 
 
 @pytest.fixture
-def exp(repository: Path) -> checkpoint.CheckpointExperiment:
-    return checkpoint.load(repository / "experiments" / "mt5.yml")
+def exp(repository: Path) -> Experiment:
+    return load(str(repository / "experiments" / "mt5.yml"))
 
 
 NOBODY = pd.DataFrame({"source": [], "target": [], "n_target": []})
@@ -47,13 +47,13 @@ def test_the_kept_scores_are_whole(kept: Path) -> None:
     assert all("arXiv 2010.11934" in s for s in table["source"])
 
 
-def test_nobody_has_run(kept: Path, exp: checkpoint.CheckpointExperiment) -> None:
+def test_nobody_has_run(kept: Path, exp: Experiment) -> None:
     found = reported.beside(reported.read(kept), NOBODY, exp)
     assert len(found) == 15 + 15 + 9 and found["ours"].isna().all()
     assert "nobody has run `google/mt5-small`" in reported.answers(found, exp)[0]
 
 
-def test_somebody_has_run(kept: Path, exp: checkpoint.CheckpointExperiment) -> None:
+def test_somebody_has_run(kept: Path, exp: Experiment) -> None:
     theirs = reported.read(kept)
     found = reported.beside(theirs, runs(), exp).set_index(["task", "target"])
     german = found.loc[("xnli", "deu")]

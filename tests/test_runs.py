@@ -21,19 +21,19 @@ from xltlib import cli, scores
 from xltlib.tasks import task  # noqa: E402
 from xltlib.train import run  # noqa: E402
 from xltlib.train.config import Experiment, load  # noqa: E402
-from xltlib.train.run import Place, do_part, read_run, recompute, whole  # noqa: E402
+from xltlib.train.plan import Place, part_of, parts, runs  # noqa: E402
+from xltlib.train.run import do_part, read_run, recompute  # noqa: E402
 
 MICRO = """
 title: Two languages, a dozen steps
 languages: [eng, rus]
-tasks: [kind, spans, find]
 seeds: [0]
 text: {lines: 300}
 model: {vocab_size: 400, d_model: 16, d_ff: 32, n_heads: 2, n_encoder: 1}
 pretrain: {steps: 12, batch: 8}
-finetune:
-  entity_type: &few {steps: 12, batch: 8, scratch_steps: 12, evaluations: 2, train_items: 30,
-              validation_items: 20, test_items: 30}
+recipe: {steps: 12, batch: 8}
+tasks:
+  entity_type: &few {scratch: {steps: 12}, train_items: 30, validation_items: 20, test_items: 30}
   ner: *few
   qa: *few
 fewshot: {pairs: [[eng, rus]], n: [2, 4], steps: 3}
@@ -55,7 +55,7 @@ def finished(micro: Experiment, tmp_path_factory) -> Path:
     build = tmp_path_factory.mktemp("build")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XLT_BUILD", str(build))
-        for part in micro.parts():
+        for part in parts(micro):
             do_part(micro, part.name)
     return build
 
@@ -70,7 +70,7 @@ def build(finished: Path, tmp_path: Path, monkeypatch) -> Path:
 
 def again(micro: Experiment, *names: str) -> None:
     """Run all parts once more, or some."""
-    for part in names or [p.name for p in micro.parts()]:
+    for part in names or [p.name for p in parts(micro)]:
         do_part(micro, part)
 
 
@@ -94,9 +94,9 @@ KEPT = ("vocabulary", "pretrained", "runs", "outputs")
 def test_everything_is_there_and_nothing_else(finished: Path, micro: Experiment) -> None:
     folder = finished / "micro"
     records = {p.stem for p in (folder / "runs").iterdir()}
-    assert records == {r.key for r in micro.runs()}
+    assert records == {r.key for r in runs(micro)}
     assert {p.stem for p in (folder / "outputs").iterdir()} == records
-    assert {p.stem for p in (folder / "parts").iterdir()} == {p.name for p in micro.parts()}
+    assert {p.stem for p in (folder / "parts").iterdir()} == {p.name for p in parts(micro)}
     assert not [p for p in folder.rglob("*") if ".tmp" in p.name]
 
 
@@ -144,11 +144,11 @@ def test_recomputing_the_scores_from_the_kept_outputs_gives_the_table(
 
 
 def test_records_say_what_was_done(finished: Path, micro: Experiment) -> None:
-    for one in micro.runs():
+    for one in runs(micro):
         record = read_run(finished / "micro" / "runs" / f"{one.key}.json")
         assert record is not None
         assert record["run"]["key"] == one.key and record["seconds"] > 0
-        if one.arm not in ("char-ngram", "tiny-alone"):
+        if one.model not in ("char-ngram", "tiny-alone"):
             assert len(record["log"]) == 12 and record["kept_step"] in (6, 12)
             assert 0 <= record["validation"] <= 1
     (log,) = (finished / "micro" / "pretrained").glob("*/log.json")
@@ -189,12 +189,14 @@ def test_a_new_seed_adds_runs_and_keeps_the_old(build: Path, micro: Experiment, 
     before = stamps(build, *KEPT)
     (tmp_path / "micro.yml").write_text(MICRO.replace("seeds: [0]", "seeds: [0, 1]"))
     more = load(str(tmp_path / "micro.yml"))
-    part = next(p.name for p in more.parts() if p.name.startswith("scratch"))
+    part = next(p.name for p in parts(more) if p.name.startswith("scratch"))
     do_part(more, part)
     after = stamps(build, *KEPT)
     assert {k: v for k, v in after.items() if k in before} == before
     assert len([k for k in after if k.startswith("runs/") and k not in before]) == 3
-    with pytest.raises(ValueError, match="runs of micro are missing, first 'tiny kind eng seed 1'"):
+    with pytest.raises(
+        ValueError, match="runs of micro are missing, first 'tiny entity_type eng seed 1'"
+    ):
         do_part(more, "collect")
 
 
@@ -204,8 +206,8 @@ def test_a_new_seed_adds_runs_and_keeps_the_old(build: Path, micro: Experiment, 
 def test_killed_in_mid_run_the_same_command_finishes_with_the_same_table(
     finished: Path, micro: Experiment, tmp_path: Path, monkeypatch
 ) -> None:
-    part = next(p.name for p in micro.parts() if p.name.startswith("source-"))
-    expected = {r.key for r in micro.runs() if run.part_of(micro, r) == part}
+    part = next(p.name for p in parts(micro) if p.name.startswith("source-"))
+    expected = {r.key for r in runs(micro) if part_of(micro, r) == part}
     folder = tmp_path / "build" / "micro"
     for kind in ("vocabulary", "pretrained"):
         shutil.copytree(finished / "micro" / kind, folder / kind)
@@ -245,11 +247,11 @@ def test_a_damaged_record_is_as_good_as_none(tmp_path: Path, content: bytes) -> 
 
 
 def test_only_the_damaged_run_is_done_again(build: Path, micro: Experiment) -> None:
-    run = next(r for r in micro.runs() if r.arm == "tiny-shuffled")
+    run = next(r for r in runs(micro) if r.model == "tiny-shuffled")
     before, table = stamps(build, "runs"), (build / "scores.parquet").read_bytes()
     path = Place(micro).run(run)
     path.write_text(path.read_text()[:100])
-    again(micro, run.part_of(micro, run), "collect")
+    again(micro, part_of(micro, run), "collect")
     changed = {k for k, v in stamps(build, "runs").items() if before[k] != v}
     assert changed == {f"runs/{run.key}.json"}
     assert (build / "scores.parquet").read_bytes() == table
@@ -258,7 +260,7 @@ def test_only_the_damaged_run_is_done_again(build: Path, micro: Experiment) -> N
 def test_collecting_with_a_run_missing_names_it_and_keeps_the_table(
     build: Path, micro: Experiment
 ) -> None:
-    run = micro.runs()[0]
+    run = runs(micro)[0]
     table = (build / "scores.parquet").read_bytes()
     Place(micro).run(run).unlink()
     with pytest.raises(ValueError, match=f"1 runs of micro are missing, first '{run.label}'.*xlt"):
@@ -283,44 +285,18 @@ def no_space(*_: object, **__: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_whole_writes_all_or_nothing(tmp_path: Path) -> None:
-    path = tmp_path / "new" / "file.txt"
-    with whole(path) as temporary:
-        temporary.write_text("first")
-        assert not path.exists() and temporary.parent == path.parent
-    with pytest.raises(KeyError), whole(path) as temporary:
-        temporary.write_text("half")
-        raise KeyError
-    with pytest.raises(OSError, match="No space left on device"), whole(path) as temporary:
-        temporary.write_text("half")
-        no_space()
-    assert path.read_text() == "first"
-    assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
-
-
-def test_whole_replaces_a_folder(tmp_path: Path) -> None:
-    for content in ("one", "two"):
-        with whole(tmp_path / "made") as temporary:
-            temporary.mkdir()
-            (temporary / content).write_text(content)
-    assert [p.name for p in (tmp_path / "made").iterdir()] == ["two"]
-    assert [p.name for p in tmp_path.iterdir()] == ["made"]
-
-
 @pytest.mark.parametrize("where", ["replace", "write_text", "to_parquet", "mkdir"])
 def test_no_space_is_said_with_the_cure_and_leaves_nothing_half(
     build: Path, micro: Experiment, monkeypatch, where: str
 ) -> None:
-    run = next(r for r in micro.runs() if r.arm == "char-ngram" and r.task == "entity_type")
+    run = next(r for r in runs(micro) if r.model == "char-ngram" and r.task == "entity_type")
     Place(micro).run(run).unlink()
     Place(micro).outputs(run).unlink()
     owner = {"replace": os, "to_parquet": pd.DataFrame}.get(where, Path)
     with monkeypatch.context() as patch:
         patch.setattr(owner, where, no_space)
-        with pytest.raises(
-            OSError, match="could not be written .No space left on device.: free some space"
-        ):
-            again(micro, run.part_of(micro, run))
+        with pytest.raises(OSError, match="cannot write .*: the disk is full: free some space"):
+            again(micro, part_of(micro, run))
     assert not Place(micro).run(run).exists()
     assert not [p for p in build.rglob("*") if ".tmp" in p.name]
     again(micro)  # with space again it goes on
@@ -348,7 +324,7 @@ def test_a_read_only_folder(micro: Experiment, tmp_path: Path, monkeypatch, caps
     path.write_text(MICRO)
     assert cli.main(["run", str(path), "--part", "vocabulary"]) == cli.FAILED
     said = capsys.readouterr().err
-    assert "could not be written (Permission denied)" in said and "XLT_BUILD" in said
+    assert "is not a folder that you may write to" in said and "XLT_BUILD" in said
 
 
 def test_read_only_as_the_system_says_it(build: Path, micro: Experiment, monkeypatch) -> None:
@@ -359,7 +335,7 @@ def test_read_only_as_the_system_says_it(build: Path, micro: Experiment, monkeyp
 
     Place(micro).done("collect").unlink()
     monkeypatch.setattr(os, "replace", refuse)
-    with pytest.raises(OSError, match="(?i)read-only.*choose another place"):
+    with pytest.raises(OSError, match="(?i)read-only: choose another place"):
         again(micro, "collect")
     assert not Place(micro).done("collect").exists()
     assert not [p for p in build.rglob("*") if ".tmp" in p.name]

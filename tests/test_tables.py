@@ -64,7 +64,9 @@ def test_tables_of_ones_own_file(tmp_path, built: pd.DataFrame) -> None:
 
 def test_what_is_unknown_is_named(data: tables.Tables) -> None:
     quick = load("quick")
-    with pytest.raises(ValueError, match="unknown task 'entity_typ'. Did you mean 'entity_type'.*all"):
+    with pytest.raises(
+        ValueError, match="unknown task 'entity_typ'. Did you mean 'entity_type'.*all"
+    ):
         tables.gather(quick, task="entity_typ")
     with pytest.raises(ValueError, match="unknown model 'tinny'. Did you mean 'tiny'"):
         tables.gather(quick, model="tinny")

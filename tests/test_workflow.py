@@ -21,41 +21,32 @@ import status
 
 # A project with the pipeline's real files and an experiment made of sleeping parts. `xlt` writes
 # a line for each part it runs, which is how the tests know what ran.
-EXPERIMENT = """
+CONFIG = """
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
-
-
-@dataclass(frozen=True)
-class Part:
-    name: str
-    needs: tuple = ()
-    inputs: tuple = ()
-    params: dict = field(default_factory=dict)
-
-
-class Experiment:
-    def __init__(self, name):
-        self.name = name
-        self.settings = json.loads(Path(f"experiments/{name}.json").read_text())
-        self.notebooks = self.settings["notebooks"]
-        self.at_once = 2
-
-    def parts(self):
-        first = Part("pretrain-0", inputs=("data.txt",), params=self.settings["pretrain"])
-        rest = [
-            Part(f"source-{s}", ("pretrain-0",), params={"steps": n})
-            for s, n in self.settings["sources"].items()
-        ]
-        return [first, *rest, Part("collect", tuple(p.name for p in rest))]
+from types import SimpleNamespace
 
 
 def load(name):
     path = Path(f"experiments/{name}.json")
     if not path.exists():
         raise ValueError(f"unknown experiment {name!r}. Allowed: small.")
-    return Experiment(name)
+    settings = json.loads(path.read_text())
+    return SimpleNamespace(name=name, model=SimpleNamespace(at_once=2), **settings)
+"""
+PLAN = """
+from types import SimpleNamespace
+
+
+def part(name, needs=(), key=""):
+    return SimpleNamespace(name=name, needs=needs, key=key)
+
+
+def parts(exp):
+    rest = [part(f"source-{s}", ("pretrain-0",), str(n)) for s, n in exp.sources.items()]
+    return [
+        part("pretrain-0", key=str(exp.pretrain)), *rest, part("collect", [p.name for p in rest])
+    ]
 """
 XLT = """#!{python}
 import os, sys, time
@@ -114,11 +105,11 @@ class Project:
         (folder / "xltlib" / "train").mkdir(parents=True)
         for package in ("xltlib", "xltlib/train"):
             (folder / package / "__init__.py").touch()
-        (folder / "xltlib" / "train" / "config.py").write_text(EXPERIMENT)
+        for name, text in {"config": CONFIG, "plan": PLAN}.items():
+            (folder / "xltlib" / "train" / f"{name}.py").write_text(text)
         for name in ("experiments", "notebooks", "bin", "book"):
             (folder / name).mkdir()
         (folder / "_config.yml").touch()
-        (folder / "data.txt").write_text("text")
         self.set()
         for stem in SETTINGS["notebooks"]:
             self.notebook(stem, f"open('ran.log', 'a').write(f'{stem} {{n}}\\n')")

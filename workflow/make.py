@@ -267,7 +267,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"{args.experiment}: {error}", file=sys.stderr)
         return 2
-    args.cores = args.cores or experiment.at_once
+    args.cores = args.cores or experiment.model.at_once
     folder = ROOT / "build" / args.experiment
     prepare(folder)
     with alone(folder) as lock:

@@ -108,6 +108,7 @@ def write_tables(build: Path, folder: Path) -> None:
 
 def page(root: Path, experiment: str) -> str:
     """Return the Markdown that book/built.md includes."""
+    from xltlib.train import plan
     from xltlib.train.config import load
 
     exp, build = load(experiment), root / "build" / experiment
@@ -120,7 +121,7 @@ def page(root: Path, experiment: str) -> str:
     ]
     head = ["Step", "Started (UTC)", "Took", "Processor time", "Ended"]
     logs = build / "log"
-    parts = steps(logs, [part.name for part in exp.parts()])
+    parts = steps(logs, [part.name for part in plan.parts(exp)])
     return "\n".join(
         [
             "## The run\n", table(["What", "Value"], facts),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import subprocess
@@ -143,38 +144,29 @@ def _which_scores(command: argparse.ArgumentParser) -> None:
 
 def do_run(chosen: argparse.Namespace) -> int:
     """All parts (or one, or their list) of an experiment."""
-    from xltlib.train.config import Experiment, load
+    from xltlib.train import plan
+    from xltlib.train.config import load
 
     exp = load(chosen.experiment, chosen.overrides)
-    own = isinstance(exp, Experiment)
-    if chosen.dry_run and not own:
-        return _show_plan(exp, chosen.json)
-    if chosen.list or chosen.dry_run:
+    if chosen.dry_run:
+        made = plan.cost(exp)
+        print(json.dumps(dataclasses.asdict(made)) if chosen.json else made)
+    elif chosen.list:
         return _list_parts(exp, chosen.json)
-    if not chosen.part:
+    elif not chosen.part:
         return _run_all(exp, chosen)
-    if own:
-        from xltlib.train.run import do_part
     else:
-        from xltlib.train.checkpoint_runs import do_part  # type: ignore[assignment]
-    do_part(exp, chosen.part)  # type: ignore[arg-type]
-    return 0
+        from xltlib.train.run import do_part
 
-
-def _show_plan(exp: Any, as_json: bool) -> int:
-    """What an experiment with a public checkpoint would do and fetch."""
-    import dataclasses
-
-    from xltlib.train import checkpoint
-
-    made = checkpoint.plan(exp)
-    print(json.dumps(dataclasses.asdict(made)) if as_json else made)
+        do_part(exp, chosen.part)
     return 0
 
 
 def _list_parts(exp: Any, as_json: bool) -> int:
-    done = _done(exp)
-    rows = [{"part": p.name, "needs": list(p.needs), "done": done[p.name]} for p in exp.parts()]
+    from xltlib.train import plan
+
+    done = plan.done(exp)
+    rows = [{"part": p.name, "needs": list(p.needs), "done": done[p.name]} for p in plan.parts(exp)]
     if as_json:
         print(json.dumps(rows))
         return 0
@@ -183,35 +175,15 @@ def _list_parts(exp: Any, as_json: bool) -> int:
     return 0
 
 
-def _done(exp: Any) -> dict[str, bool]:
-    """Whether each part was made by these very settings and this code (the names are keys)."""
-    from xltlib.train import checkpoint
-    from xltlib.train.config import Experiment, known_of, part_of, pretrain_part
-    from xltlib.train.run import Place
-
-    place = Place(exp)
-    made: dict[str, list[Path]] = {}
-    own = isinstance(exp, Experiment)
-    if own:
-        made["vocabulary"] = [place.vocabulary()]
-        for known in known_of(exp):
-            for seed in exp.pretrain.seeds:
-                made[pretrain_part(seed, known)] = [place.pretrained(seed, known) / "log.json"]
-    for run in exp.runs():
-        name = part_of(exp, run) if own else checkpoint.part_of(run)
-        made.setdefault(name, []).append(place.run(run))
-    done = {n: all(p.exists() for p in [place.done(n), *paths]) for n, paths in made.items()}
-    done["collect"] = all(done.values()) and place.done("collect").exists()
-    return done
-
-
 def _run_all(exp: Any, chosen: argparse.Namespace) -> int:
     """Every part in its own process, as many at a time as there are cores."""
     if chosen.jobs is not None and chosen.jobs < 1:
         raise ValueError(f"--jobs {chosen.jobs}: at least one part must run at a time")
-    waiting = {p.name: set(p.needs) for p in exp.parts()}
+    from xltlib.train import plan
+
+    waiting = {p.name: set(p.needs) for p in plan.parts(exp)}
     total, begin = len(waiting), time.monotonic()
-    jobs = chosen.jobs or exp.at_once
+    jobs = chosen.jobs or exp.model.at_once
     running: dict[str, subprocess.Popen[bytes]] = {}
     finished: list[str] = []
     command = [sys.executable, "-m", "xltlib.cli", "run", chosen.experiment]
@@ -405,25 +377,25 @@ def _print_recommendation(found: Any, chosen: argparse.Namespace) -> int:
 
 def do_doctor(chosen: argparse.Namespace) -> int:
     """Say what is installed, on which device things would run, and what is still to do."""
-    from xltlib.train.config import load, versions
+    from xltlib.train import plan
+    from xltlib.train.config import load
 
     report: dict[str, Any] = {
         "xltlib": xltlib.__version__,
         "python": sys.version.split()[0],
-        "packages": versions(),
+        "packages": plan.versions(),
         "cores": os.cpu_count(),
         "device": _device(),
     }
     exp = load(chosen.experiment)
-    parts = exp.parts()
-    done = _done(exp)
-    missing = [p.name for p in parts if not done[p.name]]
+    runs, done = plan.runs(exp), plan.done(exp)
+    missing = [name for name, is_done in done.items() if not is_done]
     report["experiment"] = {
         "name": exp.name,
         "folder": str(exp.folder),
         "languages": list(exp.languages),
-        "runs": len(exp.runs()),
-        "parts": len(parts),
+        "runs": len(runs),
+        "parts": len(done),
         "parts_missing": missing,
     }
     if chosen.json:
@@ -434,8 +406,8 @@ def do_doctor(chosen: argparse.Namespace) -> int:
         print(f"  {name:14} {version or 'not installed: pip install xltlib[train]'}")
     print(f"device: {report['device']}")
     print(
-        f"experiment {exp.name}: {len(exp.languages)} languages, {len(exp.runs())} runs in "
-        f"{len(parts)} parts, {len(missing)} parts missing"
+        f"experiment {exp.name}: {len(exp.languages)} languages, {len(runs)} runs in "
+        f"{len(done)} parts, {len(missing)} parts missing"
     )
     return 0
 

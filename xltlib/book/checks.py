@@ -7,7 +7,6 @@ the kinds of names in the same places in every language; what are a fine-tuned m
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import re
@@ -28,7 +27,8 @@ from xltlib.errors import unknown
 from xltlib.languages import languages, name
 from xltlib.tasks import Example, Task, task
 from xltlib.tasks.embedded import answer_text, sentinel, tags_of
-from xltlib.train.config import Experiment, pretrain_key
+from xltlib.train.config import Experiment
+from xltlib.train.plan import Place, Run, runs
 
 Array = npt.NDArray[np.float64]
 ILLEGAL = "no legal answer"
@@ -311,14 +311,14 @@ def pretrained(exp: Experiment, seed: int = 0) -> tuple[Any, Any, Any, dict[str,
     """
     if seed not in exp.pretrain.seeds:
         raise unknown("pre-training seed", seed, exp.pretrain.seeds, f"{exp.name} has these.")
-    folder = built(exp, "pretrained", pretrain_key(exp, seed))
+    folder = built(exp, *Place(exp).pretrained(seed).relative_to(exp.folder).parts)
     from xltlib.models.compute import prepare_process  # torch: after the checks
     from xltlib.models.tiny import build, load
 
     prepare_process()
     _quiet()
     model, tokenizer = load(folder)
-    untrained = build(exp.model, tokenizer, seed=1000 + seed)
+    untrained = build(exp.shape, tokenizer, seed=1000 + seed)
     return model, untrained, tokenizer, json.loads((folder / "log.json").read_text("utf-8"))
 
 
@@ -493,8 +493,8 @@ class Study:
 
     Attributes
     ----------
-    task, source, seed
-        What it was taught, in which language, and with which seed.
+    task, run
+        What it was taught; the run says in which language, and with which seed.
     history
         ``step, loss`` and, where it was taken, ``validation``.
     kept
@@ -502,8 +502,7 @@ class Study:
     """
 
     task: Task
-    source: str
-    seed: int
+    run: Run
     history: pd.DataFrame
     kept: int
     worker: Any
@@ -511,8 +510,8 @@ class Study:
 
     def say(self, target: str) -> tuple[list[str], list[Example]]:
         """Outputs for the test set of a language, and the examples."""
-        said = self.worker.say(self.model, self.task, target, self.seed)
-        return said, self.worker.test(self.task, target, self.seed)
+        said = self.worker.answers(self.run, self.model, target)
+        return said, self.worker.tests(self.task.name, target, self.run.seed)
 
 
 def study(exp: Experiment, task_name: str, source: str, *, seed: int = 0, steps: int = 0) -> Study:
@@ -521,37 +520,22 @@ def study(exp: Experiment, task_name: str, source: str, *, seed: int = 0, steps:
     `steps` 0 is the experiment's own number; `seed` must be one of the experiment's, for the model
     to be the one whose scores are in the table.
     """
-    of, spec = task(task_name), exp.recipe(task_name)
-    spec = dataclasses.replace(spec, steps=steps or spec.steps)
     wanted = ("tiny", task_name, source, seed)
-    found_runs = [r for r in exp.runs() if (r.arm, r.task, r.source, r.seed) == wanted]
+    found_runs = [r for r in runs(exp) if (r.model, r.task, r.source, r.seed) == wanted]
     if not found_runs:
         raise ValueError(
-            f"{exp.name} has no run {' '.join(map(str, wanted))}: choose a task of {exp.tasks}, "
-            f"a source of {exp.languages} and a seed of {exp.seeds}"
+            f"{exp.name} has no run {' '.join(map(str, wanted))}: choose a task of "
+            f"{tuple(exp.tasks)}, a source of {exp.languages} and a seed of {exp.seeds}"
         )
     run = found_runs[0]
-    from tqdm import tqdm  # torch takes seconds: after the check
-
-    from xltlib.train.finetune import finetune
-    from xltlib.train.run import Worker
+    from xltlib.train.run import Worker  # torch takes seconds: after the check
 
     _quiet()
     worker = Worker(exp)
     model = worker.model(run)
-    train = worker.examples(of, source, "train", spec.train_items, seed)
-    validation = worker.examples(of, source, "validation", spec.validation_items)
-    recipe = spec.of("tiny")
-    with tqdm(total=recipe.steps, desc=run.label, unit="step", mininterval=0.5) as bar:
-
-        def progress(entry: dict[str, float]) -> None:
-            bar.set_postfix(loss=f"{entry['loss']:.2f}", refresh=False)
-            bar.update()
-
-        found = finetune(
-            model, worker.tokenizer, of, train, validation, recipe, seed=seed, progress=progress
-        )
-    return Study(of, source, seed, pd.DataFrame(found.log), found.step, worker, model)
+    steps = steps or exp.tasks[task_name].recipe.steps
+    found = worker.tune(run, model, *worker.training(run), steps=steps)
+    return Study(task(task_name), run, pd.DataFrame(found.log), found.step, worker, model)
 
 
 def farthest(exp: Experiment, home: str) -> str:

@@ -136,10 +136,8 @@ def unseen_names(data: Evidence) -> pd.DataFrame:
         a name being one and the same in all languages); ``above``: score minus chance in
         ``se_names``. Empty without kept outputs.
     """
-    from xltlib.train.config import Experiment
-
     exp = data.experiment
-    if not isinstance(exp, Experiment):  # only examples on the embedded text are made of names
+    if exp and not exp.embedded:  # only examples on the embedded text are made of names
         exp = None
     rows = []
     for task in data.tasks:
@@ -161,15 +159,16 @@ def unseen_names(data: Evidence) -> pd.DataFrame:
 def _in_language_items(experiment: Experiment, model: str, task: str) -> pd.DataFrame:
     """Test items of the fine-tuning languages themselves: what they are made of, how they went."""
     from xltlib.tasks import task as task_named
-    from xltlib.train.run import Place, Worker
+    from xltlib.train.plan import Place, runs
+    from xltlib.train.run import Worker
 
     of, place, worker, rows = task_named(task), Place(experiment), Worker(experiment), []
-    for run in experiment.runs():
-        if (run.arm, run.task) != (model, task) or not place.outputs(run).is_file():
+    for run in runs(experiment):
+        if (run.model, run.task) != (model, task) or not place.outputs(run).is_file():
             continue
         said = pd.read_parquet(place.outputs(run))
         said = said[(said["target"] == run.source) & (said["n_target"] == 0)]
-        tests = worker.test(of, run.source, run.seed)
+        tests = worker.tests(task, run.source, run.seed)
         for example, output in zip(tests, said["output"], strict=True):
             top, bottom = of.metrics[of.metric](of.postprocess(output, example), example)
             rows.append((run.source, example.fields["names"], top, bottom))

@@ -12,7 +12,6 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -23,7 +22,7 @@ from xltlib.explain.effects import t_quantile
 from xltlib.languages import language, name, shared_script
 
 if TYPE_CHECKING:
-    from xltlib.train.config import AnyExperiment, Experiment
+    from xltlib.train.config import Experiment
 
 Standing = Literal["itself", "relative", "same script", "other script"]
 STANDINGS: tuple[str, ...] = get_args(Standing)
@@ -460,19 +459,19 @@ class Known:
         display(Markdown(f"{text} *{self.origin}; {seeds} seeds; n = {n} test items a cell.*"))
 
 
-def gather(experiment: AnyExperiment, folder: str, relatives: Sequence[str]) -> Known:
+def gather(experiment: Experiment, folder: str, relatives: Sequence[str]) -> Known:
     """An experiment whose models know different languages; for any other, the kept scores.
 
     Where nothing is kept yet the tables are empty, and the chapter says so.
     """
     from xltlib import scores
-    from xltlib.train.config import Experiment, available, load
+    from xltlib.train.config import available, load
 
     pairs = paired_relatives(relatives)
-    asked = isinstance(experiment, Experiment) and bool(experiment.known)
+    asked = bool(experiment.known)
     kept = Path(folder).name  # named after its experiment, unless somebody moved it
     design = experiment if asked else load(kept if kept in available() else "open")
-    if not isinstance(design, Experiment) or not design.known:
+    if not design.known:
         raise ValueError(
             f"folder: {folder!r} has the name of an experiment whose models do not differ in what "
             "they know; give a folder such as book/published/open, or give yours another name"
@@ -525,11 +524,11 @@ def stories(experiment: Experiment) -> pd.DataFrame:
         common, reading, width, device, arithmetic``: `models.health` and `models.reading` say what
         is healthy; ``flops`` by the rule of six a parameter and token (Kaplan et al. 2020).
     """
-    from xltlib.train.config import known_of, pretrain_key
+    from xltlib.train import plan
 
     rows = []
-    for model, seed in product(known_of(experiment), experiment.pretrain.seeds):
-        path = experiment.folder / "pretrained" / pretrain_key(experiment, seed, model) / "log.json"
+    for model, seed in plan.pretrained(experiment):
+        path = plan.Place(experiment).pretrained(seed, model) / "log.json"
         if not path.is_file():
             continue
         told = json.loads(path.read_text(encoding="utf-8"))
@@ -671,7 +670,7 @@ def larger(told: pd.DataFrame, names: Sequence[str] = ("open-mini", "open-matrix
         high``: the 95 % interval is for one more model whose seconds an operation scatter as those
         measured do. It cannot know how speed changes with size.
     """
-    from xltlib.train.config import Experiment, load
+    from xltlib.train.config import load
 
     columns = ["experiment", "models", "parameters", "tokens", "flops", "hours", "low", "high"]
     if len(told) < 2:
@@ -681,11 +680,7 @@ def larger(told: pd.DataFrame, names: Sequence[str] = ("open-mini", "open-matrix
     rows = []
     for name_it in names:
         exp = load(name_it)
-        assert isinstance(exp, Experiment)
-        shape, d = exp.model, exp.model.d_model
-        layers = shape.n_encoder * 4 * d**2 + shape.n_decoder * 8 * d**2
-        layers += 3 * (shape.n_encoder + shape.n_decoder) * d * shape.d_ff
-        parameters = 2 * shape.vocab_size * d + layers
+        parameters = 2 * exp.model.head + exp.model.body
         models = max(1, len(exp.known)) * len(exp.pretrain.seeds)
         flops = 6.0 * parameters * exp.pretrain.tokens * models
         hours = [flops * math.exp(pace.mean() + by) / 3600 for by in (0.0, -half, half)]

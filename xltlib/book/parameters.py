@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from xltlib.errors import unknown
 
 if TYPE_CHECKING:
-    from xltlib.train.config import AnyExperiment
+    from xltlib.train.config import Experiment
 
 Spec = type | tuple[Any, ...] | Callable[[Any], Any]
 
@@ -187,7 +187,7 @@ def language_of(codes: Iterable[str]) -> Callable[[Any], str]:
     return inside
 
 
-def built(exp: AnyExperiment, *names: str) -> Path:
+def built(exp: Experiment, *names: str) -> Path:
     """Path of something made of an experiment, ``built(exp, "scores.parquet")``, if it is there.
 
     Raises

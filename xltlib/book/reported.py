@@ -14,7 +14,7 @@ import pandas as pd
 from xltlib import scores
 from xltlib.errors import unknown
 from xltlib.languages import iso3
-from xltlib.train.checkpoint import CheckpointExperiment
+from xltlib.train.config import Experiment
 
 COLUMNS = ("task", "setting", "model", "language", "score", "em", "superseded", "source")
 METRIC = {"xnli": "accuracy", "pawsx": "accuracy", "wikiann": "span_f1"}  # all others: f1
@@ -50,7 +50,7 @@ def model_of(checkpoint: str, models: Sequence[str] = SIZES) -> str:
     return next((m for m in models if m.casefold() == name), "")
 
 
-def beside(reported: pd.DataFrame, own: pd.DataFrame, exp: CheckpointExperiment) -> pd.DataFrame:
+def beside(reported: pd.DataFrame, own: pd.DataFrame, exp: Experiment) -> pd.DataFrame:
     """Reported and own scores of every target of an experiment, trained on English.
 
     Parameters
@@ -59,7 +59,7 @@ def beside(reported: pd.DataFrame, own: pd.DataFrame, exp: CheckpointExperiment)
         As `read` gives it.
     own : DataFrame
         A scores table, empty where nobody has run yet.
-    exp : CheckpointExperiment
+    exp : Experiment
         Whose tasks and targets are looked at.
 
     Returns
@@ -78,7 +78,7 @@ def beside(reported: pd.DataFrame, own: pd.DataFrame, exp: CheckpointExperiment)
     wide = reported.pivot_table(index=cell, columns="model", values="score")
     found = wanted.merge(wide[models].reset_index(), on=["task", "target"])
     found = found.merge(_own(own), on=["task", "metric", "target"], how="left")
-    same = model_of(exp.checkpoint.name, models)
+    same = model_of(exp.model.label, models)
     alike = bool(same) and set(reported["setting"]) == {ZERO_SHOT}
     found["difference"] = found["ours"] - found[same] if alike else float("nan")
     return found
@@ -94,20 +94,13 @@ def _own(own: pd.DataFrame) -> pd.DataFrame:
     return scores.cells(scores.check(rows)).rename(columns={"score": "ours"})[columns]
 
 
-def ours(exp: CheckpointExperiment) -> tuple[pd.DataFrame, list[str]]:
-    """Scores of the runs that are finished, and the names of those that are not."""
-    from xltlib.train.checkpoint_runs import finished
-
-    return finished(exp)
-
-
-def answers(found: pd.DataFrame, exp: CheckpointExperiment) -> list[str]:
+def answers(found: pd.DataFrame, exp: Experiment) -> list[str]:
     """Sentences that sum up: how far ours are from the reported, or that nobody has run yet."""
-    same = model_of(exp.checkpoint.name)
+    same = model_of(exp.model.label)
     run = found[found["difference"].notna()]
     if run.empty:
         return [
-            f"nobody has run `{exp.checkpoint.name}` here yet: {len(found)} cells wait beside "
+            f"nobody has run `{exp.model.label}` here yet: {len(found)} cells wait beside "
             "reported ones, and one command fills them"
         ]
     said = []

@@ -30,10 +30,10 @@ from xltlib.languages import language, name, shared_script
 
 if TYPE_CHECKING:
     from xltlib.book.evidence import Evidence
-    from xltlib.train.config import AnyExperiment, Experiment
+    from xltlib.train.config import Experiment
 
 
-def of_matrix(experiment: AnyExperiment, folder: str, model: str) -> Evidence:
+def of_matrix(experiment: Experiment, folder: str, model: str) -> Evidence:
     """The tables of a matrix whose models' reading is known: measured, or else the kept ones.
 
     Raises
@@ -56,12 +56,9 @@ def of_matrix(experiment: AnyExperiment, folder: str, model: str) -> Evidence:
     return replace(found, pairs=measured, file=f"{design}, kept with the book")
 
 
-def has_measured(experiment: AnyExperiment, model: str) -> bool:
+def has_measured(experiment: Experiment, model: str) -> bool:
     """Whether the experiment has a model of this name among those it knows, and its scores."""
-    from xltlib.train.config import Experiment
-
-    known = isinstance(experiment, Experiment) and model in experiment.known
-    return known and (experiment.folder / "scores.parquet").is_file()
+    return model in experiment.known and (experiment.folder / "scores.parquet").is_file()
 
 
 def at_home(scores: pd.DataFrame, model: str) -> pd.DataFrame:
@@ -167,9 +164,9 @@ def alignment(experiment: Experiment, items: int = 400) -> pd.DataFrame:
 
     from xltlib.models.compute import device
     from xltlib.models.tiny import load
-    from xltlib.train.run import Place, task_named
+    from xltlib.train.plan import Place
 
-    place, of = Place(experiment), task_named(experiment)(experiment.tasks[0])
+    place, of = Place(experiment), experiment.task(next(iter(experiment.tasks)))
     codes = experiment.languages
     found = {c: of.source(codes, c, "validation", items, 0) for c in codes}
     same = set.intersection(*({e.id for e in own} for own in found.values()))
@@ -431,10 +428,8 @@ def by_script(scores: pd.DataFrame, model: str) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def kept_stories(experiment: AnyExperiment, folder: str, model: str = "plain") -> pd.DataFrame:
+def kept_stories(experiment: Experiment, folder: str, model: str = "plain") -> pd.DataFrame:
     """`stories` of the experiment if it has measured this model, else those kept in `folder`."""
-    from xltlib.train.config import Experiment
-
-    if isinstance(experiment, Experiment) and has_measured(experiment, model):
+    if has_measured(experiment, model):
         return stories(experiment)
     return pd.read_csv(Path(folder) / "models.csv")

@@ -27,7 +27,7 @@ from xltlib.scores import one_metric, read, select, transfer
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
 
-    from xltlib.train.config import AnyExperiment
+    from xltlib.train.config import Experiment
 
 ALL = "all"
 TOGETHER = "all together"
@@ -61,7 +61,7 @@ class Tables:
     model: str
     controls: tuple[str, ...]
     tasks: tuple[str, ...]
-    experiment: AnyExperiment | None = None
+    experiment: Experiment | None = None
     file: str = ""
 
     @property
@@ -120,7 +120,7 @@ class Tables:
         show(draw, table.iloc[:0], unable)
 
 
-def gather(experiment: AnyExperiment, scores: str = "", model: str = "", task: str = ALL) -> Tables:
+def gather(experiment: Experiment, scores: str = "", model: str = "", task: str = ALL) -> Tables:
     """The tables of an experiment, or of the file `scores` with similarity from lang2vec.
 
     Raises
@@ -324,7 +324,7 @@ def _tag(code: str) -> str:
 
 
 def caption(
-    text: str, exp: AnyExperiment | None = None, rows: pd.DataFrame | None = None
+    text: str, exp: Experiment | None = None, rows: pd.DataFrame | None = None
 ) -> Markdown:
     """What a figure shows, and the run it came from, as text under it.
 

@@ -16,7 +16,7 @@ __all__ = ["TASKS", "Example", "Score", "Task", "embedded_task", "task"]
 def embedded_task(name: str) -> Task:
     """The embedded task of this name; an error that says what public ones need otherwise."""
     if name not in TASKS:
-        cure = "use one of these; public tasks such as xnli need `checkpoint:` in the file"
+        cure = "use one of these; public tasks such as xnli need a model of kind checkpoint"
         raise unknown("task", name, TASKS, cure)
     return TASKS[name]
 

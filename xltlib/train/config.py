@@ -1,73 +1,150 @@
-"""An experiment file -> the list of runs -> do what is missing -> scores.
+"""An experiment file: read, checked and completed.
 
-A *run* is the smallest thing that is finished or not: one model fine-tuned on one source, task and
-seed, scored on every target. It is kept under a name that is a hash of everything that determines
-it, so nothing is done twice and nothing stale is read. A *part* is a batch of runs that share a
-process (importing torch costs more than a small run); the pipeline schedules parts, one a core.
-
-This module starts without torch: it plans. `xltlib.train.run` does.
+Whatever kind of model it has, an experiment says the same things: languages, tasks and how they
+are taught, seeds, few-shot curves, controls, and what the notebooks show. `xltlib.train.plan` makes
+the list of runs of it, `xltlib.train.run` does them. This module starts without torch.
 """
 
 from __future__ import annotations
 
-import ast
-import dataclasses
-import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache
-from importlib import metadata
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, cast
 
 import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    model_validator,
+    with_config,
+)
+from pydantic_core import ErrorDetails
 
+from xltlib.data import datasets
+from xltlib.data.cards import VIEWS
 from xltlib.errors import unknown
 from xltlib.languages import language
 from xltlib.models.shape import ModelShape
-from xltlib.train.recipes import TINY as TINY_RECIPE
-from xltlib.train.recipes import Freeze, Optimizer, PretrainRecipe, Recipe, Schedule
+from xltlib.tasks import TASKS, Task, embedded_task
+from xltlib.tasks.plain import plain_task
+from xltlib.tasks.public import public_task
+from xltlib.train.recipes import FP16, HALF, MT5, TINY, PretrainRecipe, Recipe
 
-if TYPE_CHECKING:
-    from xltlib.train.checkpoint import CheckpointExperiment
-
-
-AnyExperiment: TypeAlias = "Experiment | CheckpointExperiment"
-
-TINY = "tiny"  # the arm of the one model of an experiment that names none
-SCRATCH = "tiny-scratch"
-ROOT = Path(__file__).resolve().parents[1]
+SCRATCH = "tiny-scratch"  # the same without pre-training
 EXPERIMENTS = Path("experiments")
-# What a measured score depends on; a change here (comments and docstrings apart) makes new runs.
-SOURCES = (
-    "languages/codes.py",
-    "data/cldr.py",
-    "tasks/base.py",
-    "tasks/embedded.py",
-    "train/recipes.py",
-    "train/steps.py",
-    "models/batches.py",
-    "models/compute.py",
-    "models/shape.py",
-    "models/tiny.py",
-    "train/pretrain.py",
-    "train/finetune.py",
-    "train/generate.py",
-    "train/baselines.py",
-    "train/run.py",
-)
-# What an experiment on running text depends on besides.
-OPEN_SOURCES = (
-    "data/text.py", "data/datasets.py", "data/fetch.py", "data/files.py", "data/cards.py",
-    "data/massive.py", "tasks/plain.py", "tasks/public.py", "tasks/forms.py", "tasks/metrics.py",
-)  # fmt: skip
 PACKAGES = ("babel", "torch", "transformers", "tokenizers", "sentencepiece", "scikit-learn")
 
 
+def _coded(asked: str, info: ValidationInfo) -> str:
+    """ISO 639-3; of public data with a script that is not the language's usual one."""
+    found, context = language(asked), cast(dict[str, Any], info.context)
+    return found.code if context["embedded"] else found.key
+
+
+Count = Annotated[int, Field(ge=0)]
+Some = Annotated[int, Field(gt=0)]
+Language = Annotated[str, AfterValidator(_coded)]  # in any form; the code that the tables use
+Languages = Annotated[tuple[Language, ...], AfterValidator(lambda v: tuple(dict.fromkeys(v)))]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+# ---------------------------------------------------------------- the model
+
+
+@with_config(extra="forbid")
 @dataclass(frozen=True)
-class TextSpec:
+class TinyModel(ModelShape):
+    """A small T5 of our own, pre-trained by the experiment; each part takes one core."""
+
+    packages: ClassVar[tuple[str, ...]] = PACKAGES
+
+    kind: Literal["tiny"] = "tiny"
+
+    @property
+    def label(self) -> str:
+        """What the scores call it, where it has no name of its own (`Experiment.known`)."""
+        return self.kind
+
+    @property
+    def at_once(self) -> int:
+        """How many parts run at one time, unless somebody says otherwise."""
+        return os.cpu_count() or 1
+
+    @property
+    def body(self) -> int:
+        """Parameters of the layers, without norms and position biases (a thousandth of all)."""
+        layers, d = self.n_encoder + self.n_decoder, self.d_model
+        return (4 * self.n_encoder + 8 * self.n_decoder) * d**2 + 3 * layers * d * self.d_ff
+
+    @property
+    def head(self) -> int:
+        """Parameters of the output vocabulary; the embeddings have as many."""
+        return self.vocab_size * self.d_model
+
+
+class Checkpoint(_Settings):
+    """A text-to-text model on the Hub, or in a local folder; each part takes one GPU.
+
+    Attributes
+    ----------
+    revision
+        Commit of configuration and tokenizer.
+    weights
+        Revision of the weights, where safetensors are not in the same one: mT5's lie in a pull
+        request of the Hub's conversion service, which ``main`` finds.
+    body, head
+        Parameters of the layers and of the output vocabulary; for the estimate of cost only.
+    licence
+        As its authors state it; for the plan only.
+    """
+
+    packages: ClassVar[tuple[str, ...]] = (
+        "torch", "transformers", "tokenizers", "sentencepiece", "datasets", "peft",
+    )  # fmt: skip
+
+    name: str
+    kind: Literal["checkpoint"] = "checkpoint"
+    revision: str = "main"
+    weights: str = ""
+    body: Count = 0
+    head: Count = 0
+    licence: str = "see its model card"
+
+    @property
+    def label(self) -> str:
+        """What the scores call it: the name on the Hub, or the folder's own."""
+        folder = Path(self.name)
+        return folder.resolve().name if folder.is_dir() else self.name
+
+    @property
+    def at_once(self) -> int:
+        """How many parts run at one time: one a GPU; 1 without one, for a run fills a machine."""
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        if visible is None:
+            return max(1, len(list(Path("/proc/driver/nvidia/gpus").glob("*"))))
+        return max(1, sum(bool(d.strip()) for d in visible.split(",")))
+
+
+@with_config(extra="forbid")
+@dataclass(frozen=True)
+class Pretraining(PretrainRecipe):
+    """Pre-training and its seeds: one model each."""
+
+    seeds: tuple[int, ...] = (0,)
+
+
+class Text(_Settings):
     """Unannotated text: lines of each language.
 
     ``cc100`` is web text (`xltlib.data.text`), with unlabelled training utterances of the task
@@ -75,157 +152,151 @@ class TextSpec:
     language has all of them, each by itself: comparable text, though nothing is aligned.
     """
 
-    lines: int = 10000
+    lines: Count = 10000
     corpus: Literal["cldr", "cc100"] = "cldr"
-    utterances: int = 0
+    utterances: Count = 0
     dealt: bool = True
 
 
-@dataclass(frozen=True)
-class KnownSpec:
+class Known(_Settings):
     """What one pre-trained model knows: its languages, in order.
 
     `pairs`: translations of utterances stand side by side in a line, a signal mT5 never had.
     """
 
-    languages: tuple[str, ...]
+    languages: tuple[Language, ...] = Field(min_length=1)
     pairs: bool = False
 
+    @model_validator(mode="after")
+    def _different(self) -> Known:
+        if len(set(self.languages)) < len(self.languages):
+            raise ValueError(f"known: languages must be different ones, got {self.languages}")
+        return self
 
-@dataclass(frozen=True)
-class PretrainSpec(PretrainRecipe):
-    """Pre-training and its seeds: one model each."""
 
-    seeds: tuple[int, ...] = (0,)
+# ---------------------------------------------------------------- tasks, few examples, controls
 
 
-@dataclass(frozen=True)
-class FinetuneSpec(Recipe):
-    """Fine-tuning on the source, of either arm, and how many examples to draw.
+class TaskSettings(_Settings):
+    """One task of an experiment.
 
-    Every seed has test items of its own; a cell has `test_items` times the number of seeds.
-    `seeds`: only the first ones of the experiment's, for a task that takes long; 0: all.
+    Attributes
+    ----------
+    sources, targets
+        Languages; those of the experiment unless given (of a checkpoint: targets are the sources).
+    train_items, validation_items, test_items
+        How many of them; 0: all there are. On the embedded text every seed has test items of its
+        own; a cell has this number times the number of seeds.
+    seeds
+        Only the first ones of the experiment's, for a task that takes long; 0: all.
+    train_on
+        Another task of the same form whose training and validation sets are used (``squad`` for
+        ``xquad`` and ``mlqa``); empty: its own.
+    test_split
+        ``all``: the whole of a data set whose one split is cut here, as others test on it.
+    answers
+        ``generate`` any text, or ``choose`` the most probable label.
+    recipe
+        How it is taught: of the file the experiment's `recipe` and the task's own changes to it.
+    scratch
+        The same for the model without pre-training, which is tuned for itself and has nothing to
+        keep: no weight is frozen.
     """
 
-    steps: int = TINY_RECIPE.steps
-    evaluations: int = TINY_RECIPE.evaluations
-    batch: int = TINY_RECIPE.batch
-    optimizer: Optimizer = TINY_RECIPE.optimizer
-    lr: float = TINY_RECIPE.lr
-    schedule: Schedule = TINY_RECIPE.schedule
-    freeze: Freeze = TINY_RECIPE.freeze
-    dropout: float = TINY_RECIPE.dropout
-    max_input: int = TINY_RECIPE.max_input
-    scratch_steps: int = 200
-    scratch_lr: float = 2e-3
-    train_items: int = 1500
-    validation_items: int = 200
-    test_items: int = 240
-    seeds: int = 0
-
-    def of(self, arm: str) -> Recipe:
-        """The recipe of an arm: without pre-training one tuned for it, with nothing to keep."""
-        if not arm.startswith(SCRATCH):
-            return self
-        return dataclasses.replace(
-            self, steps=self.scratch_steps, lr=self.scratch_lr, freeze="nothing", encoder_lr=1.0
-        )
+    sources: Languages = Field(min_length=1)
+    targets: Languages = Field(min_length=1)
+    train_items: Count = 0
+    validation_items: Count = 0
+    test_items: Count = 0
+    seeds: Count = 0
+    train_on: str = ""
+    test_split: Literal["test", "all"] = "test"
+    answers: Literal["generate", "choose"] = "generate"
+    recipe: Recipe
+    scratch: Recipe = TINY
 
 
-@dataclass(frozen=True)
-class FewshotSpec:
+class Fewshot(_Settings):
     """Few-shot curves: go on from the fine-tuned model with `n` target examples."""
 
     task: str = "entity_type"
-    pairs: tuple[tuple[str, str], ...] = ()
-    n: tuple[int, ...] = (2, 4, 8, 16, 32, 64, 128, 256)
-    steps: int = 40
-    batch: int = 32
-    lr: float = 1e-3
+    pairs: tuple[tuple[Language, Language], ...] = ()
+    n: tuple[Some, ...] = (2, 4, 8, 16, 32, 64, 128, 256)
+    steps: Some = 40
+    batch: Some = 32
+    lr: Annotated[float, Field(gt=0)] = 1e-3
 
 
-@dataclass(frozen=True)
-class ControlSpec:
-    """Sources on which the control arms are run, with the first `seeds` seeds (shuffled: one).
+class Controls(_Settings):
+    """Sources on which the control conditions are run, with the first `seeds` seeds.
 
-    `fewshot`: the model from scratch goes on with few examples too, with a source and without.
+    Labels are shuffled with one seed only. `fewshot`: the model from scratch goes on with few
+    examples too, with a source and without.
     """
 
-    scratch: tuple[str, ...] = ()
-    shuffled: tuple[str, ...] = ()
-    ngram: tuple[str, ...] = ()
-    seeds: int = 2
+    scratch: Languages = ()
+    shuffled: Languages = ()
+    ngram: Languages = ()
+    seeds: Count = 2
     fewshot: bool = False
 
 
-@dataclass(frozen=True)
-class Experiment:
-    """Everything that determines the scores, and what the notebooks are asked to show."""
+# ---------------------------------------------------------------- the experiment
+
+
+class Experiment(_Settings):
+    """Everything that determines the scores, and what the notebooks are asked to show.
+
+    `data`: the user's own files, task -> language -> split (`xltlib.data.datasets.own_files`).
+    `teraflops` a second, sustained, for the estimate of cost: a third of an A100's bfloat16.
+    """
 
     name: str
     title: str
-    languages: tuple[str, ...]
-    sources: tuple[str, ...] = ()  # all languages, unless some are named
-    known: Mapping[str, KnownSpec] = field(default_factory=dict)
-    tasks: tuple[str, ...] = ("entity_type", "ner", "qa")
-    seeds: tuple[int, ...] = (0, 1, 2)
-    text: TextSpec = field(default_factory=TextSpec)
-    model: ModelShape = field(default_factory=ModelShape)
-    pretrain: PretrainSpec = field(default_factory=PretrainSpec)
-    finetune: Mapping[str, FinetuneSpec] = field(default_factory=dict)
-    fewshot: FewshotSpec = field(default_factory=FewshotSpec)
-    controls: ControlSpec = field(default_factory=ControlSpec)
-    notebooks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    model: TinyModel | Checkpoint = Field(TinyModel(), discriminator="kind")
+    languages: Languages
+    sources: Languages
+    tasks: dict[str, TaskSettings] = Field(min_length=1)
+    seeds: tuple[int, ...] = Field(min_length=1)
+    known: dict[str, Known] = {}
+    text: Text = Text()
+    pretrain: Pretraining = Pretraining()
+    fewshot: Fewshot = Fewshot()
+    controls: Controls = Controls()
+    data: dict[str, Any] = {}
+    teraflops: Annotated[float, Field(gt=0)] = 100.0
+    notebooks: dict[str, dict[str, Any]] = {}
 
     @property
     def folder(self) -> Path:
         """Where everything made of this experiment goes."""
-        return folder_of(self.name)
+        return Path(os.environ.get("XLT_BUILD", "build")) / self.name
 
     @property
-    def at_once(self) -> int:
-        """How many parts run at one time, unless somebody says otherwise: one a core."""
-        return os.cpu_count() or 1
-
-    def recipe(self, task: str) -> FinetuneSpec:
-        """Fine-tuning of a task (its own, or the default)."""
-        return self.finetune.get(task, FinetuneSpec())
-
-    def runs(self) -> list[Run]:
-        """Every run, in the order in which they are listed."""
-        return list(_runs(self))
-
-    def parts(self) -> list[Part]:
-        """Every part, each after what it needs."""
-        return _parts(self)
-
-
-@dataclass(frozen=True)
-class Run:
-    """One model fine-tuned and scored on every target; its few-shot continuations go with it."""
-
-    arm: str
-    task: str
-    source: str
-    seed: int
-    known: str | None
-    pretrain_seed: int | None
-    fewshot_targets: tuple[str, ...]
-    key: str
+    def embedded(self) -> bool:
+        """Whether it is about the embedded text and its tasks."""
+        return self.model.kind == "tiny" and self.text.corpus == "cldr"
 
     @property
-    def label(self) -> str:
-        return f"{self.arm} {self.task} {self.source} seed {self.seed}"
+    def shape(self) -> TinyModel:
+        """The shape of a model of our own; only experiments that pre-train have one."""
+        assert isinstance(self.model, TinyModel)
+        return self.model
 
+    @property
+    def models(self) -> tuple[str | None, ...]:
+        """Names of the models that know different languages; None is the one of all languages."""
+        return tuple(self.known) or (None,)
 
-@dataclass(frozen=True)
-class Part:
-    """A batch of runs for one process: its name, what must be there first, its source files."""
+    def task(self, name: str) -> Task:
+        """The task of this name in the form that fits the model, reading the user's own files."""
+        if self.model.kind == "checkpoint":
+            return public_task(name, self.own(name))
+        return embedded_task(name) if self.embedded else plain_task(name)
 
-    name: str
-    needs: tuple[str, ...]
-    inputs: tuple[str, ...]
-    params: Mapping[str, Any]
+    def own(self, task: str) -> datasets.Own | None:
+        """The user's own files for a task, if the experiment names some."""
+        return datasets.own_files(task, self.data[task]) if task in self.data else None
 
 
 # ---------------------------------------------------------------- reading
@@ -236,16 +307,8 @@ def available(folder: Path | None = None) -> list[str]:
     return sorted(p.stem for p in (folder or EXPERIMENTS).glob("*.yml"))
 
 
-def folder_of(name: str) -> Path:
-    """Where everything made of the experiment of this name goes."""
-    return Path(os.environ.get("XLT_BUILD", "build")) / name
-
-
-def load(name: str, overrides: Sequence[str] = ()) -> AnyExperiment:
+def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
     """Read an experiment by name (`quick`) or file (`mine.yml`), with `KEY=VALUE` overrides.
-
-    A file with `checkpoint:` gives a `CheckpointExperiment`, any other an `Experiment`; both have
-    a name, title, folder, languages, tasks, notebooks, runs and parts.
 
     Raises
     ------
@@ -253,20 +316,24 @@ def load(name: str, overrides: Sequence[str] = ()) -> AnyExperiment:
         Unknown experiment, malformed file, unknown key or language, value of the wrong type; the
         message names the key, what is allowed and the cure.
     """
-    path, content = read_file(name, overrides)
-    if "checkpoint" in content:
-        from xltlib.train import checkpoint
-
-        return checkpoint.from_content(content, path)
-    return check(build(Experiment, content, where=str(path)))
+    path = Path(name) if name.endswith((".yml", ".yaml")) else EXPERIMENTS / f"{name}.yml"
+    if not path.is_file():
+        cure = f"use one of these, or give the path of a .yml file (looked for {path})"
+        raise unknown("experiment", name, available(), cure)
+    content = _content(path, overrides)
+    _refuse_old(content, path)
+    found, kind = _completed(content, path.parent), _kind(content)
+    text = content.get("text", {})
+    embedded = kind == "tiny" and not (isinstance(text, dict) and "corpus" in text)
+    return _checked(_validated(found, str(path), embedded))
 
 
 def load_embedded(name: str, overrides: Sequence[str] = ()) -> Experiment:
     """`load` for what needs an experiment on the embedded text: another kind is an error."""
     found = load(name, overrides)
-    if isinstance(found, Experiment) and found.text.corpus == "cldr":
+    if found.embedded:
         return found
-    what = "reads running text" if isinstance(found, Experiment) else "fine-tunes a checkpoint"
+    what = "fine-tunes a checkpoint" if found.model.kind == "checkpoint" else "reads running text"
     raise ValueError(
         f"experiment {name!r} {what}; this is about the text, vocabulary and pre-training of an "
         "experiment on the embedded text, such as embedded or quick. The chapters on the matrix, "
@@ -274,22 +341,32 @@ def load_embedded(name: str, overrides: Sequence[str] = ()) -> Experiment:
     )
 
 
-def read_file(name: str, overrides: Sequence[str] = ()) -> tuple[Path, dict[str, Any]]:
-    """Path and content of an experiment file, `KEY=VALUE` overrides put in."""
-    path = Path(name) if name.endswith((".yml", ".yaml")) else EXPERIMENTS / f"{name}.yml"
-    if not path.is_file():
-        cure = f"use one of these, or give the path of a .yml file (looked for {path})"
-        raise unknown("experiment", name, available(), cure)
+class _Loader(yaml.SafeLoader):
+    """YAML in which 2e-3 is a number, as in YAML 1.2 and everywhere else."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9.]*[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
+
+
+def _content(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """The content of an experiment file, `KEY=VALUE` overrides put in."""
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = _yaml(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not readable YAML: {error}. Mend the line it names.") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} holds {type(content).__name__}, not `key: value` lines")
     for override in overrides:
         _override(content, override)
-    content.setdefault("name", path.stem)
-    return path, content
+    return {"name": path.stem, **content}
 
 
 def _override(content: dict[str, Any], override: str) -> None:
@@ -298,352 +375,252 @@ def _override(content: dict[str, Any], override: str) -> None:
         raise ValueError(f"--set {override!r} is not KEY=VALUE, such as --set pretrain.steps=500")
     *groups, last = key.strip().split(".")
     for group in groups:
+        if group == "tasks" and isinstance(content.get("tasks", list(TASKS)), list):
+            content["tasks"] = {str(task): {} for task in content.get("tasks", TASKS)}
         content = content.setdefault(group, {})
         if not isinstance(content, dict):
             raise ValueError(f"--set {key}: {group!r} is a value, it has no {last!r} inside")
-    content[last] = yaml.safe_load(value)
+    content[last] = _yaml(value)
 
 
-def build(kind: type, content: Any, where: str) -> Any:
-    """A dataclass from plain YAML, every key and type checked."""
-    if not isinstance(content, Mapping):
-        raise ValueError(f"{where}: expected `key: value` lines, got {content!r}")
-    hints = get_type_hints(kind)
-    for key in content:
-        if key not in hints:
-            raise unknown(f"key in {where}", key, list(hints), "mend or remove it")
-    missing = [
-        f.name
-        for f in dataclasses.fields(kind)
-        if f.default is dataclasses.MISSING
-        and f.default_factory is dataclasses.MISSING
-        and f.name not in content
-    ]
-    if missing:
-        raise ValueError(f"{where}: {', '.join(missing)} missing; add it")
-    return kind(**{k: _convert(hints[k], v, f"{where}: {k}") for k, v in content.items()})
+def _refuse_old(content: Mapping[str, Any], path: Path) -> None:
+    """Say what became of keys that files had before."""
+    for old, new in (
+        ("checkpoint", "model: {kind: checkpoint, name: …}"),
+        ("finetune", "tasks: {TASK: {recipe: {steps: …}, scratch: {steps: …}, test_items: …}}"),
+    ):
+        if old in content:
+            raise ValueError(f"{path}: `{old}:` is now written `{new}`; change it")
 
 
-def _convert(hint: Any, value: Any, where: str) -> Any:
-    """`value` as the hinted type, or an error that says which type is wanted."""
-    if dataclasses.is_dataclass(hint):
-        return build(hint, value, where)  # type: ignore[arg-type]
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        if value not in inner:
-            raise unknown(where, value, inner, "use one of these")
-        return value
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{where} must be a list, got {value!r}")
-        hints = [inner[0]] * len(value) if inner[-1] is Ellipsis else list(inner)
-        if len(hints) != len(value):
-            raise ValueError(f"{where} must have {len(hints)} entries, got {value!r}")
-        return tuple(_convert(h, v, where) for h, v in zip(hints, value, strict=True))
-    if origin is not None and issubclass(origin, Mapping):
-        if not isinstance(value, Mapping):
-            raise ValueError(f"{where} must be `key: value` lines, got {value!r}")
-        return {str(k): _convert(inner[1], v, f"{where}.{k}") for k, v in value.items()}
-    if hint is Any:
-        return value
-    if hint is float and isinstance(value, str):  # YAML 1.1 reads 3e-3 as text
-        try:
-            return float(value)
-        except ValueError:
-            pass
-    allowed = (int, float) if hint is float else (hint,)
-    if not isinstance(value, allowed) or (isinstance(value, bool) and hint is not bool):
-        raise ValueError(f"{where} must be {hint.__name__}, got {value!r}")
-    return hint(value)
+# ---------------------------------------------------------------- completing
+
+# What a file need not say, by the kind of model.
+_SEEDS = {"tiny": [0, 1, 2], "checkpoint": [0]}
+_TASK = {
+    "tiny": {"train_items": 1500, "validation_items": 200, "test_items": 240},
+    "checkpoint": {"validation_items": 1000},
+}
+_RECIPES = {"tiny": TINY, "checkpoint": MT5}
+_FROM_SCRATCH = {"steps": 200, "lr": 2e-3, "freeze": "nothing", "encoder_lr": 1.0}
 
 
-def check(experiment: Experiment) -> Experiment:
-    """The experiment with codes in ISO 639-3, or an error for what cannot be run."""
-    from xltlib.tasks import TASKS
+def _kind(content: Mapping[str, Any]) -> str:
+    """The kind of model; where it is none of ours, the check of types says so."""
+    model = content.get("model", {})
+    found = model.get("kind") if isinstance(model, dict) else None
+    return found if found in _RECIPES else "tiny"
 
-    task = task_named(experiment)
-    check_name(experiment.name)
-    for name in (*experiment.tasks, *experiment.finetune, experiment.fewshot.task):
-        task(name)
-    codes = tuple(_code(c, experiment) for c in experiment.languages)
-    if len(codes) < 2 or len(set(codes)) != len(codes):
-        raise ValueError(f"languages must be two or more different ones, got {codes}")
 
-    def known(code: str, where: str) -> str:
-        found = _code(code, experiment)
-        if found not in codes:
-            raise unknown(f"language in {where}", code, codes, "add it to `languages`")
-        return found
+def _completed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The content with all that it need not say; what has a wrong type is left for the check."""
+    kind, model = _kind(content), content.get("model", {})
+    model = {"kind": kind, **model} if isinstance(model, dict) else model
+    found = {"seeds": _SEEDS[kind], **content, "model": model}
+    recipe, tasks = found.pop("recipe", {}), found.get("tasks", list(TASKS))
+    if isinstance(tasks, list):
+        tasks = {str(task): {} for task in tasks}
+    if isinstance(tasks, dict) and isinstance(recipe, dict):
+        tasks = {str(t): _completed_task(spec, kind, recipe, found) for t, spec in tasks.items()}
+        specs = [spec for spec in tasks.values() if isinstance(spec, dict)]
+        sources = [code for spec in specs for code in _list(spec.get("sources"))]
+        targets = [code for spec in specs for code in _list(spec.get("targets"))]
+        if kind == "checkpoint":
+            found.setdefault("languages", list(dict.fromkeys(sources + targets)))
+        found.setdefault("sources", list(dict.fromkeys(sources)))
+    found["tasks"] = tasks
+    if kind == "checkpoint":
+        near = folder / str(model.get("name", ""))
+        found["model"] = {**model, "name": str(near)} if near.is_dir() and near != folder else model
+        found["data"] = _rooted(content.get("data", {}), folder)
+    return found
 
-    def control(name: str) -> tuple[str, ...]:
-        return tuple(known(code, f"controls.{name}") for code in getattr(controls, name))
 
-    controls = experiment.controls
-    fewshot = experiment.fewshot
-    for item in dataclasses.fields(PretrainSpec):
-        value = getattr(experiment.pretrain, item.name)
+def _completed_task(
+    spec: Any, kind: str, recipe: Mapping[str, Any], content: Mapping[str, Any]
+) -> Any:
+    """A task's settings over those of the experiment."""
+    spec = {} if spec is None else spec
+    own, scratch = (
+        (spec.get(k, {}) for k in ("recipe", "scratch")) if isinstance(spec, dict) else (0, 0)
+    )
+    if not isinstance(own, dict) or not isinstance(scratch, dict):
+        return spec
+    sources = content.get("sources", content.get("languages", []))
+    targets = content.get("languages", []) if kind == "tiny" else spec.get("sources", sources)
+    taught = {**asdict(_RECIPES[kind]), **recipe, **own}
+    recipes = {"recipe": taught}
+    if kind == "tiny" or scratch:
+        recipes["scratch"] = {**taught, **_FROM_SCRATCH, **scratch}
+    return {**_TASK[kind], "sources": sources, "targets": targets, **spec, **recipes}
+
+
+def _list(value: Any) -> list[str]:
+    return [str(v) for v in value] if isinstance(value, list) else []
+
+
+def _rooted(files: Any, folder: Path) -> Any:
+    """The user's file specifications with paths that start from a folder."""
+    if not isinstance(files, Mapping):
+        return files
+    return {
+        key: str(folder / str(value)) if key == "path" else _rooted(value, folder)
+        for key, value in files.items()
+    }
+
+
+# ---------------------------------------------------------------- types, as pydantic checks them
+
+_GROUPS: dict[str, type] = {
+    "tiny": TinyModel, "checkpoint": Checkpoint, "tasks": TaskSettings, "known": Known,
+    "text": Text, "pretrain": Pretraining, "fewshot": Fewshot, "controls": Controls,
+    "recipe": Recipe, "scratch": Recipe,
+}  # fmt: skip
+
+
+def _validated(content: Any, where: str, embedded: bool) -> Experiment:
+    """`content` as an experiment: strictly, but lists for tuples and whole numbers for others."""
+    try:
+        return Experiment.model_validate_json(
+            json.dumps(content, default=str), strict=True, context={"embedded": embedded}
+        )
+    except ValidationError as found:
+        errors = sorted(found.errors(), key=lambda e: e["type"] == "missing")  # perhaps misspelt
+        raise _translated(errors[0], where) from None
+
+
+def _translated(error: ErrorDetails, where: str) -> ValueError:
+    """pydantic's error in our words: the value, what is allowed, nearest first, and the cure."""
+    loc = [part for part in error["loc"] if part not in _RECIPES]
+    inside, of, value = ".".join(map(str, loc)), error["type"], error["input"]
+    place = f"{where}: {inside}" if inside else where
+    context = error.get("ctx", {})
+    if of == "value_error":
+        return ValueError(str(context["error"]))
+    if value in HALF:
+        return ValueError(FP16)
+    if of in ("extra_forbidden", "unexpected_keyword_argument"):
+        groups = [_GROUPS[g] for g in reversed(error["loc"][:-1]) if g in _GROUPS]
+        what = f"key in {place}".removesuffix(str(loc[-1])).rstrip(": .")
+        return unknown(
+            what, loc[-1], _fields(groups[0] if groups else Experiment), "mend or remove it"
+        )
+    if of == "missing":
+        return ValueError(f"{place} missing; add it")
+    if of == "too_short":
+        return ValueError(f"{place} is empty: name at least one")
+    if of in ("literal_error", "union_tag_invalid"):
+        allowed = re.findall("'([^']+)'", context.get("expected") or context["expected_tags"])
+        value = context.get("tag", value)
+        return unknown(place, value, allowed, "use one of these")
+    message = error["msg"].removeprefix("Input should be ").removeprefix("Input should ")
+    if of in ("tuple_type", "model_type", "dataclass_type", "dict_type", "model_attributes_type"):
+        message = "a list" if of == "tuple_type" else "`key: value` lines"
+    return ValueError(f"{place} must be {message}, got {value!r}")
+
+
+def _fields(kind: Any) -> list[str]:
+    return [f.name for f in fields(kind)] if is_dataclass(kind) else list(kind.model_fields)
+
+
+# ---------------------------------------------------------------- what a type cannot say
+
+
+def _checked(exp: Experiment) -> Experiment:
+    """The experiment, or an error for what cannot be run."""
+    if not exp.name.replace("-", "").replace("_", "").isalnum():
+        raise ValueError(f"name {exp.name!r} must be letters, digits, - and _ (a folder)")
+    for name in exp.data:
+        datasets.card_of(name)
+    for name in exp.tasks:
+        exp.task(name)
+    if exp.model.kind == "checkpoint":
+        _check_checkpoint(exp)
+    else:
+        _check_tiny(exp)
+    for where, codes in _asked(exp):
+        for code in codes:
+            if code not in exp.languages:
+                cure = "add it to `languages`"
+                raise unknown(f"language in {where}", code, exp.languages, cure)
+    return exp
+
+
+def _asked(exp: Experiment) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Every list of languages in an experiment, and what it is called."""
+    yield "sources", exp.sources
+    for name, spec in exp.tasks.items():
+        yield f"tasks.{name}.sources", spec.sources
+        yield f"tasks.{name}.targets", spec.targets
+    for name, known in exp.known.items():
+        yield f"known.{name}", known.languages
+    for pair in exp.fewshot.pairs:
+        yield "fewshot", pair
+    for condition in ("scratch", "shuffled", "ngram"):
+        yield f"controls.{condition}", getattr(exp.controls, condition)
+
+
+def _check_tiny(exp: Experiment) -> None:
+    """Of our own model: numbers above 0, names, and no setting of a checkpoint."""
+    exp.task(exp.fewshot.task)
+    if len(exp.languages) < 2:
+        raise ValueError(f"languages must be two or more different ones, got {exp.languages}")
+    for item in fields(exp.pretrain):
+        value = getattr(exp.pretrain, item.name)
         if isinstance(value, int | float) and value <= 0 and (value < 0 or item.default != 0):
             raise ValueError(f"pretrain.{item.name} must be above 0, got {value}")
-    own = () if experiment.text.corpus == "cldr" else experiment.tasks
-    for name, spec in experiment.known.items():
+    for name in exp.known:
         if not name.replace("-", "").isalnum() or name.startswith(SCRATCH):
             raise ValueError(f"known: {name!r} must be letters, digits and -, and not {SCRATCH}…")
-        if len(set(spec.languages)) != len(spec.languages) or not spec.languages:
-            raise ValueError(f"known.{name}.languages must be different ones, got {spec.languages}")
-    return dataclasses.replace(
-        experiment,
-        languages=codes,
-        sources=tuple(known(c, "sources") for c in experiment.sources or codes),
-        known={
-            name: dataclasses.replace(
-                spec, languages=tuple(known(c, f"known.{name}") for c in spec.languages)
+    for name, spec in exp.tasks.items():
+        if spec.train_on or spec.test_split != "test" or spec.answers != "generate":
+            raise ValueError(
+                f"tasks.{name}: train_on, test_split and answers are for a public checkpoint; "
+                "remove them, or set model: {kind: checkpoint, name: …}"
             )
-            for name, spec in experiment.known.items()
-        },
-        finetune={t: experiment.finetune.get(t, FinetuneSpec()) for t in (*TASKS, *own)},
-        fewshot=dataclasses.replace(
-            fewshot,
-            pairs=tuple((known(s, "fewshot"), known(t, "fewshot")) for s, t in fewshot.pairs),
-        ),
-        controls=ControlSpec(
-            control("scratch"),
-            control("shuffled"),
-            control("ngram"),
-            controls.seeds,
-            controls.fewshot,
-        ),
-    )
 
 
-def check_name(name: str) -> None:
-    """Refuse a name that could not be a folder's."""
-    if not name.replace("-", "").replace("_", "").isalnum():
-        raise ValueError(f"name {name!r} must be letters, digits, - and _ (a folder)")
+def _check_checkpoint(exp: Experiment) -> None:
+    """Of a checkpoint: data for every language and split asked for, and settings that fit."""
+    controls = exp.controls.model_fields_set - {"shuffled", "seeds"}
+    wrong = exp.model_fields_set & {"known", "text", "pretrain"}
+    wrong |= {f"controls.{name}" for name in controls}
+    wrong |= {f"tasks.{t}.scratch" for t, s in exp.tasks.items() if "scratch" in s.model_fields_set}
+    if wrong:
+        raise ValueError(f"{', '.join(sorted(wrong))}: only for a model of our own; remove it")
+    for task, spec in exp.tasks.items():
+        own, card = exp.own(task) or {}, datasets.card_of(task)
+        _check_form(task, spec)
+        for name, codes in ((spec.train_on or task, spec.sources), (task, spec.targets)):
+            where = datasets.card_of(name)
+            for code in codes:
+                if code not in (exp.own(name) or {}):
+                    datasets.origin(where, code, next(iter(where.splits.values())).raw)
+        trained = spec.train_on or "train" in card.splits
+        if not trained and not all(s in own for s in spec.sources):
+            cure = card.notes or "give your own files under `data`"
+            raise ValueError(f"{task} has no training data: {cure}")
 
 
-def task_named(exp: Experiment) -> Callable[[str], Any]:
-    """What finds a task by name, in the form that fits the experiment's text."""
-    if exp.text.corpus == "cldr":
-        from xltlib.tasks import embedded_task
-
-        return embedded_task
-    from xltlib.tasks.plain import plain_task
-
-    return plain_task
-
-
-def _code(asked: str, exp: Experiment) -> str:
-    """ISO 639-3; of running text also a clone, ``eng_Zzzz``."""
-    found = language(asked)
-    return found.key if exp.text.corpus != "cldr" and found.script == "Zzzz" else found.code
-
-
-# ---------------------------------------------------------------- keys
-
-
-def digest(content: Any) -> str:
-    """Twelve hexadecimal digits that stand for plain data."""
-    text = json.dumps(content, sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def sources_of(exp: Experiment) -> tuple[str, ...]:
-    """Files of code that an experiment's scores depend on."""
-    return SOURCES if exp.text.corpus == "cldr" else SOURCES + OPEN_SOURCES
-
-
-def settings(spec: Any) -> dict[str, Any]:
-    """A spec's fields; those that came later only where they are used, so that old keys stay."""
-    later = {"corpus": "cldr", "utterances": 0, "dealt": True, "tokens": 0, "weight_decay": 0.0,
-             "precision": "auto"}  # fmt: skip
-    found = {k: v for k, v in dataclasses.asdict(spec).items() if later.get(k, ...) != v}
-    if "tokens" not in found:
-        found.pop("epochs", None)
-    return found
-
-
-def code_digest(files: Sequence[str] = SOURCES) -> str:
-    """Stands for what the code does: comments, docstrings and layout do not count."""
-    trees = []
-    for name in files:
-        tree = ast.parse((ROOT / name).read_text(encoding="utf-8"))
-        for node in ast.walk(tree):
-            body = getattr(node, "body", None)
-            if isinstance(body, list) and body and _is_docstring(body[0]):
-                body[:] = body[1:]
-        trees.append(ast.dump(tree))
-    return digest(trees)
-
-
-@cache
-def _own_code(files: Sequence[str]) -> str:
-    """The digest when this process first asked: what it runs, whatever is edited meanwhile."""
-    return code_digest(files)
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return (
-        isinstance(node, ast.Expr)
-        and isinstance(node.value, ast.Constant)
-        and isinstance(node.value.value, str)
-    )
-
-
-@cache
-def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
-    """Versions of the packages that scores depend on ("" where not installed)."""
-    found = {}
-    for name in packages:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = ""
-    return found
-
-
-def base_key(exp: Experiment) -> dict[str, Any]:
-    """What every model of an experiment depends on."""
-    key = {
-        "code": _own_code(sources_of(exp)),
-        "versions": versions(),
-        "languages": exp.languages,
-        "text": settings(exp.text),
-        "model": dataclasses.asdict(exp.model),
-    }
-    return key if exp.text.corpus == "cldr" else {**key, "tasks": exp.tasks}  # their label words
-
-
-def tokenizer_key(exp: Experiment) -> str:
-    """Name of the vocabulary's folder."""
-    return digest(base_key(exp))
-
-
-def pretrain_key(exp: Experiment, seed: int, known: str | None = None) -> str:
-    """Name of a pre-trained model's folder."""
-    recipe = {k: v for k, v in settings(exp.pretrain).items() if k != "seeds"}
-    knows = [dataclasses.asdict(exp.known[known])] if known else []
-    return digest([base_key(exp), recipe, seed, *knows])
-
-
-def known_of(exp: Experiment) -> list[str | None]:
-    """Names of the models that know different languages; None is the one of all languages."""
-    return list(exp.known) or [None]
-
-
-def pretrain_part(seed: int, known: str | None = None) -> str:
-    """Name of the part that pre-trains a model."""
-    return f"pretrain-{known}-{seed}" if known else f"pretrain-{seed}"
-
-
-def _runs(exp: Experiment) -> Iterator[Run]:
-    base = base_key(exp)
-    models = known_of(exp)
-    pretrained = {(k, s): pretrain_key(exp, s, k) for k in models for s in exp.pretrain.seeds}
-    first_known = models[0]
-
-    def run(
-        arm: str,
-        task: str,
-        source: str,
-        seed: int,
-        targets: tuple[str, ...] = (),
-        known: str | None = None,
-    ) -> Run:
-        start = exp.pretrain.seeds[seed % len(exp.pretrain.seeds)]
-        needs_model = not arm.startswith((SCRATCH, "char-ngram"))
-        content = [
-            base,
-            pretrained[known, start] if needs_model else None,
-            [arm, task, source, seed, targets],
-            {k: v for k, v in dataclasses.asdict(exp.recipe(task)).items() if k != "seeds"},
-            dataclasses.asdict(exp.fewshot) if targets else None,
-        ]
-        first = start if needs_model else None
-        return Run(arm, task, source, seed, known, first, targets, digest(content))
-
-    def shots(task: str, source: str) -> tuple[str, ...]:
-        wanted = exp.fewshot.task == task
-        return tuple(t for s, t in exp.fewshot.pairs if s == source) if wanted else ()
-
-    def seeds_of(task: str) -> tuple[int, ...]:
-        return exp.seeds[: exp.recipe(task).seeds or None]
-
-    few = list(dict.fromkeys(t for _, t in exp.fewshot.pairs))
-    for known in models:
-        for source in exp.sources:
-            for task in exp.tasks:
-                for seed in seeds_of(task):
-                    yield run(known or TINY, task, source, seed, shots(task, source), known)
-    alone = [(f"{known or TINY}-alone", known) for known in models]
-    if exp.controls.fewshot:
-        alone.append((f"{SCRATCH}-alone", None))
-    for arm, known in alone:
-        for target in few:
-            for seed in exp.seeds:
-                yield run(arm, exp.fewshot.task, target, seed, (target,), known)
-    for arm, sources in (
-        (SCRATCH, exp.controls.scratch),
-        (f"{first_known or TINY}-shuffled", exp.controls.shuffled),
-        ("char-ngram", exp.controls.ngram),
-    ):
-        for source in sources:
-            for task in exp.tasks:
-                # For the shuffled arm more sources tell more than more seeds: its mean is chance.
-                shuffled = arm.endswith("-shuffled")
-                targets = shots(task, source) if arm == SCRATCH and exp.controls.fewshot else ()
-                for seed in seeds_of(task)[: 1 if shuffled else exp.controls.seeds]:
-                    yield run(arm, task, source, seed, targets, first_known if shuffled else None)
-
-
-TOGETHER = 2  # sources a process: starting one takes as long as a run
-PREFIX = {
-    SCRATCH: "scratch",
-    f"{SCRATCH}-alone": "scratch-alone",
-    f"{TINY}-shuffled": "shuffled",
-    f"{TINY}-alone": "alone",
-    "char-ngram": "ngram",
-}
-
-
-def part_of(exp: Experiment, run: Run) -> str:
-    """Name of the part that a run belongs to: one for two sources, and one for each control.
-
-    Where several models know different languages: one a model, with what needs no source.
-    """
-    if run.known:
-        return f"runs-{run.known}"
-    if run.arm != TINY:
-        return PREFIX[run.arm]
-    first = exp.languages.index(run.source) // TOGETHER * TOGETHER
-    return "-".join(["source", *exp.languages[first : first + TOGETHER]])
-
-
-def _parts(exp: Experiment) -> list[Part]:
-    inputs = tuple(f"xltlib/{name}" for name in sources_of(exp))
-    base = digest(base_key(exp))
-    parts = [Part("vocabulary", (), inputs, {"key": base})]
-    for known in known_of(exp):
-        for seed in exp.pretrain.seeds:
-            settings = {"key": pretrain_key(exp, seed, known)}
-            parts.append(Part(pretrain_part(seed, known), ("vocabulary",), inputs, settings))
-    grouped: dict[str, list[Run]] = {}
-    for run in exp.runs():
-        grouped.setdefault(part_of(exp, run), []).append(run)
-    for name, runs in grouped.items():
-        starts = {(r.pretrain_seed, r.known) for r in runs if r.pretrain_seed is not None}
-        needs = tuple(pretrain_part(*s) for s in sorted(starts, key=str)) or ("vocabulary",)
-        parts.append(Part(name, needs, inputs, {"key": digest([r.key for r in runs])}))
-    everything = tuple(p.name for p in parts)
-    measures = ("xltlib/scores.py", "xltlib/languages/similarity.py", "xltlib/languages/uriel.py")
-    parts.append(
-        Part("collect", everything, inputs + measures, {"key": digest([r.key for r in exp.runs()])})
-    )
-    return parts
-
-
-def part(exp: AnyExperiment, name: str) -> Part:
-    """The part of this name; an error with the nearest names otherwise."""
-    found = {p.name: p for p in exp.parts()}
-    if name not in found:
-        raise unknown(f"part of {exp.name}", name, found, "see `xlt run NAME --list`")
-    return found[name]
+def _check_form(task: str, spec: TaskSettings) -> None:
+    """Refuse settings that do not fit the form of a task."""
+    splits = datasets.card_of(task).splits
+    if spec.train_on:
+        view, other = VIEWS[task], datasets.view_of(spec.train_on)
+        if (view.kind, view.fields, view.labels) != (other.kind, other.fields, other.labels):
+            same = [t for t, v in VIEWS.items() if v.kind == view.kind and v.labels == view.labels]
+            cure = "the form and the labels must be the same"
+            raise unknown(f"tasks.{task}.train_on", spec.train_on, same, cure)
+        if "train" not in datasets.card_of(spec.train_on).splits:
+            raise ValueError(f"tasks.{task}.train_on: {spec.train_on} has no training data either")
+    if spec.test_split == "all":
+        if "all" not in splits or splits["all"].raw != splits["test"].raw:
+            raise ValueError(
+                f"tasks.{task}.test_split: all is for xquad, whose one split is cut here"
+            )
+        if not spec.train_on:
+            raise ValueError(
+                f"tasks.{task}.test_split: all has the training articles in it; set train_on: squad"
+            )
+    if spec.answers == "choose" and VIEWS[task].kind != "choice":
+        raise ValueError(f"tasks.{task}.answers: choose needs a task with one label a text")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from pydantic import with_config
+
 from xltlib.errors import unknown
 from xltlib.models.shape import Precision
 
@@ -36,6 +38,7 @@ class PretrainRecipe:
     precision: Precision = "auto"
 
 
+@with_config(extra="forbid")
 @dataclass(frozen=True)
 class Recipe:
     """How to fine-tune; as it stands the recipe of mT5's authors (Xue et al. 2021).

@@ -1,39 +1,44 @@
-"""Does what an experiment lists: vocabulary, pre-training, fine-tuning, scoring, collecting."""
+"""Does what an experiment lists: vocabulary, pre-training, fine-tuning, scoring, collecting.
+
+A run's record (``runs/<key>.json``) and its outputs (``outputs/<key>.parquet``) appear whole when
+it is finished; what is interrupted goes on with what is missing.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-import errno
+import fcntl
 import json
 import os
-import shutil
+import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from functools import cached_property
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xltlib.data import cldr
-from xltlib.tasks import Example, Task
-from xltlib.train.config import (
-    Experiment,
-    FinetuneSpec,
-    KnownSpec,
-    Run,
-    part,
-    part_of,
-    pretrain_key,
-    task_named,
-    tokenizer_key,
-)
+from xltlib import scores
+from xltlib.data import cldr, datasets, text
+from xltlib.data.cards import VIEWS
+from xltlib.io import whole, write_text
+from xltlib.languages import iso3, language, similarity
+from xltlib.tasks import Example
+from xltlib.tasks.embedded import WORDS
+from xltlib.tasks.plain import words_of
+from xltlib.train.config import Checkpoint, Experiment
+from xltlib.train.plan import Place, Run, part, part_of, recipe_of, runs
+
+if TYPE_CHECKING:
+    from xltlib.train.finetune import Finetuned
 
 CLONED = "letters of its own"  # the target set of a clone
+ALL = 10**9  # more examples than any data set has
+SETS = {"source": "source_set", "target": "target_set"}
 SCORE_COLUMNS = (
     "model",
     "task",
@@ -49,80 +54,25 @@ SCORE_COLUMNS = (
     "chance",
 )
 
-
-@contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Say what is wrong with the place, and the cure, when `path` cannot be written."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield
-    except OSError as error:
-        raise OSError(
-            f"{path} could not be written ({error.strerror or error}): free some space, or "
-            "choose another place with the environment variable XLT_BUILD"
-        ) from error
-
-
-@contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """A temporary name to write to; it becomes `path` only if all goes well."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with writing(path):
-            _remove(temporary)
-            yield temporary
-            if path.is_dir():  # half a folder of an interrupted run
-                _remove(path)
-            os.replace(temporary, path)
-    finally:
-        with suppress(OSError):
-            _remove(temporary)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        path.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where the pieces of an experiment are kept."""
-
-    exp: Experiment
-
-    def vocabulary(self) -> Path:
-        return self.exp.folder / "vocabulary" / tokenizer_key(self.exp)
-
-    def pretrained(self, seed: int, known: str | None = None) -> Path:
-        return self.exp.folder / "pretrained" / pretrain_key(self.exp, seed, known)
-
-    def run(self, run: Run) -> Path:
-        return self.exp.folder / "runs" / f"{run.key}.json"
-
-    def outputs(self, run: Run) -> Path:
-        return self.exp.folder / "outputs" / f"{run.key}.parquet"
-
-    def done(self, name: str) -> Path:
-        return self.exp.folder / "parts" / f"{name}.done"
-
-    def scores(self) -> Path:
-        return self.exp.folder / "scores.parquet"
-
-    def pairs(self) -> Path:
-        return self.exp.folder / "pairs.parquet"
+Cell = tuple[str, int, list[str]]  # target, number of its examples learned from, outputs
 
 
 def text_of(exp: Experiment, known: str | None = None) -> dict[str, list[str]]:
     """The unannotated text of every language, or of those that one model knows."""
-    if exp.text.corpus == "cldr":
-        return {code: cldr.lines(code, exp.text.lines) for code in exp.languages}
-    from xltlib.data.text import read
-
-    knows = exp.known[known] if known else KnownSpec(exp.languages)
     spec = exp.text
-    return read(knows.languages, exp.tasks, spec.lines, spec.utterances, knows.pairs, spec.dealt)
+    if spec.corpus == "cldr":
+        return {code: cldr.lines(code, spec.lines) for code in exp.languages}
+    codes, paired = (
+        (exp.known[known].languages, exp.known[known].pairs) if known else (exp.languages, False)
+    )
+    return text.read(codes, list(exp.tasks), spec.lines, spec.utterances, paired, spec.dealt)
+
+
+def label_words(exp: Experiment) -> tuple[str, ...]:
+    """Words that are one token each: labels and tags."""
+    if exp.embedded:
+        return tuple(WORDS)
+    return tuple(dict.fromkeys(word for name in exp.tasks for word in words_of(name)))
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
@@ -138,73 +88,73 @@ def read_run(path: Path) -> dict[str, Any] | None:
 
 
 def do_part(exp: Experiment, name: str) -> None:
-    """Do what is missing of one part, and mark it done."""
+    """Do what is missing of one part, and mark it done.
+
+    Raises
+    ------
+    ValueError
+        No such part, data with a fault, or of ``collect`` a run that is missing.
+    OSError
+        A place that cannot be written, with the cure.
+    """
     part(exp, name)
     place = Place(exp)
-    with writing(place.done(name)):  # a place nobody can write to: known before the work
-        if not os.access(place.done(name).parent, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    _check_writable(exp.folder)
     if name == "vocabulary":
-        make_vocabulary(exp)
-    elif name.startswith("pretrain-"):
-        known, _, seed = name.removeprefix("pretrain-").rpartition("-")
-        make_pretrained(exp, int(seed), known or None)
+        _make_vocabulary(exp)
     elif name == "collect":
         collect(exp)
+    elif name.startswith("pretrain-"):
+        known, _, seed = name.removeprefix("pretrain-").rpartition("-")
+        _make_pretrained(exp, int(seed), known or None)
     else:
-        do_runs(exp, [r for r in exp.runs() if part_of(exp, r) == name], name)
-    with whole(place.done(name)) as temporary:
-        temporary.write_text(f"{time.time():.0f}\n")
+        _do_runs(exp, [r for r in runs(exp) if part_of(exp, r) == name], name)
+    write_text(place.done(name), f"{time.time():.0f}\n")
 
 
-def make_vocabulary(exp: Experiment) -> None:
+def _check_writable(folder: Path) -> None:
+    """A place nobody can write to is known before the work."""
+    near = next(p for p in (folder, *folder.absolute().parents) if p.exists())
+    if not (near.is_dir() and os.access(near, os.W_OK)):
+        raise OSError(
+            f"cannot write {folder}: {near} is not a folder that you may write to; choose another "
+            "place with the environment variable XLT_BUILD"
+        )
+
+
+def _make_vocabulary(exp: Experiment) -> None:
     """Train the tokenizer, unless it is there."""
     folder = Place(exp).vocabulary()
     if folder.is_dir():
         return
-    from xltlib.models.tiny import train_tokenizer  # seconds of importing, only where there is work
+    from xltlib.models.tiny import train_tokenizer  # torch
 
     lines = (line for own in text_of(exp).values() for line in own)
-    tokenizer = train_tokenizer(lines, exp.model.vocab_size, label_words(exp))
+    tokenizer = train_tokenizer(lines, exp.shape.vocab_size, label_words(exp))
     with whole(folder) as temporary:
         tokenizer.save_pretrained(temporary)
 
 
-def label_words(exp: Experiment) -> tuple[str, ...]:
-    """Words that are one token each: labels and tags."""
-    if exp.text.corpus == "cldr":
-        from xltlib.tasks.embedded import WORDS
-
-        return tuple(WORDS)
-    from xltlib.tasks.plain import words_of
-
-    return tuple(dict.fromkeys(word for name in exp.tasks for word in words_of(name)))
-
-
-def make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> None:
+def _make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> None:
     """Pre-train one model, unless it is there."""
     place = Place(exp)
     folder = place.pretrained(seed, known)
     if (folder / "log.json").is_file():
         return
-    from transformers import AutoTokenizer
+    from transformers import AutoTokenizer  # torch
 
-    from xltlib.models.compute import arithmetic, device, prepare_process
-    from xltlib.models.tiny import build, reading, save
+    from xltlib.models import compute, tiny
     from xltlib.train.pretrain import Sampler, pretrain
 
-    prepare_process()
+    compute.prepare_process()
     tokenizer = AutoTokenizer.from_pretrained(place.vocabulary())
     sampler = Sampler(text_of(exp, known), tokenizer, exp.pretrain)
     recipe = sampler.recipe
-    model: Any = build(exp.model, tokenizer, seed)
-    model.to(device())
+    model: Any = tiny.build(exp.shape, tokenizer, seed)
+    model = model.to(compute.device())
     half = folder.with_name(f".{folder.name}.half.pt")  # where an interrupted one goes on
-    with tqdm(
-        total=recipe.steps,
-        desc=" ".join(["pre-training", *filter(None, [known]), f"seed {seed}"]),
-        mininterval=2,
-    ) as bar:
+    of = " ".join(["pre-training", *filter(None, [known]), f"seed {seed}"])
+    with tqdm(total=recipe.steps, desc=of, mininterval=2) as bar:
 
         def progress(step: int, loss: float) -> None:
             bar.update(step - bar.n)
@@ -212,7 +162,7 @@ def make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> Non
                 bar.set_postfix(loss=f"{loss:.2f}")
 
         log = pretrain(model, sampler, recipe, seed=seed, progress=progress, checkpoint=half)
-    story = {
+    about = {
         "seed": seed,
         "known": known,
         "log": log,
@@ -220,25 +170,25 @@ def make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> Non
         "tokens": sampler.n_tokens,
         "lines": len(sampler.rows),
         "read": sampler.read,
-        "width": exp.model.d_model,
+        "width": exp.shape.d_model,
         "device": str(model.device),
-        "arithmetic": arithmetic(model.device.type, recipe.precision),
+        "arithmetic": compute.arithmetic(model.device.type, recipe.precision),
         "seconds": log[-1]["seconds"],
-        "recipe": dataclasses.asdict(recipe),
-        **reading(model, sampler.batch(np.random.default_rng(seed))[0]),
+        "recipe": asdict(recipe),
+        **tiny.reading(model, sampler.batch(np.random.default_rng(seed))[0]),
     }
     with whole(folder) as temporary:
-        save(model, tokenizer, temporary)
-        (temporary / "log.json").write_text(json.dumps(story, indent=1))
+        tiny.save(model, tokenizer, temporary)
+        (temporary / "log.json").write_text(json.dumps(about, indent=1))
     half.unlink(missing_ok=True)
 
 
-def do_runs(exp: Experiment, runs: Sequence[Run], name: str) -> None:
+def _do_runs(exp: Experiment, listed: Sequence[Run], name: str) -> None:
     """Do those runs that are not finished yet."""
-    place = Place(exp)
-    missing = [r for r in runs if read_run(place.run(r)) is None]
-    worker = Worker(exp)
-    with tqdm(total=len(runs), initial=len(runs) - len(missing), desc=name, unit="run") as bar:
+    place, worker = Place(exp), Worker(exp)
+    missing = [r for r in listed if read_run(place.run(r)) is None]
+    finished = len(listed) - len(missing)
+    with tqdm(total=len(listed), initial=finished, desc=name, unit="run") as bar:
         for run in missing:
             bar.set_postfix_str(run.label)
             worker.do(run)
@@ -249,219 +199,385 @@ def do_runs(exp: Experiment, runs: Sequence[Run], name: str) -> None:
 
 
 class Worker:
-    """Does runs one after the other; keeps what they share: examples and start weights."""
+    """Does runs one after the other; keeps the test sets that they share."""
 
     def __init__(self, exp: Experiment) -> None:
-        self.exp, self.place, self.task = exp, Place(exp), task_named(exp)
-        self.tests: dict[tuple[str, str, int], list[Example]] = {}
+        self.exp, self.place = exp, Place(exp)
+        self.tokenizer: Any = None  # with the first model
+        self._tests: dict[tuple[str, str, int], list[Example]] = {}
 
-    @cached_property
-    def tokenizer(self) -> Any:
-        from transformers import AutoTokenizer
+    def _among(self, of: str, split: str, code: str) -> tuple[str, ...]:
+        """Languages that share the items of a split, where the data are parallel."""
+        spec = self.exp.tasks[of]
+        if self.exp.model.kind == "tiny":
+            return self.exp.languages
+        shared = {
+            "train": (spec.sources, spec.train_items),
+            "test": (spec.targets, spec.test_items),
+        }
+        codes, n = shared.get(split, ((), 0))
+        return codes if n else (code,)
 
-        return AutoTokenizer.from_pretrained(self.place.vocabulary())
+    def training(self, run: Run) -> tuple[list[Example], list[Example]]:
+        """Training and validation examples of a run; no text of the test set is among them.
 
-    def examples(self, of: Task, code: str, split: str, n: int, seed: int = 0) -> list[Example]:
-        return of.source(self.exp.languages, code, split, n, seed)
-
-    def test(self, of: Task, code: str, seed: int) -> list[Example]:
-        """The test set of a language: one a seed, the same for every source and arm.
-
-        A cell is a mean over seeds, so its standard error falls with all their items together.
+        A user's own language may have no validation file: then the last weights are kept.
         """
-        if (of.name, code, seed) not in self.tests:
-            n = self.exp.recipe(of.name).test_items
-            self.tests[of.name, code, seed] = self.examples(of, code, "test", n, seed)
-        return self.tests[of.name, code, seed]
+        exp, spec = self.exp, self.exp.tasks[run.task]
+        of = exp.task(spec.train_on or run.task)
 
-    def model(self, run: Run) -> Any:
-        from xltlib.models.compute import device, prepare_process
-        from xltlib.models.tiny import build, load, reset_outputs
+        def read(split: str, n: int, seed: int) -> list[Example]:
+            return of.source(
+                self._among(run.task, split, run.source), run.source, split, n or ALL, seed
+            )
 
-        prepare_process()
-        if run.pretrain_seed is None:
-            fresh: Any = build(self.exp.model, self.tokenizer, seed=1000 + run.seed)
-            return fresh.to(device())
-        model: Any = load(self.place.pretrained(run.pretrain_seed, run.known))[0]
-        if run.known:
-            reset_outputs(model, self.tokenizer, label_words(self.exp), run.seed)
-        return model.to(device())
+        found = [read("train", spec.train_items, run.seed)]
+        own = (exp.own(of.name) or {}).get(run.source)
+        if own is None or "validation" in own:
+            found.append(read("validation", spec.validation_items, 0))
+        else:
+            found.append([])
+            _say(f"{run.label}: no validation file, so the weights of the last step are kept")
+        if spec.train_on:
+            found = [self._apart(run, examples) for examples in found]
+        train = of.shuffle(found[0], run.seed) if run.condition == "shuffled" else found[0]
+        return train, found[1]
+
+    def _apart(self, run: Run, examples: list[Example]) -> list[Example]:
+        """Another task's examples without those whose text this task's test set has."""
+        spec, view = self.exp.tasks[run.task], VIEWS[run.task]
+        if run.source not in spec.targets:
+            return examples
+        tests = self.exp.task(run.task).source((run.source,), run.source, spec.test_split, ALL)
+        theirs = {datasets.text_of(e.fields, view) for e in tests}
+        left = [e for e in examples if datasets.text_of(e.fields, view) not in theirs]
+        if len(left) < len(examples):
+            _say(f"{run.label}: {len(examples) - len(left)} dropped, their text is in the test set")
+        return left
+
+    def tests(self, task: str, target: str, seed: int) -> list[Example]:
+        """The test set of a language: the same for every source and condition.
+
+        On the embedded text one a seed: a cell is a mean over seeds, so its standard error falls
+        with all their items together. Of public data all seeds have the same.
+        """
+        key, spec = (task, target, seed), self.exp.tasks[task]
+        if key not in self._tests:
+            among, n = self._among(task, "test", target), spec.test_items or ALL
+            found = self.exp.task(task).source(among, target, spec.test_split, n, seed)
+            self._tests[key] = found
+        return self._tests[key]
 
     def do(self, run: Run) -> dict[str, Any]:
-        """Fine-tune, score every target, go on with few examples, write the record."""
+        """Fine-tune, score every target, go on with few examples, write outputs and record."""
         begin = time.time()
-        of, spec = self.task(run.task), self.exp.recipe(run.task)
-        train = self.examples(of, run.source, "train", spec.train_items, run.seed)
-        if run.arm == "char-ngram":
-            made: dict[str, Any] = {"log": []}
-            rows, outputs = self.baseline(run, of, train)
+        for target in self.exp.tasks[run.task].targets:  # a fault in them is known before the work
+            self.tests(run.task, target, run.seed)
+        train, validation = self.training(run)
+        about: dict[str, Any] = {"log": []}
+        if run.condition == "ngram":
+            cells = list(self._baseline(run, train))
         else:
-            made, rows, outputs = self.neural(run, of, spec, train)
+            cells = list(self._network(run, train, validation, about))
+        rows = [row for cell in cells for row in self.rows(run, *cell)]
         record = {
-            "run": dataclasses.asdict(run),
+            "run": asdict(run),
             "scores": rows,
-            **made,
+            **about,
+            "items": {"train": len(train), "validation": len(validation)},
             "seconds": time.time() - begin,
             "finished": time.time(),
         }
+        outputs = [
+            {"target": target, "n_target": n, "id": e.id, "output": output}
+            for target, n, said in cells
+            for e, output in zip(self.tests(run.task, target, run.seed), said, strict=True)
+        ]
         with whole(self.place.outputs(run)) as temporary:
             pd.DataFrame(outputs).to_parquet(temporary, index=False, compression="zstd")
-        with whole(self.place.run(run)) as temporary:
-            temporary.write_text(json.dumps(record))
+        write_text(self.place.run(run), json.dumps(record))
+        for path in self._waiting(run):
+            path.unlink(missing_ok=True)
         return record
 
-    def baseline(
-        self, run: Run, of: Task, train: Sequence[Example]
-    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def _baseline(self, run: Run, train: Sequence[Example]) -> Iterator[Cell]:
+        """What a linear model on characters answers."""
         from xltlib.train.baselines import baseline_of
 
-        answer = baseline_of(of)(train, run.seed)
-        rows, outputs = [], []
-        for target in self.exp.languages:
-            tests = self.test(of, target, run.seed)
-            said = answer(tests)
-            rows += score_rows(run, of, target, 0, said, tests)
-            outputs += output_rows(target, 0, said, tests)
-        return rows, outputs
+        answer = baseline_of(self.exp.task(run.task))(train, run.seed)
+        for target in self.exp.tasks[run.task].targets:
+            yield target, 0, answer(self.tests(run.task, target, run.seed))
 
-    def neural(
-        self, run: Run, of: Task, spec: FinetuneSpec, train: Sequence[Example]
-    ) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    def _network(
+        self,
+        run: Run,
+        train: Sequence[Example],
+        validation: Sequence[Example],
+        about: dict[str, Any],
+    ) -> Iterator[Cell]:
+        """What a network answers when it was fine-tuned, and after few examples of a target.
+
+        How it was fine-tuned is added to `about`.
+        """
+        with self._gpu():
+            model = self.model(run)
+            about["device"] = str(model.device)
+            if not run.condition.endswith("alone"):  # which has no source, only few examples
+                about |= self._learned(run, model, train, validation)
+                for target in self.exp.tasks[run.task].targets:
+                    yield target, 0, self.answers(run, model, target)
+            kept = (
+                {k: v.detach().clone() for k, v in model.state_dict().items()}
+                if run.fewshot
+                else {}
+            )
+            for target in run.fewshot:
+                for n in self.exp.fewshot.n:
+                    model.load_state_dict(kept)
+                    self._go_on(run, model, target, n)
+                    yield target, n, self.answers(run, model, target)
+
+    def _gpu(self) -> AbstractContextManager[None]:
+        """Of a checkpoint a GPU of its own; small models share what there is."""
+        return _own_gpu() if self.exp.model.kind == "checkpoint" else nullcontext()
+
+    def model(self, run: Run) -> Any:
+        """The model that a run starts from; the worker's tokenizer comes with it."""
+        spec = self.exp.model
+        if isinstance(spec, Checkpoint):
+            from xltlib.models.checkpoint import load
+
+            recipe = recipe_of(self.exp, run)
+            model, self.tokenizer = load(
+                spec.name,
+                revision=spec.revision,
+                weights=spec.weights or None,
+                dropout=recipe.dropout,
+                lora=recipe.lora,
+                checkpointing=recipe.checkpointing,
+            )
+            return model
+        from transformers import AutoTokenizer
+
+        from xltlib.models import compute, tiny
+
+        compute.prepare_process()
+        if self.tokenizer is None:
+            self.tokenizer = AutoTokenizer.from_pretrained(self.place.vocabulary())
+        made: Any
+        if run.pretrain_seed is None:
+            made = tiny.build(spec, self.tokenizer, seed=1000 + run.seed)
+        else:
+            made = tiny.load(self.place.pretrained(run.pretrain_seed, run.known))[0]
+        if run.known:
+            tiny.reset_outputs(made, self.tokenizer, label_words(self.exp), run.seed)
+        return made.to(compute.device())
+
+    def _waiting(self, run: Run) -> tuple[Path, Path]:
+        """Where weights, and how they were learned, wait until all targets are scored."""
+        folder = self.exp.folder / "tuned"
+        return folder / f"{run.key}.safetensors", folder / f"{run.key}.json"
+
+    def _learned(
+        self, run: Run, model: Any, train: Sequence[Example], validation: Sequence[Example]
+    ) -> dict[str, Any]:
+        """Fine-tune in place, or take the weights of a run interrupted after it: it costs most."""
+        from safetensors.torch import load_file, save_file
+
+        from xltlib.train.finetune import learned_weights
+
+        weights, record = self._waiting(run)
+        if record.is_file():  # written last
+            _say(f"{run.label}: tuned before, now scored")
+            model.load_state_dict(load_file(weights), strict=False)
+            return dict(json.loads(record.read_text(encoding="utf-8")))
+        found = asdict(self.tune(run, model, train, validation))
+        about = {"kept_step": found.pop("step"), "train_seconds": found.pop("seconds"), **found}
+        with whole(weights) as temporary:
+            save_file(learned_weights(model), temporary)
+        write_text(record, json.dumps(about))
+        return about
+
+    def tune(
+        self,
+        run: Run,
+        model: Any,
+        train: Sequence[Example],
+        validation: Sequence[Example],
+        **changes: Any,
+    ) -> Finetuned:
+        """Fine-tune `model` in place as the run's recipe says, with `changes` to it.
+
+        A batch whose loss is not a number is kept in ``failed/<key>``.
+        """
         from xltlib.train.finetune import finetune
 
-        validation = self.examples(of, run.source, "validation", spec.validation_items)
-        if run.arm.endswith("-shuffled"):
-            train = of.shuffle(train, run.seed)
-        recipe = spec.of(run.arm)
-        model = self.model(run)
-        rows: list[dict[str, Any]] = []
-        outputs: list[dict[str, Any]] = []
-        made: dict[str, Any] = {"log": []}
-        if not run.arm.endswith("-alone"):  # which has no source: few-shot only
-            found = finetune(model, self.tokenizer, of, train, validation, recipe, seed=run.seed)
-            made = {
-                "log": found.log,
-                "validation": found.validation,
-                "kept_step": found.step,
-                "train_seconds": found.seconds,
-            }
-            for target in self.exp.languages:
-                tests = self.test(of, target, run.seed)
-                said = self.say(model, of, target, run.seed)
-                rows += score_rows(run, of, target, 0, said, tests)
-                outputs += output_rows(target, 0, said, tests)
-        kept = {k: v.detach().clone() for k, v in model.state_dict().items()}
-        for target in run.fewshot_targets:
-            for n in self.exp.fewshot.n:
-                model.load_state_dict(kept)
-                tests = self.test(of, target, run.seed)
-                said = self.go_on(model, run, of, target, n)
-                rows += score_rows(run, of, target, n, said, tests)
-                outputs += output_rows(target, n, said, tests)
-        return made, rows, outputs
+        of, recipe = self.exp.task(run.task), replace(recipe_of(self.exp, run), **changes)
+        with tqdm(total=recipe.steps, desc=run.label, unit="step", delay=5, leave=False) as bar:
 
-    def go_on(self, model: Any, run: Run, of: Task, target: str, n: int) -> list[str]:
+            def progress(entry: dict[str, float]) -> None:
+                bar.update(int(entry["step"]) - bar.n)
+                known = {k: f"{entry[k]:.3f}" for k in ("loss", "validation") if k in entry}
+                if "validation" in known or entry["step"] % 20 == 0:
+                    bar.set_postfix(known, refresh=False)
+
+            return finetune(
+                model, self.tokenizer, of, train, validation, recipe,
+                seed=run.seed, failed=self.exp.folder / "failed" / run.key,
+                say=_say, progress=progress,
+            )  # fmt: skip
+
+    def _go_on(self, run: Run, model: Any, target: str, n: int) -> None:
         """Go on with `n` examples of the target; nothing is selected on target data."""
-        from xltlib.train.finetune import finetune
+        shot, among = self.exp.fewshot, self._among(run.task, "train", target)
+        of, most = self.exp.task(run.task), max(shot.n)
+        few = of.source(among, target, "train", most, 100 + run.seed)[:n]
+        batch = min(shot.batch, n)
+        self.tune(run, model, few, [], steps=shot.steps, batch=batch, lr=shot.lr, evaluations=0)
 
-        shot = self.exp.fewshot
-        few = self.examples(of, target, "train", max(self.exp.fewshot.n), 100 + run.seed)[:n]
-        recipe = dataclasses.replace(
-            self.exp.recipe(of.name).of(run.arm),
-            steps=shot.steps, batch=min(shot.batch, n), lr=shot.lr, evaluations=0,
-        )  # fmt: skip
-        finetune(model, self.tokenizer, of, few, [], recipe, seed=run.seed)
-        return self.say(model, of, target, run.seed)
-
-    def say(self, model: Any, of: Task, target: str, seed: int) -> list[str]:
-        """What the model says to the test set of a language."""
+    def answers(self, run: Run, model: Any, target: str) -> list[str]:
+        """What the model answers to the test set of a language."""
         from xltlib.train.generate import answers
 
-        texts = [of.preprocess(e)[0] for e in self.test(of, target, seed)]
-        return answers(model, self.tokenizer, texts, most=of.max_target)
+        of, choose = self.exp.task(run.task), self.exp.tasks[run.task].answers == "choose"
+        texts = [of.preprocess(e)[0] for e in self.tests(run.task, target, run.seed)]
+        return answers(
+            model, self.tokenizer, texts, recipe_of(self.exp, run),
+            most=of.max_target, labels=getattr(of, "labels", ()) if choose else (), say=_say,
+        )  # fmt: skip
+
+    def rows(self, run: Run, target: str, n: int, said: Sequence[str]) -> list[dict[str, Any]]:
+        """Rows of the scores table for one cell, one per metric.
+
+        A clone is its language in another ``target_set``: the table knows languages by ISO 639-3.
+        """
+        of, spoken = self.exp.task(run.task), text.original(target)
+        tests = self.tests(run.task, target, run.seed)
+        return [
+            {
+                "model": run.model,
+                "task": of.name,
+                "source": run.source,
+                "target": spoken,
+                **({"target_set": CLONED} if spoken != target else {}),
+                "n_target": n,
+                "seed": run.seed,
+                "test_set": f"seed {run.seed}"
+                if self.exp.embedded
+                else self.exp.tasks[of.name].test_split,
+                "metric": metric,
+                "score": score.score,
+                "n_test": score.n,
+                "stderr": score.stderr,
+                "chance": of.chance if metric == of.metric else float("nan"),
+            }
+            for metric, score in of.evaluate(said, tests).items()
+        ]
 
 
-def score_rows(
-    run: Run, of: Task, target: str, n: int, said: Sequence[str], tests: Sequence[Example]
-) -> list[dict[str, Any]]:
-    """Rows of the scores table for one cell, one per metric.
+def _say(message: str) -> None:
+    tqdm.write(message, file=sys.stderr)
 
-    A clone is its language in another ``target_set``: the table knows languages by ISO 639-3.
+
+# ---------------------------------------------------------------- a GPU of one's own
+
+
+@contextmanager
+def _own_gpu() -> Iterator[None]:
+    """Hold a GPU that no other run on this machine holds; wait while there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        yield
+        return
+    found = range(torch.cuda.device_count())
+    with free_of([str(torch.cuda.get_device_properties(i).uuid) for i in found]) as i:
+        torch.cuda.set_device(i)
+        yield
+
+
+@contextmanager
+def free_of(names: Sequence[str], pause: float = 2.0) -> Iterator[int]:
+    """Hold the first of some named things that no other process holds; its place in the list.
+
+    The lock is a file of this user on this machine; it goes with the process that holds it.
     """
-    spoken, _, letters = target.partition("_")
-    return [
-        {
-            "model": run.arm,
-            "task": of.name,
-            "source": run.source,
-            "target": spoken,
-            **({"target_set": CLONED} if letters else {}),
-            "n_target": n,
-            "seed": run.seed,
-            # Embedded: every seed has test items of its own. Public: all have the official ones.
-            "test_set": "test" if hasattr(of, "card") else f"seed {run.seed}",
-            "metric": metric,
-            "score": score.score,
-            "n_test": score.n,
-            "stderr": score.stderr,
-            "chance": of.chance if metric == of.metric else float("nan"),
-        }
-        for metric, score in of.evaluate(said, tests).items()
-    ]
-
-
-def output_rows(
-    target: str, n: int, said: Sequence[str], tests: Sequence[Example]
-) -> list[dict[str, Any]]:
-    """What the model said, to compute any metric again."""
-    return [
-        {"target": target, "n_target": n, "id": e.id, "output": o}
-        for e, o in zip(tests, said, strict=True)
-    ]
+    folder = Path(tempfile.gettempdir(), f"xlt-gpus-{os.getuid()}")
+    folder.mkdir(exist_ok=True)
+    while True:
+        for i, name in enumerate(names):
+            with (folder / name).open("w") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                yield i
+                return
+        time.sleep(pause)
 
 
 # ---------------------------------------------------------------- collecting
 
 
-def collect(exp: Experiment) -> pd.DataFrame:
-    """Write the scores and the pairs table of the finished runs."""
-    from xltlib import scores
-    from xltlib.languages import similarity
+def finished(exp: Experiment) -> tuple[pd.DataFrame, list[str]]:
+    """Scores of the runs that are finished, and the labels of those that are not."""
+    place, rows, missing = Place(exp), list[dict[str, Any]](), list[str]()
+    for run in runs(exp):
+        record = read_run(place.run(run))
+        if record is None:
+            missing.append(run.label)
+        else:
+            rows += record["scores"]
+    return table_of(rows), missing
 
-    place = Place(exp)
-    found = {run: read_run(place.run(run)) for run in exp.runs()}
-    missing = [run.label for run, record in found.items() if record is None]
+
+def collect(exp: Experiment) -> pd.DataFrame:
+    """Write the scores and the pairs table of the finished runs.
+
+    Raises
+    ------
+    ValueError
+        A run is missing: which, and the command that finishes them.
+    """
+    table, missing = finished(exp)
     if missing:
         raise ValueError(
             f"{len(missing)} runs of {exp.name} are missing, first {missing[0]!r}: "
             f"finish them with `xlt run {exp.name}`"
         )
-    rows = [row for record in found.values() if record for row in record["scores"]]
-    table = table_of(rows)
+    place = Place(exp)
     scores.write(table, place.scores())
-    text = text_of(exp)
-    sizes = {code: float(sum(map(len, lines))) for code, lines in text.items()}
-    words = cldr.vocabulary([c for c in exp.languages if "_" not in c])  # a clone has none
-    similarity.write_pairs(similarity.pairs(list(words), texts=words, sizes=sizes), place.pairs())
+    codes = [c for c in exp.languages if c == text.original(c)]  # a clone is like no language
+    words = cldr.vocabulary([c for c in codes if language(c).locale])
+    if exp.model.kind == "checkpoint":
+        sizes: Mapping[Any, float] = similarity.text_sizes(exp.model.name)
+    else:
+        sizes = {code: float(sum(map(len, lines))) for code, lines in text_of(exp).items()}
+    similarity.write_pairs(similarity.pairs(codes, texts=words, sizes=sizes), place.pairs())
     return table
 
 
 def recompute(exp: Experiment) -> pd.DataFrame:
     """Score the kept outputs again, without any model; equals the scores table row by row."""
-    place, rows = Place(exp), []
-    worker = Worker(exp)
-    for run in exp.runs():
-        of = worker.task(run.task)
-        outputs = pd.read_parquet(place.outputs(run))
+    worker, rows = Worker(exp), []
+    for run in runs(exp):
+        outputs = pd.read_parquet(worker.place.outputs(run))
         for (target, n), cell in outputs.groupby(["target", "n_target"], sort=False):
-            tests = worker.test(of, str(target), run.seed)
-            rows += score_rows(run, of, str(target), int(str(n)), list(cell["output"]), tests)
+            rows += worker.rows(run, str(target), int(str(n)), list(cell["output"]))
     return table_of(rows)
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows of scores as a table: with the set of the target only where clones were scored."""
-    if not any("target_set" in row for row in rows):
-        return pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
-    table = pd.DataFrame(rows, columns=[*SCORE_COLUMNS, "target_set"])
-    return table.fillna({"target_set": ""})
+    """Rows of scores as a table by ISO 639-3 code.
+
+    Which of a language's sets a row is about stands in columns of their own, only where it has
+    several: a clone, or one language in two scripts.
+    """
+    if any("target_set" in row for row in rows):
+        table = pd.DataFrame(rows, columns=[*SCORE_COLUMNS, "target_set"])
+        return table.fillna({"target_set": ""})
+    table = pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+    keys = {*table["source"], *table["target"]}
+    if len({iso3(k) for k in keys}) < len(keys):
+        table = table.assign(**{to: table[column] for column, to in SETS.items()})
+    return table

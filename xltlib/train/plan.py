@@ -1,0 +1,524 @@
+"""The plan of an experiment: its runs, what determines them, where they are kept, what they cost.
+
+A *run* is the smallest thing that is finished or not: one model fine-tuned on one source, task and
+seed, scored on every target. It is kept under a key, a hash of everything that determines it: its
+settings and the versions of what is done with them (`STAGES`, `Task.version`, packages). So nothing
+is done twice, nothing stale is read, and code that moves reruns nothing. A *part* is a batch of
+runs that share a process (importing torch costs more than a small run); the pipeline schedules
+parts, one a core or GPU. This module starts without torch: `xltlib.train.run` does the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from xltlib.data import datasets
+from xltlib.data.cards import CARDS, Card, Files
+from xltlib.data.fetch import sha256
+from xltlib.data.text import original
+from xltlib.errors import unknown
+from xltlib.train.config import PACKAGES, SCRATCH, Checkpoint, Experiment
+from xltlib.train.recipes import Recipe
+
+# What each stage does, by version. Whoever changes a stage so that a result differs raises its
+# number: keys then differ, and what depends on it is done again. tests/test_golden.py fails where
+# results differ and the number does not. Tasks have versions of their own (`Task.version`).
+STAGES = {
+    "text": 1,  # data.cldr, data.text: unannotated text
+    "examples": 1,  # data.datasets, data.files: which examples of public tasks, in which order
+    "vocabulary": 1,  # models.tiny.train_tokenizer
+    "model": 1,  # models.tiny.build: how weights start
+    "pretrain": 1,  # train.pretrain
+    "finetune": 1,  # train.finetune, train.steps, models.compute, and how a run goes (train.run)
+    "answers": 1,  # train.generate
+    "baselines": 1,  # train.baselines
+    "tables": 1,  # scores, languages.similarity: what is collected from the runs
+}
+MEMORY = ("micro_tokens", "checkpointing")  # settings of a recipe that change no score
+TOGETHER = 2  # sources a process: starting one takes as long as a run
+
+Condition = Literal["pretrained", "alone", "shuffled", "scratch", "scratch-alone", "ngram"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model fine-tuned and scored on every target; its few-shot continuations go with it.
+
+    Attributes
+    ----------
+    model
+        What the scores call it: the model's name and, of a control, the condition.
+    condition
+        ``pretrained``: what is asked about. Controls: ``alone`` has no source, only few examples;
+        ``shuffled`` labels; ``scratch``, and ``scratch-alone``, no pre-training; ``ngram``, a
+        linear model on characters.
+    known, pretrain_seed
+        Which pre-trained model it starts from; None where it starts from none of ours.
+    fewshot
+        Targets in which it goes on with few examples.
+    """
+
+    model: str
+    task: str
+    source: str
+    seed: int
+    condition: Condition = "pretrained"
+    known: str | None = None
+    pretrain_seed: int | None = None
+    fewshot: tuple[str, ...] = ()
+    key: str = ""
+
+    @property
+    def label(self) -> str:
+        """What a person reads of it."""
+        return f"{self.model} {self.task} {self.source} seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Part:
+    """A batch of runs for one process: its name, what must be there first, what determines it."""
+
+    name: str
+    needs: tuple[str, ...]
+    key: str
+
+
+# ---------------------------------------------------------------- runs
+
+
+def runs(exp: Experiment) -> list[Run]:
+    """Every run with its key, in the order in which they are listed."""
+    listed = list(_listed(exp))
+    tasks = {name: _task_key(exp, name) for name in exp.tasks}
+    ways = {(r.condition, r.known, r.pretrain_seed) for r in listed}
+    starts = {way: _start_key(exp, *way) for way in ways}
+    return [
+        replace(
+            r, key=_run_key(exp, r, tasks[r.task], starts[r.condition, r.known, r.pretrain_seed])
+        )
+        for r in listed
+    ]
+
+
+def _listed(exp: Experiment) -> Iterator[Run]:
+    """The runs without their keys: those asked about, then those of few examples, then controls."""
+    controls, few = exp.controls, exp.fewshot
+    pairs = few.pairs if few.task in exp.tasks else ()
+
+    def shots(task: str, source: str) -> tuple[str, ...]:
+        return tuple(t for s, t in pairs if s == source and task == few.task)
+
+    def seeds(task: str) -> tuple[int, ...]:
+        return exp.seeds[: exp.tasks[task].seeds or None]
+
+    for known in exp.models:
+        for source in exp.sources:
+            for task in (t for t, spec in exp.tasks.items() if source in spec.sources):
+                for seed in seeds(task):
+                    yield _run(exp, "pretrained", task, source, seed, shots(task, source), known)
+    alone: list[tuple[Condition, str | None]] = [("alone", known) for known in exp.models]
+    alone += [("scratch-alone", None)] if controls.fewshot else []
+    for condition, known in alone:
+        for target in dict.fromkeys(t for _, t in pairs):
+            for seed in exp.seeds:
+                yield _run(exp, condition, few.task, target, seed, (target,), known)
+    for source, task, condition in _controls(exp):
+        # Of shuffled labels more sources tell more than more seeds: their mean is chance.
+        most = 1 if condition == "shuffled" else controls.seeds
+        known = exp.models[0] if condition == "shuffled" else None
+        targets = shots(task, source) if condition == "scratch" and controls.fewshot else ()
+        for seed in seeds(task)[:most]:
+            yield _run(exp, condition, task, source, seed, targets, known)
+
+
+def _controls(exp: Experiment) -> Iterator[tuple[str, str, Condition]]:
+    """(source, task, condition) of the controls that have a source."""
+    conditions: tuple[Condition, ...] = ("scratch", "shuffled", "ngram")
+    for condition in conditions:
+        for source in getattr(exp.controls, condition):
+            for task in exp.tasks:
+                yield source, task, condition
+
+
+def _run(
+    exp: Experiment,
+    condition: Condition,
+    task: str,
+    source: str,
+    seed: int,
+    fewshot: tuple[str, ...] = (),
+    known: str | None = None,
+) -> Run:
+    own = known or exp.model.label
+    model = {
+        "pretrained": own, "alone": f"{own}-alone", "shuffled": f"{own}-shuffled",
+        "scratch": SCRATCH, "scratch-alone": f"{SCRATCH}-alone", "ngram": "char-ngram",
+    }[condition]  # fmt: skip
+    starts = condition in ("pretrained", "alone", "shuffled") and exp.model.kind == "tiny"
+    start = exp.pretrain.seeds[seed % len(exp.pretrain.seeds)] if starts else None
+    return Run(model, task, source, seed, condition, known, start, fewshot)
+
+
+# ---------------------------------------------------------------- keys
+
+
+def digest(content: Any) -> str:
+    """Twelve hexadecimal digits that stand for plain data."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@cache
+def versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
+    """Versions of the packages that scores depend on ("" where not installed)."""
+    found = {}
+    for name in packages:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = ""
+    return found
+
+
+def _done_with(exp: Experiment, *stages: str) -> list[Any]:
+    """The versions of stages and packages."""
+    return [{s: STAGES[s] for s in stages}, versions(exp.model.packages)]
+
+
+def vocabulary_key(exp: Experiment) -> str:
+    """Name of the vocabulary's folder: it has a piece for every label word of public tasks."""
+    words = [] if exp.embedded else [_task_key(exp, name) for name in exp.tasks]
+    size = getattr(exp.model, "vocab_size", 0)
+    web = _card_key(CARDS["cc100"]) if exp.text.corpus == "cc100" and exp.text.lines else None
+    text = [exp.text.model_dump(), exp.languages, web]
+    return digest([_done_with(exp, "text", "vocabulary"), text, size, words])
+
+
+def pretrain_key(exp: Experiment, seed: int, known: str | None = None) -> str:
+    """Name of a pre-trained model's folder."""
+    recipe = {k: v for k, v in asdict(exp.pretrain).items() if k != "seeds"}
+    knows = exp.known[known].model_dump() if known else None
+    made = _done_with(exp, "model", "pretrain")
+    return digest([vocabulary_key(exp), made, _model_key(exp), recipe, seed, knows])
+
+
+def _start_key(exp: Experiment, condition: str, known: str | None, seed: int | None) -> Any:
+    """What stands for the weights that a run starts from."""
+    if seed is not None:
+        return pretrain_key(exp, seed, known)
+    if exp.model.kind == "checkpoint":
+        return _model_key(exp)
+    if condition == "ngram":
+        return _done_with(exp, "baselines")
+    return [vocabulary_key(exp), _done_with(exp, "model"), _model_key(exp)]
+
+
+def _run_key(exp: Experiment, run: Run, task: Any, start: Any) -> str:
+    """A hash of all that determines the scores of a run."""
+    spec, recipe = exp.tasks[run.task], asdict(recipe_of(exp, run))
+    network = run.condition != "ngram"
+    taught = {k: v for k, v in recipe.items() if k not in MEMORY} if network else None
+    items = spec.model_dump(exclude={"sources", "seeds", "recipe", "scratch"})
+    shared = exp.languages if exp.model.kind == "tiny" else spec.sources if spec.train_items else ()
+    few = [run.fewshot, exp.fewshot.model_dump(exclude={"pairs", "task"})] if run.fewshot else None
+    done = _done_with(exp, "finetune", "answers")
+    about = [run.model, run.condition, run.source, run.seed]
+    return digest([done, start, task, about, items, shared, taught, few])
+
+
+def recipe_of(exp: Experiment, run: Run) -> Recipe:
+    """How a run is taught: without pre-training by a recipe tuned for it."""
+    spec = exp.tasks[run.task]
+    return spec.scratch if run.condition.startswith("scratch") else spec.recipe
+
+
+def _task_key(exp: Experiment, name: str) -> Any:
+    """What stands for a task: its name and version and, if it is public, where its data are."""
+    names = [n for n in (name, exp.tasks[name].train_on if name in exp.tasks else "") if n]
+    found: list[Any] = [[n, exp.task(n).version] for n in names]
+    if exp.embedded:
+        return found
+    return [found, _done_with(exp, "examples"), [_data_key(exp, n) for n in names]]
+
+
+def _data_key(exp: Experiment, task: str) -> Any:
+    """Where a task's data are: the pinned revision, and the bytes of the user's own files."""
+    own = {
+        f"{code}/{split}": [asdict(file.layout), _sum(file.path)]
+        for code, files in (exp.own(task) or {}).items()
+        for split, file in files.items()
+    }
+    return [_card_key(datasets.card_of(task)), own]
+
+
+def _card_key(card: Card) -> Any:
+    place = {k: v for k, v in asdict(card.source).items() if k not in ("codes", "checksums")}
+    return [place, {split: asdict(part) for split, part in card.splits.items()}]
+
+
+def _sum(path: Path) -> str:
+    return sha256(path) if path.is_file() else "missing"
+
+
+def _model_key(exp: Experiment) -> Any:
+    """The shape of a model of ours; a checkpoint's name and revisions.
+
+    Of a local folder its files, large ones by size and time.
+    """
+    model = exp.model
+    if not isinstance(model, Checkpoint):
+        return asdict(model)
+    folder = Path(model.name)
+    if not folder.is_dir():
+        return [model.name, model.revision, model.weights]
+    files = sorted(p for p in folder.iterdir() if p.is_file())
+    big = 10_000_000
+    return [
+        (p.name, _sum(p) if p.stat().st_size < big else (p.stat().st_size, p.stat().st_mtime_ns))
+        for p in files
+    ]
+
+
+# ---------------------------------------------------------------- parts
+
+
+def pretrain_part(seed: int, known: str | None = None) -> str:
+    """Name of the part that pre-trains a model."""
+    return f"pretrain-{known}-{seed}" if known else f"pretrain-{seed}"
+
+
+def part_of(exp: Experiment, run: Run) -> str:
+    """Name of the part that a run belongs to: one for two sources, and one for each control.
+
+    Where several models know different languages: one a model, with what needs no source. Of a
+    checkpoint each run is a part of its own, so that it can have a GPU of its own.
+    """
+    if exp.model.kind == "checkpoint":
+        return f"{run.task}-{run.source}-{run.seed}"
+    if run.known:
+        return f"runs-{run.known}"
+    if run.condition != "pretrained":
+        return run.condition
+    first = exp.languages.index(run.source) // TOGETHER * TOGETHER
+    return "-".join(["source", *exp.languages[first : first + TOGETHER]])
+
+
+def parts(exp: Experiment) -> list[Part]:
+    """Every part, each after what it needs."""
+    found = []
+    if exp.model.kind == "tiny":
+        found.append(Part("vocabulary", (), vocabulary_key(exp)))
+        for known, seed in pretrained(exp):
+            key = pretrain_key(exp, seed, known)
+            found.append(Part(pretrain_part(seed, known), ("vocabulary",), key))
+    grouped: dict[str, list[Run]] = {}
+    for run in runs(exp):
+        grouped.setdefault(part_of(exp, run), []).append(run)
+    for name, own in grouped.items():
+        starts = [(r.pretrain_seed, r.known) for r in own if r.pretrain_seed is not None]
+        needs = [pretrain_part(*s) for s in sorted(set(starts), key=str)]
+        needs = needs or [p.name for p in found if p.name == "vocabulary"]
+        found.append(Part(name, tuple(needs), digest([r.key for r in own])))
+    key = digest([[p.key for p in found], STAGES["tables"]])
+    return [*found, Part("collect", tuple(p.name for p in found), key)]
+
+
+def pretrained(exp: Experiment) -> list[tuple[str | None, int]]:
+    """What the experiment's models know, by name, and their seeds: those that it pre-trains."""
+    return [(known, seed) for known in exp.models for seed in exp.pretrain.seeds]
+
+
+def part(exp: Experiment, name: str) -> Part:
+    """The part of this name; an error with the nearest names otherwise."""
+    found = {p.name: p for p in parts(exp)}
+    if name not in found:
+        raise unknown(f"part of {exp.name}", name, found, "see `xlt run NAME --list`")
+    return found[name]
+
+
+# ---------------------------------------------------------------- where things are
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the pieces of an experiment are kept."""
+
+    exp: Experiment
+
+    def vocabulary(self) -> Path:
+        return self.exp.folder / "vocabulary" / vocabulary_key(self.exp)
+
+    def pretrained(self, seed: int, known: str | None = None) -> Path:
+        return self.exp.folder / "pretrained" / pretrain_key(self.exp, seed, known)
+
+    def run(self, run: Run) -> Path:
+        return self.exp.folder / "runs" / f"{run.key}.json"
+
+    def outputs(self, run: Run) -> Path:
+        return self.exp.folder / "outputs" / f"{run.key}.parquet"
+
+    def done(self, name: str) -> Path:
+        return self.exp.folder / "parts" / f"{name}.done"
+
+    def scores(self) -> Path:
+        return self.exp.folder / "scores.parquet"
+
+    def pairs(self) -> Path:
+        return self.exp.folder / "pairs.parquet"
+
+
+def done(exp: Experiment) -> dict[str, bool]:
+    """Whether each part was made by these very settings and versions (names of files are keys)."""
+    place = Place(exp)
+    made: dict[str, list[Path]] = {p.name: [place.done(p.name)] for p in parts(exp)[:-1]}
+    if exp.model.kind == "tiny":
+        made["vocabulary"].append(place.vocabulary())
+        for known, seed in pretrained(exp):
+            made[pretrain_part(seed, known)].append(place.pretrained(seed, known) / "log.json")
+    for run in runs(exp):
+        made[part_of(exp, run)].append(place.run(run))
+    found = {name: all(p.exists() for p in paths) for name, paths in made.items()}
+    return {**found, "collect": all(found.values()) and place.done("collect").exists()}
+
+
+# ---------------------------------------------------------------- what it costs
+
+
+@dataclass(frozen=True)
+class Download:
+    """What a data set or checkpoint makes one fetch; `size` in bytes, None where nobody said."""
+
+    what: str
+    size: int | None
+    licence: str
+    url: str
+
+
+@dataclass(frozen=True)
+class TaskCost:
+    """Cost of one task: models to tune, cells to score, GPU hours (of a checkpoint; else None)."""
+
+    task: str
+    runs: int
+    cells: int
+    hours: float | None
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What an experiment will do and fetch; `disk` in bytes."""
+
+    title: str
+    tasks: tuple[TaskCost, ...]
+    downloads: tuple[Download, ...]
+    disk: int
+    teraflops: float
+
+    def __str__(self) -> str:
+        timed = [t.hours for t in self.tasks if t.hours is not None]
+        rows = [(t.task, t.runs, t.cells, t.hours) for t in self.tasks]
+        total = (sum(t.runs for t in self.tasks), sum(t.cells for t in self.tasks))
+        rows.append(("together", *total, sum(timed) if timed else None))
+        lines = [
+            self.title,
+            "",
+            f"{'task':16}{'runs':>6}{'cells':>8}" + "  GPU hours" * bool(timed),
+        ]
+        for name, n, cells, hours in rows:
+            lines.append(f"{name:16}{n:6}{cells:8}" + ("" if hours is None else f"{hours:11.1f}"))
+        if timed:
+            lines += [
+                "",
+                f"GPU hours are arithmetic at {self.teraflops:g} teraflops a second, times 1.5; "
+                "your first run tells better.",
+            ]
+        disk = f"Disk: {_size(self.disk)} for outputs, records and the weights of a run at work."
+        lines += [disk, "Downloads:"] if self.downloads else [disk, "No downloads."]
+        lines += [f"  {d.what}: {_size(d.size)}, {d.licence}, {d.url}" for d in self.downloads]
+        return "\n".join([*lines, "Nothing was fetched."])
+
+
+def _size(size: int | None) -> str:
+    """
+    >>> _size(2_500_000), _size(None)
+    ('2.5 MB', 'size not known before')
+    """
+    if size is None:
+        return "size not known before"
+    return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+
+
+def cost(exp: Experiment) -> Cost:
+    """Runs, cells, hours, disk and downloads; from the file and the cards alone."""
+    listed = list(_listed(exp))
+    tasks = tuple(_task_cost(exp, name, listed) for name in exp.tasks)
+    weights = 4 * (exp.model.body + 2 * exp.model.head)
+    downloads = {d.what: d for d in _downloads(exp, weights)}
+    copies = len(pretrained(exp)) if exp.model.kind == "tiny" else 1
+    # An output is about 50 bytes packed, a record about 20 kB; a run at work keeps its weights.
+    disk = sum(t.cells for t in tasks) * 50 * 2000 + len(listed) * 20_000 + weights * copies
+    return Cost(exp.title, tasks, tuple(downloads.values()), disk, exp.teraflops)
+
+
+def _task_cost(exp: Experiment, task: str, listed: Sequence[Run]) -> TaskCost:
+    spec, own = exp.tasks[task], [r for r in listed if r.task == task]
+    few = sum(len(r.fewshot) for r in own) * len(exp.fewshot.n)
+    cells = few + sum(len(spec.targets) for r in own if not r.condition.endswith("alone"))
+    if exp.model.kind == "tiny":
+        return TaskCost(task, len(own), cells, None)
+    # Six operations a parameter and token to learn, two to answer; answers are short, so the
+    # output vocabulary is met by about a tenth of the tokens.
+    a_token, recipe = exp.model.body + 0.1 * exp.model.head, spec.recipe
+    learned = 6 * a_token * recipe.steps * recipe.tokens * len(own)
+    scored = len(own) * recipe.evaluations * (spec.validation_items or 2000)
+    answered = 2 * a_token * 200 * (cells * (spec.test_items or 3000) + scored)
+    hours = 1.5 * (learned + answered) / (exp.teraflops * 1e12) / 3600
+    return TaskCost(task, len(own), cells, hours)
+
+
+def _downloads(exp: Experiment, weights: int) -> Iterator[Download]:
+    """What an experiment makes one fetch: nothing under ``XLT_DATA``, nothing of one's own."""
+    model = exp.model
+    if isinstance(model, Checkpoint):
+        local = Path(model.name).is_dir()
+        url = "a folder here" if local else f"https://huggingface.co/{model.name}"
+        yield Download(model.name, 0 if local else weights or None, model.licence, url)
+    asked: list[tuple[Card, str, Sequence[str]]] = []
+    if not exp.embedded:
+        for task, spec in exp.tasks.items():
+            taught = spec.train_on or task
+            asked.append((datasets.card_of(task), task, spec.targets))
+            asked.append((datasets.card_of(taught), taught, spec.sources))
+        if exp.text.corpus == "cc100" and exp.text.lines:
+            asked.append((CARDS["cc100"], "", exp.languages))
+    grouped: dict[str, list[str]] = {}
+    for card, task, codes in asked:
+        own = exp.own(task) or {}
+        grouped.setdefault(card.name, []).extend(original(c) for c in codes if c not in own)
+    for name, found in grouped.items():
+        raws = [p.raw for p in CARDS[name].splits.values() if p.raw]
+        places = [
+            (raw, datasets.origin(CARDS[name], code, raw))
+            for code in dict.fromkeys(found)
+            for raw in raws
+        ]
+        far = [(raw, where) for raw, where in places if "://" in where.source]
+        if far:
+            card = CARDS[name]
+            yield Download(card.title, _bytes(card, far), card.licence, card.source.url)
+
+
+def _bytes(card: Card, far: Sequence[tuple[str, datasets.Origin]]) -> int | None:
+    """Bytes to fetch, where every file's size is known."""
+    place = card.source
+    if not isinstance(place, Files) or place.archive:
+        return None
+    known, paths = place.checksums, {place.path(where.code, raw) for raw, where in far}
+    return sum(known[p][1] for p in paths) if paths <= known.keys() else None
