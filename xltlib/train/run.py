@@ -443,7 +443,7 @@ class Worker:
         texts = [of.preprocess(e)[0] for e in self.tests(run.task, target, run.seed)]
         return answers(
             model, self.tokenizer, texts, recipe_of(self.exp, run),
-            most=of.max_target, labels=getattr(of, "labels", ()) if choose else (), say=_say,
+            most=of.max_target, labels=of.labels if choose else (), say=_say,
         )  # fmt: skip
 
     def rows(self, run: Run, target: str, n: int, said: Sequence[str]) -> list[dict[str, Any]]:
