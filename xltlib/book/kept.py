@@ -1,0 +1,208 @@
+"""Scores kept with the book, and the pre-trained models behind them.
+
+The models of one experiment differ in the languages that they were pre-trained on. A target's
+*similarity class* says how near a model's languages come to it. Scores are those of the experiment
+asked for, once it has run, and otherwise those in a folder such as ``book/published/open``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from xltlib.book import evidence
+from xltlib.languages import language, shared_script, similarity
+from xltlib.scores import one_metric, read
+
+if TYPE_CHECKING:
+    from xltlib.train.config import AnyExperiment, Experiment
+
+BASELINES = ("tiny-scratch", "char-ngram")  # no pre-training; a classifier of character n-grams
+CLASSES = ("itself", "relative", "same script", "other script")
+PRETRAINED = (
+    "known seed parameters tokens steps seconds flops loss cosine participation common reading "
+    "width device arithmetic"
+).split()
+
+
+def measured(experiment: AnyExperiment, folder: str, model: str = "") -> tuple[Experiment, Path]:
+    """An experiment whose models know different languages, and the folder of its tables.
+
+    The one given, if it has such models (one named `model`) and has run; else the kept one of
+    `folder`, which is named after its experiment.
+
+    Raises
+    ------
+    ValueError
+        Nothing is kept in `folder`, or its name is that of another kind of experiment.
+    """
+    from xltlib.train.config import Experiment, load
+
+    known = experiment.known if isinstance(experiment, Experiment) else {}
+    if (model in known if model else known) and (experiment.folder / "scores.parquet").is_file():
+        assert isinstance(experiment, Experiment)
+        return experiment, experiment.folder
+    path = Path(folder)
+    if not (path / "scores.parquet").is_file():
+        raise ValueError(
+            f"folder: {path / 'scores.parquet'} is not there; the kept scores are in "
+            "book/published/open*, and `make scores EXPERIMENT=NAME` measures others"
+        )
+    design = load(path.name)
+    if not isinstance(design, Experiment) or not design.known:
+        raise ValueError(
+            f"folder: {folder!r} has the name of an experiment whose models do not differ in what "
+            "they know; give a folder such as book/published/open, or give yours another name"
+        )
+    return design, path
+
+
+def scores_in(folder: str | Path) -> pd.DataFrame:
+    """The scores in a folder, one metric a task, without those of a language in other letters.
+
+    Those, which `clones_in` gives, are a control: they have a ``target_set`` and would otherwise
+    count as their language's.
+
+    Raises
+    ------
+    ValueError
+        None are kept there.
+    """
+    table = _scores(folder)
+    return table[~_cloned(table)].reset_index(drop=True)
+
+
+def clones_in(folder: str | Path) -> pd.DataFrame:
+    """The scores in a folder on languages in letters of their own; empty where there are none."""
+    table = _scores(folder)
+    return table[_cloned(table)].reset_index(drop=True)
+
+
+def _scores(folder: str | Path) -> pd.DataFrame:
+    path = Path(folder) / "scores.parquet"
+    if not path.is_file():
+        raise ValueError(f"{path} is not there; the kept scores are in book/published/open*")
+    return one_metric(read(path))
+
+
+def _cloned(table: pd.DataFrame) -> pd.Series:
+    if "target_set" not in table:
+        return pd.Series(False, index=table.index)
+    return table["target_set"].fillna("") != ""
+
+
+def matrix(experiment: AnyExperiment, folder: str, model: str) -> evidence.Evidence:
+    """What a chapter reads (`evidence.gather`) of the tables that `measured` finds."""
+    design, path = measured(experiment, folder, model)
+    if path == design.folder:
+        return evidence.gather(design, "", model)
+    found = evidence.gather(design, str(path / "scores.parquet"), model)
+    pairs = path / "pairs.parquet"  # with lexical overlap of what the model read
+    table = similarity.read_pairs(pairs) if pairs.is_file() else found.pairs
+    return replace(found, pairs=table, file=f"{design.name}, kept with the book")
+
+
+# ---------------------------------------------------------------- pre-trained models
+
+
+def models_in(design: Experiment, folder: Path) -> pd.DataFrame:
+    """`pretrained` of an experiment, or the table kept in a folder."""
+    if folder == design.folder:
+        return pretrained(design)
+    return pd.read_csv(folder / "models.csv")
+
+
+def pretrained(experiment: Experiment) -> pd.DataFrame:
+    """A row a pre-trained model of an experiment: what it read, how long, and its health.
+
+    Only models that it would make as it is now: others lie beside them, of trials for example.
+
+    Returns
+    -------
+    DataFrame
+        ``known, seed, parameters, tokens, steps, seconds, flops, loss, cosine, participation,
+        common, reading, width, device, arithmetic``: `tiny.health` and `tiny.reading` say what
+        is healthy; ``flops`` by the rule of six a parameter and token (Kaplan et al. 2020).
+    """
+    from xltlib.train.config import known_of, pretrain_key
+
+    rows = []
+    for model, seed in product(known_of(experiment), experiment.pretrain.seeds):
+        path = experiment.folder / "pretrained" / pretrain_key(experiment, seed, model) / "log.json"
+        if not path.is_file():
+            continue
+        log = json.loads(path.read_text(encoding="utf-8"))
+        last, batch = log["log"][-1], log["recipe"]["batch"]
+        tokens = last["step"] * batch * sum(log["read"].values()) / log["lines"]
+        counted = {"steps": last["step"], "tokens": round(tokens)}
+        rows.append(log | last | counted | {"flops": 6 * log["parameters"] * tokens})
+    return pd.DataFrame(rows, columns=PRETRAINED).sort_values(["known", "seed"], ignore_index=True)
+
+
+def costs(models: pd.DataFrame) -> pd.DataFrame:
+    """Time, tokens and arithmetic of pre-training each model of `pretrained`, summed over seeds."""
+    if "arithmetic" not in models:
+        models = models.assign(arithmetic="float32")  # kept before there was a choice
+    by_model = models.groupby("known", sort=False)
+    table = by_model[["parameters", "device", "arithmetic"]].first()
+    table = table.join(by_model[["seconds", "tokens", "flops"]].sum()).reset_index()
+    table["minutes"], table["teraFLOP"] = table["seconds"] / 60, table["flops"] / 1e12
+    table["million tokens"] = table["tokens"] / 1e6
+    keep = ["known", "parameters", "million tokens", "minutes", "teraFLOP", "device", "arithmetic"]
+    return table[keep].rename(columns={"known": "model"})
+
+
+# ---------------------------------------------------------------- similarity class
+
+
+def relatives(words: Iterable[str]) -> dict[str, str]:
+    """Relatives as a person writes them, both ways.
+
+    >>> relatives(["swe-dan"])
+    {'swe': 'dan', 'dan': 'swe'}
+    """
+    found: dict[str, str] = {}
+    for word in words:
+        one, dash, other = word.partition("-")
+        if not dash:
+            raise ValueError(f"relatives: {word!r} is not two languages such as swe-dan")
+        one, other = language(one).code, language(other).code
+        found |= {one: other, other: one}
+    return found
+
+
+def similarity_class(
+    known: Iterable[str], source: str, target: str, related: Mapping[str, str]
+) -> str:
+    """How near a model's languages come to a target; the source, which all know, does not count.
+
+    >>> similarity_class(["eng", "dan"], "eng", "swe", {"swe": "dan"})
+    'relative'
+    """
+    others = [k for k in known if k != source]
+    if target in others or target == source:
+        return "itself"
+    if related.get(target) in others:
+        return "relative"
+    script = language(target).script
+    same = any(shared_script(language(k).script, script) for k in others)
+    return "same script" if same else "other script"
+
+
+def with_class(
+    scores: pd.DataFrame, known: Mapping[str, Sequence[str]], related: Mapping[str, str]
+) -> pd.DataFrame:
+    """Scores of the named models on other targets than the source, with ``similarity_class``.
+
+    `known` gives each model's languages, `related` each language's relative.
+    """
+    own = scores[scores["model"].isin(list(known)) & (scores["source"] != scores["target"])]
+    cells = zip(own["model"], own["source"], own["target"], strict=True)
+    classes = [similarity_class(known[m], s, t, related) for m, s, t in cells]
+    return own.assign(similarity_class=classes)
