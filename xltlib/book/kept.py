@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from xltlib.book import evidence
+from xltlib.book import tables
 from xltlib.languages import language, shared_script, similarity
 from xltlib.scores import one_metric, read
 
@@ -97,15 +97,15 @@ def _cloned(table: pd.DataFrame) -> pd.Series:
     return table["target_set"].fillna("") != ""
 
 
-def matrix(experiment: AnyExperiment, folder: str, model: str) -> evidence.Evidence:
-    """What a chapter reads (`evidence.gather`) of the tables that `measured` finds."""
+def matrix(experiment: AnyExperiment, folder: str, model: str) -> tables.Tables:
+    """What a chapter reads (`tables.gather`) of the tables that `measured` finds."""
     design, path = measured(experiment, folder, model)
     if path == design.folder:
-        return evidence.gather(design, "", model)
-    found = evidence.gather(design, str(path / "scores.parquet"), model)
+        return tables.gather(design, "", model)
+    found = tables.gather(design, str(path / "scores.parquet"), model)
     pairs = path / "pairs.parquet"  # with lexical overlap of what the model read
-    table = similarity.read_pairs(pairs) if pairs.is_file() else found.pairs
-    return replace(found, pairs=table, file=f"{design.name}, kept with the book")
+    with_overlap = similarity.read_pairs(pairs) if pairs.is_file() else found.pairs
+    return replace(found, pairs=with_overlap, file=f"{design.name}, kept with the book")
 
 
 # ---------------------------------------------------------------- pre-trained models
