@@ -1,7 +1,7 @@
 """Keep, check and repeat the open experiment (`experiments/open.yml`).
 
 `python benchmarks/open.py leaks`   what was dropped from each language's text, and why
-`python benchmarks/open.py keep`    scores, predictions and models' stories, for the book
+`python benchmarks/open.py keep`    scores, predictions and the table of models, for the book
 `python benchmarks/open.py check`   every kept score again, from the kept predictions and the data
 `python benchmarks/open.py ship --model swe-azj --seed 0 --experiment open-web`
                                     that model, its card and a fingerprint of each line it read
@@ -26,16 +26,19 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from itertools import permutations, product
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from xltlib import scores
-from xltlib.book import known, spelling
-from xltlib.book.exactly import READ, listed
+from xltlib.book import kept
 from xltlib.data.cards import CARDS
+from xltlib.data.fingerprints import READ, listed
 from xltlib.data.text import cc100, held_out, original, utterances, without
+from xltlib.explain.contrast import student
 from xltlib.io import whole, write_text
 from xltlib.languages import name
 from xltlib.train import plan
@@ -57,7 +60,8 @@ def leaks(exp: Experiment) -> pd.DataFrame:
         said = without(utterances(code, 0, 1), held, code=code)
         rows.append((code, len(held), len(web.lines) + web.dropped, web.share,
                      len(said.lines) + said.dropped, said.share))  # fmt: skip
-    columns = ["language", "test_items", "web_lines", "web_dropped", "utterances", "said_dropped"]
+    columns = ["language", "test_items", "web_lines", "web_dropped", "utterances",
+               "utterances_dropped"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -80,8 +84,8 @@ def keep(exp: Experiment, folder: Path) -> None:
             temporary.write_bytes(made.read_bytes())
     with whole(folder / "predictions.parquet") as temporary:
         predictions(exp).to_parquet(temporary, index=False, compression="zstd")
-    told = known.stories(exp)
-    write_text(folder / "models.csv", told.to_csv(index=False, float_format="%.6g"))
+    models = kept.pretrained(exp)
+    write_text(folder / "models.csv", models.to_csv(index=False, float_format="%.6g"))
 
 
 def check(exp: Experiment, folder: Path) -> int:
@@ -156,7 +160,7 @@ wrong or unpleasant, as what it read may be.
 
 
 def again(exp: Experiment, model: str, seed: int, folder: Path) -> pd.DataFrame:
-    """One model from nothing beside the kept seeds: zero-shot mean of each standing, in points.
+    """One model from nothing beside the kept seeds: zero-shot mean by similarity class, in points.
 
     ``low, high``: where one more seed is expected in 95 of 100 cases (Student's t).
     """
@@ -166,21 +170,87 @@ def again(exp: Experiment, model: str, seed: int, folder: Path) -> pd.DataFrame:
         do_part(fresh, part)
     records = [read_run(Place(fresh).run(r)) or Worker(fresh).do(r) for r in runs]
     new = table_of([row for record in records for row in record["scores"]])
-    relatives = known.paired_relatives(["swe-dan", "tur-azj"])
-    sets = {model: exp.known[model].languages}
-    both = [known.placed(t, sets, relatives)
-            for t in (scores.read(folder / "scores.parquet"), new)]  # fmt: skip
-    by_seed = [
-        t[t["n_target"] == 0].groupby(["standing", "seed"])["points"].mean().unstack() for t in both
-    ]
-    from xltlib.explain.effects import t_quantile
-
+    related = kept.relatives(["swe-dan", "tur-azj"])
+    by_seed = []
+    for table in (scores.read(folder / "scores.parquet"), new):
+        rows = table[(table["n_target"] == 0) & (table["metric"] == "accuracy")]
+        rows = kept.with_class(rows, {model: exp.known[model].languages}, related)
+        by_seed.append(100 * rows.groupby(["similarity_class", "seed"])["score"].mean().unstack())
     old, n = by_seed[0], by_seed[0].shape[1]
-    half = t_quantile(n - 1) * old.std(axis=1, ddof=1) * (1 + 1 / n) ** 0.5
-    mean = old.mean(axis=1)
+    ends = [student(own.to_numpy()) for _, own in old.iterrows()]
+    mean, low, high = (pd.Series(e, index=old.index) for e in zip(*ends, strict=True))
+    wider = (n + 1) ** 0.5  # of one more seed, not of the mean
     return pd.DataFrame(
-        {"kept": mean, "low": mean - half, "high": mean + half, "again": by_seed[1].iloc[:, 0]}
-    ).reset_index()
+        {"kept": mean, "low": mean - wider * (mean - low), "high": mean + wider * (high - mean),
+         "again": by_seed[1].iloc[:, 0]}
+    ).reset_index()  # fmt: skip
+
+
+def alignment(exp: Experiment, items: int = 400) -> pd.DataFrame:
+    """How often the nearest sentence of another language is the translation, before fine-tuning.
+
+    Of the encoder's output for the same `items` validation items in every language, each model as
+    pre-training left it; and of weights of character n-grams, which know no language.
+
+    Returns
+    -------
+    DataFrame
+        ``known, seed, source, target, share`` (`retrieved`, 0 to 1) and ``n``: chance is 1/n.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from transformers import AutoTokenizer
+
+    from xltlib.models.compute import device
+    from xltlib.models.tiny import load as load_model
+
+    place, of, codes = Place(exp), exp.task(next(iter(exp.tasks))), exp.languages
+    found = {c: of.source(codes, c, "validation", items, 0) for c in codes}
+    same = sorted(set.intersection(*({e.id for e in own} for own in found.values())))
+    by_id = {c: {e.id: e.fields["text"] for e in own} for c, own in found.items()}
+    texts = {c: [own[i] for i in same] for c, own in by_id.items()}
+    tokenizer = AutoTokenizer.from_pretrained(place.vocabulary())
+    rows: list[tuple[Any, ...]] = []
+    for known, seed in product(exp.known, exp.pretrain.seeds):
+        model: Any = load_model(place.pretrained(seed, known))[0]
+        model.to(device())
+        states = {c: sentence_vectors(model, tokenizer, own) for c, own in texts.items()}
+        for one, other in permutations(exp.known[known].languages, 2):
+            rows.append((known, seed, one, other, retrieved(states[one], states[other])))
+    grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True)
+    grams.fit(text for own in texts.values() for text in own)
+    states = {c: grams.transform(own).toarray() for c, own in texts.items()}
+    for one, other in permutations(codes, 2):
+        rows.append(("char-ngram", 0, one, other, retrieved(states[one], states[other])))
+    columns = ["known", "seed", "source", "target", "share"]
+    return pd.DataFrame(rows, columns=columns).assign(n=len(same))
+
+
+def sentence_vectors(model: Any, tokenizer: Any, texts: Sequence[str]) -> np.ndarray:
+    """Mean of the encoder's output over the tokens of each text: (texts, width)."""
+    import torch
+
+    from xltlib.models.batches import by_length, encode, pad
+
+    rows = [row[:-1] for row in encode(tokenizer, texts)[0]]  # without the end's mark
+    vectors = np.zeros((len(rows), model.config.d_model))
+    model.eval()
+    for group in by_length([(len(row), 0) for row in rows], 4096):
+        source = pad([rows[i] for i in group], 0).to(model.device)
+        mask = (source != 0)[..., None]
+        with torch.inference_mode():
+            out = model.encoder(input_ids=source, attention_mask=mask[..., 0]).last_hidden_state
+        vectors[group] = ((out * mask).sum(1) / mask.sum(1)).float().cpu().numpy()
+    return vectors
+
+
+def retrieved(one: np.ndarray, other: np.ndarray) -> float:
+    """Share of rows of `one` whose nearest row of `other`, by cosine, is the one of its number.
+
+    Each side is centred first: what sets a language as a whole apart does not count.
+    """
+    sides = [side - side.mean(0) for side in (one, other)]
+    units = [side / np.linalg.norm(side, axis=1, keepdims=True).clip(1e-12) for side in sides]
+    return float(((units[0] @ units[1].T).argmax(1) == np.arange(len(one))).mean())
 
 
 def until(exp: Experiment, minutes: float, seeds: Sequence[int]) -> int:
@@ -245,7 +315,7 @@ def main() -> int:
     elif given.what == "ship":
         ship(exp, given.model, given.seed, given.folder / "model")
     elif given.what == "align":
-        text = spelling.alignment(exp).to_csv(index=False, float_format="%.6g")
+        text = alignment(exp).to_csv(index=False, float_format="%.6g")
         write_text(given.folder / "aligned.csv", text)
     elif given.what == "again":
         print(again(exp, given.model, given.seed, given.folder).to_string(index=False))

@@ -128,7 +128,7 @@ FIGURES: dict[str, tuple[Callable[[], figures.Card], str]] = {
                     for line in ("knows it", "knows a relative", "no pre-training")
                     for n in (0, 16)
                 ],
-                columns=["target", "line", "n_target", "points", "low", "high"],
+                columns=["target", "line", "n_target", "estimate", "low", "high"],
             )
         ),
         "knows a relative",

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import doctest
 import hashlib
+import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
+from sklearn.metrics.pairwise import cosine_similarity
 
-from xltlib.book import exactly
-from xltlib.data import text
+from xltlib.data import fingerprints, text
 from xltlib.data.cards import CARDS, VIEWS
 from xltlib.tasks import plain
 from xltlib.train import config, plan
@@ -66,7 +68,7 @@ def web(code: str, i: int) -> str:
 # ---------------------------------------------------------------- text
 
 
-@pytest.mark.parametrize("module", [text, plain, exactly])
+@pytest.mark.parametrize("module", [text, plain, fingerprints])
 def test_doctests(module) -> None:
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
@@ -311,16 +313,20 @@ def test_words_never_said_begin_like_any_other() -> None:
 
 
 def test_a_line_is_known_by_its_fingerprint_in_its_own_language() -> None:
-    read = exactly.listed({"eng": ["wake me up", "wake me up", "thank you"], "swe": ["tack"]})
+    read = fingerprints.listed({"eng": ["wake me up", "wake me up", "thank you"], "swe": ["tack"]})
     assert read.groupby("language", observed=True).size().to_dict() == {"eng": 2, "swe": 1}
-    assert exactly.was_read(["Wake me up!", "Wake me", "tack"], "en", read) == [True, False, False]
+    asked = fingerprints.was_read(["Wake me up!", "Wake me", "tack"], "en", read)
+    assert asked == [True, False, False]
     with pytest.raises(ValueError, match="nowhere"):
-        exactly.read_by("nowhere")
+        fingerprints.read_by("nowhere")
 
 
 def test_the_kept_model_knows_what_its_card_says(repository: Path) -> None:
     pytest.importorskip("torch")
     from xltlib.models import tiny
+    from xltlib.models.compute import loss
+    from xltlib.train.generate import answers
+    from xltlib.train.pretrain import Sampler
     from xltlib.train.recipes import PretrainRecipe
 
     folder = repository / "book" / "published" / "open-web" / "model"
@@ -329,11 +335,55 @@ def test_the_kept_model_knows_what_its_card_says(repository: Path) -> None:
     recipe = PretrainRecipe(**json.loads((folder / "recipe.json").read_text()))
     lines = ["good morning and welcome to the show", "what is the time in london", "she is at home"]
     fresh = tiny.build(tiny.shape_of(model), tokenizer, 0)
-    cost = exactly.by_language({"read": model, "fresh": fresh}, tokenizer, {"eng": lines}, recipe)
-    assert cost["points"].iloc[0] < cost["points"].iloc[1] - 2  # bits a hidden character
-    (said,) = exactly.filled(model, tokenizer, ["what is the _ today"])
-    assert said.startswith("what is the ") and said.endswith(" today") and "extra_id" not in said
-    card, read = (folder / "README.md").read_text(), exactly.read_by(folder)
+    hidden = Sampler({"eng": lines}, tokenizer, recipe).batch(np.random.default_rng(0))
+    losses = [loss(m.eval(), *hidden).item() for m in (model, fresh)]
+    assert losses[0] < losses[1] - 2  # nats a piece
+    (answer,) = answers(model, tokenizer, ["what is the <extra_id_0> today"], most=12)
+    assert answer.startswith("<extra_id_0>") and len(answer.split()) > 1
+    card, read = (folder / "README.md").read_text(), fingerprints.read_by(folder)
     for lines_read in read.groupby("language", observed=True).size():
         assert f"| {lines_read:,} |" in card
-    assert exactly.was_read(["thank you very much"], "eng", read) == [True]
+    assert fingerprints.was_read(["thank you very much"], "eng", read) == [True]
+
+
+# ---------------------------------------------------------------- retrieval of translations
+
+
+@pytest.fixture(scope="module")
+def benchmark(repository: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(
+        "open_benchmark", repository / "benchmarks/open.py"
+    )
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_translations_are_retrieved_whatever_sets_the_languages_apart(
+    benchmark: ModuleType,
+) -> None:
+    rng = np.random.default_rng(4)
+    one, noise, shift = rng.normal(size=(200, 16)), rng.normal(size=(200, 16)), 50 * np.ones(16)
+    assert benchmark.retrieved(one, 3 * one + shift) == 1.0
+    assert benchmark.retrieved(one, one[::-1]) == 0.0
+    assert benchmark.retrieved(one, noise + shift) < 0.03  # chance is 0.005
+    near = benchmark.retrieved(one, one + noise)
+    other = [(a - one.mean(0)) / np.linalg.norm(a - one.mean(0)) for a in one]
+    scores = cosine_similarity(other, (one + noise) - (one + noise).mean(0))
+    assert near == np.mean(scores.argmax(1) == np.arange(200))
+
+
+def test_a_sentence_s_vector_does_not_depend_on_its_batch(benchmark: ModuleType) -> None:
+    torch = pytest.importorskip("torch")
+    from xltlib.models.shape import ModelShape
+    from xltlib.models.tiny import build, train_tokenizer
+
+    texts = ["wake me at five", "play some music", "wake me", "what is on tonight then"]
+    tokenizer = train_tokenizer(texts * 20, 40)
+    model = build(ModelShape(40, 16, 32, 2, 1, 1), tokenizer, 0)
+    got = benchmark.sentence_vectors(model, tokenizer, texts)
+    ids = torch.tensor([tokenizer(texts[2], add_special_tokens=False)["input_ids"]])
+    with torch.inference_mode():
+        alone = model.encoder(input_ids=ids).last_hidden_state[0].mean(0).numpy()
+    assert got.shape == (4, 16) and np.allclose(got[2], alone, atol=1e-5)

@@ -703,8 +703,8 @@ def _control_curve(ax: Axes, control: pd.DataFrame, row: pd.Series, least: float
 def known_curves(table: pd.DataFrame) -> Card:
     """Score by number of target examples, one panel a target and one line a condition.
 
-    `table` has ``target, line, n_target, points, low, high`` (0..100); lines in the order to be
-    shown. A line whose name begins with "no" is a control and drawn grey.
+    `table` has ``target, line, n_target, estimate, low, high`` (0..100); lines in the order to be
+    shown. A line whose name begins with "no" is a control and drawn grey, two at most.
     """
     lines = list(dict.fromkeys(table["line"]))
     own = [line for line in lines if not line.startswith("no ")]
@@ -719,12 +719,15 @@ def known_curves(table: pd.DataFrame) -> Card:
         ax.vlines(rows["_x"], rows["low"], rows["high"], linewidth=1.1,
                   color=[palette[line] for line in rows["line"]])  # fmt: skip
         _seaborn().lineplot(
-            rows, x="_x", y="points", hue="line", style="line", hue_order=lines, style_order=lines,
-            palette=palette, markers=looks["markers"] | dict.fromkeys(grey, "p"), markersize=5,
-            dashes={line: (1, 2) if line in grey else "" for line in lines}, errorbar=None,
-            estimator=None, legend=False, ax=ax,
+            rows, x="_x", y="estimate", hue="line", style="line", hue_order=lines,
+            style_order=lines, palette=palette, markersize=5,
+            markers=looks["markers"] | dict.fromkeys(grey, "p"),
+            dashes=dict.fromkeys(own, "") | dict(zip(grey, ((1, 2), (4, 2)), strict=False)),
+            errorbar=None, estimator=None, legend=False, ax=ax,
         )  # fmt: skip
     _examples_axis(figure, table, "accuracy, 0 to 100")
-    controls = {line: Line2D([], [], marker="p", color=_SOFT, linestyle=":") for line in grey}
+    dotted = Line2D([], [], marker="p", color=_SOFT, linestyle=":")
+    dashed = Line2D([], [], marker="p", color=_SOFT, linestyle="--")
+    controls = dict(zip(grey, (dotted, dashed), strict=False))
     _legend(figure, own, controls)
     return figure

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +20,7 @@ from xltlib.languages import language, shared_script, similarity
 from xltlib.scores import one_metric, read
 
 if TYPE_CHECKING:
-    from xltlib.train.config import AnyExperiment, Experiment
+    from xltlib.train.config import Experiment
 
 BASELINES = ("tiny-scratch", "char-ngram")  # no pre-training; a classifier of character n-grams
 CLASSES = ("itself", "relative", "same script", "other script")
@@ -31,7 +30,7 @@ PRETRAINED = (
 ).split()
 
 
-def measured(experiment: AnyExperiment, folder: str, model: str = "") -> tuple[Experiment, Path]:
+def measured(experiment: Experiment, folder: str, model: str = "") -> tuple[Experiment, Path]:
     """An experiment whose models know different languages, and the folder of its tables.
 
     The one given, if it has such models (one named `model`) and has run; else the kept one of
@@ -42,11 +41,10 @@ def measured(experiment: AnyExperiment, folder: str, model: str = "") -> tuple[E
     ValueError
         Nothing is kept in `folder`, or its name is that of another kind of experiment.
     """
-    from xltlib.train.config import Experiment, load
+    from xltlib.train.config import load
 
-    known = experiment.known if isinstance(experiment, Experiment) else {}
-    if (model in known if model else known) and (experiment.folder / "scores.parquet").is_file():
-        assert isinstance(experiment, Experiment)
+    asked = model in experiment.known if model else bool(experiment.known)
+    if asked and (experiment.folder / "scores.parquet").is_file():
         return experiment, experiment.folder
     path = Path(folder)
     if not (path / "scores.parquet").is_file():
@@ -55,7 +53,7 @@ def measured(experiment: AnyExperiment, folder: str, model: str = "") -> tuple[E
             "book/published/open*, and `make scores EXPERIMENT=NAME` measures others"
         )
     design = load(path.name)
-    if not isinstance(design, Experiment) or not design.known:
+    if not design.known:
         raise ValueError(
             f"folder: {folder!r} has the name of an experiment whose models do not differ in what "
             "they know; give a folder such as book/published/open, or give yours another name"
@@ -97,7 +95,7 @@ def _cloned(table: pd.DataFrame) -> pd.Series:
     return table["target_set"].fillna("") != ""
 
 
-def matrix(experiment: AnyExperiment, folder: str, model: str) -> tables.Tables:
+def matrix(experiment: Experiment, folder: str, model: str) -> tables.Tables:
     """What a chapter reads (`tables.gather`) of the tables that `measured` finds."""
     design, path = measured(experiment, folder, model)
     if path == design.folder:
@@ -130,11 +128,11 @@ def pretrained(experiment: Experiment) -> pd.DataFrame:
         common, reading, width, device, arithmetic``: `tiny.health` and `tiny.reading` say what
         is healthy; ``flops`` by the rule of six a parameter and token (Kaplan et al. 2020).
     """
-    from xltlib.train.config import known_of, pretrain_key
+    from xltlib.train import plan
 
     rows = []
-    for model, seed in product(known_of(experiment), experiment.pretrain.seeds):
-        path = experiment.folder / "pretrained" / pretrain_key(experiment, seed, model) / "log.json"
+    for model, seed in plan.pretrained(experiment):
+        path = plan.Place(experiment).pretrained(seed, model) / "log.json"
         if not path.is_file():
             continue
         log = json.loads(path.read_text(encoding="utf-8"))
