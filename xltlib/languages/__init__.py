@@ -2,8 +2,6 @@
 
 from xltlib.languages.codes import (
     Language,
-    default_script,
-    has_features,
     is_individual,
     iso3,
     language,
@@ -14,8 +12,6 @@ from xltlib.languages.codes import (
 
 __all__ = [
     "Language",
-    "default_script",
-    "has_features",
     "is_individual",
     "iso3",
     "language",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Literal
 
 from xltlib.errors import unknown
@@ -27,6 +27,7 @@ from xltlib.languages.tables import (
 if TYPE_CHECKING:
     import iso639
 
+_MACRO_OF = {individual: macro for macro, individual in MACROLANGUAGES.items()}
 _TAG = re.compile(
     r"(?P<lang>[a-z]{2,3})(?:[-_](?P<ext>[a-z]{3}))?(?:[-_](?P<script>[a-z]{4}))?"
     r"(?:[-_](?P<region>[a-z]{2}|\d{3}))?(?:[-_.@]\S*)?",
@@ -52,7 +53,7 @@ class Language:
     @property
     def key(self) -> str:
         """The code, with the script where it is not the language's usual one (`srp_Latn`)."""
-        usual = self.script == default_script(self.code)
+        usual = self.script == _default_script(self.code)
         return self.code if usual else f"{self.code}_{self.script}"
 
     @property
@@ -123,20 +124,13 @@ def name(code: str) -> str:
     return language(code).name
 
 
-def has_features(code: str) -> bool:
-    """Whether lang2vec observed at least one typological feature (the rest is imputed)."""
-    table = uriel.load()
-    row = table.index.get(iso3(code))
-    return row is not None and bool(table.observed[row].any())
-
-
 def is_individual(code: str) -> bool:
     """Whether an ISO 639-3 code stands for itself: not retired, no macrolanguage of the table."""
     return _part3(code) == code and code not in MACROLANGUAGES
 
 
 @cache
-def default_script(code: str) -> str | None:
+def _default_script(code: str) -> str | None:
     """CLDR's likely script of an ISO 639-3 code, ISO 15924; None where CLDR has none."""
     from babel.core import get_global
 
@@ -165,10 +159,10 @@ def _script(tag: re.Match[str] | None, raw: str, individual: str) -> str | None:
         likely = get_global("likely_subtags").get(f"{_cldr(raw)}_{tag['region'].upper()}")
         if likely:
             return str(likely.split("_")[1])
-    return default_script(individual)
+    return _default_script(individual)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _scripts() -> frozenset[str]:
     """ISO 15924 codes that CLDR names."""
     import babel
@@ -176,7 +170,7 @@ def _scripts() -> frozenset[str]:
     return frozenset(babel.Locale("en").scripts)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _iso() -> dict[str, iso639.Language]:
     """ISO 639-3 entries, retired ones included, by every code they have."""
     import iso639
@@ -198,7 +192,7 @@ def _part3(code: str) -> str | None:
     return _part3(successor) if successor else str(entry.part3)
 
 
-@lru_cache(maxsize=1)
+@cache
 def _names() -> dict[str, str]:
     """Case-folded English names to ISO 639-3; everyday CLDR names win over ISO's."""
     import babel
@@ -221,19 +215,13 @@ def _plain(english: str) -> str:
     return re.sub(r"\s*\(.*\)$", "", english)
 
 
-@lru_cache(maxsize=1)
-def _macro_of() -> dict[str, str]:
-    """The macrolanguage that each standing member stands for."""
-    return {individual: macro for macro, individual in MACROLANGUAGES.items()}
-
-
 def _cldr(code: str) -> str:
     """The subtag under which CLDR files an ISO 639-3 code: arb -> ar, deu -> de, yue -> yue."""
     from babel.core import get_global
 
     entry = _iso().get(code)
-    if code in _macro_of() and not (entry and entry.part1):
-        return _cldr(_macro_of()[code])
+    if code in _MACRO_OF and not (entry and entry.part1):
+        return _cldr(_MACRO_OF[code])
     tag = (entry.part1 if entry else None) or code
     return str(get_global("language_aliases").get(tag, tag)).split("_")[0]
 
@@ -243,7 +231,7 @@ def _english(code: str) -> str:
     import babel
 
     cldr = babel.Locale("en").languages
-    for candidate in (code, _macro_of().get(code)):
+    for candidate in (code, _MACRO_OF.get(code)):
         entry = _iso().get(candidate) if candidate else None
         for tag in (entry.part1, entry.part3) if entry else ():
             if tag in cldr:
@@ -258,5 +246,5 @@ def _locale(code: str, script: str | None) -> str | None:
     tag = _cldr(code)
     if script and exists(f"{tag}_{script}"):
         return f"{tag}_{script}"
-    usual = script is None or script == default_script(code)
+    usual = script is None or script == _default_script(code)
     return tag if usual and exists(tag) else None

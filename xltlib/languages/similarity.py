@@ -1,13 +1,39 @@
-"""Similarity between languages: one documented function per measure, one `pairs` table.
+"""Similarity between languages: measures (`MEASURES`) and one `pairs` table.
 
-Every measure grows with similarity. Typology, family and place come from lang2vec's features
-(`xltlib.languages.uriel`), lexical overlap from texts the caller gives, data size from `text_sizes`
-or the caller.
+Every measure is symmetric and grows with similarity. Typology, family and place come from
+lang2vec's features (`xltlib.languages.uriel`), lexical overlap from texts the caller gives, data
+size from `text_sizes` or the caller.
 
 Two binary feature vectors a, b are compared by angular similarity, 1 - 2 arccos(cos(a, b)) / pi,
 which is 1 for equal and 0 for disjoint vectors and, unlike the cosine, a metric's complement
 (Cer et al. 2018, arXiv 1803.11175). lang2vec imputes the gaps; `coverage_*` says how much of a
 value was observed in both languages, and ``shared_only=True`` uses nothing else.
+
+* ``word_order``: order of subject, verb, object, modifiers, particles and clauses.
+* ``morphology``: which categories are marked, and by affix, clitic, agreement or free word.
+* ``phonology``: classes of sounds and syllables: voicing, tone, codas.
+* ``inventory``: the single sounds that the languages have.
+* ``genealogy``: share of common ancestors, 2 |A and B| / (|A| + |B|) over Glottolog nodes. On a
+  tree this is Wu & Palmer's similarity (1994, https://aclanthology.org/P94-1019), the depth of the
+  last common ancestor against both depths: 0 across families. A language without an entry counts as
+  kin to none, with coverage 0: lang2vec does not tell an isolate from a gap.
+* ``geography``: 1 - great-circle distance / half the equator, 1 on the spot, 0 at the antipode.
+  Places are recovered from lang2vec's `geo` distances (Glottolog's coordinates, to about 20 km).
+* ``lexical``: the share of letter-trigram mass that two texts have in common. Words are case-folded
+  runs of letters with their edges marked (Cavnar & Trenkle 1994); trigrams count by token, so
+  frequent words weigh more. The overlap of two profiles p, q is sum(min(p, q)), 1 less the total
+  variation distance. Shorter grams would mostly repeat the script. NaN without text. Small texts
+  lower the value: give about equal amounts.
+* ``lexical_translit``: the same after transliteration to ASCII (package `anyascii`): shared words
+  across scripts. Consonant scripts keep no short vowels and Han becomes Mandarin pinyin, so values
+  across script types are lower bounds.
+* ``script``: 1 where the two scripts have letters in common (Han counts for Japanese), else 0.
+* ``spacing``: 1 where both languages part their words by spaces, or neither does; else 0. Taggers
+  trained on spaced text fail on Chinese, Japanese and Thai, and serve each other there.
+* ``data_size``: log10 of the smaller of the two languages' text sizes. What a model can have learnt
+  about both is bounded by the poorer one. Sum and difference of the logs are left out on purpose:
+  source and target effects swallow the first entirely, and the second calls two unseen languages
+  similar. NaN if unknown.
 """
 
 from __future__ import annotations
@@ -18,12 +44,13 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+from anyascii import anyascii
 
 from xltlib.errors import unknown
 from xltlib.io import whole
@@ -48,7 +75,7 @@ _CALLER_NEEDS = {"lexical": "texts", "lexical_translit": "texts"}
 
 
 @dataclass(frozen=True)
-class Inputs:
+class _Inputs:
     """What a measure may look at: m source and n target languages, and the caller's data."""
 
     sources: Sequence[Language]
@@ -69,7 +96,7 @@ class Inputs:
 class Measure:
     """One column of the pairs table.
 
-    `compute` maps `Inputs` to an (m, n) array, NaN where a language has no data.
+    `compute` maps `_Inputs` to an (m, n) array, NaN where a language has no data.
     Every measure is symmetric and grows with similarity.
     """
 
@@ -78,8 +105,8 @@ class Measure:
     range: str
     meaning: str
     source: str
-    compute: Callable[[Inputs], Array]
-    coverage: Callable[[Inputs], Array] | None = None
+    compute: Callable[[_Inputs], Array]
+    coverage: Callable[[_Inputs], Array] | None = None
 
 
 def feature_names(measure: Typology) -> list[str]:
@@ -116,7 +143,7 @@ def feature_languages(min_observed: int = 1) -> list[str]:
 # --- the numbers -------------------------------------------------------------------------------
 
 
-def angular(a: Array, b: Array) -> Array:
+def _angular(a: Array, b: Array) -> Array:
     """1 - 2 arccos(cos) / pi of every row of a (m, k) with every row of b (n, k), non-negative.
 
     1 for parallel, 0 for disjoint vectors, NaN where a vector is zero.
@@ -125,8 +152,8 @@ def angular(a: Array, b: Array) -> Array:
     return _from_cosine(a @ b.T, norms)
 
 
-def angular_shared(a: Array, b: Array) -> Array:
-    """`angular` over the features that are not NaN in both rows; NaN where that leaves nothing."""
+def _angular_shared(a: Array, b: Array) -> Array:
+    """`_angular` over the features that are not NaN in both rows; NaN where that leaves nothing."""
     seen_a, seen_b = (~np.isnan(a)).astype(float), (~np.isnan(b)).astype(float)
     a, b = np.nan_to_num(a), np.nan_to_num(b)
     norms = np.sqrt(((a * a) @ seen_b.T) * (seen_a @ (b * b).T))
@@ -139,16 +166,16 @@ def _from_cosine(dot: Array, norms: Array) -> Array:
     return 1 - 2 / np.pi * np.arccos(np.clip(cosine, 0, 1))
 
 
-def _typological(inputs: Inputs, measure: Typology) -> Array:
+def _typological(inputs: _Inputs, measure: Typology) -> Array:
     table, columns = uriel.load(), _columns(measure)
     rows_s, rows_t = inputs.rows()
     values = table.average if inputs.shared_only else table.knn
     known = values[:, columns].astype(np.float64)
-    compare = angular_shared if inputs.shared_only else angular
+    compare = _angular_shared if inputs.shared_only else _angular
     return _blank(compare(known[rows_s], known[rows_t]), rows_s, rows_t)
 
 
-def _observed_share(inputs: Inputs, measure: Typology) -> Array:
+def _observed_share(inputs: _Inputs, measure: Typology) -> Array:
     """Share of the measure's features that some source observed in both languages."""
     rows_s, rows_t = inputs.rows()
     seen = uriel.load().observed[:, _columns(measure)].astype(np.float64)
@@ -161,34 +188,8 @@ def _blank(values: Array, rows_s: npt.NDArray[np.int64], rows_t: npt.NDArray[np.
     return np.where((rows_s[:, None] < 0) | (rows_t[None, :] < 0), np.nan, values)
 
 
-def word_order(inputs: Inputs) -> Array:
-    """Order of subject, verb, object, modifiers, particles and clauses."""
-    return _typological(inputs, "word_order")
-
-
-def morphology(inputs: Inputs) -> Array:
-    """Which categories are marked, and by affix, clitic, agreement or free word."""
-    return _typological(inputs, "morphology")
-
-
-def phonology(inputs: Inputs) -> Array:
-    """Classes of sounds and syllables: voicing, tone, codas."""
-    return _typological(inputs, "phonology")
-
-
-def inventory(inputs: Inputs) -> Array:
-    """The single sounds that the languages have."""
-    return _typological(inputs, "inventory")
-
-
-def genealogy(inputs: Inputs) -> Array:
-    """Share of common ancestors: 2 |A and B| / (|A| + |B|) over Glottolog nodes.
-
-    On a tree this is Wu & Palmer's similarity (1994, https://aclanthology.org/P94-1019), the depth
-    of the last common ancestor against both depths: 0 across families. It is preferred to an angle
-    because it reads off the tree. A language without an entry counts as kin to none, with
-    coverage 0: lang2vec does not tell an isolate from a gap.
-    """
+def _genealogy(inputs: _Inputs) -> Array:
+    """Share of common ancestors; a language is wholly kin to itself."""
     a, b = _ancestry(inputs)
     depth = a.sum(axis=1)[:, None] + b.sum(axis=1)[None, :]
     kinship = 2 * (a @ b.T) / np.maximum(depth, 1)
@@ -197,12 +198,12 @@ def genealogy(inputs: Inputs) -> Array:
     return np.where(same, 1.0, kinship)
 
 
-def _family_known(inputs: Inputs) -> Array:
+def _family_known(inputs: _Inputs) -> Array:
     a, b = _ancestry(inputs)
     return np.outer(a.any(axis=1), b.any(axis=1)).astype(np.float64)
 
 
-def _ancestry(inputs: Inputs) -> tuple[Array, Array]:
+def _ancestry(inputs: _Inputs) -> tuple[Array, Array]:
     """0/1 ancestor vectors of sources and targets over the nodes that occur in either."""
     table = uriel.load()
     rows_s, rows_t = inputs.rows()
@@ -215,34 +216,23 @@ def _ancestry(inputs: Inputs) -> tuple[Array, Array]:
     return vectors[: len(rows_s)], vectors[len(rows_s) :]
 
 
-def geography(inputs: Inputs) -> Array:
-    """1 - great-circle distance / half the equator: 1 on the spot, 0 at the antipode.
-
-    Places are recovered from lang2vec's `geo` distances (Glottolog's coordinates, to about 20 km).
-    """
+def _geography(inputs: _Inputs) -> Array:
+    """1 - great-circle distance / half the equator."""
     rows_s, rows_t = inputs.rows()
     place = uriel.load().position
     angle = np.arccos(np.clip(place[rows_s] @ place[rows_t].T, -1, 1))
     return _blank(1 - angle / np.pi, rows_s, rows_t)
 
 
-def script(inputs: Inputs) -> Array:
-    """1 where the two scripts have letters in common (Han counts for Japanese), else 0."""
-    kinds = sorted({x.script or "" for x in (*inputs.sources, *inputs.targets)})
-    common = [[shared_script(a or None, b or None) for b in kinds] for a in kinds]
-    values = np.array([[math.nan if c is None else float(c) for c in r] for r in common] or [[]])
-    at = {kind: i for i, kind in enumerate(kinds)}
-    rows = [at[s.script or ""] for s in inputs.sources]
-    columns = [at[t.script or ""] for t in inputs.targets]
-    return np.asarray(values[np.ix_(rows, columns)], dtype=np.float64)
+def _script(inputs: _Inputs) -> Array:
+    """1 where the two scripts have letters in common."""
+    known = cache(shared_script)
+    common = [[known(s.script, t.script) for t in inputs.targets] for s in inputs.sources]
+    return np.array(common, dtype=np.float64).reshape(len(inputs.sources), len(inputs.targets))
 
 
-def spacing(inputs: Inputs) -> Array:
-    """1 where both languages part their words by spaces, or neither does; else 0.
-
-    What a model is taught about words it finds again only where words are marked the same way:
-    taggers trained on spaced text fail on Chinese, Japanese and Thai, and serve each other there.
-    """
+def _spacing(inputs: _Inputs) -> Array:
+    """1 where both part words by spaces, or neither does."""
     bare = [
         np.array([math.nan if x.script is None else x.script in UNSPACED for x in side], float)
         for side in (inputs.sources, inputs.targets)
@@ -250,34 +240,15 @@ def spacing(inputs: Inputs) -> Array:
     return 1 - np.abs(bare[0][:, None] - bare[1][None, :])
 
 
-def lexical(inputs: Inputs) -> Array:
-    """Overlap of spelling: the share of letter-trigram mass that two texts have in common.
-
-    Words are case-folded runs of letters with their edges marked (Cavnar & Trenkle 1994); trigrams
-    count by token, so frequent words weigh more. The overlap of two profiles p, q is
-    sum(min(p, q)), 1 less the total variation distance. Shorter grams would mostly repeat the
-    script. NaN without text. Small texts lower the value: give about equal amounts.
-    """
-    return _overlap(inputs, transliterate=False)
-
-
-def lexical_translit(inputs: Inputs) -> Array:
-    """`lexical` after transliteration to ASCII (package `anyascii`): shared words across scripts.
-
-    Consonant scripts keep no short vowels and Han becomes Mandarin pinyin, so values across
-    script types are lower bounds.
-    """
-    return _overlap(inputs, transliterate=True)
-
-
-def _overlap(inputs: Inputs, *, transliterate: bool) -> Array:
+def _lexical(inputs: _Inputs, transliterate: bool = False) -> Array:
+    """Overlap of the trigrams of texts, counted once a language."""
     both = list(dict.fromkeys((*inputs.sources, *inputs.targets)))
-    grams = [trigrams(_of(inputs.texts, x) or (), transliterate=transliterate) for x in both]
+    grams = [_trigrams(_of(inputs.texts, x) or (), transliterate) for x in both]
     at = {x: i for i, x in enumerate(both)}
-    return overlap(grams, [at[s] for s in inputs.sources], [at[t] for t in inputs.targets])
+    return _overlap(grams, [at[s] for s in inputs.sources], [at[t] for t in inputs.targets])
 
 
-def overlap(
+def _overlap(
     profiles: Sequence[Mapping[str, int]], rows: Sequence[int], columns: Sequence[int]
 ) -> Array:
     """sum(min(p, q)) of the relative frequencies of profiles `rows` and `columns`, (m, n).
@@ -303,12 +274,10 @@ def overlap(
     return result
 
 
-def trigrams(lines: Iterable[str], *, transliterate: bool = False) -> Counter[str]:
+def _trigrams(lines: Iterable[str], transliterate: bool) -> Counter[str]:
     """Letter trigrams of the words in some lines, word edges marked by a space, by token."""
     text = unicodedata.normalize("NFC", "\n".join(lines))
     if transliterate:
-        from anyascii import anyascii
-
         text = anyascii(text)
     text = text.casefold()
     letters = {c: _letter(c) for c in set(text)}
@@ -327,13 +296,8 @@ def _letter(c: str) -> str:
     return c if kind[0] in "LM" else "" if kind == "Cf" else " "
 
 
-def data_size(inputs: Inputs) -> Array:
-    """log10 of the smaller of the two languages' text sizes.
-
-    What a model can have learnt about both is bounded by the poorer one. Sum and difference of the
-    logs are left out on purpose: source and target effects swallow the first entirely, and the
-    second calls two unseen languages alike. Tokens of `text_sizes` unless given; NaN if unknown.
-    """
+def _data_size(inputs: _Inputs) -> Array:
+    """log10 of the smaller text size."""
     logs = [
         np.array([_log10(_of(inputs.sizes, x)) for x in side], dtype=np.float64)
         for side in (inputs.sources, inputs.targets)
@@ -352,14 +316,14 @@ def _log10(size: float | None) -> float:
     return math.nan if size is None else math.log10(max(size, 1.0))  # no text at all counts as 0
 
 
-@lru_cache(maxsize=1)
+@cache
 def mc4_sizes() -> dict[Language, float]:
     """Tokens per language of mC4, mT5's pre-training text (Xue et al. 2021, arXiv 2010.11934)."""
     return _sizes("mc4_language_sizes.csv", "tokens_b", 1e9)
 
 
-@lru_cache(maxsize=1)
-def cc100_sizes() -> dict[Language, float]:
+@cache
+def _cc100_sizes() -> dict[Language, float]:
     """Tokens per language of CC-100, XLM-R's pre-training text (Conneau et al. 2020, table 6)."""
     return _sizes("cc100_language_sizes.csv", "tokens_m", 1e6)
 
@@ -382,7 +346,7 @@ def text_sizes(model: str | None = None) -> dict[Language, float]:
     mC4's language detection has no Croatian, Tagalog or Uyghur: such text is in mC4 under other
     names. Where mC4 has no entry and CC-100 has one, that counts times the median ratio of the two.
     """
-    mc4, cc100 = mc4_sizes(), cc100_sizes()
+    mc4, cc100 = mc4_sizes(), _cc100_sizes()
     if model is not None and re.match(r"(.*/)?xlm-?r", model.casefold()):
         return dict(cc100)
     ratio = float(np.median([mc4[x] / size for x, size in cc100.items() if x in mc4]))
@@ -390,91 +354,40 @@ def text_sizes(model: str | None = None) -> dict[Language, float]:
     return mc4 | {x: size * ratio for x, size in cc100.items() if x.code not in codes}
 
 
-def _typology(
-    name: Typology, group: Group, meaning: str, knn: str, compute: Callable[[Inputs], Array]
-) -> Measure:
+def _typology(name: Typology, group: Group, meaning: str, knn: str) -> Measure:
     return Measure(
-        name,
-        group,
-        "0..1",
-        meaning,
+        name, group, "0..1", meaning,
         f"angular similarity on lang2vec {knn} (Littell et al. 2017)",
-        compute,
-        lambda inputs: _observed_share(inputs, name),
-    )
+        partial(_typological, measure=name), partial(_observed_share, measure=name),
+    )  # fmt: skip
 
 
 MEASURES: dict[str, Measure] = {
     m.name: m
     for m in (
-        _typology(
-            "word_order",
-            "syntax",
-            "order of words and clauses",
-            "syntax_knn, features of position",
-            word_order,
-        ),
-        _typology(
-            "morphology",
-            "morphology",
-            "affixes, marking, agreement",
-            "syntax_knn, features of expression",
-            morphology,
-        ),
-        _typology("phonology", "phonology", "classes of sounds", "phonology_knn", phonology),
-        _typology("inventory", "phonology", "single sounds", "inventory_knn", inventory),
-        Measure(
-            "genealogy",
-            "kinship",
-            "0..1",
-            "share of common ancestors (Wu & Palmer 1994)",
-            "lang2vec fam (Glottolog)",
-            genealogy,
-            _family_known,
-        ),
-        Measure(
-            "geography",
-            "kinship",
-            "0..1",
-            "1 - great-circle distance / half the equator",
-            "lang2vec geo (Glottolog)",
-            geography,
-        ),
-        Measure(
-            "lexical",
-            "lexical",
-            "0..1",
-            "shared letter-trigram mass",
-            "the caller's texts",
-            lexical,
-        ),
-        Measure(
-            "lexical_translit",
-            "lexical",
-            "0..1",
-            "shared letter-trigram mass after transliteration",
-            "caller's texts, anyascii",
-            lexical_translit,
-        ),
-        Measure("script", "other", "0 or 1", "letters in common", "CLDR likely subtags", script),
-        Measure(
-            "spacing",
-            "other",
-            "0 or 1",
-            "words parted by spaces, in both or in neither",
-            "script, Unicode UAX #29 and #14",
-            spacing,
-        ),
-        Measure(
-            "data_size",
-            "other",
-            "log10 tokens",
-            "text of the poorer language",
-            "mC4 (arXiv 2010.11934), its gaps from CC-100; or the caller",
-            data_size,
-        ),
+        _typology("word_order", "syntax", "order of words and clauses",
+                  "syntax_knn, features of position"),
+        _typology("morphology", "morphology", "affixes, marking, agreement",
+                  "syntax_knn, features of expression"),
+        _typology("phonology", "phonology", "classes of sounds", "phonology_knn"),
+        _typology("inventory", "phonology", "single sounds", "inventory_knn"),
+        Measure("genealogy", "kinship", "0..1", "share of common ancestors (Wu & Palmer 1994)",
+                "lang2vec fam (Glottolog)", _genealogy, _family_known),
+        Measure("geography", "kinship", "0..1", "1 - great-circle distance / half the equator",
+                "lang2vec geo (Glottolog)", _geography),
+        Measure("lexical", "lexical", "0..1", "shared letter-trigram mass",
+                "the caller's texts", _lexical),
+        Measure("lexical_translit", "lexical", "0..1",
+                "shared letter-trigram mass after transliteration",
+                "caller's texts, anyascii", partial(_lexical, transliterate=True)),
+        Measure("script", "other", "0 or 1", "letters in common",
+                "CLDR likely subtags", _script),
+        Measure("spacing", "other", "0 or 1", "words parted by spaces, in both or in neither",
+                "script, Unicode UAX #29 and #14", _spacing),
+        Measure("data_size", "other", "log10 tokens", "text of the poorer language",
+                "mC4 (arXiv 2010.11934), its gaps from CC-100; or the caller", _data_size),
     )
-}
+}  # fmt: skip
 
 
 # --- the table ---------------------------------------------------------------------------------
@@ -519,7 +432,7 @@ def pairs(
     """
     sources, goals = languages(codes), None if targets is None else languages(targets)
     goals = sources if goals is None else goals
-    inputs = Inputs(
+    inputs = _Inputs(
         sources,
         goals,
         {language(k): v for k, v in (texts or {}).items()},
@@ -566,7 +479,7 @@ def _labels(langs: Sequence[Language]) -> dict[Language, str]:
     return {x: x.key if times[x.code] > 1 else x.code for x in langs}
 
 
-def _tidy(inputs: Inputs, measures: Sequence[Measure]) -> pd.DataFrame:
+def _tidy(inputs: _Inputs, measures: Sequence[Measure]) -> pd.DataFrame:
     """(m, n) arrays to one row per pair."""
     import pandas as pd
 

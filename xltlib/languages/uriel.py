@@ -18,16 +18,20 @@ import os
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
+from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import platformdirs
 
 from xltlib.io import whole
 from xltlib.languages.tables import NO_FAMILY, SPEAKS_FOR
 
 Array = npt.NDArray[np.float64]
+Codes = npt.NDArray[np.str_]
 _FILES = {
     "average": "feature_averages.npz",
     "knn": "feature_predictions.npz",
@@ -52,12 +56,12 @@ class Uriel:
     tree : (m, 2) pairs (language row, node) of every ancestor.
     """
 
-    codes: npt.NDArray[np.str_]
-    features: npt.NDArray[np.str_]
+    codes: Codes
+    features: Codes
     average: npt.NDArray[np.float32]
     knn: npt.NDArray[np.uint8]
     position: Array
-    nodes: npt.NDArray[np.str_]
+    nodes: Codes
     tree: npt.NDArray[np.int32]
 
     @cached_property
@@ -91,7 +95,7 @@ class Uriel:
         return np.array([self.index.get(c, -1) for c in codes], dtype=np.int64)
 
 
-@lru_cache(maxsize=1)
+@cache
 def load() -> Uriel:
     """The table, from the cache or built from the installed lang2vec (under a second)."""
     folder = _data_folder()
@@ -110,8 +114,6 @@ def load() -> Uriel:
 
 def _data_folder() -> Path:
     """lang2vec's data folder, found without importing it (its import takes seconds)."""
-    from importlib import metadata
-
     cure = "Install them with `pip install lang2vec`."
     try:
         # Not by `find_spec`: lang2vec also installs a script bin/lang2vec.py, which a program
@@ -130,8 +132,6 @@ def _data_folder() -> Path:
 
 
 def _cache_folder() -> Path:
-    import platformdirs
-
     return Path(os.environ.get("XLT_CACHE") or platformdirs.user_cache_dir("xltlib"))
 
 
@@ -172,45 +172,45 @@ def _write(table: Uriel, path: Path) -> None:
         )
 
 
+class _Raw(NamedTuple):
+    """One of lang2vec's files: (languages, features) and a table of them."""
+
+    languages: Codes
+    features: Codes
+    data: npt.NDArray[np.floating]
+
+
 def _build(folder: Path) -> Uriel:
     """Read lang2vec's four files, align their languages, let macrolanguages speak."""
     raw = {}
     for kind, file in _FILES.items():
         with np.load(folder / file, allow_pickle=False) as z:
-            raw[kind] = (z["langs"], z["feats"], z["data"][:, :, 0])
-    own = np.sort(raw["knn"][0])
+            raw[kind] = _Raw(z["langs"], z["feats"], z["data"][:, :, 0])
+    own = np.sort(raw["knn"].languages)
     extra = sorted(set(SPEAKS_FOR) - set(own))
     codes = np.concatenate([own, np.array(extra, dtype=own.dtype)])
-    features = raw["knn"][1]
-    average = _aligned(*raw["average"], own, features)
-    knn = _aligned(*raw["knn"], own, features)
+    features = raw["knn"].features
+    average = _aligned(raw["average"], own, features)
+    knn = _aligned(raw["knn"], own, features)
     average, knn = _repaired(np.where(average < 0, np.nan, average), knn, codes, len(own))
-    where = {str(c): p for c, p in zip(own, _positions(*raw["geo"], own), strict=True)}
+    where = {str(c): p for c, p in zip(own, _positions(raw["geo"], own), strict=True)}
     nowhere = np.full(3, np.nan)
     position = np.array([where.get(c, where.get(SPEAKS_FOR.get(c, ""), nowhere)) for c in codes])
-    tree, nodes = _tree(*raw["family"], codes)
+    tree, nodes = _tree(raw["family"], codes)
     return Uriel(
         codes, features, average.astype(np.float32), knn.astype(np.uint8), position, nodes, tree
     )
 
 
-def _aligned(
-    langs: npt.NDArray[np.str_],
-    feats: npt.NDArray[np.str_],
-    data: npt.NDArray[np.floating],
-    codes: npt.NDArray[np.str_],
-    features: npt.NDArray[np.str_],
-) -> Array:
+def _aligned(raw: _Raw, codes: Codes, features: Codes) -> Array:
     """Rows and columns in our order: each lang2vec file has its own."""
-    row = {c: i for i, c in enumerate(langs)}
-    column = {f: i for i, f in enumerate(feats)}
+    row = {c: i for i, c in enumerate(raw.languages)}
+    column = {f: i for i, f in enumerate(raw.features)}
     rows, columns = [row[c] for c in codes], [column[f] for f in features]
-    return data[np.ix_(rows, columns)].astype(np.float64)
+    return raw.data[np.ix_(rows, columns)].astype(np.float64)
 
 
-def _repaired(
-    average: Array, knn: Array, codes: npt.NDArray[np.str_], n_own: int
-) -> tuple[Array, Array]:
+def _repaired(average: Array, knn: Array, codes: Codes, n_own: int) -> tuple[Array, Array]:
     """Fill silent cells of a standing member from its macrolanguage (see the module's head)."""
     grown = len(codes) - n_own
     average = np.vstack([average, np.full((grown, average.shape[1]), np.nan)])
@@ -229,37 +229,27 @@ def _repaired(
     return average, knn
 
 
-def _positions(
-    langs: npt.NDArray[np.str_],
-    feats: npt.NDArray[np.str_],
-    data: npt.NDArray[np.floating],
-    codes: npt.NDArray[np.str_],
-) -> Array:
+def _positions(raw: _Raw, codes: Codes) -> Array:
     """Places on the globe, from lang2vec's distances to 299 fixed points.
 
     A `GC_lat_lon` feature is the great-circle distance to that point over half the equator, so
     cos(pi * feature) = point . place is linear in the place: one least-squares solve for all.
     """
-    lat, lon = np.radians([[float(x) for x in f.split("_")[1:]] for f in feats]).T
+    lat, lon = np.radians([[float(x) for x in f.split("_")[1:]] for f in raw.features]).T
     points = np.column_stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
-    place = np.linalg.lstsq(points, np.cos(np.pi * data.astype(np.float64)).T, rcond=None)[0].T
+    place = np.linalg.lstsq(points, np.cos(np.pi * raw.data.astype(np.float64)).T, rcond=None)[0].T
     length = np.linalg.norm(place, axis=1, keepdims=True)
     place = np.where(np.abs(length - 1) < 0.05, place / length, np.nan)  # off the globe: no place
-    row = {c: i for i, c in enumerate(langs)}
+    row = {c: i for i, c in enumerate(raw.languages)}
     return place[[row[c] for c in codes]]
 
 
-def _tree(
-    langs: npt.NDArray[np.str_],
-    feats: npt.NDArray[np.str_],
-    data: npt.NDArray[np.floating],
-    codes: npt.NDArray[np.str_],
-) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.str_]]:
+def _tree(raw: _Raw, codes: Codes) -> tuple[npt.NDArray[np.int32], Codes]:
     """(language row, node) pairs; lang2vec lists ancestors before descendants."""
-    nodes = np.array([f.removeprefix("F_") for f in feats])
+    nodes = np.array([f.removeprefix("F_") for f in raw.features])
     kin = np.isin(nodes, sorted(NO_FAMILY), invert=True)
     above: dict[str, npt.NDArray[np.int64]] = {}
-    for code, line in zip(langs, data > 0, strict=True):
+    for code, line in zip(raw.languages, raw.data > 0, strict=True):
         above[str(code)] = np.flatnonzero(line & kin)
     empty = np.empty(0, dtype=np.int64)
     tree = []
