@@ -134,15 +134,13 @@ def test_classes_are_balanced(languages) -> None:
 
 
 def test_long_phrases_lose_words_but_never_misplace_tags() -> None:
-    n = embedded.MAX_WORDS + 3
+    n = cldr.MAX_WORDS + 3
     words = [f"w{i}" for i in range(n)]
     long = Example("l", "eng", {"words": words, "spans": [(0, 1, "city"), (n - 1, n, "unit")]})
     source, target = task("ner").preprocess(long)
-    assert f"w{embedded.MAX_WORDS - 1} {sentinel(embedded.MAX_WORDS - 1)}" in source
-    assert f"w{embedded.MAX_WORDS}" not in source
-    assert (
-        target.startswith("<extra_id_0> CITY") and target.count("OUTSIDE") == embedded.MAX_WORDS - 1
-    )
+    assert f"w{cldr.MAX_WORDS - 1} {sentinel(cldr.MAX_WORDS - 1)}" in source
+    assert f"w{cldr.MAX_WORDS}" not in source
+    assert target.startswith("<extra_id_0> CITY") and target.count("OUTSIDE") == cldr.MAX_WORDS - 1
 
 
 # ---------------------------------------------------------------- outputs as models write them

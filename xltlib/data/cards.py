@@ -23,7 +23,7 @@ from pydantic.dataclasses import dataclass
 from xltlib.data.files import Layout
 
 Split = Literal["train", "validation", "test", "all"]
-Kind = Literal["choice", "tags", "question"]
+_Kind = Literal["choice", "tags", "question"]
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -53,8 +53,8 @@ def _checksum(given: Any) -> Any:
     return tuple(given.split()) if isinstance(given, str) else given
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-Codes = Annotated[Mapping[str, str], BeforeValidator(_codes)]
+_Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
+_Codes = Annotated[Mapping[str, str], BeforeValidator(_codes)]
 Checksums = Mapping[str, Annotated[tuple[str, int], BeforeValidator(_checksum)]]
 
 
@@ -80,10 +80,10 @@ class Hub:
 
     id: str
     revision: str
-    codes: Codes
+    codes: _Codes
     config: str
     columns: Mapping[str, str] = field(default_factory=dict)
-    labels: Words = ()
+    labels: _Words = ()
     prefix: str = ""
 
     @property
@@ -125,7 +125,7 @@ class Files:
     """
 
     home: str
-    codes: Codes
+    codes: _Codes
     paths: Mapping[str, str]
     layout: Layout
     split_column: str = ""
@@ -181,9 +181,9 @@ class View:
         The data set.
     """
 
-    kind: Kind
-    fields: Words
-    labels: Words = ()
+    kind: _Kind
+    fields: _Words
+    labels: _Words = ()
     spans: bool = False
     numbered: bool = False
     derive: str = ""
@@ -222,7 +222,7 @@ class Card:
     title: str
     licence: str
     paper: str
-    columns: Words
+    columns: _Words
     splits: Mapping[str, Annotated[Part, BeforeValidator(_part)]]
     parallel: bool
     source: Hub | Files

@@ -44,8 +44,8 @@ Kind = Literal["territory", "language", "city", "unit"]
 Split = Literal["train", "validation", "test"]
 KINDS: tuple[str, ...] = get_args(Kind)
 SPLITS: tuple[str, ...] = get_args(Split)
-MOST = 80  # names of a kind; a model this small cannot come to know many more
-SIZES = {"territory": 257, "language": 180, "currency": 290, "city": 400, "unit": 186}
+_MOST = 80  # names of a kind; a model this small cannot come to know many more
+_SIZES = {"territory": 257, "language": 180, "currency": 290, "city": 400, "unit": 186}
 SHARES = {"train": 0.38, "validation": 0.22, "test": 0.40}
 
 _BIDI = dict.fromkeys(
@@ -139,8 +139,8 @@ def _own_names(code: str) -> tuple[tuple[str, str, str], ...]:
 
 
 def _kept(kind: str, key: str) -> bool:
-    """Whether a name is in the inventory: about MOST of each kind, the same everywhere."""
-    return _position("kept", f"{kind}/{key}") < MOST / SIZES[kind]
+    """Whether a name is in the inventory: about _MOST of each kind, the same everywhere."""
+    return _position("kept", f"{kind}/{key}") < _MOST / _SIZES[kind]
 
 
 @lru_cache(maxsize=16)
@@ -157,14 +157,11 @@ def names(languages: tuple[str, ...]) -> pd.DataFrame:
         if kind in KINDS
     ]
     table = pd.DataFrame(rows, columns=["language", "kind", "id", "name", "split"])
-    spelt = table["name"].str.casefold()
-    trained = set(spelt[table["split"] == "train"])
-    leaks = (table["split"] != "train") & spelt.isin(trained)
-    table = table[~leaks].copy()
-    spelt = table["name"].str.casefold()
-    validated = set(spelt[table["split"] == "validation"])
-    leaks = (table["split"] == "test") & spelt.isin(validated)
-    return table[~leaks].drop_duplicates(["language", "name"]).reset_index(drop=True)
+    for split, later in (("train", ("validation", "test")), ("validation", ("test",))):
+        spelt = table["name"].str.casefold()
+        leaks = table["split"].isin(later) & spelt.isin(set(spelt[table["split"] == split]))
+        table = table[~leaks]
+    return table.drop_duplicates(["language", "name"]).reset_index(drop=True)
 
 
 def vocabulary(languages: Iterable[str]) -> dict[str, list[str]]:
@@ -201,28 +198,34 @@ def join(loc: Locale, parts: Sequence[str], style: str = "standard") -> str:
     return patterns["end"].format(text, parts[-1])
 
 
+def _by_kind(code: str) -> dict[str, list[tuple[str, str]]]:
+    """Kind -> (id, name) of one language; an error where there are too few to write with."""
+    found: dict[str, list[tuple[str, str]]] = defaultdict(list)
+    for kind, key, name in _own_names(code):
+        found[kind].append((key, name))
+    for kind in (*KINDS, "currency"):
+        if len(found[kind]) < 20:
+            raise ValueError(
+                f"CLDR names only {len(found[kind])} of kind {kind!r} in {code!r}; "
+                "the embedded data needs 20: choose another language"
+            )
+    return found
+
+
 class _Writer:
     """Writes lines of one language: what each kind of name is met with, in that language's form."""
 
     def __init__(self, code: str, rng: random.Random) -> None:
         self.loc, self.rng = locale(code), rng
-        self.by_kind: dict[str, list[tuple[str, str]]] = defaultdict(list)
-        for kind, key, name in _own_names(code):
-            self.by_kind[kind].append((key, name))
+        self.by_kind = _by_kind(code)
         data = self.loc._data
-        for kind in (*KINDS, "currency"):
-            if len(self.by_kind[kind]) < 20:
-                raise ValueError(
-                    f"CLDR names only {len(self.by_kind[kind])} of kind {kind!r} in {code!r}; "
-                    "the embedded data needs 20: choose another language"
-                )
-        self.territory = {k: clean(v) for k, v in data["territories"].items()}
-        self.language = {k: clean(v) for k, v in data["languages"].items()}
-        self.currency = {k: clean(v) for k, v in data["currency_names"].items()}
+        self.territory, self.language, self.currency = (
+            {k: clean(v) for k, v in data[field].items()}
+            for field in ("territories", "languages", "currency_names")
+        )
         self.cities: dict[str, list[str]] = defaultdict(list)
-        of = get_global("zone_territories")
         for key, name in self.by_kind["city"]:
-            self.cities[of[key]].append(name)
+            self.cities[get_global("zone_territories")[key]].append(name)
         self.zones = [
             clean(zone["long"]["standard"])
             for zone in data["meta_zones"].values()
@@ -232,15 +235,7 @@ class _Writer:
             [clean(n) for n in data[field]["stand-alone"]["wide"].values()]
             for field in ("months", "days")
         ]
-        self.shares = {
-            t: [
-                (k, v["population_percent"])
-                for k, v in spoken.items()
-                if k in self.language and len(k) == 2
-            ]
-            for t, spoken in get_global("territory_languages").items()
-            if t in self.territory and len(t) == 2
-        }
+        self.shares = self._shares()
         self.writers: list[tuple[float, Callable[[], str]]] = [
             (0.50, self.note),
             (0.44, self.mixed),
@@ -254,6 +249,18 @@ class _Writer:
             "currency": self.amount,
             "city": self.clock,
             "unit": self.measure,
+        }
+
+    def _shares(self) -> dict[str, list[tuple[str, float]]]:
+        """Territory -> (language, per cent who speak it), as far as both have names here."""
+        return {
+            t: [
+                (k, v["population_percent"])
+                for k, v in spoken.items()
+                if k in self.language and len(k) == 2
+            ]
+            for t, spoken in get_global("territory_languages").items()
+            if t in self.territory and len(t) == 2
         }
 
     def pick(self, kind: str, n: int = 1) -> list[str]:
@@ -288,7 +295,7 @@ class _Writer:
             self.pick(kind)[0] if self.rng.random() < 0.1 else self.formats[kind]()
             for kind in kinds
         ]
-        return fill(skeleton(self.loc, len(elements), self.rng, None), elements)
+        return _fill(_skeleton(self.loc, len(elements), self.rng, None), elements)
 
     def year(self) -> str:
         """Japan 1994"""
@@ -369,7 +376,7 @@ _SLOTS = re.compile("[\ue000-\ue0ff]")
 _SLOT = 0xE000  # private-use characters stand for the names until they are filled in
 
 
-def skeleton(loc: Locale, n: int, rng: random.Random, number: str | None) -> str:
+def _skeleton(loc: Locale, n: int, rng: random.Random, number: str | None) -> str:
     """A phrase with `n` open slots (and a number, if given), as this language writes it."""
     slots = [chr(_SLOT + i) for i in range(n)]
     if number is not None:
@@ -386,7 +393,7 @@ def skeleton(loc: Locale, n: int, rng: random.Random, number: str | None) -> str
     return clean(f"{join(loc, slots[:-1], style)} – {slots[-1]}")
 
 
-def fill(text: str, elements: Sequence[str]) -> str:
+def _fill(text: str, elements: Sequence[str]) -> str:
     """The phrase with its slots filled."""
     for i, element in enumerate(elements):
         text = text.replace(chr(_SLOT + i), element)
@@ -418,7 +425,7 @@ class Phrase:
 
 
 def _place(code: str, text: str, chosen: Sequence[tuple[str, str, str]]) -> Phrase:
-    """Fill a skeleton and note which words each name took. A comma or a joined 'and' stays on."""
+    """Fill a _skeleton and note which words each name took. A comma or a joined 'and' stays on."""
     words: list[str] = []
     elements = []
     for token in text.split():
@@ -438,7 +445,7 @@ def _shape(name: str) -> tuple[int, int]:
     return min(name.count(" "), 2), len(name) // 4
 
 
-class Matched:
+class _Matched:
     """Draws names of any kind with one and the same distribution of shapes.
 
     Parameters
@@ -471,11 +478,8 @@ class Matched:
         """One name of this kind: (kind, id, name)."""
         return rng.choice(self.pools[kind, rng.choices(self.shapes, cum_weights=self.weights)[0]])
 
-    def n_names(self) -> int:
-        return sum(len(self.pools[k, s]) for k in KINDS for s in self.shapes)
 
-
-def check_split(split: str) -> str:
+def _check_split(split: str) -> str:
     """The split itself, or an error that names the three there are."""
     if split not in SPLITS:
         raise unknown("split", split, SPLITS, "use one of these")
@@ -512,11 +516,11 @@ def phrases(
     blank
         Leave a place open behind every name, marked by `BLANK`.
     """
-    check_split(split)
+    _check_split(split)
     everyone = tuple(language(c).code for c in languages)
     code = language(code).code
     rng = random.Random(f"phrases/{code}/{split}/{kinds}/{size}/{seed}")
-    matched, loc = Matched(everyone, code, split), locale(code)
+    matched, loc = _Matched(everyone, code, split), locale(code)
     found: dict[str, Phrase] = {}
     for _ in range(100 * n):
         if len(found) == n:
@@ -527,7 +531,7 @@ def phrases(
         chosen = [matched.draw(kind, rng) for kind in drawn or rng.sample(KINDS, count)]
         number = None if kinds == "same" else format_decimal(_numbers(rng, split), locale=loc)
         if len({key for _, key, _ in chosen}) == count:
-            text = skeleton(loc, count, rng, clean(number) if number else None)
+            text = _skeleton(loc, count, rng, clean(number) if number else None)
             if blank:
                 text = _SLOTS.sub(rf"\g<0> {BLANK}", text)
             phrase = _place(code, text, chosen)

@@ -7,19 +7,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+
+from xltlib.data.files import Row
 
 # As the data's authors do: these are written without spaces, so a word is a character.
-BY_CHARACTER = ("ja-JP", "zh-CN", "zh-TW")
+_BY_CHARACTER = ("ja-JP", "zh-CN", "zh-TW")
 _SLOT = re.compile(r"\[\s*([^\s:\]]+)\s*:\s*([^\]]*?)\s*\]")
 
-Row = dict[str, Any]
 
-
-def pieces(annotated: str) -> list[tuple[str, str]]:
+def _pieces(annotated: str) -> list[tuple[str, str]]:
     """(slot type or "", text) of each stretch of an annotated utterance.
 
-    >>> pieces("wake me at [time : five am]")
+    >>> _pieces("wake me at [time : five am]")
     [('', 'wake me at '), ('time', 'five am')]
     """
     found, at = [], 0
@@ -29,45 +28,45 @@ def pieces(annotated: str) -> list[tuple[str, str]]:
     return [(kind, text) for kind, text in [*found, ("", annotated[at:])] if text.strip()]
 
 
-def split_words(text: str, code: str) -> list[str]:
+def _split_words(text: str, code: str) -> list[str]:
     """Words, or characters in the locales written without spaces."""
-    return list("".join(text.split())) if code in BY_CHARACTER else text.split()
+    return list("".join(text.split())) if code in _BY_CHARACTER else text.split()
 
 
-def as_intent(row: Row, code: str) -> list[Row]:
+def _as_intent(row: Row, code: str) -> list[Row]:
     """
-    >>> as_intent({"id": "1", "utt": "wake me", "intent": "alarm_set"}, "en-US")
+    >>> _as_intent({"id": "1", "utt": "wake me", "intent": "alarm_set"}, "en-US")
     [{'id': '1', 'text': 'wake me', 'label': 'alarm_set'}]
     """
     return [{"id": row["id"], "text": row["utt"], "label": row["intent"]}]
 
 
-def as_slots(row: Row, code: str) -> list[Row]:
+def _as_slots(row: Row, code: str) -> list[Row]:
     """
-    >>> as_slots({"id": "1", "annot_utt": "at [time : five am]"}, "en-US")
+    >>> _as_slots({"id": "1", "annot_utt": "at [time : five am]"}, "en-US")
     [{'id': '1', 'words': ('at', 'five', 'am'), 'tags': ('O', 'B-time', 'I-time')}]
     """
     words: list[str] = []
     tags: list[str] = []
-    for kind, text in pieces(row["annot_utt"]):
-        own = split_words(text, code)
+    for kind, text in _pieces(row["annot_utt"]):
+        own = _split_words(text, code)
         words += own
         tags += [f"B-{kind}", *[f"I-{kind}"] * (len(own) - 1)] if kind else ["O"] * len(own)
     return [{"id": row["id"], "words": tuple(words), "tags": tuple(tags)}]
 
 
-def as_questions(row: Row, code: str) -> list[Row]:
+def _as_questions(row: Row, code: str) -> list[Row]:
     """One question for each type of slot; all slots of the type are right answers.
 
     The question is the same English words in every language: a cue, not a translation.
 
-    >>> as_questions({"id": "1", "utt": "at five", "annot_utt": "at [time_zone : five]"}, "en-US")
+    >>> _as_questions({"id": "1", "utt": "at five", "annot_utt": "at [time_zone : five]"}, "en-US")
     ... # doctest: +NORMALIZE_WHITESPACE
     [{'id': '1-time_zone', 'group': '1', 'question': 'What is the time zone?',
       'context': 'at five', 'answers': ('five',)}]
     """
     found: dict[str, list[str]] = {}
-    for kind, text in pieces(row["annot_utt"]):
+    for kind, text in _pieces(row["annot_utt"]):
         if kind and text not in found.setdefault(kind, []):
             found[kind].append(text)
     return [
@@ -85,7 +84,7 @@ def as_questions(row: Row, code: str) -> list[Row]:
 # How a task's view (`xltlib.data.cards.View.derive`) makes examples of a row.
 DERIVE: dict[str, Callable[[Row, str], list[Row]]] = {
     "": lambda row, code: [row],
-    "intent": as_intent,
-    "slots": as_slots,
-    "questions": as_questions,
+    "intent": _as_intent,
+    "slots": _as_slots,
+    "questions": _as_questions,
 }

@@ -3,7 +3,7 @@
 Codes and names come from the ISO 639-3 tables (package `python-iso639`, SIL International);
 scripts, locales and everyday English names from CLDR (package `babel`); families from the
 Glottolog tree inside lang2vec (Littell et al. 2017, https://aclanthology.org/E17-2002).
-Nothing heavy is imported until a language is asked for.
+The ISO tables take a third of a second to read: only when a language is asked for.
 """
 
 from __future__ import annotations
@@ -13,6 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Literal
+
+import babel
+from babel.core import get_global
+from babel.localedata import exists
 
 from xltlib.errors import unknown
 from xltlib.languages import uriel
@@ -132,8 +136,6 @@ def is_individual(code: str) -> bool:
 @cache
 def _default_script(code: str) -> str | None:
     """CLDR's likely script of an ISO 639-3 code, ISO 15924; None where CLDR has none."""
-    from babel.core import get_global
-
     alias = str(get_global("language_aliases").get(code, ""))  # cnr -> sr_ME, written in Latin
     likely = get_global("likely_subtags")
     found = likely.get(alias) or likely.get(_cldr(code))
@@ -149,8 +151,6 @@ def shared_script(one: str | None, other: str | None) -> bool | None:
 
 def _script(tag: re.Match[str] | None, raw: str, individual: str) -> str | None:
     """The script that a tag states, or its region implies (`zh-TW`), or the language's own."""
-    from babel.core import get_global
-
     if tag and tag["script"]:
         return str(tag["script"]).title()
     if raw == "hbs":
@@ -165,8 +165,6 @@ def _script(tag: re.Match[str] | None, raw: str, individual: str) -> str | None:
 @cache
 def _scripts() -> frozenset[str]:
     """ISO 15924 codes that CLDR names."""
-    import babel
-
     return frozenset(babel.Locale("en").scripts)
 
 
@@ -195,8 +193,6 @@ def _part3(code: str) -> str | None:
 @cache
 def _names() -> dict[str, str]:
     """Case-folded English names to ISO 639-3; everyday CLDR names win over ISO's."""
-    import babel
-
     names = dict(EVERYDAY_NAMES)
     for code, english in babel.Locale("en").languages.items():
         part3 = _part3(code) if _TAG.fullmatch(code) and len(code) < 4 else None
@@ -217,8 +213,6 @@ def _plain(english: str) -> str:
 
 def _cldr(code: str) -> str:
     """The subtag under which CLDR files an ISO 639-3 code: arb -> ar, deu -> de, yue -> yue."""
-    from babel.core import get_global
-
     entry = _iso().get(code)
     if code in _MACRO_OF and not (entry and entry.part1):
         return _cldr(_MACRO_OF[code])
@@ -228,8 +222,6 @@ def _cldr(code: str) -> str:
 
 def _english(code: str) -> str:
     """CLDR's English name of the code, else of the macrolanguage it stands for, else ISO's."""
-    import babel
-
     cldr = babel.Locale("en").languages
     for candidate in (code, _MACRO_OF.get(code)):
         entry = _iso().get(candidate) if candidate else None
@@ -241,8 +233,6 @@ def _english(code: str) -> str:
 
 def _locale(code: str, script: str | None) -> str | None:
     """The CLDR locale for a language in a script, the script written out where CLDR does."""
-    from babel.localedata import exists
-
     tag = _cldr(code)
     if script and exists(f"{tag}_{script}"):
         return f"{tag}_{script}"

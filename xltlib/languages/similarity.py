@@ -38,6 +38,7 @@ value was observed in both languages, and ``shared_only=True`` uses nothing else
 
 from __future__ import annotations
 
+import csv
 import math
 import re
 import unicodedata
@@ -60,7 +61,7 @@ from xltlib.languages.tables import UNSPACED
 if TYPE_CHECKING:
     import pandas as pd
 
-T = TypeVar("T")
+_T = TypeVar("_T")
 Array = npt.NDArray[np.float64]
 Group = Literal["syntax", "morphology", "phonology", "kinship", "lexical", "other"]
 Typology = Literal["word_order", "morphology", "phonology", "inventory"]
@@ -305,7 +306,7 @@ def _data_size(inputs: _Inputs) -> Array:
     return np.minimum(logs[0][:, None], logs[1][None, :])
 
 
-def _of(given: Mapping[Language, T], lang: Language) -> T | None:
+def _of(given: Mapping[Language, _T], lang: Language) -> _T | None:
     """The entry of a language, in another script if the caller has it in no other way."""
     if lang in given:
         return given[lang]
@@ -330,8 +331,6 @@ def _cc100_sizes() -> dict[Language, float]:
 
 def _sizes(name: str, column: str, unit: float) -> dict[Language, float]:
     """A table of the assets; a language's lists in one script (Zawgyi and Unicode) are summed."""
-    import csv
-
     sizes: dict[Language, float] = {}
     with (Path(__file__).parents[1] / "assets" / name).open() as f:
         for row in csv.DictReader(line for line in f if not line.startswith("#")):

@@ -43,7 +43,6 @@ from xltlib.tasks.forms import (
 LABELS = {kind: kind.upper() for kind in cldr.KINDS}
 INSIDE, OUTSIDE = "INSIDE", "OUTSIDE"
 WORDS: tuple[str, ...] = (*LABELS.values(), INSIDE, OUTSIDE)
-MAX_WORDS = cldr.MAX_WORDS
 
 _KINDS = {label: kind for kind, label in LABELS.items()}
 
@@ -120,7 +119,7 @@ def _ner_preprocess(example: Example) -> tuple[str, str]:
     >>> _ner_preprocess(Example("0", "eng", {"words": ["Oslo", "7"], "spans": [(0, 1, "city")]}))
     ('Oslo <extra_id_0> 7 <extra_id_1>', '<extra_id_0> CITY <extra_id_1> OUTSIDE')
     """
-    words = example.fields["words"][:MAX_WORDS]
+    words = example.fields["words"][: cldr.MAX_WORDS]
     tags = tags_of(len(example.fields["words"]), example.fields["spans"])
     shown = " ".join(f"{word} {sentinel(i)}" for i, word in enumerate(words))
     return shown, numbered(tags[: len(words)])
@@ -235,7 +234,7 @@ TASKS: dict[str, Task] = {
         postprocess=_ner_postprocess,
         metrics={"span_f1": span_f1},
         chance=1 / len(cldr.KINDS),  # right borders, kinds at random: generous to chance
-        max_target=2 * MAX_WORDS + 1,
+        max_target=2 * cldr.MAX_WORDS + 1,
         shuffle=_ner_shuffle,
     ),
     "qa": Task(

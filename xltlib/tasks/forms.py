@@ -42,7 +42,7 @@ def sentinel(i: int) -> str:
     return f"<extra_id_{i}>"
 
 
-def tidy(text: str) -> str:
+def _tidy(text: str) -> str:
     """NFKC, without spaces around: how outputs are read where they must be one of a few."""
     return unicodedata.normalize("NFKC", text).strip()
 
@@ -52,7 +52,7 @@ def with_field(example: Example, field: str, value: Any) -> Example:
     return replace(example, fields={**example.fields, field: value})
 
 
-def deal(examples: Sequence[Example], field: str, seed: int) -> list[Example]:
+def _deal(examples: Sequence[Example], field: str, seed: int) -> list[Example]:
     """The examples with one field dealt out anew among them."""
     values = shuffled([e.fields[field] for e in examples], seed)
     return [with_field(e, field, value) for e, value in zip(examples, values, strict=True)]
@@ -83,14 +83,14 @@ def choice(pattern: str, words: Mapping[str, str]) -> Form:
     >>> form.preprocess(Example("0", "eng", {"text": "We won.", "label": "sports"}))
     ('topic: We won.', 'sports')
     """
-    labels = {tidy(word): label for label, word in words.items()}
+    labels = {_tidy(word): label for label, word in words.items()}
 
     def preprocess(example: Example) -> tuple[str, str]:
         return pattern.format_map(example.fields), words[example.fields["label"]]
 
     return Form(
         preprocess,
-        lambda output, example: labels.get(tidy(output)),
+        lambda output, example: labels.get(_tidy(output)),
         _deal_labels,
         labels=tuple(words.values()),
     )
@@ -126,7 +126,7 @@ def cloze(text: Callable[[Example], str], words: Mapping[str, str]) -> Form:
 
 
 def _deal_labels(examples: Sequence[Example], seed: int) -> list[Example]:
-    return deal(examples, "label", seed)
+    return _deal(examples, "label", seed)
 
 
 # ---------------------------------------------------------------- entities as a list
@@ -257,7 +257,7 @@ def word_tags(prefix: str, labels: Sequence[str], spans: bool) -> Form:
         return f"{prefix}: {numbered(example.fields['words'])}", numbered(shown)
 
     def tags_of(output: str, example: Example) -> list[str]:
-        _, found = read_numbered(tidy(output))
+        _, found = read_numbered(_tidy(output))
         return [found.get(i, "") for i in range(min(len(example.fields["words"]), MAX_WORDS))]
 
     def postprocess(output: str, example: Example) -> list[str]:

@@ -93,7 +93,7 @@ _ENTITIES: dict[str, Metric] = {"span_f1": _entity_f1, "place_f1": _place_f1}
 
 # ---------------------------------------------------------------- the table
 
-VERSION = 1
+_VERSION = 1
 
 
 def _task(
@@ -106,7 +106,7 @@ def _task(
 ) -> Task:
     return Task(
         name=name,
-        version=VERSION,
+        version=_VERSION,
         title=title,
         source=partial(datasets.examples, name),
         metrics=of,
