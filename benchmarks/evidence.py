@@ -38,7 +38,7 @@ def of_matrix(name: str) -> dict[str, object]:
     began = time.perf_counter()
     found = analyze(published.load(name), unknown_codes="drop", progress=True)
     one, publication = found.analyses[0], published.SCORES[name]
-    repository, commit = publication.home.rsplit("/", 1)
+    repository, commit = publication.repository.rsplit("/", 1)
     about = {
         "matrix": name,
         "task": one.task,

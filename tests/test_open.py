@@ -20,7 +20,7 @@ from xltlib.tasks import plain
 from xltlib.train import config, plan
 
 INTENTS = VIEWS["massive_intent"].labels
-CC100 = CARDS["cc100"].source.home  # type: ignore[union-attr]
+CC100 = CARDS["cc100"].source.repository  # type: ignore[union-attr]
 LANGUAGES = {"en-US": "en", "sv-SE": "sv", "tr-TR": "tr"}
 VERBS = ("wake", "play", "call", "turn", "show", "tell", "book", "send", "find", "stop")
 

@@ -116,14 +116,14 @@ def hub_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def home_of(task: str) -> Hub:
+def hub_of(task: str) -> Hub:
     place = CARDS[VIEWS[task].card].source
     assert isinstance(place, Hub)
     return place
 
 
 def cache(root: Path, task: str, tables: hubcache.Tables | None = None) -> Path:
-    place = home_of(task)
+    place = hub_of(task)
     return hubcache.put(root, place.id, place.revision, tables or CACHED[task][1])
 
 
@@ -137,8 +137,8 @@ def test_from_the_hubs_cache(hub_root: Path, task: str) -> None:
     code = CACHED[task][0]
     loaded = datasets.load(task, code, "test")
     assert PUBLIC[task].preprocess(loaded.examples[0]) == SAID[task]
-    assert loaded.report.revision == home_of(task).revision
-    assert loaded.report.drops == {} and home_of(task).id in loaded.report.source
+    assert loaded.report.revision == hub_of(task).revision
+    assert loaded.report.drops == {} and hub_of(task).id in loaded.report.source
     assert {e.language for e in loaded.examples} == {datasets.language(code).key}
     if task == "tydiqa":
         assert [e.id for e in loaded.examples] == ["finnish-1", "finnish-2"]
@@ -170,7 +170,7 @@ def test_what_the_cache_has_not(hub_root: Path) -> None:
 
 def test_wrong_revision(hub_root: Path) -> None:
     cache(hub_root, "xnli")
-    wrong, right = "f" * 40, home_of("xnli").revision
+    wrong, right = "f" * 40, hub_of("xnli").revision
     with pytest.raises(ValueError, match=f"{wrong}.*made for revision '{right}'"):
         datasets.load("xnli", "deu", "test", revision=wrong)
 
@@ -260,7 +260,7 @@ def put(root: Path, path: str, content: str) -> Path:
 
 def sib(root: Path, code: str, split: str, rows: list[tuple[str, str, str]]) -> Path:
     lines = ["index_id\tcategory\ttext", *("\t".join(r) for r in rows)]
-    path = f"{CARDS['sib200'].source.home}/data/annotated/{code}/{split}.tsv"  # type: ignore[union-attr]
+    path = f"{CARDS['sib200'].source.repository}/data/annotated/{code}/{split}.tsv"  # type: ignore[union-attr]
     return put(root, path, "\n".join(lines) + "\n")
 
 
@@ -357,9 +357,9 @@ def squad(articles: dict[str, int], word: str) -> str:
 
 def test_questions_are_split_by_article(tree: Path) -> None:
     articles = {f"T{i}": 1 + i % 3 for i in range(16)}
-    home = CARDS["xquad"].source.home  # type: ignore[union-attr]
+    repository = CARDS["xquad"].source.repository  # type: ignore[union-attr]
     for code in ("de", "zh"):
-        put(tree, f"{home}/xquad.{code}.json", squad(articles, code))
+        put(tree, f"{repository}/xquad.{code}.json", squad(articles, code))
     found = {
         (code, split): [e.id for e in datasets.load("xquad", code, split).examples]  # type: ignore[arg-type]
         for code in ("de", "zh")
@@ -376,8 +376,8 @@ def test_blanked_answers_are_dropped_aloud(tree: Path) -> None:
     content = json.loads(squad({"A": 1, "B": 2}, "de"))
     content["data"][0]["paragraphs"][0]["qas"][0]["answers"] = [{"text": "", "answer_start": 0}]
     content["data"][1]["paragraphs"][0]["qas"][0]["answers"][0]["text"] = "anderswo"
-    home = CARDS["xquad"].source.home  # type: ignore[union-attr]
-    put(tree, f"{home}/xquad.de.json", json.dumps(content))
+    repository = CARDS["xquad"].source.repository  # type: ignore[union-attr]
+    put(tree, f"{repository}/xquad.de.json", json.dumps(content))
     report = datasets.load("xquad", "de", "all").report
     assert (report.kept, report.drops) == (1, {"no answer": 1, "answer not in the context": 1})
 
@@ -442,7 +442,7 @@ def cached(tmp_path: Path) -> list[str]:
 
 
 SIB_PATH = "data/annotated/deu_Latn/test.tsv"
-SIB_TEST = f"{CARDS['sib200'].source.home}/{SIB_PATH}"  # type: ignore[union-attr]
+SIB_TEST = f"{CARDS['sib200'].source.repository}/{SIB_PATH}"  # type: ignore[union-attr]
 
 
 def serve_sib(folder: Path, text: str) -> None:
@@ -512,7 +512,7 @@ def archive(folder: Path, content: str) -> str:
     return hashlib.sha256((folder / "massive.tar.gz").read_bytes()).hexdigest()
 
 
-def massive_home(url: str, digest: str) -> Files:
+def massive_at(url: str, digest: str) -> Files:
     kept = CARDS["massive"].source
     assert isinstance(kept, Files)
     return replace(kept, archive=cards.Archive(f"{url}/massive.tar.gz", digest, "1.1"))
@@ -521,18 +521,18 @@ def massive_home(url: str, digest: str) -> Files:
 def test_from_an_archive(server: tuple[str, Path], tmp_path: Path) -> None:
     url, folder = server
     digest = archive(folder, massive_file(MASSIVE))
-    path = fetch.file_of(massive_home(url, digest), "en-US", "test")
+    path = fetch.file_of(massive_at(url, digest), "en-US", "test")
     assert path.read_text() == massive_file(MASSIVE)
     assert cached(tmp_path) == ["en-US.jsonl", "massive.tar.gz"]
     with pytest.raises(ValueError, match="has no file 1.1/data/de-DE.jsonl"):
-        fetch.file_of(massive_home(url, digest), "de-DE", "test")
+        fetch.file_of(massive_at(url, digest), "de-DE", "test")
 
 
 def test_altered_archive(server: tuple[str, Path], tmp_path: Path) -> None:
     url, folder = server
     archive(folder, massive_file(MASSIVE))
     with pytest.raises(ValueError, match="could not get .*massive.tar.gz"):
-        fetch.file_of(massive_home(url, "0" * 64), "en-US", "test")
+        fetch.file_of(massive_at(url, "0" * 64), "en-US", "test")
     assert cached(tmp_path) == []
 
 
@@ -743,7 +743,7 @@ def local_codes(task: str) -> list[str]:
         for place in (card.source, card.copy)
         if isinstance(place, Files)
         for code in place.codes
-        if any(fetch.local(place.home, place.path(code, raw)) for raw in place.paths)
+        if any(fetch.local(place.repository, place.path(code, raw)) for raw in place.paths)
     ]
 
 

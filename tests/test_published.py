@@ -35,8 +35,8 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def put(root: Path, home: str, path: str, text: str) -> Path:
-    file = root / home / path
+def put(root: Path, repository: str, path: str, text: str) -> Path:
+    file = root / repository / path
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text, encoding="utf-8")
     return file
@@ -44,7 +44,7 @@ def put(root: Path, home: str, path: str, text: str) -> Path:
 
 def put_for(root: Path, name: str, text: str, file: str = "") -> Path:
     table = published.SCORES[name]
-    return put(root, table.home, file or table.file, text)
+    return put(root, table.repository, file or table.file, text)
 
 
 def put_in(root: Path, patch: pytest.MonkeyPatch, repository: str, files: dict[str, str]) -> None:
@@ -52,7 +52,7 @@ def put_in(root: Path, patch: pytest.MonkeyPatch, repository: str, files: dict[s
     of = published.REPOSITORIES[repository]
     sums = {}
     for path, text in files.items():
-        file = put(root, of.home, path, text)
+        file = put(root, of.repository, path, text)
         sums[path] = (hashlib.sha256(file.read_bytes()).hexdigest(), file.stat().st_size)
     patch.setitem(published.REPOSITORIES, repository, replace(of, checksums=sums))
 
@@ -241,7 +241,7 @@ def test_download_goes_to_the_pinned_commit_and_checks_bytes(
 
 def _here() -> bool:
     table = published.SCORES["ner-xlmr"]
-    return fetch.local(table.home, table.file) is not None
+    return fetch.local(table.repository, table.file) is not None
 
 
 real = pytest.mark.skipif(not _here(), reason="set XLT_DATA to the folder of published tables")

@@ -1,6 +1,6 @@
 """Where the data sets live: one card each (`cards/*.yml`), written down, nothing fetched.
 
-A card names the public home (`Hub`: the Hugging Face Hub, script-free, revision pinned; `Files`:
+A card names the public place (`Hub`: the Hugging Face Hub, script-free, revision pinned; `Files`:
 files with a checksum), the columns, the licence, which part of which file is train, validation and
 test, and which tasks read it, with made-up samples. `copy` is where a local tree (environment
 variable ``XLT_DATA``) has the same data in another layout.
@@ -102,16 +102,16 @@ class Archive:
 
 @dataclass(frozen=True, eq=False, config=_STRICT)
 class Files:
-    """Files at ``{home}/{path}`` under ``XLT_DATA``, and on GitHub or in `archive` in public.
+    """Files at ``{repository}/{path}`` under ``XLT_DATA``, and on GitHub or in `archive` in public.
 
     Attributes
     ----------
-    home
+    repository
         ``owner/repository/commit`` of a GitHub repository, or a folder.
     codes
         Language code -> what stands for ``{code}`` in the paths.
     paths
-        Raw split -> path below `home`. One path for several splits: see `split_column`.
+        Raw split -> path below `repository`. One path for several splits: see `split_column`.
     layout
         How the files hold their examples.
     split_column, split_values
@@ -124,7 +124,7 @@ class Files:
         Path -> (SHA-256, bytes) of every file whose bytes are known.
     """
 
-    home: str
+    repository: str
     codes: _Codes
     paths: Mapping[str, str]
     layout: Layout
@@ -138,11 +138,11 @@ class Files:
     def url(self) -> str:
         if self.archive:
             return self.archive.url
-        owner, repository, commit = self.home.split("/")
-        return f"https://github.com/{owner}/{repository}/tree/{commit}"
+        name, _, commit = self.repository.rpartition("/")
+        return f"https://github.com/{name}/tree/{commit}"
 
     def path(self, code: str, raw: str) -> str:
-        """Path below `home` of a language and raw split."""
+        """Path below `repository` of a language and raw split."""
         return self.paths[raw].format(code=self.codes[code])
 
 

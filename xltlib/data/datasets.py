@@ -1,6 +1,6 @@
 """Examples of the public tasks: `load(task, language, split)`, wherever the data lives.
 
-Looked up in this order: the user's own files, the tree under ``XLT_DATA``, the public home on the
+Looked up in this order: the user's own files, the tree under ``XLT_DATA``, the public place on the
 data set's card (`xltlib.data.cards`). Rows are checked (labels, columns, lengths), items that a
 later split also has are dropped from the earlier one, and the `Report` says what was read, what
 was dropped and why.
@@ -145,7 +145,7 @@ def languages_of(task: str, *, local: bool = False) -> list[str]:
             key
             for files in _file_places(card)
             for key, code in _keys(tuple(files.codes)).items()
-            if any(fetch.local(files.home, files.path(code, raw)) for raw in files.paths)
+            if any(fetch.local(files.repository, files.path(code, raw)) for raw in files.paths)
         }
     )
 
@@ -155,11 +155,11 @@ def _file_places(card: Card) -> list[Files]:
 
 
 def origin(card: Card, asked: str, raw: str) -> Origin:
-    """Where a raw split of a language is: the tree under ``XLT_DATA``, or the public home."""
+    """Where a raw split of a language is: the tree under ``XLT_DATA``, or its public place."""
     for files in _file_places(card):
         code = _code_in(files, asked)
         if code and raw in files.paths:
-            found = fetch.local(files.home, files.path(code, raw))
+            found = fetch.local(files.repository, files.path(code, raw))
             if found:
                 return Origin(code, files, str(found))
     code = _code_in(card.source, asked)

@@ -1,7 +1,7 @@
 """Get one file: from ``XLT_DATA``, or from a repository on GitHub or an archive, into a cache.
 
 Every file is checked before it is used: against the SHA-256 on its card (those of MASSIVE and of
-repositories that are no public home are of the local copy), or, where nobody knew it, against the
+repositories that are no public place are of the local copy), or, where nobody knew it, against the
 one recorded when the file was first fetched (`lock_path`). Nothing is written under its own name
 before it is whole.
 """
@@ -30,32 +30,32 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def local(home: str, path: str) -> Path | None:
-    """The file ``home/path`` under ``XLT_DATA``, or None if there is none; not yet checked."""
+def local(repository: str, path: str) -> Path | None:
+    """The file ``repository/path`` under ``XLT_DATA``, or None without one; not yet checked."""
     root = os.environ.get("XLT_DATA")
-    found = Path(root, home, path) if root else None
+    found = Path(root, repository, path) if root else None
     return found if found and found.is_file() else None
 
 
 def file_of(files: Files, code: str, raw: str) -> Path:
     """The checked file of a language and raw split, fetched if need be (see `get`)."""
-    return get(files.home, files.path(code, raw), files.checksums, files.archive)
+    return get(files.repository, files.path(code, raw), files.checksums, files.archive)
 
 
 def get(
-    home: str,
+    repository: str,
     path: str,
     checksums: Mapping[str, tuple[str, int]],
     archive: Archive | None = None,
 ) -> Path:
-    """The checked file ``home/path``: under ``XLT_DATA``, or fetched once into the user's cache.
+    """The checked file ``repository/path``: under ``XLT_DATA``, or fetched once into a cache.
 
     Parameters
     ----------
-    home : str
+    repository : str
         ``owner/repository/commit`` of a GitHub repository, or a folder under ``XLT_DATA``.
     path : str
-        Path below `home`.
+        Path below `repository`.
     checksums : mapping
         Path -> (SHA-256, bytes), as far as they are known.
     archive : Archive, optional
@@ -68,9 +68,9 @@ def get(
         neither found nor fetched.
     """
     known = checksums.get(path)
-    found = local(home, path)
+    found = local(repository, path)
     if found is None:
-        return _member(archive, home, path) if archive else _download(home, path, known)
+        return _member(archive, repository, path) if archive else _download(repository, path, known)
     if known and sha256(found) != known[0]:
         raise ValueError(
             f"{found} is altered or cut short: {found.stat().st_size} bytes, its SHA-256 is not "
@@ -115,23 +115,23 @@ def _retrieve(url: str, digest: str | None, target: Path, copy: str) -> Path:
         ) from error
 
 
-def _download(home: str, path: str, known: tuple[str, int] | None) -> Path:
-    key = f"{home}/{path}"
-    url = f"{GITHUB}/{home}/{quote(path)}"
+def _download(repository: str, path: str, known: tuple[str, int] | None) -> Path:
+    key = f"{repository}/{path}"
+    url = f"{GITHUB}/{repository}/{quote(path)}"
     found = _retrieve(url, known[0] if known else None, _cache(*key.split("/")), key)
     if known is None:
         check_lock(key, sha256(found))
     return found
 
 
-def _member(archive: Archive, home: str, path: str) -> Path:
+def _member(archive: Archive, repository: str, path: str) -> Path:
     """One file of a tar.gz, unpacked into the cache once."""
     target = _cache(archive.sha256[:12], *path.split("/"))
     if target.is_file():
         return target
     tar = _cache(archive.url.rsplit("/", 1)[1])
     name = f"{archive.folder}/{path}"
-    whole_tar = _retrieve(archive.url, archive.sha256, tar, f"{home}/{path}")
+    whole_tar = _retrieve(archive.url, archive.sha256, tar, f"{repository}/{path}")
     with tarfile.open(whole_tar, "r:gz") as content:
         try:
             found = content.extractfile(name)

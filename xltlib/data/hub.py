@@ -88,17 +88,17 @@ def _dataset(folder: Path, config: str, split: str, hub: Hub) -> Any:
     from datasets import load_dataset
     from datasets.exceptions import DatasetGenerationError
 
-    home = f"{hub.id} at {folder.name[:12]}"
+    where = f"{hub.id} at {folder.name[:12]}"
     try:
         return load_dataset(str(folder), config, split=split)
     except DatasetGenerationError as error:
         raise ValueError(
-            f"{home}: a file of {config!r} is altered or cut short ({error.__cause__ or error}). "
+            f"{where}: a file of {config!r} is altered or cut short ({error.__cause__ or error}). "
             f"Delete {folder / config} and load again"
         ) from error
     except (ValueError, FileNotFoundError) as error:
         raise ValueError(
-            f"{home} has no whole {split!r} of configuration {config!r} in script-free form: "
+            f"{where} has no whole {split!r} of configuration {config!r} in script-free form: "
             f"{error} Choose another language or split"
         ) from error
 

@@ -64,7 +64,7 @@ class Table:
     languages, n_test
         Where the languages of the codes, the number of test examples of a target are; a code
         without a language is left out.
-    home, citation, checksums
+    repository, citation, checksums
         Those of its repository.
     """
 
@@ -79,13 +79,13 @@ class Table:
     treebanks: str = ""
     languages: Lookup | None = None
     n_test: Lookup | None = None
-    home: str = ""
+    repository: str = ""
     citation: str = ""
     checksums: Checksums = field(default_factory=dict)
 
     def path(self, file: str) -> Path:
         """A checked file of the repository on this machine."""
-        return fetch.get(self.home, file, self.checksums)
+        return fetch.get(self.repository, file, self.checksums)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -94,7 +94,7 @@ class Repository:
 
     Attributes
     ----------
-    home
+    repository
         ``owner/repository/commit``.
     tables, mixtures, similarities
         By name: scores, the stem of LITMUS's files, the file of a similarity.
@@ -104,7 +104,7 @@ class Repository:
 
     name: str
     citation: str
-    home: str
+    repository: str
     checksums: Checksums
     tables: Mapping[str, Table] = field(default_factory=dict)
     mixtures: Mapping[str, str] = field(default_factory=dict)
@@ -114,7 +114,7 @@ class Repository:
 _FOLDER = Path(__file__).with_name("cards") / "published"
 REPOSITORIES: dict[str, Repository] = read_cards(_FOLDER, Repository)
 SCORES: dict[str, Table] = {
-    name: replace(table, home=of.home, citation=of.citation, checksums=of.checksums)
+    name: replace(table, repository=of.repository, citation=of.citation, checksums=of.checksums)
     for of in REPOSITORIES.values()
     for name, table in of.tables.items()
 }
@@ -255,7 +255,7 @@ def mixtures(name: str) -> pd.DataFrame:
     ):
         path = f"SumEval/data/{folder}/{MIXTURES[name]}{ending}.json"
         if path in litmus.checksums:
-            found = fetch.get(litmus.home, path, litmus.checksums)
+            found = fetch.get(litmus.repository, path, litmus.checksums)
             configs = json.loads(found.read_text(encoding="utf-8"))
             parts.append(_mixture_rows(configs).assign(split=split))
     table = pd.concat(parts, ignore_index=True)
@@ -287,7 +287,7 @@ def similarities(name: str) -> pd.DataFrame:
     if name not in SIMILARITIES:
         raise unknown("model similarity", name, SIMILARITIES)
     of = REPOSITORIES["mplm"]
-    path = fetch.get(of.home, SIMILARITIES[name], of.checksums)
+    path = fetch.get(of.repository, SIMILARITIES[name], of.checksums)
     table = _melt(pd.read_csv(path, sep="\t", index_col=0))
     table["source"], table["target"] = _codes(table["source"]), _codes(table["target"])
     measure = f"mplm_{name.replace('-', '_')}"

@@ -26,7 +26,7 @@ from xltlib.data.cards import CARDS, Files
 from xltlib.errors import unknown
 from xltlib.languages import language, name
 
-_SAYING = 4  # words from which a text is nobody else's
+_OWN_WORDS = 4  # words from which a text is nobody else's
 _SHORTEST, _LONGEST = 3, 14  # words of a stretch, so that most of an utterance's lengths occur
 _BY_CHARACTER = {
     "jpn",
@@ -191,7 +191,7 @@ def _grams(text: str, n: int) -> set[tuple[str, ...]]:
 def without(lines: Iterable[str], tests: Iterable[str], n: int = 5, code: str = "") -> _Kept:
     """The lines that hold no run of n words of a test item, nor the whole of a shorter one.
 
-    A test item of fewer than `_SAYING` words ("thank you") is dropped only where it is the line.
+    A test item of fewer than `_OWN_WORDS` words ("thank you") is dropped only where it is the line.
 
     Parameters
     ----------
@@ -203,7 +203,7 @@ def without(lines: Iterable[str], tests: Iterable[str], n: int = 5, code: str = 
         Words of a run; five, since a sentence of another origin seldom has five in common.
     """
     held = {g for t in tests for g in _grams(plain(t, code), n)}
-    sizes = [k for k in {len(g) for g in held} if k >= _SAYING]
+    sizes = [k for k in {len(g) for g in held} if k >= _OWN_WORDS]
     kept, dropped = [], 0
     for line in lines:
         if tuple(line.split()) in held or any(_grams(line, k) & held for k in sizes):
@@ -243,9 +243,9 @@ def read(
         own, others = original(code), tuple(original(c) for c in codes if c != code)
         web = _web(own, tuple(tasks), lines, root)
         share = (part, len(codes)) if dealt else (0, 1)
-        spoken = (others, 0, 0) if paired else ((), *share)
-        said = _said(own, tuple(tasks), *spoken, root) if repeats else ()
-        found[code] = [written(line, code) for line in (*(said * repeats), *web)]
+        which = (others, 0, 0) if paired else ((), *share)
+        task_text = _utterances(own, tuple(tasks), *which, root) if repeats else ()
+        found[code] = [written(line, code) for line in (*(task_text * repeats), *web)]
     return found
 
 
@@ -256,7 +256,7 @@ def _web(code: str, tasks: tuple[str, ...], lines: int, root: str | None) -> tup
 
 
 @lru_cache(maxsize=32)
-def _said(
+def _utterances(
     code: str,
     tasks: tuple[str, ...],
     beside: tuple[str, ...],
@@ -273,7 +273,7 @@ def forget() -> None:
     """Read files again that were read in this process: they may have changed."""
     datasets.forget()
     _web.cache_clear()
-    _said.cache_clear()
+    _utterances.cache_clear()
 
 
 def _pairs(asked: str, others: Sequence[str]) -> list[str]:

@@ -16,7 +16,7 @@ value was observed in both languages, and ``shared_only=True`` uses nothing else
 * ``genealogy``: share of common ancestors, 2 |A and B| / (|A| + |B|) over Glottolog nodes. On a
   tree this is Wu & Palmer's similarity (1994, https://aclanthology.org/P94-1019), the depth of the
   last common ancestor against both depths: 0 across families. A language without an entry counts as
-  kin to none, with coverage 0: lang2vec does not tell an isolate from a gap.
+  kin to none, with coverage 0: in lang2vec an isolate looks like a gap.
 * ``geography``: 1 - great-circle distance / half the equator, 1 on the spot, 0 at the antipode.
   Places are recovered from lang2vec's `geo` distances (Glottolog's coordinates, to about 20 km).
 * ``lexical``: the share of letter-trigram mass that two texts have in common. Words are case-folded

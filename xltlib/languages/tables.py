@@ -1,4 +1,4 @@
-"""What no package says about languages: standing members, old codes, everyday names, scripts."""
+"""What no package knows: members for macrolanguages, old codes, everyday names, scripts."""
 
 from __future__ import annotations
 

@@ -108,7 +108,7 @@ def load() -> Uriel:
     try:
         _write(table, cached)
     except OSError:
-        pass  # a read-only home costs the next start half a second, nothing else
+        pass  # a read-only folder costs the next start half a second, nothing else
     return table
 
 
@@ -211,7 +211,7 @@ def _aligned(raw: _Raw, codes: Codes, features: Codes) -> Array:
 
 
 def _repaired(average: Array, knn: Array, codes: Codes, n_own: int) -> tuple[Array, Array]:
-    """Fill silent cells of a standing member from its macrolanguage (see the module's head)."""
+    """Fill silent cells of a member from its macrolanguage (see the module's head)."""
     grown = len(codes) - n_own
     average = np.vstack([average, np.full((grown, average.shape[1]), np.nan)])
     knn = np.vstack([knn, np.zeros((grown, knn.shape[1]))])

@@ -76,7 +76,7 @@ class Task:
         is an answer. Apart from the answer, because mT5's metrics also count the good parts of an
         output that is not legal.
     labels
-        The label words that an output may hold; empty where any text may be said.
+        The label words that an output may hold; empty where any text is allowed.
     """
 
     name: str

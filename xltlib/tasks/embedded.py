@@ -133,7 +133,7 @@ def _ner_postprocess(output: str, example: Example) -> list[metrics.Span] | None
 
 
 def _ner_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
-    """The kinds of all spans dealt out anew among them; their places stay."""
+    """The kinds of all spans dealt out again among them; their places stay."""
     kinds = iter(shuffled([kind for e in examples for *_, kind in e.fields["spans"]], seed))
     return [
         with_field(e, "spans", [(a, b, next(kinds)) for a, b, _ in e.fields["spans"]])
@@ -202,7 +202,7 @@ def _qa_postprocess(output: str, example: Example) -> str | None:
 
 
 def _qa_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
-    """Kinds dealt out anew among the names of each context, and answers among the questions."""
+    """Kinds dealt out again among the names of each context, and answers among the questions."""
     rng = random.Random(f"shuffle/{seed}")
     return [
         with_field(e, "answer", rng.randrange(len(e.fields["spans"])))

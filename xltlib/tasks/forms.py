@@ -53,7 +53,7 @@ def with_field(example: Example, field: str, value: Any) -> Example:
 
 
 def _deal(examples: Sequence[Example], field: str, seed: int) -> list[Example]:
-    """The examples with one field dealt out anew among them."""
+    """The examples with one field dealt out again among them."""
     values = shuffled([e.fields[field] for e in examples], seed)
     return [with_field(e, field, value) for e, value in zip(examples, values, strict=True)]
 
@@ -159,7 +159,7 @@ def entities(kinds: Sequence[str]) -> Form:
 
 
 def _deal_kinds(examples: Sequence[Example], seed: int) -> list[Example]:
-    """The types of all spans dealt out anew among them; their places stay."""
+    """The types of all spans dealt out again among them; their places stay."""
     spans = [spans_of(e.fields["tags"]) for e in examples]
     left = iter(shuffled([kind for own in spans for _, _, kind in own], seed))
     dealt = []
@@ -274,7 +274,7 @@ def word_tags(prefix: str, labels: Sequence[str], spans: bool) -> Form:
 
 
 def _deal_tags(examples: Sequence[Example], seed: int) -> list[Example]:
-    """All tags dealt out anew among all words."""
+    """All tags dealt out again among all words."""
     left = iter(shuffled([tag for e in examples for tag in e.fields["tags"]], seed))
     return [with_field(e, "tags", tuple(next(left) for _ in e.fields["tags"])) for e in examples]
 
@@ -317,8 +317,8 @@ def _question_legal(output: str, example: Example) -> bool:
     def squeezed(text: str) -> str:
         return "".join(unicodedata.normalize("NFKC", text).casefold().split())
 
-    said = squeezed(output)
-    return said in squeezed(example.fields["context"]) if said else not example.fields["answers"]
+    text = squeezed(output)
+    return text in squeezed(example.fields["context"]) if text else not example.fields["answers"]
 
 
 def _question_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:

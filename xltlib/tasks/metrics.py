@@ -78,28 +78,28 @@ def normalize_mlqa(text: str, code: str) -> str:
     return " ".join(bare.split())
 
 
-def exact_match(said: str, answers: Sequence[str]) -> Pair:
+def exact_match(output: str, answers: Sequence[str]) -> Pair:
     """1 where a normalised text equals one of the normalised right answers.
 
-    A question that has no answer (SQuAD 2.0) is right when nothing is said.
+    A question that has no answer (SQuAD 2.0) is right when the output is empty.
     """
-    return float(said in (answers or ("",))), 1.0
+    return float(output in (answers or ("",))), 1.0
 
 
-def token_f1(said: str, answers: Sequence[str]) -> Pair:
+def token_f1(output: str, answers: Sequence[str]) -> Pair:
     """Highest F1 over white-space tokens against any right answer; both texts normalised.
 
     Without a common token F1 is 0, even where both are empty after normalisation (SQuAD 1.1);
     only a question that has no answer gives 1 for an empty text (SQuAD 2.0).
     """
     if not answers:
-        return exact_match(said, answers)
-    return max(_overlap(said.split(), answer.split()) for answer in answers), 1.0
+        return exact_match(output, answers)
+    return max(_overlap(output.split(), answer.split()) for answer in answers), 1.0
 
 
-def _overlap(said: Sequence[str], gold: Sequence[str]) -> float:
-    common = (Counter(said) & Counter(gold)).total()
-    return 2.0 * common / (len(said) + len(gold)) if common else 0.0
+def _overlap(output: Sequence[str], gold: Sequence[str]) -> float:
+    common = (Counter(output) & Counter(gold)).total()
+    return 2.0 * common / (len(output) + len(gold)) if common else 0.0
 
 
 # ---------------------------------------------------------------- spans
@@ -118,9 +118,9 @@ def _read_entities(text: str) -> list[tuple[str, str]]:
     return [(part[0].strip(), part[1].strip()) for part in parts if len(part) == 2]
 
 
-def entity_f1(said: str, gold: str) -> Pair:
+def entity_f1(output: str, gold: str) -> Pair:
     """mT5's span F1 over two entity lists as text: types and texts, wherever they stand."""
-    ours, theirs = Counter(_read_entities(said)), Counter(_read_entities(gold))
+    ours, theirs = Counter(_read_entities(output)), Counter(_read_entities(gold))
     return 2.0 * (ours & theirs).total(), float(ours.total() + theirs.total())
 
 
@@ -141,9 +141,9 @@ def spans_of(tags: Sequence[str]) -> list[Span]:
     return found
 
 
-def span_f1(said: Sequence[Span], gold: Sequence[Span]) -> Pair:
+def span_f1(output: Sequence[Span], gold: Sequence[Span]) -> Pair:
     """F1 of spans that are right only if place and type are (Tjong Kim Sang & De Meulder 2003)."""
-    return 2.0 * len(set(said) & set(gold)), float(len(set(said)) + len(set(gold)))
+    return 2.0 * len(set(output) & set(gold)), float(len(set(output)) + len(set(gold)))
 
 
 def place(entities: Sequence[tuple[str, str]], words: Sequence[str]) -> list[Span]:
@@ -174,13 +174,13 @@ def place(entities: Sequence[tuple[str, str]], words: Sequence[str]) -> list[Spa
 # ---------------------------------------------------------------- labels
 
 
-def accuracy(said: Sequence[str], gold: Sequence[str]) -> Pair:
-    """Right labels and labels in all, one or many; what is not said is wrong.
+def accuracy(output: Sequence[str], gold: Sequence[str]) -> Pair:
+    """Right labels and labels in all, one or many; a missing one is wrong.
 
     >>> accuracy(["NOUN", "VERB"], ["NOUN", "ADJ", "PUNCT"])
     (1.0, 3.0)
     """
-    return float(sum(a == b for a, b in zip(said, gold, strict=False))), float(len(gold))
+    return float(sum(a == b for a, b in zip(output, gold, strict=False))), float(len(gold))
 
 
 def label_accuracy(answer: str | None, example: Example) -> Pair:

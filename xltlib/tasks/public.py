@@ -75,7 +75,7 @@ def _normalize_mlqa(text: str, example: Example) -> str:
 
 
 def _answers(normalize: Callable[[str, Example], str]) -> dict[str, Metric]:
-    """F1 and exact match of answers to questions, all normalised alike."""
+    """F1 and exact match of answers to questions, normalised in one way."""
 
     def scored(score: Callable[[str, Sequence[str]], Pair], answer: str, example: Example) -> Pair:
         gold = [normalize(text, example) for text in forms.padded_answers(example)]
