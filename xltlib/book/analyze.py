@@ -52,6 +52,9 @@ class Dropped:
     n: int
     what: str
 
+    def __str__(self) -> str:
+        return f"{self.n} {self.what}"
+
 
 @dataclass(frozen=True)
 class Analysis:

@@ -147,33 +147,33 @@ def _legend(
         for i, n in enumerate(names)
     }
     if handles := mine | dict(others or {}):
-        figure.legend(handles.values(), handles, loc="outside upper center", ncols=4)
+        across = int(90 / (max(map(len, handles)) + 8))
+        figure.legend(handles.values(), handles, loc="outside upper center", ncols=across)
 
 
 # -- matrices -------------------------------------------------------------------------------------
 
 
 def _heatmap(
-    figure: Card, ax: Axes, wide: pd.DataFrame, label: str = "", *, numbers: str = "",
-    size: float = 8.0, **options: Any,
-) -> Any:  # fmt: skip
-    """A table as colours, with the value in every cell if `numbers` is a format; its colours."""
+    ax: Axes, wide: pd.DataFrame, label: str = "", numbers: str = "", size: float = 8.0,
+    **options: Any,
+) -> None:  # fmt: skip
+    """A table as colours, with the value in every cell if `numbers` is a format."""
     shown: Any = False
     if numbers:
-        text = wide.map(lambda v: numbers.format(v) if np.isfinite(v) else "")
-        shown = text.replace({"-0": "0", "-0.00": "0.00"})
+        words = wide.map(lambda v: numbers.format(v) if np.isfinite(v) else "")
+        shown = words.replace({"-0": "0", "-0.00": "0.00"})
     bar = ax.inset_axes((1.03, 0.0, 0.035, 1.0))  # exactly as high as its map
     _seaborn().heatmap(
         wide, ax=ax, annot=shown, fmt="", annot_kws={"fontsize": size}, cbar_ax=bar,
         xticklabels=False, yticklabels=False, rasterized=True, **options,
     )  # fmt: skip
-    ax.set(xlabel="", ylabel="")
     for text in ax.texts:
         text.set_in_layout(False)  # it is inside the axes: measuring hundreds of them is slow
+    ax.set(xlabel="", ylabel="")
+    ax.tick_params(length=0)
     bar.tick_params(labelsize=size, length=2)
     bar.set_ylabel(label, fontsize=size + 1)
-    ax.tick_params(length=0)
-    return ax.collections[0]
 
 
 def _labels(ax: Axes, wide: pd.DataFrame, size: float, turn: float = 90) -> None:
@@ -198,15 +198,13 @@ def _named(wide: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _matrix(
-    figure: Card, ax: Axes, wide: pd.DataFrame, label: str, size: float, **options: Any
-) -> None:
+def _matrix(ax: Axes, wide: pd.DataFrame, label: str, size: float, **options: Any) -> None:
     """One source x target map in score points; in-language cells outlined, outside the colours."""
     rows, columns = list(wide.index), list(wide.columns)
     many = len(columns) > 20
     same = np.array([[r == c for c in columns] for r in rows])
     off, numbers = _named(wide.mask(same)), "" if many else "{:.0f}"
-    _heatmap(figure, ax, off, label, numbers=numbers, size=size, square=True, **options)
+    _heatmap(ax, off, label, numbers=numbers, size=size, square=True, **options)
     _labels(ax, off, 8.5 if len(columns) <= 14 else 5.5)
     for codes, draw in ((rows, ax.axhline), (columns, ax.axvline)):
         scripts = [language(c).script for c in codes]
@@ -234,7 +232,7 @@ def transfer_matrix(
     wide = 100 * _wide(table, "score", sources, targets)
     figure, ax = _one(1.9 + min(5.6, 5.6 * len(sources) / max(len(targets), 1)))
     label = f"{in_words(table['metric'].iloc[0])}, 0 to 100"
-    _matrix(figure, ax, wide, label, 7.5 if len(targets) <= 14 else 5.5, cmap=_SEQUENTIAL)
+    _matrix(ax, wide, label, 7.5 if len(targets) <= 14 else 5.5, cmap=_SEQUENTIAL)
     ax.set(xlabel="target", ylabel="source", title=f"{in_words(task)}: zero-shot score")
     return figure
 
@@ -252,8 +250,8 @@ def raw_and_gain(scores: pd.DataFrame, task: str, model: str, baseline: str) -> 
     first, second = figure.subplots(*((2, 1) if stacked else (1, 2)))
     off = more.where(np.array([[r != c for c in targets] for r in sources]))
     top = float(np.nanmax(off.abs().to_numpy(), initial=1.0))
-    _matrix(figure, first, raw, "", 6, cmap=_SEQUENTIAL)
-    _matrix(figure, second, more, "", 6, cmap=_DIVERGING, vmin=-top, vmax=top)
+    _matrix(first, raw, "", 6, cmap=_SEQUENTIAL)
+    _matrix(second, more, "", 6, cmap=_DIVERGING, vmin=-top, vmax=top)
     first.set(title=f"{in_words(task)}: score", ylabel="source", xlabel="target")
     second.set(title=f"gain over {in_words(baseline)}", xlabel="target")
     if not stacked:
@@ -274,8 +272,8 @@ def similarity_maps(
     figure, panels = _panels(long, "measure", 0.6, 2.15, across)
     for i, ((ax, rows), measure) in enumerate(zip(panels, shown, strict=True)):
         wide = _wide(rows, "value", order, order).mask(np.eye(len(order), dtype=bool))
-        full = {"vmin": 0.0, "vmax": 1.0} if measure.startswith("coverage_") else {}
-        _heatmap(figure, ax, wide, size=7, cmap=_SEQUENTIAL, square=True, **full)
+        full: Any = {"vmin": 0.0, "vmax": 1.0} if measure.startswith("coverage_") else {}
+        _heatmap(ax, wide, size=7, cmap=_SEQUENTIAL, square=True, **full)
         _labels(ax, _named(wide), 7 if len(order) <= 14 else 4)
         if i % across:
             ax.set_yticks([])
@@ -295,7 +293,7 @@ def measure_agreement(table: pd.DataFrame) -> Card:
     wide = wide.iloc[1:, :-1].rename(index=in_words, columns=in_words)
     figure, ax = _one(1.4 + 0.38 * len(wide))
     label = "correlation over pairs of languages"
-    _heatmap(figure, ax, wide, label, numbers="{:.2f}", cmap=_DIVERGING, vmin=-1, vmax=1)
+    _heatmap(ax, wide, label, numbers="{:.2f}", cmap=_DIVERGING, vmin=-1, vmax=1)
     _labels(ax, wide, 9, 40)
     return figure
 
@@ -321,8 +319,8 @@ def confusion(
     share = share.reindex(columns=[*first, *(c for c in share if c not in first)], fill_value=0)
     share = share.rename(index=in_words, columns=in_words)
     figure, ax = _one(min(7.0, 1.6 + 0.42 * len(share)))
-    label, limits = "per cent of the row", {"cmap": _SEQUENTIAL, "vmin": 0, "vmax": 100}
-    _heatmap(figure, ax, share, label, numbers="{:.0f}", **limits)
+    label = "per cent of the row"
+    _heatmap(ax, share, label, "{:.0f}", cmap=_SEQUENTIAL, vmin=0, vmax=100)
     _labels(ax, share, 9, 40)
     ax.set(xlabel=answer, ylabel=truth, title=title)
     return figure
@@ -405,7 +403,7 @@ def estimates(
             ax.set_xscale("log")
             ax.xaxis.set_major_formatter("{x:g}")
         elif bound is None:
-            ax.set_xlim(left=min(0.0, float(own[["estimate", *ends]].min(axis=None))))
+            ax.set_xlim(left=min(0.0, own[["estimate", *ends]].min().min()))
         else:
             ax.axvline(bound, color="#444444", linewidth=0.9)
     filled = Line2D([], [], marker="o", linestyle="none", color=_INK)
@@ -446,8 +444,7 @@ def coefficients(
     filled where the permutation test agrees (``p_mrqap`` at most 0.05).
     """
     given = table.drop(columns="verdict", errors="ignore")
-    how = {"value": "beta", "columns": columns, "label": label}
-    return estimates(given, rows, panel, colour, **how)
+    return estimates(given, rows, panel, colour, value="beta", columns=columns, label=label)
 
 
 def transfer_means(means: pd.DataFrame, chance: Mapping[str, float] | None = None) -> Card:
@@ -456,8 +453,8 @@ def transfer_means(means: pd.DataFrame, chance: Mapping[str, float] | None = Non
     `means` has ``task, arm, mean, low, high`` (0..1), in the order to be shown; `chance` gives a
     task's chance level.
     """
-    scale = {"value": "mean", "scale": 100, "bound": None, "label": "score, 0 to 100"}
-    figure = estimates(means, "arm", "task", **scale)
+    label = "score, 0 to 100"
+    figure = estimates(means, "arm", "task", value="mean", scale=100, bound=None, label=label)
     for ax, task in zip(figure.axes, dict.fromkeys(means["task"]), strict=False):
         if chance and task in chance:
             ax.axvline(100 * chance[task], color=_SOFT, linestyle=":", linewidth=1.2)
@@ -482,7 +479,7 @@ def nested(table: pd.DataFrame, by: str = "task") -> Card:
     return estimates(both, "step", by if by in table else "", "of", label=label)
 
 
-def _bars(table: pd.DataFrame, value: str, line: str, by: str, order: Sequence[str], label: str,
+def _bars(table: pd.DataFrame, value: str, line: str, by: str, order: list[str], label: str,
           ours: str = "") -> Card:  # fmt: skip
     """Bars from 0 with their intervals, a panel for each value of `by`; one in another colour."""
     palette = {k: COLOURS[1] if k == ours else _BAR for k in order}
@@ -692,10 +689,9 @@ def _control_curve(ax: Axes, control: pd.DataFrame, row: pd.Series, least: float
     """Mean score of the control on this target, from this source where it was measured."""
     same = (control[["task", "target", "metric"]] == row[["task", "target", "metric"]]).all(axis=1)
     exact = same & (control["source"] == row["source"])
-    mine = control[exact if exact.any() else same]
-    mine = mine.groupby("n_target", as_index=False)["score"].mean()
+    mine = control[exact if exact.any() else same].groupby("n_target")["score"].mean()
     if len(mine):
-        ax.plot(_at(mine["n_target"], least), 100 * mine["score"], "x:", color=_SOFT, markersize=4,
+        ax.plot(_at(mine.index, least), 100 * mine, "x:", color=_SOFT, markersize=4,
                 linewidth=1.2, label="control")  # fmt: skip
 
 
