@@ -133,8 +133,8 @@ def test_a_split_is_a_stable_hash_in_the_announced_shares() -> None:
         # three standard errors of a share of 4000
         assert abs(drawn[split] / 4000 - share) < 3 * (share * (1 - share) / 4000) ** 0.5
     # pinned: another hash would deal all names anew, and old test names would have been trained on
-    keys = ("JP", "de", "Europe/Oslo")
-    assert [round(cldr._position("x", k), 6) for k in keys] == [0.958834, 0.610282, 0.093214]
+    first = "".join(cldr.split_of("x", str(i))[:2] for i in range(20))
+    assert first == "trvavatetrvavavatetetrtetrvavatrtetrtetr"
 
 
 @pytest.mark.parametrize("kind", cldr.KINDS)
@@ -341,7 +341,7 @@ def test_asking_for_more_phrases_than_there_are_says_how_many(languages, monkeyp
 def one_id_of_each_kind(table) -> list[str]:
     """Return one id of each kind whose English test names share a shape."""
     own = table[(table["language"] == "eng") & (table["split"] == "test")]
-    own = own.assign(shape=own["name"].map(cldr._shape))
+    own = own.assign(shape=[(min(n.count(" "), 2), len(n) // 4) for n in own["name"]])
     common = own.groupby("shape")["kind"].nunique()
     chosen = own[own["shape"] == common[common == len(cldr.KINDS)].index[0]]
     return list(chosen.groupby("kind")["id"].first())

@@ -214,15 +214,14 @@ def test_a_wrong_setting_is_named(exp, tmp_path: Path, change: str, message: str
         config.load(str(path), [change])
 
 
-def test_the_plain_form_of_a_task() -> None:
+def test_the_plain_form_of_a_task(tree: Path) -> None:
     of = plain.plain_task("massive_intent")
-    example = plain._plain(
-        plain.Example("1", "eng", {"text": "Wake me, NOW!", "label": INTENTS[0]}), "eng"
-    )
-    said, wanted = of.preprocess(example)
+    (example,) = of.source(["eng"], "eng", "test", 1)
+    source, target = of.preprocess(example)
     blank = "<extra_id_0>"
-    assert said == f"wake me now {blank}" and wanted == f"{blank} {INTENTS[0]}"
-    assert of.evaluate([wanted], [example])["accuracy"].score == 1
+    assert source == f"{example.fields['text']} {blank}" and source == source.lower()
+    assert target == f"{blank} {example.fields['label']}"
+    assert of.evaluate([target], [example])["accuracy"].score == 1
     assert of.evaluate(["<extra_id_0> wake"], [example])["illegal"].score == 1
     with pytest.raises(ValueError, match="massive_slots"):
         plain.plain_task("massive_slot")
