@@ -152,16 +152,16 @@ def test_records_say_what_was_done(finished: Path, micro: Experiment) -> None:
             assert len(record["log"]) == 12 and record["kept_step"] in (6, 12)
             assert 0 <= record["validation"] <= 1
     (log,) = (finished / "micro" / "pretrained").glob("*/log.json")
-    story = json.loads(log.read_text())
-    assert story["lines"] == 600 and story["parameters"] > 5000 and story["log"][-1]["step"] == 12
+    about = json.loads(log.read_text())
+    assert about["lines"] == 600 and about["parameters"] > 5000 and about["log"][-1]["step"] == 12
 
 
-def test_the_char_ngram_floor_answers_legally(finished: Path) -> None:
-    """A floor whose outputs cannot be read would make every model look good."""
+def test_the_character_baseline_answers_legally(finished: Path) -> None:
+    """A baseline whose outputs cannot be read would make every model look good."""
     table = scores.read(finished / "micro" / "scores.parquet")
-    floor = table[(table["model"] == "char-ngram") & (table["metric"] == "illegal")]
-    assert len(floor) == 3 * 2
-    assert (floor["score"] == 0).all()
+    baseline = table[(table["model"] == "char-ngram") & (table["metric"] == "illegal")]
+    assert len(baseline) == 3 * 2
+    assert (baseline["score"] == 0).all()
 
 
 # ---------------------------------------------------------------- again

@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -33,10 +32,11 @@ from xltlib.data.cards import VIEWS
 from xltlib.errors import unknown
 from xltlib.languages import language
 from xltlib.models.shape import ModelShape
-from xltlib.tasks import TASKS, Task, embedded_task
+from xltlib.tasks import Task, embedded_task
 from xltlib.tasks.plain import plain_task
 from xltlib.tasks.public import public_task
-from xltlib.train.recipes import FP16, HALF, MT5, TINY, PretrainRecipe, Recipe
+from xltlib.train import file
+from xltlib.train.recipes import FP16, HALF, TINY, PretrainRecipe, Recipe
 
 SCRATCH = "tiny-scratch"  # the same without pre-training
 EXPERIMENTS = Path("experiments")
@@ -203,8 +203,8 @@ class TaskSettings(_Settings):
         keep: no weight is frozen.
     """
 
-    sources: Languages = Field(min_length=1)
-    targets: Languages = Field(min_length=1)
+    sources: Languages
+    targets: Languages
     train_items: Count = 0
     validation_items: Count = 0
     test_items: Count = 0
@@ -254,8 +254,8 @@ class Experiment(_Settings):
     name: str
     title: str
     model: TinyModel | Checkpoint = Field(TinyModel(), discriminator="kind")
-    languages: Languages
-    sources: Languages
+    languages: Languages = ()
+    sources: Languages = ()
     tasks: dict[str, TaskSettings] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
     known: dict[str, Known] = {}
@@ -320,12 +320,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
     if not path.is_file():
         cure = f"use one of these, or give the path of a .yml file (looked for {path})"
         raise unknown("experiment", name, available(), cure)
-    content = _content(path, overrides)
-    _refuse_old(content, path)
-    found, kind = _completed(content, path.parent), _kind(content)
-    text = content.get("text", {})
-    embedded = kind == "tiny" and not (isinstance(text, dict) and "corpus" in text)
-    return _checked(_validated(found, str(path), embedded))
+    return _checked(_validated(file.read(path, overrides), str(path)))
 
 
 def load_embedded(name: str, overrides: Sequence[str] = ()) -> Experiment:
@@ -341,134 +336,6 @@ def load_embedded(name: str, overrides: Sequence[str] = ()) -> Experiment:
     )
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML in which 2e-3 is a number, as in YAML 1.2 and everywhere else."""
-
-
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?[0-9][0-9.]*[eE][-+]?[0-9]+$"),
-    list("-+0123456789"),
-)
-
-
-def _yaml(text: str) -> Any:
-    return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
-
-
-def _content(path: Path, overrides: Sequence[str]) -> dict[str, Any]:
-    """The content of an experiment file, `KEY=VALUE` overrides put in."""
-    try:
-        content = _yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not readable YAML: {error}. Mend the line it names.") from None
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} holds {type(content).__name__}, not `key: value` lines")
-    for override in overrides:
-        _override(content, override)
-    return {"name": path.stem, **content}
-
-
-def _override(content: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals:
-        raise ValueError(f"--set {override!r} is not KEY=VALUE, such as --set pretrain.steps=500")
-    *groups, last = key.strip().split(".")
-    for group in groups:
-        if group == "tasks" and isinstance(content.get("tasks", list(TASKS)), list):
-            content["tasks"] = {str(task): {} for task in content.get("tasks", TASKS)}
-        content = content.setdefault(group, {})
-        if not isinstance(content, dict):
-            raise ValueError(f"--set {key}: {group!r} is a value, it has no {last!r} inside")
-    content[last] = _yaml(value)
-
-
-def _refuse_old(content: Mapping[str, Any], path: Path) -> None:
-    """Say what became of keys that files had before."""
-    for old, new in (
-        ("checkpoint", "model: {kind: checkpoint, name: …}"),
-        ("finetune", "tasks: {TASK: {recipe: {steps: …}, scratch: {steps: …}, test_items: …}}"),
-    ):
-        if old in content:
-            raise ValueError(f"{path}: `{old}:` is now written `{new}`; change it")
-
-
-# ---------------------------------------------------------------- completing
-
-# What a file need not say, by the kind of model.
-_SEEDS = {"tiny": [0, 1, 2], "checkpoint": [0]}
-_TASK = {
-    "tiny": {"train_items": 1500, "validation_items": 200, "test_items": 240},
-    "checkpoint": {"validation_items": 1000},
-}
-_RECIPES = {"tiny": TINY, "checkpoint": MT5}
-_FROM_SCRATCH = {"steps": 200, "lr": 2e-3, "freeze": "nothing", "encoder_lr": 1.0}
-
-
-def _kind(content: Mapping[str, Any]) -> str:
-    """The kind of model; where it is none of ours, the check of types says so."""
-    model = content.get("model", {})
-    found = model.get("kind") if isinstance(model, dict) else None
-    return found if found in _RECIPES else "tiny"
-
-
-def _completed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The content with all that it need not say; what has a wrong type is left for the check."""
-    kind, model = _kind(content), content.get("model", {})
-    model = {"kind": kind, **model} if isinstance(model, dict) else model
-    found = {"seeds": _SEEDS[kind], **content, "model": model}
-    recipe, tasks = found.pop("recipe", {}), found.get("tasks", list(TASKS))
-    if isinstance(tasks, list):
-        tasks = {str(task): {} for task in tasks}
-    if isinstance(tasks, dict) and isinstance(recipe, dict):
-        tasks = {str(t): _completed_task(spec, kind, recipe, found) for t, spec in tasks.items()}
-        specs = [spec for spec in tasks.values() if isinstance(spec, dict)]
-        sources = [code for spec in specs for code in _list(spec.get("sources"))]
-        targets = [code for spec in specs for code in _list(spec.get("targets"))]
-        if kind == "checkpoint":
-            found.setdefault("languages", list(dict.fromkeys(sources + targets)))
-        found.setdefault("sources", list(dict.fromkeys(sources)))
-    found["tasks"] = tasks
-    if kind == "checkpoint":
-        near = folder / str(model.get("name", ""))
-        found["model"] = {**model, "name": str(near)} if near.is_dir() and near != folder else model
-        found["data"] = _rooted(content.get("data", {}), folder)
-    return found
-
-
-def _completed_task(
-    spec: Any, kind: str, recipe: Mapping[str, Any], content: Mapping[str, Any]
-) -> Any:
-    """A task's settings over those of the experiment."""
-    spec = {} if spec is None else spec
-    own, scratch = (
-        (spec.get(k, {}) for k in ("recipe", "scratch")) if isinstance(spec, dict) else (0, 0)
-    )
-    if not isinstance(own, dict) or not isinstance(scratch, dict):
-        return spec
-    sources = content.get("sources", content.get("languages", []))
-    targets = content.get("languages", []) if kind == "tiny" else spec.get("sources", sources)
-    taught = {**asdict(_RECIPES[kind]), **recipe, **own}
-    recipes = {"recipe": taught}
-    if kind == "tiny" or scratch:
-        recipes["scratch"] = {**taught, **_FROM_SCRATCH, **scratch}
-    return {**_TASK[kind], "sources": sources, "targets": targets, **spec, **recipes}
-
-
-def _list(value: Any) -> list[str]:
-    return [str(v) for v in value] if isinstance(value, list) else []
-
-
-def _rooted(files: Any, folder: Path) -> Any:
-    """The user's file specifications with paths that start from a folder."""
-    if not isinstance(files, Mapping):
-        return files
-    return {
-        key: str(folder / str(value)) if key == "path" else _rooted(value, folder)
-        for key, value in files.items()
-    }
-
-
 # ---------------------------------------------------------------- types, as pydantic checks them
 
 _GROUPS: dict[str, type] = {
@@ -478,8 +345,12 @@ _GROUPS: dict[str, type] = {
 }  # fmt: skip
 
 
-def _validated(content: Any, where: str, embedded: bool) -> Experiment:
+def _validated(content: Any, where: str) -> Experiment:
     """`content` as an experiment: strictly, but lists for tuples and whole numbers for others."""
+    text = content.get("text", {})
+    public = isinstance(text, dict) and text.get("corpus", "cldr") != "cldr"
+    checkpoint = isinstance(content["model"], dict) and content["model"]["kind"] == "checkpoint"
+    embedded = not checkpoint and not public
     try:
         return Experiment.model_validate_json(
             json.dumps(content, default=str), strict=True, context={"embedded": embedded}
@@ -491,7 +362,7 @@ def _validated(content: Any, where: str, embedded: bool) -> Experiment:
 
 def _translated(error: ErrorDetails, where: str) -> ValueError:
     """pydantic's error in our words: the value, what is allowed, nearest first, and the cure."""
-    loc = [part for part in error["loc"] if part not in _RECIPES]
+    loc = [part for part in error["loc"] if part not in file.RECIPES]
     inside, of, value = ".".join(map(str, loc)), error["type"], error["input"]
     place = f"{where}: {inside}" if inside else where
     context = error.get("ctx", {})
@@ -527,7 +398,12 @@ def _fields(kind: Any) -> list[str]:
 
 
 def _checked(exp: Experiment) -> Experiment:
-    """The experiment, or an error for what cannot be run."""
+    """The experiment with all its languages, or an error for what cannot be run."""
+    specs = exp.tasks.values()
+    sources = tuple(dict.fromkeys(code for spec in specs for code in spec.sources))
+    targets = (code for spec in specs for code in spec.targets)
+    every = exp.languages or tuple(dict.fromkeys((*sources, *targets)))
+    exp = exp.model_copy(update={"languages": every, "sources": exp.sources or sources})
     if not exp.name.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"name {exp.name!r} must be letters, digits, - and _ (a folder)")
     for name in exp.data:
@@ -539,6 +415,8 @@ def _checked(exp: Experiment) -> Experiment:
     else:
         _check_tiny(exp)
     for where, codes in _asked(exp):
+        if not codes and where.startswith("tasks"):
+            raise ValueError(f"{where} is empty: name at least one language")
         for code in codes:
             if code not in exp.languages:
                 cure = "add it to `languages`"
@@ -562,7 +440,7 @@ def _asked(exp: Experiment) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _check_tiny(exp: Experiment) -> None:
     """Of our own model: numbers above 0, names, and no setting of a checkpoint."""
-    exp.task(exp.fewshot.task)
+    exp.task(exp.fewshot.task)  # where it is none of `tasks` there are no curves
     if len(exp.languages) < 2:
         raise ValueError(f"languages must be two or more different ones, got {exp.languages}")
     for item in fields(exp.pretrain):
@@ -588,6 +466,8 @@ def _check_checkpoint(exp: Experiment) -> None:
     wrong |= {f"tasks.{t}.scratch" for t, s in exp.tasks.items() if "scratch" in s.model_fields_set}
     if wrong:
         raise ValueError(f"{', '.join(sorted(wrong))}: only for a model of our own; remove it")
+    if exp.fewshot.pairs and exp.fewshot.task not in exp.tasks:
+        raise unknown("task in fewshot", exp.fewshot.task, exp.tasks, "add it to `tasks`")
     for task, spec in exp.tasks.items():
         own, card = exp.own(task) or {}, datasets.card_of(task)
         _check_form(task, spec)

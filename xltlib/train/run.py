@@ -290,8 +290,8 @@ class Worker:
         }
         outputs = [
             {"target": target, "n_target": n, "id": e.id, "output": output}
-            for target, n, said in cells
-            for e, output in zip(self.tests(run.task, target, run.seed), said, strict=True)
+            for target, n, texts in cells
+            for e, output in zip(self.tests(run.task, target, run.seed), texts, strict=True)
         ]
         with whole(self.place.outputs(run)) as temporary:
             pd.DataFrame(outputs).to_parquet(temporary, index=False, compression="zstd")
@@ -446,7 +446,7 @@ class Worker:
             most=of.max_target, labels=of.labels if choose else (), say=_say,
         )  # fmt: skip
 
-    def rows(self, run: Run, target: str, n: int, said: Sequence[str]) -> list[dict[str, Any]]:
+    def rows(self, run: Run, target: str, n: int, outputs: Sequence[str]) -> list[dict[str, Any]]:
         """Rows of the scores table for one cell, one per metric.
 
         A clone is its language in another ``target_set``: the table knows languages by ISO 639-3.
@@ -471,7 +471,7 @@ class Worker:
                 "stderr": score.stderr,
                 "chance": of.chance if metric == of.metric else float("nan"),
             }
-            for metric, score in of.evaluate(said, tests).items()
+            for metric, score in of.evaluate(outputs, tests).items()
         ]
 
 

@@ -1,0 +1,141 @@
+"""The content of an experiment file: read, overridden, and completed; nothing is checked yet."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from xltlib.tasks import TASKS
+from xltlib.train.recipes import MT5, TINY
+
+# What a file need not say, by the kind of model.
+RECIPES = {"tiny": TINY, "checkpoint": MT5}
+_SEEDS = {"tiny": [0, 1, 2], "checkpoint": [0]}
+_TASK = {
+    "tiny": {"train_items": 1500, "validation_items": 200, "test_items": 240},
+    "checkpoint": {"validation_items": 1000},
+}
+_FROM_SCRATCH = {"steps": 200, "lr": 2e-3, "freeze": "nothing", "encoder_lr": 1.0}
+_BEFORE = {  # what became of keys that files once had
+    "checkpoint": "model: {kind: checkpoint, name: …}",
+    "finetune": "tasks: {TASK: {recipe: {steps: …}, scratch: {steps: …}, test_items: …}}",
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which 2e-3 is a number, as in YAML 1.2 and everywhere else."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?[0-9][0-9.]*[eE][-+]?[0-9]+$"),
+    list("-+0123456789"),
+)
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
+
+
+def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
+    """The content of an experiment file, `KEY=VALUE` overrides put in, with what it need not say.
+
+    Raises
+    ------
+    ValueError
+        No YAML, no mapping, a key of old, an override that does not fit.
+    """
+    try:
+        content = _yaml(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} is not readable YAML: {error}. Mend the line it names.") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"{path} holds {type(content).__name__}, not `key: value` lines")
+    for override in overrides:
+        _override(content, override)
+    for old, new in _BEFORE.items():
+        if old in content:
+            raise ValueError(f"{path}: `{old}:` is now written `{new}`; change it")
+    return _completed({"name": path.stem, **content}, path.parent)
+
+
+def _override(content: dict[str, Any], override: str) -> None:
+    key, equals, value = override.partition("=")
+    if not equals:
+        raise ValueError(f"--set {override!r} is not KEY=VALUE, such as --set pretrain.steps=500")
+    *groups, last = key.strip().split(".")
+    for group in groups:
+        if group == "tasks" and isinstance(content.get("tasks", list(TASKS)), list):
+            content["tasks"] = {str(task): {} for task in content.get("tasks", TASKS)}
+        content = content.setdefault(group, {})
+        if not isinstance(content, dict):
+            raise ValueError(f"--set {key}: {group!r} is a value, it has no {last!r} inside")
+    content[last] = _yaml(value)
+
+
+def _refuse_old(content: Mapping[str, Any], path: Path) -> None:
+    """Say what became of keys that files had before."""
+    for old, new in (
+        ("checkpoint", "model: {kind: checkpoint, name: …}"),
+        ("finetune", "tasks: {TASK: {recipe: {steps: …}, scratch: {steps: …}, test_items: …}}"),
+    ):
+        if old in content:
+            raise ValueError(f"{path}: `{old}:` is now written `{new}`; change it")
+
+
+def _kind(content: Mapping[str, Any]) -> str:
+    """The kind of model; where it is none of ours, the check of types says so."""
+    model = content.get("model", {})
+    found = model.get("kind") if isinstance(model, dict) else None
+    return found if found in RECIPES else "tiny"
+
+
+def _completed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The content with all that it need not say; what has a wrong type is left for the check."""
+    kind, model = _kind(content), content.get("model", {})
+    model = {"kind": kind, **model} if isinstance(model, dict) else model
+    found = {"seeds": _SEEDS[kind], **content, "model": model}
+    recipe, tasks = found.pop("recipe", {}), found.get("tasks", list(TASKS))
+    if isinstance(tasks, list):
+        tasks = {str(task): {} for task in tasks}
+    if isinstance(tasks, dict) and isinstance(recipe, dict):
+        tasks = {str(t): _completed_task(spec, kind, recipe, found) for t, spec in tasks.items()}
+    found["tasks"] = tasks
+    if kind == "checkpoint":
+        near = folder / str(model.get("name", ""))
+        found["model"] = {**model, "name": str(near)} if near.is_dir() and near != folder else model
+        found["data"] = _rooted(content.get("data", {}), folder)
+    return found
+
+
+def _completed_task(
+    spec: Any, kind: str, recipe: Mapping[str, Any], content: Mapping[str, Any]
+) -> Any:
+    """A task's settings over those of the experiment."""
+    if not isinstance(spec, dict):
+        return spec
+    own, scratch = spec.get("recipe", {}), spec.get("scratch", {})
+    if not isinstance(own, dict) or not isinstance(scratch, dict):
+        return {"sources": [], "targets": [], "recipe": {}, **spec}
+    sources = content.get("sources", content.get("languages", []))
+    targets = content.get("languages", []) if kind == "tiny" else spec.get("sources", sources)
+    taught = {**asdict(RECIPES[kind]), **recipe, **own}
+    recipes = {"recipe": taught}
+    if kind == "tiny" or scratch:
+        recipes["scratch"] = {**taught, **_FROM_SCRATCH, **scratch}
+    return {**_TASK[kind], "sources": sources, "targets": targets, **spec, **recipes}
+
+
+def _rooted(files: Any, folder: Path) -> Any:
+    """The user's file specifications with paths that start from a folder."""
+    if not isinstance(files, Mapping):
+        return files
+    return {
+        key: str(folder / str(value)) if key == "path" else _rooted(value, folder)
+        for key, value in files.items()
+    }
