@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from xltlib.train.config import Experiment
 
 BASELINES = ("tiny-scratch", "char-ngram")  # no pre-training; a classifier of character n-grams
-CLASSES = ("itself", "relative", "same script", "other script")
-PRETRAINED = (
+_COLUMNS = (
     "known seed parameters tokens steps seconds flops loss cosine participation common reading "
     "width device arithmetic"
 ).split()
@@ -140,7 +139,7 @@ def pretrained(experiment: Experiment) -> pd.DataFrame:
         tokens = last["step"] * batch * sum(log["read"].values()) / log["lines"]
         counted = {"steps": last["step"], "tokens": round(tokens)}
         rows.append(log | last | counted | {"flops": 6 * log["parameters"] * tokens})
-    return pd.DataFrame(rows, columns=PRETRAINED).sort_values(["known", "seed"], ignore_index=True)
+    return pd.DataFrame(rows, columns=_COLUMNS).sort_values(["known", "seed"], ignore_index=True)
 
 
 def costs(models: pd.DataFrame) -> pd.DataFrame:
@@ -178,7 +177,9 @@ def relatives(words: Iterable[str]) -> dict[str, str]:
 def similarity_class(
     known: Iterable[str], source: str, target: str, related: Mapping[str, str]
 ) -> str:
-    """How near a model's languages come to a target; the source, which all know, does not count.
+    """How near a model's languages come to a target: itself, relative, same or other script.
+
+    The source, which all models know, does not count.
 
     >>> similarity_class(["eng", "dan"], "eng", "swe", {"swe": "dan"})
     'relative'

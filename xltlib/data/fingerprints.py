@@ -19,10 +19,10 @@ from xltlib.languages import language
 READ = "read.parquet"
 
 
-def fingerprints(lines: Iterable[str]) -> list[int]:
+def _fingerprints(lines: Iterable[str]) -> list[int]:
     """The first eight bytes of each line's SHA-256, as a number.
 
-    >>> fingerprints(["wake me up"])
+    >>> _fingerprints(["wake me up"])
     [17837892725001053921]
     """
     digests = (hashlib.sha256(line.encode()).digest()[:8] for line in lines)
@@ -32,7 +32,7 @@ def fingerprints(lines: Iterable[str]) -> list[int]:
 def listed(text: Mapping[str, Sequence[str]]) -> pd.DataFrame:
     """``language, line``: a fingerprint of every different line of each language."""
     tables = [
-        pd.DataFrame({"language": code, "line": sorted(set(fingerprints(lines)))})
+        pd.DataFrame({"language": code, "line": sorted(set(_fingerprints(lines)))})
         for code, lines in text.items()
     ]
     table = pd.concat(tables, ignore_index=True)
@@ -53,5 +53,5 @@ def was_read(sentences: Sequence[str], code: str, read: pd.DataFrame) -> list[bo
     `read` is the table of `listed`. A line of another language does not count.
     """
     own = set(read.loc[read["language"] == language(code).code, "line"])
-    asked = fingerprints(plain(s, language(code).code) for s in sentences)
+    asked = _fingerprints(plain(s, language(code).code) for s in sentences)
     return [line in own for line in asked]

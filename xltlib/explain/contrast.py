@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from xltlib.explain.effects import t_quantile
 
 VERDICTS = ("holds", "does not hold", "cannot tell")  # every judgement is one of these
-CELL = ("task", "metric", "source", "target", "n_target", "seed")
-COUNTED = ("source", "target", "language", "seed")  # counted wherever a table has them
+_CELL = ("task", "metric", "source", "target", "n_target", "seed")
+_COUNTED = ("source", "target", "language", "seed")  # counted wherever a table has them
 
-Names = str | Sequence[str]
+_Names = str | Sequence[str]
 
 
 def verdict(low: float, high: float, bound: float = 0.0) -> str:
@@ -40,10 +40,10 @@ def verdict(low: float, high: float, bound: float = 0.0) -> str:
 
 def differences(
     scores: pd.DataFrame,
-    first: Names,
-    second: Names,
+    first: _Names,
+    second: _Names,
     *,
-    on: Sequence[str] = CELL,
+    on: Sequence[str] = _CELL,
     condition: str = "model",
     best: bool = False,
     value: str = "score",
@@ -87,8 +87,8 @@ def estimates(
     cells: pd.DataFrame,
     value: str = "difference",
     *,
-    over: Names,
-    by: Names = (),
+    over: _Names,
+    by: _Names = (),
     draws: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
@@ -131,12 +131,12 @@ def estimates(
 
 def contrast(
     scores: pd.DataFrame,
-    first: Names,
-    second: Names,
+    first: _Names,
+    second: _Names,
     *,
-    over: Names,
-    by: Names = (),
-    on: Sequence[str] = CELL,
+    over: _Names,
+    by: _Names = (),
+    on: Sequence[str] = _CELL,
     **how: Any,
 ) -> pd.DataFrame:
     """`estimates` of `differences`: ``estimate`` is how much `first` is above `second`.
@@ -189,5 +189,5 @@ def _counts(cells: pd.DataFrame) -> pd.Series:
     counts = {"n": len(cells)}
     if {"source", "target"} <= set(cells):
         counts["n_pairs"] = len(cells[["source", "target"]].drop_duplicates())
-    counts |= {f"n_{c}s": cells[c].nunique() for c in COUNTED if c in cells}
+    counts |= {f"n_{c}s": cells[c].nunique() for c in _COUNTED if c in cells}
     return pd.Series(counts)
