@@ -19,7 +19,7 @@ import pytest
 
 import xltlib
 from xltlib import scores
-from xltlib.book import analyze, report
+from xltlib.book import analyze, inputs, report
 from xltlib.cli import FAILED, USAGE, main
 from xltlib.explain import regression
 from xltlib.languages import similarity
@@ -116,7 +116,7 @@ def test_every_field_is_in_the_book(repository: Path) -> None:
 def test_its_figures_are_those_of_the_functions(found: dict, table: pd.DataFrame) -> None:
     (one,) = found["analyses"]
     checked = scores.check(table)
-    plain, full = analyze.similarities(CODES)
+    plain, full = inputs.similarities(CODES)
     for protocol in ("cold", "warm"):
         names = ["gp", "best_mean", "nearest_script"]
         compared = methods.compare_methods(checked, plain, protocol, names).set_index("method")
@@ -147,7 +147,7 @@ def test_trees_are_in_the_league_where_they_fit(
     monkeypatch.setattr(analyze, "TREES", 30)
     one = analyze.as_json(analyze.analyze(small, permutations=0, bootstrap=20))["analyses"][0]
     compared = methods.compare_methods(
-        scores.check(small), analyze.similarities(CODES[:6])[0], "cold"
+        scores.check(small), inputs.similarities(CODES[:6])[0], "cold"
     )
     own = compared.set_index("method").loc["lambdamart"]
     assert one["ranking"]["cold"]["lambdamart"]["loss_pct"] == pytest.approx(own["loss_pct"])
@@ -242,7 +242,7 @@ def test_further_columns_are_properties_of_the_pair_or_not_used(table: pd.DataFr
         **{"rank": rank, "seconds": rng.random(len(table)), "version": 2, "note": "a", "f1": rank},
     )
     said: list[str] = []
-    kept, used = analyze.extras(scores.check(more), said)
+    kept, used = inputs.extras(scores.check(more), said)
     assert used == ["pair_train_size", "pair_overlap"] and set(used) < set(kept)
     whys = {"rank": "differs between runs", "seconds": "differs between", "f1": "another score",
             "version": "same everywhere", "note": "no numbers"}  # fmt: skip
@@ -250,7 +250,7 @@ def test_further_columns_are_properties_of_the_pair_or_not_used(table: pd.DataFr
         assert any(f"{column!r} not used" in s and why in s for s in said)
     once = more[more["seed"] == 0]
     said.clear()
-    assert "pair_rank" not in analyze.extras(scores.check(once), said)[1]
+    assert "pair_rank" not in inputs.extras(scores.check(once), said)[1]
     assert any("'rank' not used: it orders the sources" in s for s in said)
 
 
@@ -294,7 +294,7 @@ def test_models_tasks_metrics_and_seeds_are_told_apart(small: pd.DataFrame) -> N
 
 def test_data_size_is_that_of_the_models_own_text(small: pd.DataFrame) -> None:
     """CC-100 for XLM-R, mC4 for all others; one's own table goes before either."""
-    plain, _ = analyze.similarities(CODES[:6])
+    plain, _ = inputs.similarities(CODES[:6])
     other = similarity.of_model(plain, "xlm-roberta-base")
     assert list(other) == list(plain) and similarity.of_model(plain, "mt5") is plain
     log = {k.code: np.log10(v) for k, v in similarity.text_sizes("xlm-r").items()}
@@ -342,7 +342,7 @@ def test_similarity_of_ones_own(small: pd.DataFrame, tmp_path: Path, capsys) -> 
     assert "mine" in set(one.coefficients["feature"])
     assert "nearest_mine" in set(one.methods["method"])
     assert set(one.steps["step"].tail(1)) == {"+ your own"}
-    plain, _ = analyze.similarities(CODES[:6], own)
+    plain, _ = inputs.similarities(CODES[:6], own)
     merged = plain.set_index(["source", "target"])["script"]
     row = own.iloc[5]
     assert merged[row["source"], row["target"]] == merged[row["target"], row["source"]]

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from xltlib.book import figures
+from xltlib.book.style import COLOURS, Card
 from xltlib.explain import fewshot
 
 CODES = ["eng", "deu", "rus", "srp", "hin", "arb"]
@@ -38,7 +39,7 @@ def pairs() -> pd.DataFrame:
     return out.assign(word_order=rng.uniform(size=len(out)), script=0.0, coverage_word_order=1.0)
 
 
-def draw_few_shot() -> figures.Card:
+def draw_few_shot() -> Card:
     points = fewshot.curves(scores(), "tiny")
     control = fewshot.curves(scores(), "tiny-scratch")
     return figures.few_shot(points, {"power": fewshot.fit(points)}, control)
@@ -51,7 +52,7 @@ def spread(**columns: object) -> pd.DataFrame:
 
 
 STEPS = spread(step=["lexical", "+ syntax"], partial_r2=[0.1, 0.2], task="entity_type")
-FIGURES: dict[str, tuple[Callable[[], figures.Card], str]] = {
+FIGURES: dict[str, tuple[Callable[[], Card], str]] = {
     "similarity_maps": (lambda: figures.similarity_maps(pairs()), "word order"),
     "transfer_matrix": (lambda: figures.transfer_matrix(scores(), "entity_type", "tiny"), "German"),
     "raw_and_gain": (
@@ -148,12 +149,12 @@ FIGURES: dict[str, tuple[Callable[[], figures.Card], str]] = {
 }
 
 
-def texts(figure: figures.Card) -> set[str]:
+def texts(figure: Card) -> set[str]:
     return {t.get_text() for t in figure.findobj(mpl.text.Text)}
 
 
 def test_every_public_figure_is_tried() -> None:
-    others = {"Card", "in_order", "in_words"}
+    others = {"in_order"}
     mine = {n for n, f in vars(figures).items() if getattr(f, "__module__", "") == figures.__name__}
     assert set(FIGURES) == {n for n in mine if not n.startswith("_")} - others
 
@@ -206,7 +207,7 @@ def test_languages_stand_by_script() -> None:
 def test_colours_stay_apart_for_the_colour_blind() -> None:
     """Any two of the first five differ under simulated deuteranopia (Machado 2009)."""
     simulate = np.array([[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]])
-    colours = np.array([mpl.colors.to_rgb(c) for c in figures.COLOURS[:5]])
+    colours = np.array([mpl.colors.to_rgb(c) for c in COLOURS[:5]])
     seen = np.clip(colours**2.2 @ simulate.T, 0, 1) ** (1 / 2.2)
     gaps = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)]
     assert min(gaps) > 0.15

@@ -1,13 +1,12 @@
 """What do your scores say? Any table of scores in; explanation, prediction and advice out.
 
-Here tables are only brought together and handed on: the numbers are those of `xltlib.explain.regression`,
-`xltlib.rank.methods`, `xltlib.rank.levels`, `xltlib.explain.fewshot` and `xltlib.rank.recommend`. What was understood of
-the table, what was left out of it and what could not be computed is part of the result.
+Here tables are only brought together and handed on: the numbers are those of `explain.regression`,
+`rank.methods`, `rank.levels`, `explain.fewshot` and `rank.recommend`. What was understood of the
+table, what was left out of it and what could not be computed is part of the result.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import os
 import re
@@ -22,9 +21,10 @@ import numpy as np
 import pandas as pd
 
 from xltlib import scores
+from xltlib.book.inputs import LEXICAL, extras, for_model, similarities
 from xltlib.errors import reason
 from xltlib.explain import contrast, fewshot, regression
-from xltlib.languages import language, similarity
+from xltlib.languages import similarity
 from xltlib.rank import levels, methods, recommend
 from xltlib.rank.matrix import SIZE, Matrix, logged, matrices
 from xltlib.rank.matrix import Protocol as Hidden
@@ -32,8 +32,6 @@ from xltlib.rank.matrix import Protocol as Hidden
 MOST = 8_000  # cells of one model and task: what is analysed within a minute
 TREES = 3_000  # cells up to which LambdaMART is refitted for every target: some 20 s at this size
 LEAST = 3  # sources, and targets: fewer cannot tell similarity from a language's own effect
-MADE_OF_SCORES = 0.97  # rank correlation from which a column is taken for one
-LEXICAL = "lexical_translit"
 STEPS = regression.STEPS | {
     "lexical": ("lexical", LEXICAL),
     "+ the rest": (*regression.STEPS["+ the rest"], "inventory"),
@@ -42,7 +40,6 @@ COMPARED = "differences between tasks and models"
 PARTS = 8  # of one analysis, for the progress
 PROTOCOLS: tuple[Hidden, ...] = ("cold", "warm")
 NUMBERED = re.compile(r"(\d+) (.*)")
-NO_MEASURE = re.compile(r"unnamed.*|index|id|row")
 
 
 @dataclass(frozen=True)
@@ -189,10 +186,10 @@ def analyze(
     ValueError
         A table that cannot be read, or of which nothing can be analysed; the message says why.
     """
-    said: list[str] = []
+    unused: list[str] = []
     read, name = _read(table, rows, unknown_codes)
     kept = scores.select(scores.called(read, model, task), model=model, task=task)
-    kept, used = extras(kept, said)
+    kept, used = extras(kept, unused)
     groups = [(g, *usable(g)) for _, g in kept.groupby(["task", "model"], sort=True)]
     chosen = None if measures is None else tuple(measures)
     settings = Settings(chosen, permutations, bootstrap, seed)
@@ -201,23 +198,28 @@ def analyze(
         tick(f"similarity of {len(codes)} languages")
         plain, full = similarities([*codes, *recommend.candidates(codes)], pairs)
         given = pairs is not None and SIZE in pairs  # one's own data size is for every model
-        known = {str(m): (plain, full) if given else _of_model(plain, full, str(m))
+        known = {str(m): (plain, full) if given else for_model(plain, full, str(m))
                  for m in kept["model"].unique()}  # fmt: skip
         found, unable = _each(groups, known, settings, tick)
     full = known[found[0].model][1]
     differences, why = _differences(found, full)
     unable |= {COMPARED: why} if why else {}
-    notes = [*scores.notes(read), *said]
+    notes = [*scores.notes(read), *unused]
     if len(read) > len(kept):
         notes.append(f"{len(read) - len(kept)} rows of other models or tasks dropped, as asked")
     dropped = tuple(d for d in map(_dropped, notes) if d)
     understood = (_size(kept), *(n for n in notes if not _dropped(n)))
-    if not given and similarity.text_sizes(found[0].model) != similarity.text_sizes():
-        understood += (f"data size: the text that {found[0].model} was pre-trained on, CC-100",)
-    if used:
-        understood += (f"properties of the pair, used as such: {', '.join(used)}",)
+    understood += _sources_of(found[0].model, given, used)
     full = full[full["source"].isin(codes) & full["target"].isin(codes)].reset_index(drop=True)
     return Report(name, understood, dropped, kept, full, tuple(found), differences, unable, seed)
+
+
+def _sources_of(model: str, given: bool, used: Sequence[str]) -> tuple[str, ...]:
+    """Where data sizes and properties of the pair come from, if not from the usual place."""
+    out: tuple[str, ...] = ()
+    if not given and similarity.text_sizes(model) != similarity.text_sizes():
+        out += (f"data size: the text that {model} was pre-trained on, CC-100",)
+    return out + ((f"properties of the pair, used as such: {', '.join(used)}",) if used else ())
 
 
 def _read(
@@ -251,103 +253,6 @@ def _size(table: pd.DataFrame) -> str:
 def _some(things: Sequence[Any], most: int = 6) -> str:
     more = f" and {len(things) - most} more" if len(things) > most else ""
     return ", ".join(str(t) for t in things[:most]) + more
-
-
-# -- the two tables -------------------------------------------------------------------------------
-
-
-def extras(table: pd.DataFrame, said: list[str]) -> tuple[pd.DataFrame, list[str]]:
-    """Further columns of a scores table as properties of the pair: ``pair_<name>``.
-
-    Used is a column of numbers that varies, that is the same in all seeds of a pair, and that does
-    not order a target's sources as the score itself does (a rank, another metric: to predict the
-    score from it would be no prediction). What is not used is said.
-    """
-    known = {c.name for c in scores.SCHEMA} | {*scores.SAME_UNIT, *scores.SETS, scores.TEST_SET}
-    used = []
-    for name in [str(c) for c in table.columns if c not in known]:
-        values = pd.to_numeric(table[name], errors="coerce").astype(float)
-        why = _unfit(table, name, values)
-        table = table.drop(columns=name)
-        if why:
-            said.append(f"column {name!r} not used: {why}")
-            continue
-        slug = "pair_" + re.sub(r"\W+", "_", name.removeprefix("pair_")).strip("_").lower()
-        table[slug] = values
-        used.append(slug)
-    return table, used
-
-
-def _unfit(table: pd.DataFrame, name: str, values: pd.Series) -> str:
-    """Why a column is no property of the pair; empty if it is one."""
-    if NO_MEASURE.fullmatch(name.lower()) or values.notna().mean() < 0.5:
-        return "no numbers that measure something"
-    if name.lower() in scores.ALIASES["score"]:
-        return "another score (only 'score' is analysed)"
-    if values.nunique() < 2:
-        return "it is the same everywhere"
-    cell = ["model", "task", "source", "target", *(c for c in scores.SETS if c in table)]
-    if (values.groupby([table[c] for c in cell]).nunique() > 1).any():
-        return "it differs between runs of one pair, so it is no property of the pair"
-    if _order_of_scores(scores.transfer(table), values) >= MADE_OF_SCORES:
-        return "it orders the sources as the score does, so it seems made from the scores"
-    return ""
-
-
-def _order_of_scores(table: pd.DataFrame, values: pd.Series) -> float:
-    """Median size of the rank correlation with the score within targets; 0 where unknown."""
-    both = table[["score"]].assign(other=values)
-    groups = both.groupby([table["model"], table["task"], table["target"]])
-    ranks = groups.rank()[groups["score"].transform("size") >= 5]
-    keys = [table.loc[ranks.index, c] for c in ("model", "task", "target")]
-    found = [abs(g["score"].corr(g["other"])) for _, g in ranks.groupby(keys) if g.std().all()]
-    return float(np.median(found)) if found else 0.0
-
-
-def similarities(
-    codes: Sequence[str], own: pd.DataFrame | None = None
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Pairs tables of these languages: to rank sources with, and to explain with.
-
-    The second also has `LEXICAL`, the overlap of the names that CLDR gives to languages, places and
-    things, transliterated so that it does not repeat the script, where both languages have them.
-    The ranking does without: its preset was set without.
-    """
-    full = _alike(tuple(codes))
-    plain = full.drop(columns=LEXICAL)
-    return (plain, full.copy()) if own is None else (_joined(plain, own), _joined(full, own))
-
-
-@functools.lru_cache(maxsize=4)  # the tables of one body of work are often of the same languages
-def _alike(codes: tuple[str, ...]) -> pd.DataFrame:
-    """Pairs table with `LEXICAL`, for `similarity`; never to be changed."""
-    from xltlib.data import cldr
-
-    texts = cldr.vocabulary(c for c in codes if language(c).locale)
-    wanted = [m for m in similarity.MEASURES if m != "lexical"]
-    return similarity.pairs(codes, measures=wanted, texts=texts)
-
-
-def _of_model(
-    plain: pd.DataFrame, full: pd.DataFrame, model: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both tables with the data sizes of the text this model has read."""
-    return similarity.of_model(plain, model), similarity.of_model(full, model)
-
-
-def _joined(pairs: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
-    """One's own measures beside the others, the other direction taken where one is given."""
-    back = own.rename(columns={"source": "target", "target": "source"})
-    both = pd.concat([own, back]).drop_duplicates(["source", "target"])
-    others = pairs.drop(columns=[c for c in own if c in pairs and c not in ("source", "target")])
-    out = others.merge(both, on=["source", "target"], how="left")
-    new = [c for c in own.columns if c not in ("source", "target")]
-    if out[new].isna().to_numpy().all():
-        raise ValueError(
-            "the pairs table shares no pair of languages with the scores: give it the columns "
-            "source, target and one per measure, for the languages of the scores"
-        )
-    return out
 
 
 # -- one model and task ---------------------------------------------------------------------------
@@ -414,8 +319,8 @@ def refused(zero: pd.DataFrame) -> str:
         if len(found) < LEAST:
             return (
                 f"{len(found)} {side} language(s) with zero-shot scores ({', '.join(found)}); "
-                f"telling similarity from what a language is worth by itself needs at least {LEAST} "
-                "sources and targets: measure more"
+                "telling similarity from what a language is worth by itself needs at least "
+                f"{LEAST} sources and targets: measure more"
             )
     if len({*sources, *targets}) < 4:
         return "3 languages in all: with one held out nothing is left to learn from; measure more"

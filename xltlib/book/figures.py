@@ -1,57 +1,29 @@
-"""Figures: a tidy table in, a figure out; one style for all of them.
+"""Figures: a tidy table in, a figure out; one style for all of them (`xltlib.book.style`).
 
-seaborn draws, on cards of our own: its grids would open pyplot's, which a notebook shows twice. A
-card is white, readable on a light and on a dark page, 750 pixels wide, in colours that the
+A card is white, readable on a light and on a dark page, 750 pixels wide, in colours that the
 colour-blind can tell apart (Okabe & Ito 2008; cividis). Languages are named in English.
 """
 
 from __future__ import annotations
 
-import functools
-import io
 import math
-import os
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, ParamSpec
+from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
+from xltlib.book import style
+from xltlib.book.style import COLOURS, INK, MARKERS, Card, colour_of, in_words, looks_of, styled
 from xltlib.explain.fewshot import CURVE, Fit
-from xltlib.io import whole
 from xltlib.languages import language, name
 from xltlib.scores import cells, gain, select
 
-_P = ParamSpec("_P")
-
-_STYLE = mpl.rc_params_from_file(
-    Path(__file__).parents[1] / "assets" / "figures.mplstyle", use_default_template=False
-)
-COLOURS: list[str] = _STYLE["axes.prop_cycle"].by_key()["color"]
-_INK, _SOFT, _BAR = "#222222", "#767676", COLOURS[5]
-_MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
-_WIDTH = 7.5  # inches; 750 px at 100 dots per inch
 _SEQUENTIAL, _DIVERGING = "cividis", "PuOr_r"
-_WORDS = {
-    "word_order": "word order",
-    "lexical_translit": "lexical (transliterated)",
-    "data_size": "data size",
-    "best_mean": "best on average",
-    "english": "English",
-}
-
-
-def in_words(label: object) -> str:
-    """The name of a measure, method or task as figures and reports show it."""
-    text = str(label)
-    return _WORDS.get(text, text.replace("_", " "))
 
 
 def in_order(codes: Sequence[str]) -> list[str]:
@@ -60,131 +32,7 @@ def in_order(codes: Sequence[str]) -> list[str]:
     return [k.code for k in sorted(known, key=lambda k: (k.script or "", k.family or "", k.name))]
 
 
-class Card(Figure):
-    """A figure that a notebook shows as SVG, and that saves the same bytes for the same data."""
-
-    def _repr_svg_(self) -> str:
-        buffer = io.StringIO()
-        self._write(buffer, "svg")
-        return buffer.getvalue()
-
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write SVG or PNG, by the ending of the name; the file appears whole or not at all."""
-        with whole(Path(path)) as temporary:
-            self._write(temporary, Path(path).suffix.lstrip(".").lower())
-
-    def _write(self, place: Path | io.StringIO, kind: str) -> None:
-        options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {}
-        with mpl.rc_context(_STYLE):
-            self.savefig(place, format=kind, bbox_inches="tight", pad_inches=0.1, **options)
-
-
-def _seaborn() -> Any:
-    """seaborn, when the first figure is drawn: to import it takes as long as all the rest."""
-    import seaborn
-
-    return seaborn
-
-
-def _styled(draw: Callable[_P, Card]) -> Callable[_P, Card]:
-    """Draw in the one style whatever the notebook has set, and lay out once, at the end."""
-
-    @functools.wraps(draw)
-    def inside(*args: _P.args, **kwargs: _P.kwargs) -> Card:
-        with mpl.rc_context(_STYLE):
-            figure = draw(*args, **kwargs)
-            figure.set_layout_engine("constrained")
-            figure.draw_without_rendering()
-            figure.set_layout_engine("none")  # every drawing is the same
-            return figure
-
-    return inside
-
-
-def _panels(
-    table: pd.DataFrame, by: str, base: float, each: float, columns: int = 3, **options: Any
-) -> tuple[Card, list[tuple[Axes, pd.DataFrame]]]:
-    """A card with one panel for each value of a column, in its order, and the rows of each.
-
-    Its height in inches is `base` and `each` for every line of panels.
-    """
-    groups = list(dict.fromkeys(table[by])) if by in table else [""]
-    across = min(columns, len(groups))
-    down = math.ceil(len(groups) / across)
-    figure = Card(figsize=(_WIDTH, base + each * down))
-    axes = figure.subplots(down, across, squeeze=False, **options)
-    for ax in axes.flat[len(groups) :]:
-        ax.set_visible(False)
-    for ax, group in zip(axes.flat, groups, strict=False):
-        ax.set_title(in_words(group))
-    own = [table[table[by] == g] if by in table else table for g in groups]
-    return figure, list(zip(axes.flat, own, strict=False))
-
-
-def _one(height: float) -> tuple[Card, Axes]:
-    figure = Card(figsize=(_WIDTH, height))
-    return figure, figure.subplots()
-
-
-def _colour(i: int) -> str:
-    return COLOURS[i % len(COLOURS)]
-
-
-def _looks(names: Sequence[object]) -> dict[str, Any]:
-    """Colours and markers of conditions, in their order, as seaborn takes them."""
-    palette = {n: _colour(i) for i, n in enumerate(names)}
-    markers = {n: _MARKERS[i % len(_MARKERS)] for i, n in enumerate(names)}
-    return {"hue_order": list(names), "palette": palette, "style_order": list(names),
-            "markers": markers}  # fmt: skip
-
-
-def _legend(
-    figure: Card, names: Sequence[object], others: Mapping[str, Line2D] | None = None
-) -> None:
-    """Marks of conditions and others, above all panels."""
-    mine = {
-        in_words(n): Line2D([], [], marker=_MARKERS[i % len(_MARKERS)], color=_colour(i))
-        for i, n in enumerate(names)
-    }
-    if handles := mine | dict(others or {}):
-        across = int(90 / (max(map(len, handles)) + 8))
-        figure.legend(handles.values(), handles, loc="outside upper center", ncols=across)
-
-
 # -- matrices -------------------------------------------------------------------------------------
-
-
-def _heatmap(
-    ax: Axes, wide: pd.DataFrame, label: str = "", numbers: str = "", size: float = 8.0,
-    **options: Any,
-) -> None:  # fmt: skip
-    """A table as colours, with the value in every cell if `numbers` is a format."""
-    shown: Any = False
-    if numbers:
-        words = wide.map(lambda v: numbers.format(v) if np.isfinite(v) else "")
-        shown = words.replace({"-0": "0", "-0.00": "0.00"})
-    bar = ax.inset_axes((1.03, 0.0, 0.035, 1.0))  # exactly as high as its map
-    _seaborn().heatmap(
-        wide, ax=ax, annot=shown, fmt="", annot_kws={"fontsize": size}, cbar_ax=bar,
-        xticklabels=False, yticklabels=False, rasterized=True, **options,
-    )  # fmt: skip
-    for text in ax.texts:
-        text.set_in_layout(False)  # it is inside the axes: measuring hundreds of them is slow
-    ax.set(xlabel="", ylabel="")
-    ax.tick_params(length=0)
-    bar.tick_params(labelsize=size, length=2)
-    bar.set_ylabel(label, fontsize=size + 1)
-
-
-def _labels(ax: Axes, wide: pd.DataFrame, size: float, turn: float = 90) -> None:
-    """Names of rows and columns; every second, third, … where they would run into one another."""
-    for axis, keys in ((ax.yaxis, wide.index), (ax.xaxis, wide.columns)):
-        step = math.ceil(len(keys) / 45)
-        axis.set_ticks(np.arange(0, len(keys), step) + 0.5, list(keys[::step]), fontsize=size)
-    ax.tick_params(axis="y", rotation=0)
-    ax.tick_params(axis="x", rotation=turn)
-    for text in ax.get_xticklabels() if turn < 90 else []:
-        text.set(ha="right", rotation_mode="anchor")
 
 
 def _wide(table: pd.DataFrame, value: str, rows: Sequence[str], columns: Sequence[str]) -> Any:
@@ -204,8 +52,8 @@ def _matrix(ax: Axes, wide: pd.DataFrame, label: str, size: float, **options: An
     many = len(columns) > 20
     same = np.array([[r == c for c in columns] for r in rows])
     off, numbers = _named(wide.mask(same)), "" if many else "{:.0f}"
-    _heatmap(ax, off, label, numbers=numbers, size=size, square=True, **options)
-    _labels(ax, off, 8.5 if len(columns) <= 14 else 5.5)
+    style.heatmap(ax, off, label, numbers=numbers, size=size, square=True, **options)
+    style.name_cells(ax, off, 8.5 if len(columns) <= 14 else 5.5)
     for codes, draw in ((rows, ax.axhline), (columns, ax.axvline)):
         scripts = [language(c).script for c in codes]
         for i in range(1, len(scripts)):
@@ -218,7 +66,7 @@ def _matrix(ax: Axes, wide: pd.DataFrame, label: str, size: float, **options: An
                     fontsize=size, color="#555555", style="italic")  # fmt: skip
 
 
-@_styled
+@styled
 def transfer_matrix(
     scores: pd.DataFrame, task: str, model: str | None = None, metric: str | None = None
 ) -> Card:
@@ -230,14 +78,14 @@ def transfer_matrix(
     table = cells(rows[rows["n_target"] == 0])
     sources, targets = in_order(list(table["source"])), in_order(list(table["target"]))
     wide = 100 * _wide(table, "score", sources, targets)
-    figure, ax = _one(1.9 + min(5.6, 5.6 * len(sources) / max(len(targets), 1)))
+    figure, ax = style.one_panel(1.9 + min(5.6, 5.6 * len(sources) / max(len(targets), 1)))
     label = f"{in_words(table['metric'].iloc[0])}, 0 to 100"
     _matrix(ax, wide, label, 7.5 if len(targets) <= 14 else 5.5, cmap=_SEQUENTIAL)
     ax.set(xlabel="target", ylabel="source", title=f"{in_words(task)}: zero-shot score")
     return figure
 
 
-@_styled
+@styled
 def raw_and_gain(scores: pd.DataFrame, task: str, model: str, baseline: str) -> Card:
     """The score beside the gain over a baseline: what pre-training itself has added."""
     both = gain(select(scores, task=task), model, baseline)
@@ -246,7 +94,9 @@ def raw_and_gain(scores: pd.DataFrame, task: str, model: str, baseline: str) -> 
     sources, targets = in_order(list(both["source"])), in_order(list(both["target"]))
     raw, more = (100 * _wide(both, value, sources, targets) for value in ("score", "gain"))
     stacked = len(sources) < len(targets) / 2
-    figure = Card(figsize=(_WIDTH, 5.6 if stacked else 1.4 + 2.75 * len(sources) / len(targets)))
+    figure = Card(
+        figsize=(style.WIDTH, 5.6 if stacked else 1.4 + 2.75 * len(sources) / len(targets))
+    )
     first, second = figure.subplots(*((2, 1) if stacked else (1, 2)))
     off = more.where(np.array([[r != c for c in targets] for r in sources]))
     top = float(np.nanmax(off.abs().to_numpy(), initial=1.0))
@@ -259,7 +109,7 @@ def raw_and_gain(scores: pd.DataFrame, task: str, model: str, baseline: str) -> 
     return figure
 
 
-@_styled
+@styled
 def similarity_maps(
     pairs: pd.DataFrame, measures: Sequence[str] | None = None, across: int = 3
 ) -> Card:
@@ -269,12 +119,12 @@ def similarity_maps(
     shown = [m for m in shown if pairs[m].notna().any()]
     order = in_order([*pairs["source"], *pairs["target"]])
     long = pairs.melt(["source", "target"], shown, "measure", "value")
-    figure, panels = _panels(long, "measure", 0.6, 2.15, across)
+    figure, panels = style.panels_of(long, "measure", 0.6, 2.15, across)
     for i, ((ax, rows), measure) in enumerate(zip(panels, shown, strict=True)):
         wide = _wide(rows, "value", order, order).mask(np.eye(len(order), dtype=bool))
         full: Any = {"vmin": 0.0, "vmax": 1.0} if measure.startswith("coverage_") else {}
-        _heatmap(ax, wide, size=7, cmap=_SEQUENTIAL, square=True, **full)
-        _labels(ax, _named(wide), 7 if len(order) <= 14 else 4)
+        style.heatmap(ax, wide, size=7, cmap=_SEQUENTIAL, square=True, **full)
+        style.name_cells(ax, _named(wide), 7 if len(order) <= 14 else 4)
         if i % across:
             ax.set_yticks([])
         if i + across < len(shown):
@@ -282,7 +132,7 @@ def similarity_maps(
     return figure
 
 
-@_styled
+@styled
 def measure_agreement(table: pd.DataFrame) -> Card:
     """Correlation of any two measures of similarity over the pairs: ``first, second, r``."""
     names = list(dict.fromkeys([*table["first"], *table["second"]]))
@@ -291,14 +141,14 @@ def measure_agreement(table: pd.DataFrame) -> Card:
         above, below = sorted((first, second), key=names.index)
         wide.loc[below, above] = r
     wide = wide.iloc[1:, :-1].rename(index=in_words, columns=in_words)
-    figure, ax = _one(1.4 + 0.38 * len(wide))
+    figure, ax = style.one_panel(1.4 + 0.38 * len(wide))
     label = "correlation over pairs of languages"
-    _heatmap(ax, wide, label, numbers="{:.2f}", cmap=_DIVERGING, vmin=-1, vmax=1)
-    _labels(ax, wide, 9, 40)
+    style.heatmap(ax, wide, label, numbers="{:.2f}", cmap=_DIVERGING, vmin=-1, vmax=1)
+    style.name_cells(ax, wide, 9, 40)
     return figure
 
 
-@_styled
+@styled
 def confusion(
     table: pd.DataFrame,
     title: str = "",
@@ -318,10 +168,10 @@ def confusion(
     first = list(share.index) if shared else []
     share = share.reindex(columns=[*first, *(c for c in share if c not in first)], fill_value=0)
     share = share.rename(index=in_words, columns=in_words)
-    figure, ax = _one(min(7.0, 1.6 + 0.42 * len(share)))
+    figure, ax = style.one_panel(min(7.0, 1.6 + 0.42 * len(share)))
     label = "per cent of the row"
-    _heatmap(ax, share, label, "{:.0f}", cmap=_SEQUENTIAL, vmin=0, vmax=100)
-    _labels(ax, share, 9, 40)
+    style.heatmap(ax, share, label, "{:.0f}", cmap=_SEQUENTIAL, vmin=0, vmax=100)
+    style.name_cells(ax, share, 9, 40)
     ax.set(xlabel=answer, ylabel=truth, title=title)
     return figure
 
@@ -329,7 +179,7 @@ def confusion(
 # -- estimates with intervals ---------------------------------------------------------------------
 
 
-def _intervals(ax: Axes, own: pd.DataFrame, y: Any, colour: Any = _INK) -> None:
+def _intervals(ax: Axes, own: pd.DataFrame, y: Any, colour: Any = INK) -> None:
     if {"low", "high"} <= set(own):
         ax.hlines(y, own["low"], own["high"], color=colour, linewidth=1.5, zorder=2)
 
@@ -349,7 +199,7 @@ def _filled(table: pd.DataFrame) -> pd.Series:
     return table["verdict"] != "cannot tell" if "verdict" in table else table["estimate"].notna()
 
 
-@_styled
+@styled
 def estimates(
     table: pd.DataFrame,
     rows: str,
@@ -395,7 +245,7 @@ def estimates(
     shift = (given["_mark"].map(marks.index) - (slots - 1) / 2) * 0.7 / slots * apart
     given = given.assign(_y=table[rows].map(lines.index) + shift)
     each = 0.55 + len(lines) * max(0.22, 0.13 * slots)
-    figure, panels = _panels(given, panel, 0.9, each, columns, sharey=True)
+    figure, panels = style.panels_of(given, panel, 0.9, each, columns, sharey=True)
     for ax, own in panels:
         _marks(ax, own, marks)
         _lines(ax, lines, name if rows in ("source", "target", "language") else in_words)
@@ -406,23 +256,25 @@ def estimates(
             ax.set_xlim(left=min(0.0, own[["estimate", *ends]].min().min()))
         else:
             ax.axvline(bound, color="#444444", linewidth=0.9)
-    filled = Line2D([], [], marker="o", linestyle="none", color=_INK)
+    filled = Line2D([], [], marker="o", linestyle="none", color=INK)
     tested = "p_mrqap" in given and given["p_mrqap"].notna().any()
-    _legend(figure, marks if colour else [], {"filled: MRQAP p ≤ 0.05": filled} if tested else {})
+    style.legend(
+        figure, marks if colour else [], {"filled: MRQAP p ≤ 0.05": filled} if tested else {}
+    )
     figure.supxlabel(label, fontsize=10)
     return figure
 
 
 def _marks(ax: Axes, own: pd.DataFrame, marks: Sequence[object]) -> None:
     """Intervals with a mark on each."""
-    looks = _looks(marks)
+    looks = looks_of(marks)
     colours = own["_mark"].map(looks["palette"])
     _intervals(ax, own, own["_y"], list(colours))
     white = looks | {"palette": dict.fromkeys(marks, "white")}
     sure = own["_filled"].astype(bool)
     for which, how in ((sure, looks), (~sure, white)):
         if which.any():
-            _seaborn().scatterplot(
+            style.seaborn().scatterplot(
                 own[which], x="estimate", y="_y", hue="_mark", style="_mark", s=32, linewidth=1.3,
                 edgecolor=list(colours[which]), legend=False, ax=ax, zorder=3,
                 clip_on=False, **how,
@@ -457,10 +309,10 @@ def transfer_means(means: pd.DataFrame, chance: Mapping[str, float] | None = Non
     figure = estimates(means, "arm", "task", value="mean", scale=100, bound=None, label=label)
     for ax, task in zip(figure.axes, dict.fromkeys(means["task"]), strict=False):
         if chance and task in chance:
-            ax.axvline(100 * chance[task], color=_SOFT, linestyle=":", linewidth=1.2)
+            ax.axvline(100 * chance[task], color=style.SOFT, linestyle=":", linewidth=1.2)
             ax.annotate("chance", (100 * chance[task], 1.0), xycoords=("data", "axes fraction"),
                         xytext=(3, -2), textcoords="offset points", fontsize=8, va="top",
-                        color=_SOFT)  # fmt: skip
+                        color=style.SOFT)  # fmt: skip
             ax.set_ylim(top=-0.8)
     return figure
 
@@ -482,11 +334,11 @@ def nested(table: pd.DataFrame, by: str = "task") -> Card:
 def _bars(table: pd.DataFrame, value: str, line: str, by: str, order: list[str], label: str,
           ours: str = "") -> Card:  # fmt: skip
     """Bars from 0 with their intervals, a panel for each value of `by`; one in another colour."""
-    palette = {k: COLOURS[1] if k == ours else _BAR for k in order}
-    figure, panels = _panels(table, by, 1.0, 0.3 * len(order), 9, sharey=True, sharex=True)
+    palette = {k: COLOURS[1] if k == ours else style.BAR for k in order}
+    figure, panels = style.panels_of(table, by, 1.0, 0.3 * len(order), 9, sharey=True, sharex=True)
     for ax, own in panels:
         rows = own.set_index(line).reindex(order).rename_axis(line).reset_index()
-        _seaborn().barplot(
+        style.seaborn().barplot(
             rows, x=value, y=line, hue=line, order=order, hue_order=order, palette=palette,
             saturation=1, width=0.65, errorbar=None, legend=False, ax=ax,
         )  # fmt: skip
@@ -496,14 +348,14 @@ def _bars(table: pd.DataFrame, value: str, line: str, by: str, order: list[str],
     return figure
 
 
-@_styled
+@styled
 def shares(table: pd.DataFrame, by: str = "task") -> Card:
     """What each measure explains of the variance that languages leave (LMG share, 95 %)."""
     order = list(dict.fromkeys(table["feature"]))
     return _bars(table, "share", "feature", by, order, "share of variance")
 
 
-@_styled
+@styled
 def choosing(table: pd.DataFrame, most: int = 16) -> Card:
     """What a wrong source costs: loss in per cent of the best source, per method, 95 %.
 
@@ -516,7 +368,7 @@ def choosing(table: pd.DataFrame, most: int = 16) -> Card:
 # -- curves and clouds ----------------------------------------------------------------------------
 
 
-@_styled
+@styled
 def expected_scores(predictions: pd.DataFrame, most: int = 4000) -> Card:
     """Score measured against score predicted with the target held out.
 
@@ -526,13 +378,13 @@ def expected_scores(predictions: pd.DataFrame, most: int = 4000) -> Card:
     rows = 100 * rows.iloc[:: math.ceil(len(rows) / most)][["predicted", "score", "low", "high"]]
     names = ["inside its 90 % interval", "outside"]
     inside = (rows["score"] >= rows["low"]) & (rows["score"] <= rows["high"])
-    figure, ax = _one(4.6)
+    figure, ax = style.one_panel(4.6)
     ends = np.quantile(rows[["predicted", "score"]], [0, 1]) + [-2, 2]
     ax.plot(ends, ends, color="#444444", linewidth=0.9)
-    _seaborn().scatterplot(
+    style.seaborn().scatterplot(
         rows.assign(found=np.where(inside, *names)), x="predicted", y="score", hue="found",
         style="found", alpha=0.5, s=14, linewidth=0, rasterized=len(rows) > 1000, ax=ax,
-        **_looks(names),
+        **looks_of(names),
     )  # fmt: skip
     ax.set(xlabel="predicted with the target held out, 0 to 100", ylabel="measured, 0 to 100")
     ax.legend(title=None, loc="upper left")
@@ -540,7 +392,7 @@ def expected_scores(predictions: pd.DataFrame, most: int = 4000) -> Card:
     return figure
 
 
-@_styled
+@styled
 def similarity_scatter(
     table: pd.DataFrame, features: Sequence[str], by: str = "task", label: int = 3
 ) -> Card:
@@ -552,22 +404,22 @@ def similarity_scatter(
     given = (table if by in table else table.assign(**{by: ""})).assign(y=100 * table["y"])
     groups = list(dict.fromkeys(given[by]))
     long = given.melt(["source", "target", "y", by], features, "measure", "x")
-    figure, panels = _panels(long, "measure", 0.6, 2.4, sharey=True)
+    figure, panels = style.panels_of(long, "measure", 0.6, 2.4, sharey=True)
     for ax, own in panels:
         for i, group in enumerate(groups):
             rows = own[own[by] == group]
             many = len(rows) > 1000
             dots = {"alpha": 0.15 if many else 0.35, "s": 7 if many else 11, "linewidths": 0}
-            _seaborn().regplot(
-                rows, x="x", y="y", ax=ax, ci=None, color=_colour(i), line_kws={"linewidth": 2},
-                marker=_MARKERS[i % len(_MARKERS)], scatter_kws={**dots, "rasterized": many},
+            style.seaborn().regplot(
+                rows, x="x", y="y", ax=ax, ci=None, color=colour_of(i), line_kws={"linewidth": 2},
+                marker=MARKERS[i % len(MARKERS)], scatter_kws={**dots, "rasterized": many},
                 fit_reg=bool(np.ptp(rows["x"]) > 0),
             )  # fmt: skip
         _name_pairs(ax, own, label)
         ax.set(xlabel="", ylabel="")
         ax.grid()
     figure.supylabel(table.attrs.get("response", "score, 0 to 100"), fontsize=10)
-    _legend(figure, groups if len(groups) > 1 else [])
+    style.legend(figure, groups if len(groups) > 1 else [])
     return figure
 
 
@@ -592,7 +444,7 @@ def _name_pairs(ax: Axes, table: pd.DataFrame, most: int) -> None:
                     color="#333333", path_effects=[halo])  # fmt: skip
 
 
-@_styled
+@styled
 def learning_curve(
     history: pd.DataFrame,
     values: Sequence[str] = ("loss", "score"),
@@ -607,16 +459,16 @@ def learning_curve(
     given = history if by in history else history.assign(**{by: ""})
     groups = list(dict.fromkeys(given[by]))
     long = given.melt(["step", by], shown, "value", "y").dropna()
-    looks = _looks(groups) | ({} if len(given) <= 30 * len(groups) else {"markers": False})
-    figure, panels = _panels(long, "value", 0.0, 2.7)
+    looks = looks_of(groups) | ({} if len(given) <= 30 * len(groups) else {"markers": False})
+    figure, panels = style.panels_of(long, "value", 0.0, 2.7)
     for (ax, rows), value in zip(panels, shown, strict=False):
-        _seaborn().lineplot(
+        style.seaborn().lineplot(
             rows, x="step", y="y", hue=by, style=by, dashes=False, estimator=None, markersize=5,
             legend=False, ax=ax, **looks,
         )  # fmt: skip
         ax.grid(axis="y")
         ax.set(xlabel="training step", ylabel="", ylim=(limits or {}).get(value))
-    _legend(figure, groups if len(groups) > 1 else [])
+    style.legend(figure, groups if len(groups) > 1 else [])
     return figure
 
 
@@ -638,7 +490,7 @@ def _examples_axis(figure: Card, table: pd.DataFrame, label: str) -> None:
     figure.supxlabel("target-language examples (0 = zero-shot)", fontsize=10)
 
 
-@_styled
+@styled
 def few_shot(
     points: pd.DataFrame,
     fits: Mapping[str, Fit] | None = None,
@@ -653,7 +505,7 @@ def few_shot(
     least = float(points["n_target"].min())
     curve = points.groupby(CURVE, sort=False).ngroup()
     points = points.assign(curve=curve)[curve < most]
-    figure, panels = _panels(points, "curve", 0.7, 2.0, 4, sharey=True, sharex=True)
+    figure, panels = style.panels_of(points, "curve", 0.7, 2.0, 4, sharey=True, sharex=True)
     for ax, rows in panels:
         pair = " → ".join(name(rows[side].iloc[0]) for side in ("source", "target"))
         ax.set_title(pair, fontsize=9)
@@ -661,8 +513,8 @@ def few_shot(
             _control_curve(ax, control, rows.iloc[0], least)
         _law_curves(ax, rows, fits or {}, least)
         x, zero = _at(rows["n_target"], least), 100 * rows["zero"].head(1)
-        ax.vlines(x, 100 * rows["low"], 100 * rows["high"], color=_INK, linewidth=1.1)
-        ax.plot(x, 100 * rows["score"], "o", color=_INK, markersize=4, label="measured")
+        ax.vlines(x, 100 * rows["low"], 100 * rows["high"], color=INK, linewidth=1.1)
+        ax.plot(x, 100 * rows["score"], "o", color=INK, markersize=4, label="measured")
         if zero.notna().any():
             ax.plot(_at([0], least), zero, "D", color=COLOURS[4], markersize=5, label="zero-shot")
     _examples_axis(figure, points, "score, 0 to 100")
@@ -680,9 +532,11 @@ def _law_curves(ax: Axes, rows: pd.DataFrame, fits: Mapping[str, Fit], least: fl
         if len(where):
             mean, sd = fitted.moments(n, np.full(len(n), where[0]), noise=False)
             x, low, high = _at(n, least), 100 * (mean - 1.96 * sd), 100 * (mean + 1.96 * sd)
-            ax.plot(x, 100 * mean, color=_colour(i), label=law, linestyle=["-", "--", "-."][i % 3])
+            ax.plot(
+                x, 100 * mean, color=colour_of(i), label=law, linestyle=["-", "--", "-."][i % 3]
+            )
             if i == 0:
-                ax.fill_between(x, low, high, color=_colour(i), alpha=0.15, linewidth=0)
+                ax.fill_between(x, low, high, color=colour_of(i), alpha=0.15, linewidth=0)
 
 
 def _control_curve(ax: Axes, control: pd.DataFrame, row: pd.Series, least: float) -> None:
@@ -691,11 +545,11 @@ def _control_curve(ax: Axes, control: pd.DataFrame, row: pd.Series, least: float
     exact = same & (control["source"] == row["source"])
     mine = control[exact if exact.any() else same].groupby("n_target")["score"].mean()
     if len(mine):
-        ax.plot(_at(mine.index, least), 100 * mine, "x:", color=_SOFT, markersize=4,
+        ax.plot(_at(mine.index, least), 100 * mine, "x:", color=style.SOFT, markersize=4,
                 linewidth=1.2, label="control")  # fmt: skip
 
 
-@_styled
+@styled
 def known_curves(table: pd.DataFrame) -> Card:
     """Score by number of target examples, one panel a target and one line a condition.
 
@@ -704,17 +558,17 @@ def known_curves(table: pd.DataFrame) -> Card:
     """
     lines = list(dict.fromkeys(table["line"]))
     own = [line for line in lines if not line.startswith("no ")]
-    looks, grey = _looks(own), [line for line in lines if line not in own]
-    palette = looks["palette"] | dict.fromkeys(grey, _SOFT)
+    looks, grey = looks_of(own), [line for line in lines if line not in own]
+    palette = looks["palette"] | dict.fromkeys(grey, style.SOFT)
     least = float(table.loc[table["n_target"] > 0, "n_target"].min())
     shift = {line: 0.12 * (i - (len(own) - 1) / 2) for i, line in enumerate(own)}
     x = _at(table["n_target"], least) + table["line"].map(shift).fillna(0.0)
     given = table.assign(_x=x, target=[name(t) for t in table["target"]])
-    figure, panels = _panels(given, "target", 0.0, 3.4, 9, sharey=True)
+    figure, panels = style.panels_of(given, "target", 0.0, 3.4, 9, sharey=True)
     for ax, rows in panels:
         ax.vlines(rows["_x"], rows["low"], rows["high"], linewidth=1.1,
                   color=[palette[line] for line in rows["line"]])  # fmt: skip
-        _seaborn().lineplot(
+        style.seaborn().lineplot(
             rows, x="_x", y="estimate", hue="line", style="line", hue_order=lines,
             style_order=lines, palette=palette, markersize=5,
             markers=looks["markers"] | dict.fromkeys(grey, "p"),
@@ -722,8 +576,8 @@ def known_curves(table: pd.DataFrame) -> Card:
             errorbar=None, estimator=None, legend=False, ax=ax,
         )  # fmt: skip
     _examples_axis(figure, table, "accuracy, 0 to 100")
-    dotted = Line2D([], [], marker="p", color=_SOFT, linestyle=":")
-    dashed = Line2D([], [], marker="p", color=_SOFT, linestyle="--")
+    dotted = Line2D([], [], marker="p", color=style.SOFT, linestyle=":")
+    dashed = Line2D([], [], marker="p", color=style.SOFT, linestyle="--")
     controls = dict(zip(grey, (dotted, dashed), strict=False))
-    _legend(figure, own, controls)
+    style.legend(figure, own, controls)
     return figure

@@ -22,7 +22,7 @@ from jinja2 import Environment, PackageLoader
 
 from xltlib.book import figures
 from xltlib.book.analyze import TABLES, Analysis, Report, as_json
-from xltlib.book.figures import Card, in_words
+from xltlib.book.style import Card, in_words
 from xltlib.explain.contrast import VERDICTS
 from xltlib.io import write_text
 from xltlib.languages import name

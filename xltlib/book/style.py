@@ -1,0 +1,170 @@
+"""The one style of all figures: cards, panels, heat maps, colours, markers and legends.
+
+seaborn draws, on cards of our own: its grids would open pyplot's, which a notebook shows twice.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from xltlib.io import whole
+
+_P = ParamSpec("_P")
+
+_STYLE = mpl.rc_params_from_file(
+    Path(__file__).parents[1] / "assets" / "figures.mplstyle", use_default_template=False
+)
+COLOURS: list[str] = _STYLE["axes.prop_cycle"].by_key()["color"]
+INK, SOFT, BAR = "#222222", "#767676", COLOURS[5]
+MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+WIDTH = 7.5  # inches; 750 px at 100 dots per inch
+_WORDS = {
+    "word_order": "word order",
+    "lexical_translit": "lexical (transliterated)",
+    "data_size": "data size",
+    "best_mean": "best on average",
+    "english": "English",
+}
+
+
+def in_words(label: object) -> str:
+    """The name of a measure, method or task as figures and reports show it."""
+    text = str(label)
+    return _WORDS.get(text, text.replace("_", " "))
+
+
+class Card(Figure):
+    """A figure that a notebook shows as SVG, and that saves the same bytes for the same data."""
+
+    def _repr_svg_(self) -> str:
+        buffer = io.StringIO()
+        self._write(buffer, "svg")
+        return buffer.getvalue()
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write SVG or PNG, by the ending of the name; the file appears whole or not at all."""
+        with whole(Path(path)) as temporary:
+            self._write(temporary, Path(path).suffix.lstrip(".").lower())
+
+    def _write(self, place: Path | io.StringIO, kind: str) -> None:
+        options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {}
+        with mpl.rc_context(_STYLE):
+            self.savefig(place, format=kind, bbox_inches="tight", pad_inches=0.1, **options)
+
+
+def seaborn() -> Any:
+    """seaborn, when the first figure is drawn: to import it takes as long as all the rest."""
+    import seaborn as sns
+
+    return sns
+
+
+def styled(draw: Callable[_P, Card]) -> Callable[_P, Card]:
+    """Draw in the one style whatever the notebook has set, and lay out once, at the end."""
+
+    @functools.wraps(draw)
+    def inside(*args: _P.args, **kwargs: _P.kwargs) -> Card:
+        with mpl.rc_context(_STYLE):
+            figure = draw(*args, **kwargs)
+            figure.set_layout_engine("constrained")
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")  # every drawing is the same
+            return figure
+
+    return inside
+
+
+def panels_of(
+    table: pd.DataFrame, by: str, base: float, each: float, columns: int = 3, **options: Any
+) -> tuple[Card, list[tuple[Axes, pd.DataFrame]]]:
+    """A card with one panel for each value of a column, in its order, and the rows of each.
+
+    Its height in inches is `base` and `each` for every line of panels.
+    """
+    groups = list(dict.fromkeys(table[by])) if by in table else [""]
+    across = min(columns, len(groups))
+    down = math.ceil(len(groups) / across)
+    figure = Card(figsize=(WIDTH, base + each * down))
+    axes = figure.subplots(down, across, squeeze=False, **options)
+    for ax in axes.flat[len(groups) :]:
+        ax.set_visible(False)
+    for ax, group in zip(axes.flat, groups, strict=False):
+        ax.set_title(in_words(group))
+    own = [table[table[by] == g] if by in table else table for g in groups]
+    return figure, list(zip(axes.flat, own, strict=False))
+
+
+def one_panel(height: float) -> tuple[Card, Axes]:
+    figure = Card(figsize=(WIDTH, height))
+    return figure, figure.subplots()
+
+
+def colour_of(i: int) -> str:
+    return COLOURS[i % len(COLOURS)]
+
+
+def looks_of(names: Sequence[object]) -> dict[str, Any]:
+    """Colours and markers of conditions, in their order, as seaborn takes them."""
+    palette = {n: colour_of(i) for i, n in enumerate(names)}
+    markers = {n: MARKERS[i % len(MARKERS)] for i, n in enumerate(names)}
+    return {"hue_order": list(names), "palette": palette, "style_order": list(names),
+            "markers": markers}  # fmt: skip
+
+
+def legend(
+    figure: Card, names: Sequence[object], others: Mapping[str, Line2D] | None = None
+) -> None:
+    """Marks of conditions and others, above all panels."""
+    mine = {
+        in_words(n): Line2D([], [], marker=MARKERS[i % len(MARKERS)], color=colour_of(i))
+        for i, n in enumerate(names)
+    }
+    if handles := mine | dict(others or {}):
+        across = int(90 / (max(map(len, handles)) + 8))
+        figure.legend(handles.values(), handles, loc="outside upper center", ncols=across)
+
+
+def heatmap(
+    ax: Axes, wide: pd.DataFrame, label: str = "", numbers: str = "", size: float = 8.0,
+    **options: Any,
+) -> None:  # fmt: skip
+    """A table as colours, with the value in every cell if `numbers` is a format."""
+    shown: Any = False
+    if numbers:
+        words = wide.map(lambda v: numbers.format(v) if np.isfinite(v) else "")
+        shown = words.replace({"-0": "0", "-0.00": "0.00"})
+    bar = ax.inset_axes((1.03, 0.0, 0.035, 1.0))  # exactly as high as its map
+    seaborn().heatmap(
+        wide, ax=ax, annot=shown, fmt="", annot_kws={"fontsize": size}, cbar_ax=bar,
+        xticklabels=False, yticklabels=False, rasterized=True, **options,
+    )  # fmt: skip
+    for text in ax.texts:
+        text.set_in_layout(False)  # it is inside the axes: measuring hundreds of them is slow
+    ax.set(xlabel="", ylabel="")
+    ax.tick_params(length=0)
+    bar.tick_params(labelsize=size, length=2)
+    bar.set_ylabel(label, fontsize=size + 1)
+
+
+def name_cells(ax: Axes, wide: pd.DataFrame, size: float, turn: float = 90) -> None:
+    """Names of rows and columns; every second, third, … where they would run into one another."""
+    for axis, keys in ((ax.yaxis, wide.index), (ax.xaxis, wide.columns)):
+        step = math.ceil(len(keys) / 45)
+        axis.set_ticks(np.arange(0, len(keys), step) + 0.5, list(keys[::step]), fontsize=size)
+    ax.tick_params(axis="y", rotation=0)
+    ax.tick_params(axis="x", rotation=turn)
+    for text in ax.get_xticklabels() if turn < 90 else []:
+        text.set(ha="right", rotation_mode="anchor")
