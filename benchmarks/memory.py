@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from overfit import vocabulary
 
 from xltlib.data import datasets
 from xltlib.models.compute import device
+from xltlib.models.tiny import train_tokenizer
 from xltlib.tasks.public import PUBLIC
 from xltlib.train.finetune import finetune
 from xltlib.train.generate import evaluate
@@ -60,7 +60,7 @@ def measure(steps: int, tokens: int, tests: int) -> dict[str, Any]:
     """Tune for some steps, answer some rows."""
     of = PUBLIC["xnli"]
     examples = list(datasets.load("xnli", "eng", "validation").examples)
-    tokenizer = vocabulary([of.preprocess(e)[0] for e in examples], size=8000)
+    tokenizer = train_tokenizer([of.preprocess(e)[0] for e in examples], 8000, sentinels=100)
     model = shaped_like_mt5_small()
     recipe = Recipe(steps=steps, evaluations=1, tokens=tokens, micro_tokens=tokens)
     seen: list[dict[str, float]] = []

@@ -12,7 +12,6 @@ trained on the texts of the 64 examples; tuning and answering are the code that 
 from __future__ import annotations
 
 import argparse
-import io
 import random
 import time
 from collections.abc import Sequence
@@ -25,7 +24,9 @@ import torch
 
 from xltlib.data import datasets
 from xltlib.data.cards import VIEWS
-from xltlib.tasks.base import Example, Task
+from xltlib.data.example import Example
+from xltlib.models.tiny import train_tokenizer
+from xltlib.tasks.base import Task
 from xltlib.tasks.public import PUBLIC
 from xltlib.train.finetune import finetune
 from xltlib.train.generate import evaluate
@@ -100,22 +101,6 @@ def _length(example: Example) -> int:
     return sum(len(" ".join(v) if isinstance(v, tuple) else str(v)) for v in values)
 
 
-def vocabulary(texts: Sequence[str], size: int = 3000) -> Any:
-    """A SentencePiece vocabulary with mT5's hundred sentinels, trained on some texts."""
-    import sentencepiece
-    from transformers import T5Tokenizer
-
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=iter(texts), model_writer=model, vocab_size=size,
-        hard_vocab_limit=False, character_coverage=1.0, minloglevel=2, num_threads=1,
-        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, normalization_rule_name="identity",
-    )  # fmt: skip
-    pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
-    vocab = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
-    return T5Tokenizer(vocab=vocab, extra_ids=100)
-
-
 def small_model(tokenizer: Any, width: int = 128) -> Any:
     """A random mT5 of two and two layers."""
     from transformers import MT5Config, MT5ForConditionalGeneration
@@ -135,7 +120,7 @@ def overfit(of: Task, examples: Sequence[Example], recipe: Recipe) -> dict[str, 
     """Learn the examples by heart, then answer them."""
     begin = time.perf_counter()
     texts = [text for e in examples for text in of.preprocess(e)]
-    tokenizer = vocabulary([t for t in texts if t])
+    tokenizer = train_tokenizer([t for t in texts if t], 3000, sentinels=100)  # as many as mT5
     longest = max(len(tokenizer(of.preprocess(e)[1])["input_ids"]) for e in examples)
     of = replace(of, max_target=longest + 8)  # room for a wrong answer, not for 512 pieces of it
     model = small_model(tokenizer)

@@ -14,7 +14,6 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from xltlib.models.shape import ModelShape
 
-_N_SENTINELS = 32
 # How a small model starts so that it learns to read within minutes; see `build`.
 _EMBEDDING_STD = 0.5
 _BRANCH_SCALE = 0.3
@@ -22,7 +21,7 @@ _MATCH_SCALE = 0.5
 
 
 def train_tokenizer(
-    texts: Iterable[str], vocab_size: int, words: Sequence[str] = ()
+    texts: Iterable[str], vocab_size: int, words: Sequence[str] = (), sentinels: int = 32
 ) -> T5Tokenizer:
     """A T5 tokenizer with a unigram vocabulary learned from text (SentencePiece, Kudo 2018).
 
@@ -55,7 +54,7 @@ def train_tokenizer(
     )
     pieces = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     vocab = [(pieces.id_to_piece(i), pieces.get_score(i)) for i in range(pieces.get_piece_size())]
-    tokenizer = T5Tokenizer(vocab=vocab, extra_ids=_N_SENTINELS)
+    tokenizer = T5Tokenizer(vocab=vocab, extra_ids=sentinels)
     # whole words only: a label must not cut a longer word that contains it
     tokenizer.add_tokens([AddedToken(w, single_word=True, normalized=False) for w in words])
     return tokenizer

@@ -20,11 +20,11 @@ from xltlib.tasks.embedded import LABELS, TASKS, tags_of
 from xltlib.tasks.forms import numbered, sentinel, simplified
 from xltlib.tasks.metrics import spans_of
 
-Answer = Callable[[Sequence[Example]], list[str]]
-Baseline = Callable[[Sequence[Example], int], Answer]  # of training examples and a seed
+_Answer = Callable[[Sequence[Example]], list[str]]
+_Baseline = Callable[[Sequence[Example], int], _Answer]  # of training examples and a seed
 
 
-def baseline_of(task: Task) -> Baseline:
+def baseline_of(task: Task) -> _Baseline:
     """The baseline of a task: its own, or that of tasks of its kind."""
     if task.name in _OWN:
         return _OWN[task.name]
@@ -42,7 +42,7 @@ def _classified(
     label: Callable[[Example], str],
     train: Sequence[Example],
     seed: int,
-) -> Answer:
+) -> _Answer:
     """Classifier of whole texts."""
     model = _classifier(seed).fit([text(e) for e in train], [label(e) for e in train])
     return lambda examples: list(model.predict([text(e) for e in examples]))
@@ -54,7 +54,7 @@ def _tagged(
     write: Callable[[list[str]], str],
     train: Sequence[Example],
     seed: int,
-) -> Answer:
+) -> _Answer:
     """Tagger of single words from the word and its neighbours."""
 
     def contexts(example: Example) -> list[str]:
@@ -87,7 +87,7 @@ _ner = partial(
 )
 
 
-def _qa(train: Sequence[Example], seed: int) -> Answer:
+def _qa(train: Sequence[Example], seed: int) -> _Answer:
     """Two classifiers: what kind the question asks for, and what kind each name is."""
 
     def texts(example: Example) -> list[str]:
@@ -113,4 +113,4 @@ def _qa(train: Sequence[Example], seed: int) -> Answer:
     return answers
 
 
-_OWN: dict[str, Baseline] = {"entity_type": _entity_type, "ner": _ner, "qa": _qa}
+_OWN: dict[str, _Baseline] = {"entity_type": _entity_type, "ner": _ner, "qa": _qa}

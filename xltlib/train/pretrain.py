@@ -22,8 +22,6 @@ from xltlib.models.tiny import health
 from xltlib.train.recipes import PretrainRecipe
 from xltlib.train.steps import cosine, groups, take_step
 
-Progress = Callable[[int, float], None]
-
 
 def span_corrupt(
     units: Sequence[Sequence[int]],
@@ -34,7 +32,7 @@ def span_corrupt(
     mean_span: float = 3.0,
     eos: int = 1,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hide random spans; the target says them (Raffel et al. 2020, section 3.1.4).
+    """Hide random spans; the target names them (Raffel et al. 2020, section 3.1.4).
 
     Parameters
     ----------
@@ -97,12 +95,8 @@ class Sampler:
             encoded = {c: _up_to(rows, share, recipe.max_length) for c, rows in encoded.items()}
         self.lines = {code: len(rows) for code, rows in encoded.items()}  # the first of each
         ids = [row for rows in encoded.values() for row in rows]
-        starts = np.array(
-            [
-                t.startswith("▁")
-                for t in tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
-            ]
-        )
+        pieces = tokenizer.convert_ids_to_tokens(list(range(len(tokenizer))))
+        starts = np.array([piece.startswith("▁") for piece in pieces])
         self.rows = [self._units(np.array(row[: recipe.max_length]), starts) for row in ids]
         self.n_tokens = sum(len(row) for row in ids)
         self.read = {c: sum(len(r[: recipe.max_length]) for r in v) for c, v in encoded.items()}
@@ -152,7 +146,7 @@ def pretrain(
     recipe: PretrainRecipe,
     *,
     seed: int = 0,
-    progress: Progress | None = None,
+    progress: Callable[[int, float], None] | None = None,
     every: int = 100,
     checkpoint: Path | None = None,
     keep: int = 1000,

@@ -11,8 +11,6 @@ import torch
 from xltlib.models.compute import base_of
 from xltlib.train.recipes import Recipe
 
-Weights = Sequence[torch.nn.Parameter]
-
 
 def _below(model: Any, *, encoder: bool) -> set[int]:
     """Ids of the weights of the input embeddings, with the encoder's if wanted."""
@@ -58,7 +56,8 @@ def optimizer_of(model: Any, recipe: Recipe) -> torch.optim.Optimizer:
     learned = groups(model, recipe.weight_decay, recipe.encoder_lr)
     if recipe.optimizer == "adafactor":
         return torch.optim.Adafactor(learned, lr=recipe.lr)
-    return torch.optim.AdamW(learned, lr=recipe.lr, fused=True)
+    fused = True if recipe.optimizer == "adamw_fused" else None  # None: torch chooses
+    return torch.optim.AdamW(learned, lr=recipe.lr, fused=fused)
 
 
 def rate_of(recipe: Recipe, step: int) -> float:
@@ -76,7 +75,10 @@ def cosine(step: int, steps: int, peak: float, warmup: float = 0.05) -> float:
 
 
 def take_step(
-    optimizer: torch.optim.Optimizer, weights: Weights, rate: float, losses: Iterable[torch.Tensor]
+    optimizer: torch.optim.Optimizer,
+    weights: Sequence[torch.nn.Parameter],
+    rate: float,
+    losses: Iterable[torch.Tensor],
 ) -> float:
     """One optimizer step on a sum of losses, made one at a time; returns the sum.
 
