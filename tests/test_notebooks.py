@@ -187,8 +187,8 @@ WRONG = {
     "02_tasks": ({"examples": "many"}, "examples"),
     "03_pretraining": ({"seed": "first"}, "seed"),
     "04_finetuning": (
-        {"task": "kinds"},
-        "unknown value of task 'kinds'. Did you mean 'entity_type'",
+        {"task": "entity"},
+        "unknown value of task 'entity'. Did you mean 'entity_type'",
     ),
     "05_matrix": ({"model": 3}, "model must be text"),
     "06_explanation": ({"permutations": 5}, "must be 99 or more"),

@@ -39,7 +39,7 @@ from xltlib.train import file
 from xltlib.train.recipes import FP16, HALF, TINY, PretrainRecipe, Recipe
 
 SCRATCH = "tiny-scratch"  # the same without pre-training
-EXPERIMENTS = Path("experiments")
+_EXPERIMENTS = Path("experiments")
 PACKAGES = ("babel", "torch", "transformers", "tokenizers", "sentencepiece", "scikit-learn")
 
 
@@ -49,10 +49,10 @@ def _coded(asked: str, info: ValidationInfo) -> str:
     return found.code if context["embedded"] else found.key
 
 
-Count = Annotated[int, Field(ge=0)]
-Some = Annotated[int, Field(gt=0)]
-Language = Annotated[str, AfterValidator(_coded)]  # in any form; the code that the tables use
-Languages = Annotated[tuple[Language, ...], AfterValidator(lambda v: tuple(dict.fromkeys(v)))]
+_Count = Annotated[int, Field(ge=0)]
+_Some = Annotated[int, Field(gt=0)]
+_Language = Annotated[str, AfterValidator(_coded)]  # in any form; the code that the tables use
+_Languages = Annotated[tuple[_Language, ...], AfterValidator(lambda v: tuple(dict.fromkeys(v)))]
 
 
 class _Settings(BaseModel):
@@ -117,8 +117,8 @@ class Checkpoint(_Settings):
     kind: Literal["checkpoint"] = "checkpoint"
     revision: str = "main"
     weights: str = ""
-    body: Count = 0
-    head: Count = 0
+    body: _Count = 0
+    head: _Count = 0
     licence: str = "see its model card"
 
     @property
@@ -152,9 +152,9 @@ class Text(_Settings):
     language has all of them, each by itself: comparable text, though nothing is aligned.
     """
 
-    lines: Count = 10000
+    lines: _Count = 10000
     corpus: Literal["cldr", "cc100"] = "cldr"
-    utterances: Count = 0
+    utterances: _Count = 0
     dealt: bool = True
 
 
@@ -164,7 +164,7 @@ class Known(_Settings):
     `pairs`: translations of utterances stand side by side in a line, a signal mT5 never had.
     """
 
-    languages: tuple[Language, ...] = Field(min_length=1)
+    languages: tuple[_Language, ...] = Field(min_length=1)
     pairs: bool = False
 
     @model_validator(mode="after")
@@ -203,12 +203,12 @@ class TaskSettings(_Settings):
         keep: no weight is frozen.
     """
 
-    sources: Languages
-    targets: Languages
-    train_items: Count = 0
-    validation_items: Count = 0
-    test_items: Count = 0
-    seeds: Count = 0
+    sources: _Languages
+    targets: _Languages
+    train_items: _Count = 0
+    validation_items: _Count = 0
+    test_items: _Count = 0
+    seeds: _Count = 0
     train_on: str = ""
     test_split: Literal["test", "all"] = "test"
     answers: Literal["generate", "choose"] = "generate"
@@ -220,10 +220,10 @@ class Fewshot(_Settings):
     """Few-shot curves: go on from the fine-tuned model with `n` target examples."""
 
     task: str = "entity_type"
-    pairs: tuple[tuple[Language, Language], ...] = ()
-    n: tuple[Some, ...] = (2, 4, 8, 16, 32, 64, 128, 256)
-    steps: Some = 40
-    batch: Some = 32
+    pairs: tuple[tuple[_Language, _Language], ...] = ()
+    n: tuple[_Some, ...] = (2, 4, 8, 16, 32, 64, 128, 256)
+    steps: _Some = 40
+    batch: _Some = 32
     lr: Annotated[float, Field(gt=0)] = 1e-3
 
 
@@ -234,10 +234,10 @@ class Controls(_Settings):
     examples too, with a source and without.
     """
 
-    scratch: Languages = ()
-    shuffled: Languages = ()
-    ngram: Languages = ()
-    seeds: Count = 2
+    scratch: _Languages = ()
+    shuffled: _Languages = ()
+    ngram: _Languages = ()
+    seeds: _Count = 2
     fewshot: bool = False
 
 
@@ -254,8 +254,8 @@ class Experiment(_Settings):
     name: str
     title: str
     model: TinyModel | Checkpoint = Field(TinyModel(), discriminator="kind")
-    languages: Languages = ()
-    sources: Languages = ()
+    languages: _Languages = ()
+    sources: _Languages = ()
     tasks: dict[str, TaskSettings] = Field(min_length=1)
     seeds: tuple[int, ...] = Field(min_length=1)
     known: dict[str, Known] = {}
@@ -304,7 +304,7 @@ class Experiment(_Settings):
 
 def available(folder: Path | None = None) -> list[str]:
     """Names of the experiments in a folder (default: ./experiments)."""
-    return sorted(p.stem for p in (folder or EXPERIMENTS).glob("*.yml"))
+    return sorted(p.stem for p in (folder or _EXPERIMENTS).glob("*.yml"))
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
@@ -316,7 +316,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
         Unknown experiment, malformed file, unknown key or language, value of the wrong type; the
         message names the key, what is allowed and the cure.
     """
-    path = Path(name) if name.endswith((".yml", ".yaml")) else EXPERIMENTS / f"{name}.yml"
+    path = Path(name) if name.endswith((".yml", ".yaml")) else _EXPERIMENTS / f"{name}.yml"
     if not path.is_file():
         cure = f"use one of these, or give the path of a .yml file (looked for {path})"
         raise unknown("experiment", name, available(), cure)

@@ -41,10 +41,10 @@ STAGES = {
     "baselines": 1,  # train.baselines
     "tables": 1,  # scores, languages.similarity: what is collected from the runs
 }
-MEMORY = ("micro_tokens", "checkpointing")  # settings of a recipe that change no score
-TOGETHER = 2  # sources a process: starting one takes as long as a run
+_MEMORY = ("micro_tokens", "checkpointing")  # settings of a recipe that change no score
+_TOGETHER = 2  # sources a process: starting one takes as long as a run
 
-Condition = Literal["pretrained", "alone", "shuffled", "scratch", "scratch-alone", "ngram"]
+_Condition = Literal["pretrained", "alone", "shuffled", "scratch", "scratch-alone", "ngram"]
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Run:
     task: str
     source: str
     seed: int
-    condition: Condition = "pretrained"
+    condition: _Condition = "pretrained"
     known: str | None = None
     pretrain_seed: int | None = None
     fewshot: tuple[str, ...] = ()
@@ -123,7 +123,7 @@ def _listed(exp: Experiment) -> Iterator[Run]:
             for task in (t for t, spec in exp.tasks.items() if source in spec.sources):
                 for seed in seeds(task):
                     yield _run(exp, "pretrained", task, source, seed, shots(task, source), known)
-    alone: list[tuple[Condition, str | None]] = [("alone", known) for known in exp.models]
+    alone: list[tuple[_Condition, str | None]] = [("alone", known) for known in exp.models]
     alone += [("scratch-alone", None)] if controls.fewshot else []
     for condition, known in alone:
         for target in dict.fromkeys(t for _, t in pairs):
@@ -138,9 +138,9 @@ def _listed(exp: Experiment) -> Iterator[Run]:
             yield _run(exp, condition, task, source, seed, targets, known)
 
 
-def _controls(exp: Experiment) -> Iterator[tuple[str, str, Condition]]:
+def _controls(exp: Experiment) -> Iterator[tuple[str, str, _Condition]]:
     """(source, task, condition) of the controls that have a source."""
-    conditions: tuple[Condition, ...] = ("scratch", "shuffled", "ngram")
+    conditions: tuple[_Condition, ...] = ("scratch", "shuffled", "ngram")
     for condition in conditions:
         for source in getattr(exp.controls, condition):
             for task in exp.tasks:
@@ -149,7 +149,7 @@ def _controls(exp: Experiment) -> Iterator[tuple[str, str, Condition]]:
 
 def _run(
     exp: Experiment,
-    condition: Condition,
+    condition: _Condition,
     task: str,
     source: str,
     seed: int,
@@ -192,7 +192,7 @@ def _done_with(exp: Experiment, *stages: str) -> list[Any]:
     return [{s: STAGES[s] for s in stages}, versions(exp.model.packages)]
 
 
-def vocabulary_key(exp: Experiment) -> str:
+def _vocabulary_key(exp: Experiment) -> str:
     """Name of the vocabulary's folder: it has a piece for every label word of public tasks."""
     words = [] if exp.embedded else [_task_key(exp, name) for name in exp.tasks]
     size = getattr(exp.model, "vocab_size", 0)
@@ -201,30 +201,30 @@ def vocabulary_key(exp: Experiment) -> str:
     return digest([_done_with(exp, "text", "vocabulary"), text, size, words])
 
 
-def pretrain_key(exp: Experiment, seed: int, known: str | None = None) -> str:
+def _pretrain_key(exp: Experiment, seed: int, known: str | None = None) -> str:
     """Name of a pre-trained model's folder."""
     recipe = {k: v for k, v in asdict(exp.pretrain).items() if k != "seeds"}
     knows = exp.known[known].model_dump() if known else None
     made = _done_with(exp, "model", "pretrain")
-    return digest([vocabulary_key(exp), made, _model_key(exp), recipe, seed, knows])
+    return digest([_vocabulary_key(exp), made, _model_key(exp), recipe, seed, knows])
 
 
 def _start_key(exp: Experiment, condition: str, known: str | None, seed: int | None) -> Any:
     """What stands for the weights that a run starts from."""
     if seed is not None:
-        return pretrain_key(exp, seed, known)
+        return _pretrain_key(exp, seed, known)
     if exp.model.kind == "checkpoint":
         return _model_key(exp)
     if condition == "ngram":
         return _done_with(exp, "baselines")
-    return [vocabulary_key(exp), _done_with(exp, "model"), _model_key(exp)]
+    return [_vocabulary_key(exp), _done_with(exp, "model"), _model_key(exp)]
 
 
 def _run_key(exp: Experiment, run: Run, task: Any, start: Any) -> str:
     """A hash of all that determines the scores of a run."""
     spec, recipe = exp.tasks[run.task], asdict(recipe_of(exp, run))
     network = run.condition != "ngram"
-    taught = {k: v for k, v in recipe.items() if k not in MEMORY} if network else None
+    taught = {k: v for k, v in recipe.items() if k not in _MEMORY} if network else None
     items = spec.model_dump(exclude={"sources", "seeds", "recipe", "scratch"})
     shared = exp.languages if exp.model.kind == "tiny" else spec.sources if spec.train_items else ()
     few = [run.fewshot, exp.fewshot.model_dump(exclude={"pairs", "task"})] if run.fewshot else None
@@ -289,7 +289,7 @@ def _model_key(exp: Experiment) -> Any:
 # ---------------------------------------------------------------- parts
 
 
-def pretrain_part(seed: int, known: str | None = None) -> str:
+def _pretrain_part(seed: int, known: str | None = None) -> str:
     """Name of the part that pre-trains a model."""
     return f"pretrain-{known}-{seed}" if known else f"pretrain-{seed}"
 
@@ -306,24 +306,24 @@ def part_of(exp: Experiment, run: Run) -> str:
         return f"runs-{run.known}"
     if run.condition != "pretrained":
         return run.condition
-    first = exp.languages.index(run.source) // TOGETHER * TOGETHER
-    return "-".join(["source", *exp.languages[first : first + TOGETHER]])
+    first = exp.languages.index(run.source) // _TOGETHER * _TOGETHER
+    return "-".join(["source", *exp.languages[first : first + _TOGETHER]])
 
 
 def parts(exp: Experiment) -> list[Part]:
     """Every part, each after what it needs."""
     found = []
     if exp.model.kind == "tiny":
-        found.append(Part("vocabulary", (), vocabulary_key(exp)))
+        found.append(Part("vocabulary", (), _vocabulary_key(exp)))
         for known, seed in pretrained(exp):
-            key = pretrain_key(exp, seed, known)
-            found.append(Part(pretrain_part(seed, known), ("vocabulary",), key))
+            key = _pretrain_key(exp, seed, known)
+            found.append(Part(_pretrain_part(seed, known), ("vocabulary",), key))
     grouped: dict[str, list[Run]] = {}
     for run in runs(exp):
         grouped.setdefault(part_of(exp, run), []).append(run)
     for name, own in grouped.items():
         starts = [(r.pretrain_seed, r.known) for r in own if r.pretrain_seed is not None]
-        needs = [pretrain_part(*s) for s in sorted(set(starts), key=str)]
+        needs = [_pretrain_part(*s) for s in sorted(set(starts), key=str)]
         needs = needs or [p.name for p in found if p.name == "vocabulary"]
         found.append(Part(name, tuple(needs), digest([r.key for r in own])))
     key = digest([[p.key for p in found], STAGES["tables"]])
@@ -353,10 +353,10 @@ class Place:
     exp: Experiment
 
     def vocabulary(self) -> Path:
-        return self.exp.folder / "vocabulary" / vocabulary_key(self.exp)
+        return self.exp.folder / "vocabulary" / _vocabulary_key(self.exp)
 
     def pretrained(self, seed: int, known: str | None = None) -> Path:
-        return self.exp.folder / "pretrained" / pretrain_key(self.exp, seed, known)
+        return self.exp.folder / "pretrained" / _pretrain_key(self.exp, seed, known)
 
     def run(self, run: Run) -> Path:
         return self.exp.folder / "runs" / f"{run.key}.json"
@@ -381,7 +381,7 @@ def done(exp: Experiment) -> dict[str, bool]:
     if exp.model.kind == "tiny":
         made["vocabulary"].append(place.vocabulary())
         for known, seed in pretrained(exp):
-            made[pretrain_part(seed, known)].append(place.pretrained(seed, known) / "log.json")
+            made[_pretrain_part(seed, known)].append(place.pretrained(seed, known) / "log.json")
     for run in runs(exp):
         made[part_of(exp, run)].append(place.run(run))
     found = {name: all(p.exists() for p in paths) for name, paths in made.items()}

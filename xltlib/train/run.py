@@ -35,10 +35,11 @@ from xltlib.train.plan import Place, Run, part, part_of, recipe_of, runs
 
 if TYPE_CHECKING:
     from xltlib.train.finetune import Finetuned
+    from xltlib.train.pretrain import Sampler
 
 CLONED = "letters of its own"  # the target set of a clone
-ALL = 10**9  # more examples than any data set has
-SETS = {"source": "source_set", "target": "target_set"}
+_ALL = 10**9  # more examples than any data set has
+_SETS = {"source": "source_set", "target": "target_set"}
 SCORE_COLUMNS = (
     "model",
     "task",
@@ -54,7 +55,7 @@ SCORE_COLUMNS = (
     "chance",
 )
 
-Cell = tuple[str, int, list[str]]  # target, number of its examples learned from, outputs
+_Cell = tuple[str, int, list[str]]  # target, number of its examples learned from, outputs
 
 
 def text_of(exp: Experiment, known: str | None = None) -> dict[str, list[str]]:
@@ -167,20 +168,27 @@ def _make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> No
         "known": known,
         "log": log,
         "parameters": model.num_parameters(),
-        "tokens": sampler.n_tokens,
-        "lines": len(sampler.rows),
-        "read": sampler.read,
-        "width": exp.shape.d_model,
         "device": str(model.device),
         "arithmetic": compute.arithmetic(model.device.type, recipe.precision),
         "seconds": log[-1]["seconds"],
-        "recipe": asdict(recipe),
+        "width": exp.shape.d_model,
+        **_read_by(sampler),
         **tiny.reading(model, sampler.batch(np.random.default_rng(seed))[0]),
     }
     with whole(folder) as temporary:
         tiny.save(model, tokenizer, temporary)
         (temporary / "log.json").write_text(json.dumps(about, indent=1))
     half.unlink(missing_ok=True)
+
+
+def _read_by(sampler: Sampler) -> dict[str, Any]:
+    """What a model read, and how it was to read it."""
+    return {
+        "tokens": sampler.n_tokens,
+        "lines": len(sampler.rows),
+        "read": sampler.read,
+        "recipe": asdict(sampler.recipe),
+    }
 
 
 def _do_runs(exp: Experiment, listed: Sequence[Run], name: str) -> None:
@@ -228,7 +236,7 @@ class Worker:
 
         def read(split: str, n: int, seed: int) -> list[Example]:
             return of.source(
-                self._among(run.task, split, run.source), run.source, split, n or ALL, seed
+                self._among(run.task, split, run.source), run.source, split, n or _ALL, seed
             )
 
         found = [read("train", spec.train_items, run.seed)]
@@ -248,7 +256,7 @@ class Worker:
         spec, view = self.exp.tasks[run.task], VIEWS[run.task]
         if run.source not in spec.targets:
             return examples
-        tests = self.exp.task(run.task).source((run.source,), run.source, spec.test_split, ALL)
+        tests = self.exp.task(run.task).source((run.source,), run.source, spec.test_split, _ALL)
         theirs = {datasets.text_of(e.fields, view) for e in tests}
         left = [e for e in examples if datasets.text_of(e.fields, view) not in theirs]
         if len(left) < len(examples):
@@ -263,7 +271,7 @@ class Worker:
         """
         key, spec = (task, target, seed), self.exp.tasks[task]
         if key not in self._tests:
-            among, n = self._among(task, "test", target), spec.test_items or ALL
+            among, n = self._among(task, "test", target), spec.test_items or _ALL
             found = self.exp.task(task).source(among, target, spec.test_split, n, seed)
             self._tests[key] = found
         return self._tests[key]
@@ -300,7 +308,7 @@ class Worker:
             path.unlink(missing_ok=True)
         return record
 
-    def _baseline(self, run: Run, train: Sequence[Example]) -> Iterator[Cell]:
+    def _baseline(self, run: Run, train: Sequence[Example]) -> Iterator[_Cell]:
         """What a linear model on characters answers."""
         from xltlib.train.baselines import baseline_of
 
@@ -314,7 +322,7 @@ class Worker:
         train: Sequence[Example],
         validation: Sequence[Example],
         about: dict[str, Any],
-    ) -> Iterator[Cell]:
+    ) -> Iterator[_Cell]:
         """What a network answers when it was fine-tuned, and after few examples of a target.
 
         How it was fine-tuned is added to `about`.
@@ -579,5 +587,5 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
     keys = {*table["source"], *table["target"]}
     if len({iso3(k) for k in keys}) < len(keys):
-        table = table.assign(**{to: table[column] for column, to in SETS.items()})
+        table = table.assign(**{to: table[column] for column, to in _SETS.items()})
     return table
