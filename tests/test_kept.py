@@ -14,7 +14,7 @@ from xltlib.explain.contrast import contrast, differences, estimates
 from xltlib.languages import language
 from xltlib.scores import in_language, transfer
 from xltlib.train.config import load
-from xltlib.train.plan import pretrain_key
+from xltlib.train.plan import Place
 
 KNOWN = {
     "swe-azj": ["eng", "swe", "azj", "ind"],
@@ -89,7 +89,7 @@ def test_only_the_experiment_s_own_models_are_listed(
     monkeypatch.setenv("XLT_BUILD", str(tmp_path))
     exp = load("open")
     for model, seed in (("clone", 0), ("swe-azj", 2), ("swe-azj", 7)):
-        path = exp.folder / "pretrained" / pretrain_key(exp, seed, model) / "log.json"
+        path = Place(exp).pretrained(seed, model) / "log.json"
         path.parent.mkdir(parents=True)
         last = {"step": 10, "loss": 2.0, "cosine": 0.0, "participation": 60.0}
         log = {
