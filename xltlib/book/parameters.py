@@ -24,6 +24,8 @@ Spec = type | tuple[Any, ...] | Callable[[Any], Any]
 
 # tqdm wants widgets in a notebook; bars of text do, and the page shows neither
 warnings.filterwarnings("ignore", message="IProgress not found")
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 INJECTED = "# Parameters"  # papermill's first line of the cell it puts in
 OURS = ("PAPERMILL_",)  # names that papermill itself may inject
