@@ -309,7 +309,7 @@ def do_budget(chosen: argparse.Namespace) -> int:
 
 def _asked(chosen: argparse.Namespace) -> tuple[str, Any, Any, dict[str, Any]]:
     """Target, scores, pairs and the part of the scores that a command asks about."""
-    from xltlib.book import evidence
+    from xltlib.book.tables import MODEL
     from xltlib.languages import iso3
     from xltlib.scores import called, one_metric, read
 
@@ -317,14 +317,15 @@ def _asked(chosen: argparse.Namespace) -> tuple[str, Any, Any, dict[str, Any]]:
     path, pairs = _tables(chosen)
     table = called(one_metric(read(path)), chosen.model, chosen.task)
     models = sorted(table["model"].unique())
-    model = chosen.model or (evidence.MODEL if evidence.MODEL in models else None)
+    model = chosen.model or (MODEL if MODEL in models else None)
     if model is None and len(models) > 1:
         raise ValueError(f"{path} holds several models: add --model, one of {', '.join(models)}")
     tasks = sorted(table["task"].unique())
     if chosen.task is None and len(tasks) > 1:
         raise ValueError(f"{path} holds several tasks: add --task, one of {', '.join(tasks)}")
-    if pairs is not None:
-        pairs = evidence.pairs_with(pairs, {*table["source"], *table["target"], target})
+    asked = {*table["source"], *table["target"], target}
+    if pairs is not None and not asked <= {*pairs["source"], *pairs["target"]}:
+        pairs = None  # a language not measured: similarity is computed for all
     return target, table, pairs, {"model": model, "task": chosen.task}
 
 

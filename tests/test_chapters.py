@@ -1,0 +1,169 @@
+"""What the chapters compute in their own cells: verdicts that pair, sums by hand, kept tables."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import random
+import re
+import unicodedata
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+
+from xltlib import scores
+from xltlib.book import tables
+from xltlib.data import cldr
+from xltlib.explain import regression
+from xltlib.explain.contrast import verdict
+from xltlib.rank import methods
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+KEPT = REPOSITORY / "book" / "published"
+CODES = ["eng", "deu", "rus", "srp", "hin", "tur"]
+
+
+def cell(chapter: str, text: str, **namespace: Any) -> dict[str, Any]:
+    """What a cell of a chapter, the one that holds `text`, makes of some names."""
+    (path,) = (REPOSITORY / "notebooks").glob(f"{chapter}_*.ipynb")
+    code = (c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code")
+    exec(next(source for source in code if text in source), namespace)
+    return namespace
+
+
+# ---------------------------------------------------------------- paired, not by overlap
+
+
+def test_transfer_above_a_control_is_judged_pair_by_pair() -> None:
+    """Pairs differ by far more than the model and its control: their intervals overlap."""
+    rng, rows = np.random.default_rng(0), []
+    for source, target in itertools.permutations(CODES, 2):
+        ease = 0.2 + 0.12 * CODES.index(target)
+        for model, more in (("tiny", 0.03), ("tiny-shuffled", 0.0)):
+            rows.append((model, source, target, ease + more + rng.normal(0, 0.002)))
+    table = pd.DataFrame(rows, columns=["model", "source", "target", "score"])
+    table = scores.check(table.assign(task="qa", metric="accuracy", n_test=5000))
+    means = regression.arms(table, "tiny", ["tiny-shuffled"]).set_index("arm")
+    assert means.loc["zero-shot", "low"] < means.loc["tiny-shuffled", "high"]  # they do overlap
+    data = tables.Tables(table, table, pd.DataFrame(), "tiny", ("tiny-shuffled",), ("qa",))
+    names = {"pd": pd, "tables": tables, "regression": regression, "verdict": verdict}
+    paired = cell("05", "regression.compare", data=data, **names)["paired"]
+    assert paired["verdict"].tolist() == ["holds"]
+    assert paired["difference"].item() == pytest.approx(0.03, abs=0.002)
+
+
+def test_rules_are_compared_target_by_target() -> None:
+    """Targets differ by far more than two rules do: their intervals overlap."""
+    targets = pd.DataFrame({"language": CODES, "target": CODES, "n_sources": 5})
+    base = np.array([1.0, 5.0, 10.0, 20.0, 30.0, 40.0])
+    parts = [
+        targets.assign(method=m, loss_pct=base + more, ndcg3=50.0, spearman=0.0)
+        for m, more in (("gp", 0.0), ("english", 2.0), ("random", -1.0), ("best_mean", 0.0))
+    ]
+    choices = pd.concat(parts)
+    whole = methods.summary(choices).set_index("method")
+    assert whole.loc["gp", "loss_pct_high"] > whole.loc["english", "loss_pct_low"]
+    names = {"pd": pd, "tables": tables, "methods": methods, "verdict": verdict}
+    lead = cell("08", "methods.lead", choices={"qa": choices}, **names)["lead"]
+    found = lead.set_index("beside")["verdict"].to_dict()
+    assert found == {
+        "random": "does not hold", "English": "holds", "best on average": "cannot tell",
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------- sums by hand
+
+
+def test_correlation_of_two_directions_takes_every_pair_in_both_orders() -> None:
+    correlation = cell("05", "def correlation", np=np, pd=pd)["correlation"]
+    x, y = np.array([0.2, 0.4, 0.9]), np.array([0.4, 0.2, 0.9])
+    both = np.corrcoef(np.r_[x, y], np.r_[y, x])[0, 1]
+    assert correlation(x, y, np.ones(3)) == pytest.approx(both)
+    twice = np.corrcoef(np.r_[x, 0.9, y, 0.9], np.r_[y, 0.9, x, 0.9])[0, 1]
+    assert correlation(x, y, np.array([1, 1, 2])) == pytest.approx(twice)
+    assert math.isnan(correlation(x, y, np.array([1, 1, 0])))  # of two pairs nothing can be told
+
+
+def test_a_criterion_is_reached_or_not_as_its_figure_says() -> None:
+    """Losses and errors should be small, all else large; an empty criterion is never reached."""
+    nan = float("nan")
+    rows = [
+        ("loss_pct", 10.0, nan, 9.0, 7.0, 12.0, "yes"),
+        ("ndcg3", 50.0, 60.0, 55.0, 45.0, 65.0, "first"),
+        ("ndcg3", nan, 60.0, 55.0, 45.0, 65.0, "within the interval"),
+        ("loss_pct", nan, 6.5, 6.5, 4.0, 7.0, "yes"),
+        ("r2_loto", 0.7, 0.75, 0.5, 0.4, 0.6, "no"),
+        ("mae", 0.0144, 0.0052, 0.005, 0.004, 0.006, "both"),
+        ("mae", 0.0144, 0.0052, 0.02, 0.01, 0.03, "within the interval"),
+    ]
+    columns = ["figure", "must", "aim", "gp", "low", "high", "wanted"]
+    table = pd.DataFrame(rows, columns=columns)
+    kept = {"criteria": pd.read_csv(KEPT / "criteria.csv")}
+    reached = cell("10", "def reached", kept=kept)["reached"]
+    assert table.apply(reached, axis=1).tolist() == table["wanted"].tolist()
+
+
+def test_shape_finds_labels_that_length_or_punctuation_give_away() -> None:
+    from sklearn.ensemble import ExtraTreesClassifier
+    from sklearn.feature_extraction import DictVectorizer
+    from sklearn.pipeline import make_pipeline
+
+    names = {"cldr": cldr, "unicodedata": unicodedata, "Counter": Counter}
+    shape = cell("02", "def shape", **names)["shape"]
+    assert (shape("Sri Lanka, Oslo")["words"], shape("Sri Lanka, Oslo")["sign ,"]) == (3, 1)
+    rng = random.Random(0)
+    signs = [shape(f"{'x' * rng.randint(2, 9)}{',;'[i % 2]}") for i in range(200)]
+    trees = ExtraTreesClassifier(30, min_samples_leaf=10, random_state=0)
+    model = make_pipeline(DictVectorizer(sparse=False), trees)
+    model.fit(signs[:100], [i % 2 for i in range(100)])
+    assert model.score(signs[100:], [i % 2 for i in range(100)]) > 0.95
+
+
+def test_company_of_a_name_in_other_digits_and_signs() -> None:
+    names = {"re": re, "unicodedata": unicodedata}
+    made = pd.DataFrame({"kind": ["city"], "filled": ["12"]})
+    company = cell("03", "def company", filled=made, confusion=lambda *a: None, **names)["company"]
+    given = ("14:30", "73%", "1990,", "12", "or", "١٤:٣٠", "٧٣٪", "%73", "०५:३०", "१९९०", "", ",")
+    wanted = ["clock", "share", "year", "number", "words"]
+    wanted += ["clock", "share", "share", "clock", "year", "sign or nothing", "sign or nothing"]
+    assert [company(text) for text in given] == wanted
+
+
+# ---------------------------------------------------------------- kept tables
+
+
+def test_every_published_matrix_has_every_part() -> None:
+    parts = ("matrices", "coefficients", "steps", "claims", "methods")
+    kept = {name: pd.read_csv(KEPT / f"{name}.csv") for name in parts}
+    names = set(kept["matrices"]["matrix"])
+    assert len(names) >= 12 and not kept["matrices"]["matrix"].duplicated().any()
+    assert all(set(kept[name]["matrix"]) <= names for name in parts)
+    assert set(kept["methods"]["protocol"]) == {"cold", "warm"}
+    assert kept["matrices"]["citation"].notna().all()  # whose scores these are
+
+
+def test_kept_verdicts_follow_from_the_intervals() -> None:
+    claims = pd.read_csv(KEPT / "claims.csv")
+    assert set(claims["verdict"]) <= {"holds", "cannot tell", "does not hold"}
+    assert (claims.loc[claims["verdict"] == "holds", "low"] > 0).all()
+    assert (claims.loc[claims["verdict"] == "does not hold", "high"] <= 0).all()
+
+
+def test_reported_scores_of_mt5_are_whole() -> None:
+    table = pd.read_csv(KEPT / "mt5_scores.csv")
+    assert all("arXiv 2010.11934" in s for s in table["source"])
+    table = table[table["setting"] == "zero-shot"]
+    counts = table.groupby("task")["language"].nunique().to_dict()
+    assert counts == {
+        "mlqa": 7, "pawsx": 7, "tydiqa": 9, "wikiann": 40, "xnli": 15, "xquad": 11,
+    }  # fmt: skip
+    assert table["score"].between(0.2, 97).all()  # XLM in Thai: 0.3 of 100
+    assert set(table.loc[table["superseded"] == "yes", "task"]) == {"wikiann", "tydiqa"}
+    small = table[(table["model"] == "mT5-Small") & (table["task"] == "xnli")]
+    # the mean over languages that the paper prints for mT5-Small on XNLI, zero-shot
+    assert small["score"].mean() == pytest.approx(67.5, abs=0.1)
