@@ -249,8 +249,8 @@ def claims_by_task(claims: pd.DataFrame) -> pd.DataFrame:
     """Rows of `regression.verdicts` as claims by tasks: estimate, interval and verdict of each."""
     if not len(claims):
         return claims
-    gain = claims["evidence"].str.contains("gain over")
-    claim = claims["claim"].str.replace("_", " ") + np.where(gain, ", for the gain", "")
+    gain = claims["evidence"].str.contains("gain over").map({True: ", for the gain", False: ""})
+    claim = claims["claim"].str.replace("_", " ") + gain
     words = in_words(claims, scale=1, digits=2) + " " + claims["verdict"]
     wide = claims.assign(claim=claim, words=words).pivot_table(
         index="claim", columns="task", values="words", aggfunc="first", sort=False
