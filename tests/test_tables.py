@@ -104,7 +104,7 @@ def test_attempt_groups_what_could_not_be_computed() -> None:
     refused, broken, singular = unable
     assert refused.startswith("a, b: the scores table has no column target, score")
     assert broken.startswith("d: unexpected, please report it: operands could not be broadcast")
-    assert singular == f"{tables.TOGETHER}: {SINGULAR}"
+    assert singular == f"all together: {SINGULAR}"
 
 
 def test_numbers_in_words() -> None:

@@ -27,11 +27,11 @@ warnings.filterwarnings("ignore", message="IProgress not found")
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
-INJECTED = "# Parameters"  # papermill's first line of the cell it puts in
-OURS = ("PAPERMILL_",)  # names that papermill itself may inject
-PLAIN = (str, int, float, bool, list, tuple, dict, set, type(None))
-SHELL = ("In", "Out")  # IPython's own plain names
-NAMES = {str: "text", int: "a whole number", float: "a number", list: "a list", bool: "true/false"}
+_INJECTED = "# Parameters"  # papermill's first line of the cell it puts in
+_OURS = ("PAPERMILL_",)  # names that papermill itself may inject
+_PLAIN = (str, int, float, bool, list, tuple, dict, set, type(None))
+_SHELL = ("In", "Out")  # IPython's own plain names
+_NAMES = {str: "text", int: "a whole number", float: "a number", list: "a list", bool: "true/false"}
 
 
 def root() -> Path:
@@ -101,9 +101,9 @@ def _assigned(namespace: Mapping[str, Any], declared: set[str]) -> list[str]:
     if isinstance(cells, list):
         found = [name for text in cells for name in _parameters_in(text, declared)]
     else:
-        plain = [k for k, v in namespace.items() if isinstance(v, PLAIN) and k not in SHELL]
+        plain = [k for k, v in namespace.items() if isinstance(v, _PLAIN) and k not in _SHELL]
         found = [k for k in plain if not k.startswith("_")]
-    return [name for name in dict.fromkeys(found) if not name.startswith(OURS)]
+    return [name for name in dict.fromkeys(found) if not name.startswith(_OURS)]
 
 
 def _parameters_in(text: str, declared: set[str]) -> list[str]:
@@ -118,7 +118,7 @@ def _parameters_in(text: str, declared: set[str]) -> list[str]:
         if not isinstance(line, ast.Assign | ast.AnnAssign) or not isinstance(target, ast.Name):
             return []
         names.append(target.id)
-    return names if text.startswith(INJECTED) or declared & set(names) else []
+    return names if text.startswith(_INJECTED) or declared & set(names) else []
 
 
 def _checked(parameter: str, value: Any, spec: Spec) -> Any:
@@ -138,7 +138,7 @@ def _typed(parameter: str, value: Any, kind: type) -> Any:
     fits = isinstance(value, (int, float) if kind is float else kind)
     if not fits or (isinstance(value, bool) and kind is not bool):
         raw = f" (papermill: -r {parameter} VALUE keeps it text)" if kind is str else ""
-        wanted = NAMES.get(kind, kind.__name__)
+        wanted = _NAMES.get(kind, kind.__name__)
         raise ValueError(f"parameter {parameter} must be {wanted}{raw}, got {value!r}")
     return kind(value)
 

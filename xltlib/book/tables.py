@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
     from xltlib.train.config import Experiment
 
-ALL = "all"
-TOGETHER = "all together"
+_ALL = "all"
+_TOGETHER = "all together"
 MODEL = "tiny"  # the model whose transfer is asked about, where a table has it
-CONTROLS = ("tiny-scratch", "tiny-shuffled", "plain-shuffled", "char-ngram")
-LANGUAGES = ("source", "target", "language", "chosen", "best")  # columns shown by name
-SENTINEL = re.compile(r"<extra_id_(\d+)>")
+_CONTROLS = ("tiny-scratch", "tiny-shuffled", "plain-shuffled", "char-ngram")
+_LANGUAGES = ("source", "target", "language", "chosen", "best")  # columns shown by name
+_SENTINEL = re.compile(r"<extra_id_(\d+)>")
 
 
 # ---------------------------------------------------------------- gathered
@@ -50,7 +50,7 @@ class Tables:
     every : all rows of these tasks, whatever the metric.
     pairs : the pairs table of these languages.
     model : the model whose transfer is asked about.
-    controls : other models measured from two sources or more, in the order of `CONTROLS`.
+    controls : other models measured from two sources or more,.
     tasks : names, in order.
     experiment : where the table comes from, None for a file of one's own (`file`).
     """
@@ -120,7 +120,7 @@ class Tables:
         show(draw, table.iloc[:0], unable)
 
 
-def gather(experiment: Experiment, scores: str = "", model: str = "", task: str = ALL) -> Tables:
+def gather(experiment: Experiment, scores: str = "", model: str = "", task: str = _ALL) -> Tables:
     """The tables of an experiment, or of the file `scores` with similarity from lang2vec.
 
     Raises
@@ -159,10 +159,10 @@ def _model(scores: pd.DataFrame, wanted: str) -> str:
 
 def _tasks(scores: pd.DataFrame, wanted: str) -> tuple[str, ...]:
     found = sorted(map(str, scores["task"].unique()))
-    if wanted == ALL:
+    if wanted == _ALL:
         return tuple(found)
     if wanted not in found:
-        raise unknown("task", wanted, [ALL, *found], "Choose one of the scores table.")
+        raise unknown("task", wanted, [_ALL, *found], "Choose one of the scores table.")
     return (wanted,)
 
 
@@ -171,7 +171,7 @@ def _controls(scores: pd.DataFrame, model: str) -> tuple[str, ...]:
     rows = transfer(scores)
     enough = rows.groupby(["model", "task"])[["source", "target"]].nunique().min(axis=1) >= 2
     whole = enough.groupby("model").all()
-    return tuple(c for c in CONTROLS if c != model and bool(whole.get(c, False)))
+    return tuple(c for c in _CONTROLS if c != model and bool(whole.get(c, False)))
 
 
 # ---------------------------------------------------------------- computed
@@ -188,7 +188,7 @@ def attempt(
     reasons: dict[str, list[str]] = {}
     wanted: list[str | None] = [*tasks, *([None] if together and len(tasks) > 1 else [])]
     for task in wanted:
-        label = task or TOGETHER
+        label = task or _TOGETHER
         try:
             found = compute(task).drop(columns="task", errors="ignore")
         except np.linalg.LinAlgError:
@@ -264,7 +264,7 @@ def listed(table: pd.DataFrame, digits: int = 2, **names: str) -> HTML:
 
     shown = table.copy()
     for column in shown:
-        if column in LANGUAGES:
+        if column in _LANGUAGES:
             shown[column] = shown[column].map(name)
         elif pd.api.types.is_float_dtype(shown[column]):
             form = _p_value if str(column).startswith("p_") else lambda v: f"{v:.{digits}f}"
@@ -308,7 +308,7 @@ def text_table(frame: pd.DataFrame, texts: Sequence[str] = (), codes: Sequence[s
         cells = []
         for column, value in row.items():
             own = f' lang="{tag}"' if column in texts and tag else ""
-            shown = escape(SENTINEL.sub(r"⟨\1⟩", value))
+            shown = escape(_SENTINEL.sub(r"⟨\1⟩", value))
             cells.append(f'<td dir="auto"{own}>{shown}</td>')
         body.append(f"<tr>{''.join(cells)}</tr>")
     rows = "\n".join(body)
