@@ -44,6 +44,7 @@ from xltlib.languages import name
 from xltlib.train import plan
 from xltlib.train.config import Experiment, load
 from xltlib.train.plan import Place, Run
+from xltlib.train.probe import text_vectors
 from xltlib.train.run import Worker, do_part, read_run, table_of, text_of
 
 KEY = ["model", "task", "source", "target", "n_target", "seed"]
@@ -213,7 +214,7 @@ def alignment(exp: Experiment, items: int = 400) -> pd.DataFrame:
     for known, seed in product(exp.known, exp.pretrain.seeds):
         model: Any = load_model(place.pretrained(seed, known))[0]
         model.to(device())
-        states = {c: sentence_vectors(model, tokenizer, own) for c, own in texts.items()}
+        states = {c: text_vectors(model, tokenizer, own) for c, own in texts.items()}
         for one, other in permutations(exp.known[known].languages, 2):
             rows.append((known, seed, one, other, retrieved(states[one], states[other])))
     grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True)
@@ -223,24 +224,6 @@ def alignment(exp: Experiment, items: int = 400) -> pd.DataFrame:
         rows.append(("char-ngram", 0, one, other, retrieved(states[one], states[other])))
     columns = ["known", "seed", "source", "target", "share"]
     return pd.DataFrame(rows, columns=columns).assign(n=len(same))
-
-
-def sentence_vectors(model: Any, tokenizer: Any, texts: Sequence[str]) -> np.ndarray:
-    """Mean of the encoder's output over the tokens of each text: (texts, width)."""
-    import torch
-
-    from xltlib.models.batches import by_length, encode, pad
-
-    rows = [row[:-1] for row in encode(tokenizer, texts)[0]]  # without the end's mark
-    vectors = np.zeros((len(rows), model.config.d_model))
-    model.eval()
-    for group in by_length([(len(row), 0) for row in rows], 4096):
-        source = pad([rows[i] for i in group], 0).to(model.device)
-        mask = (source != 0)[..., None]
-        with torch.inference_mode():
-            out = model.encoder(input_ids=source, attention_mask=mask[..., 0]).last_hidden_state
-        vectors[group] = ((out * mask).sum(1) / mask.sum(1)).float().cpu().numpy()
-    return vectors
 
 
 def retrieved(one: np.ndarray, other: np.ndarray) -> float:

@@ -371,18 +371,3 @@ def test_translations_are_retrieved_whatever_sets_the_languages_apart(
     other = [(a - one.mean(0)) / np.linalg.norm(a - one.mean(0)) for a in one]
     scores = cosine_similarity(other, (one + noise) - (one + noise).mean(0))
     assert near == np.mean(scores.argmax(1) == np.arange(200))
-
-
-def test_a_sentence_s_vector_does_not_depend_on_its_batch(benchmark: ModuleType) -> None:
-    torch = pytest.importorskip("torch")
-    from xltlib.models.shape import ModelShape
-    from xltlib.models.tiny import build, train_tokenizer
-
-    texts = ["wake me at five", "play some music", "wake me", "what is on tonight then"]
-    tokenizer = train_tokenizer(texts * 20, 40)
-    model = build(ModelShape(40, 16, 32, 2, 1, 1), tokenizer, 0)
-    got = benchmark.sentence_vectors(model, tokenizer, texts)
-    ids = torch.tensor([tokenizer(texts[2], add_special_tokens=False)["input_ids"]])
-    with torch.inference_mode():
-        alone = model.encoder(input_ids=ids).last_hidden_state[0].mean(0).numpy()
-    assert got.shape == (4, 16) and np.allclose(got[2], alone, atol=1e-5)

@@ -50,7 +50,7 @@ class Tables:
     every : all rows of these tasks, whatever the metric.
     pairs : the pairs table of these languages.
     model : the model whose transfer is asked about.
-    controls : other models measured from two sources or more,.
+    controls : other models measured from two sources or more, in a fixed order.
     tasks : names, in order.
     experiment : where the table comes from, None for a file of one's own (`file`).
     """
