@@ -442,10 +442,15 @@ def interval(draws: Array) -> tuple[Array, Array]:
 
 
 def _explained(G: Array) -> Array:
-    """Share of the last variable's variance that all others explain; G (..., q + 1, q + 1)."""
+    """Share of the last variable's variance that all others explain; G (..., q + 1, q + 1).
+
+    Not a number where the last variable does not vary, as in a draw of a very small table.
+    """
     cross = G[..., :-1, -1:]
     inverse = np.linalg.pinv(G[..., :-1, :-1], hermitian=True)
-    return np.asarray((cross.swapaxes(-1, -2) @ inverse @ cross)[..., 0, 0] / G[..., -1, -1])
+    explained = (cross.swapaxes(-1, -2) @ inverse @ cross)[..., 0, 0]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(explained / G[..., -1, -1])
 
 
 def partial_r2(G: Array, subset: Sequence[int]) -> float:
