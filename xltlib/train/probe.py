@@ -87,8 +87,8 @@ def probe(
             score, stderr = _balanced(labels[own], fitted.predict(vectors[own]))
             rows.append((source, target, score, stderr, len(own)))
     found = pd.DataFrame(rows, columns=["source", "target", "score", "stderr", "n_test"])
-    about = {"model": model, "task": "probe", "n_target": 0, "seed": seed}
-    return found.assign(**about, metric="balanced_accuracy", chance=1 / len(set(labels)))
+    found = found.assign(model=model, task="probe", n_target=0, seed=seed)
+    return found.assign(metric="balanced_accuracy", chance=1 / len(set(labels)))
 
 
 def _balanced(truth: npt.NDArray[Any], answer: npt.NDArray[Any]) -> tuple[float, float]:
