@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score
 from xltlib.data import cldr
 from xltlib.tasks import TASKS, Example, base, embedded, task
 from xltlib.tasks.base import ratio
-from xltlib.tasks.embedded import span_f1, spans_of, tags_of
+from xltlib.tasks.embedded import spans_of, tags_of
 from xltlib.tasks.forms import numbered, sentinel
 from xltlib.train import config
 
@@ -284,8 +284,8 @@ def test_span_f1_by_hand() -> None:
     ]
     tops, bottoms = [], []
     for answer, tp, fp, fn in answers_and_counts:
-        assert span_f1(answer, SPANS) == (2.0 * tp, 2.0 * tp + fp + fn)
-        top, bottom = span_f1(answer, SPANS)
+        assert TASKS["ner"].metrics["span_f1"](answer, SPANS) == (2.0 * tp, 2.0 * tp + fp + fn)
+        top, bottom = TASKS["ner"].metrics["span_f1"](answer, SPANS)
         tops.append(top)
         bottoms.append(bottom)
     # Micro-averaged over the five: 2*4 / (2*4 + 3 + 11).

@@ -40,35 +40,16 @@ def ratio(numerators: np.ndarray, denominators: np.ndarray) -> Score:
     return Score(value, spread, n)
 
 
-Source = Callable[..., list[Example]]
-Preprocess = Callable[[Example], tuple[str, str]]
-Postprocess = Callable[[str, Example], Any]
-Legal = Callable[[str, Example], bool]
-Shuffle = Callable[[Sequence[Example], int], list[Example]]
-Metric = Callable[[Any, Example], tuple[float, float]]
-
-
 @dataclass(frozen=True)
-class Task:
-    """A task in text-to-text form.
+class Form:
+    """How one kind of task is put into text and read back.
 
     Attributes
     ----------
-    name, version
-        The version rises whenever a score would change: it is part of every run's key.
-    source
-        ``source(languages, code, split, n, seed)`` gives labelled examples.
     preprocess
         Example -> (input text, target text).
     postprocess
         (output text, example) -> answer for the metrics; None is no legal answer.
-    metrics
-        Name -> function of (answer, example) giving (numerator, denominator); the first is the
-        main one. An illegal answer (None) must count as wrong.
-    chance
-        What guessing scores on the main metric.
-    max_target
-        Most tokens of a target text.
     shuffle
         (examples, seed) -> the same inputs with labels that mean nothing, equally frequent.
     legal
@@ -79,18 +60,42 @@ class Task:
         The label words that an output may hold; empty where any text is allowed.
     """
 
+    preprocess: Callable[[Example], tuple[str, str]]
+    postprocess: Callable[[str, Example], Any]
+    shuffle: Callable[[Sequence[Example], int], list[Example]]
+    legal: Callable[[str, Example], bool] | None = None
+    labels: tuple[str, ...] = ()
+
+
+Metric = Callable[[Any, Example], tuple[float, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task(Form):
+    """A task in text-to-text form.
+
+    Attributes
+    ----------
+    name, version
+        The version rises whenever a score would change: it is part of every run's key.
+    source
+        ``source(languages, code, split, n, seed)`` gives labelled examples.
+    metrics
+        Name -> function of (answer, example) giving (numerator, denominator); the first is the
+        main one. An illegal answer (None) must count as wrong.
+    chance
+        What guessing scores on the main metric.
+    max_target
+        Most tokens of a target text.
+    """
+
     name: str
     version: int
     title: str
-    source: Source
-    preprocess: Preprocess
-    postprocess: Postprocess
+    source: Callable[..., list[Example]]
     metrics: Mapping[str, Metric]
     chance: float
     max_target: int
-    shuffle: Shuffle
-    legal: Legal | None = None
-    labels: tuple[str, ...] = ()
 
     @property
     def metric(self) -> str:

@@ -32,10 +32,10 @@ from xltlib.tasks.base import Example, Task
 from xltlib.tasks.forms import (
     bio,
     cloze,
+    deal,
     numbered,
     read_numbered,
     sentinel,
-    shuffled,
     simplified,
     with_field,
 )
@@ -134,15 +134,15 @@ def _ner_postprocess(output: str, example: Example) -> list[metrics.Span] | None
 
 def _ner_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
     """The kinds of all spans dealt out again among them; their places stay."""
-    kinds = iter(shuffled([kind for e in examples for *_, kind in e.fields["spans"]], seed))
-    return [
-        with_field(e, "spans", [(a, b, next(kinds)) for a, b, _ in e.fields["spans"]])
-        for e in examples
-    ]
+
+    def put(e: Example, kinds: Sequence[str]) -> Example:
+        spans = zip(e.fields["spans"], kinds, strict=True)
+        return with_field(e, "spans", [(a, b, kind) for (a, b, _), kind in spans])
+
+    return deal(examples, seed, lambda e: [kind for *_, kind in e.fields["spans"]], put)
 
 
-def span_f1(answer: Sequence[metrics.Span] | None, example: Example) -> metrics.Pair:
-    """Micro F1 over spans (`xltlib.tasks.metrics.span_f1`)."""
+def _span_f1(answer: Sequence[metrics.Span] | None, example: Example) -> metrics.Pair:
     return metrics.span_f1(answer or [], [tuple(s) for s in example.fields["spans"]])
 
 
@@ -232,7 +232,7 @@ TASKS: dict[str, Task] = {
         source=_ner_source,
         preprocess=_ner_preprocess,
         postprocess=_ner_postprocess,
-        metrics={"span_f1": span_f1},
+        metrics={"span_f1": _span_f1},
         chance=1 / len(cldr.KINDS),  # right borders, kinds at random: generous to chance
         max_target=2 * cldr.MAX_WORDS + 1,
         shuffle=_ner_shuffle,

@@ -1,8 +1,8 @@
 """Text forms of the tasks: example -> input and target text, output text -> answer.
 
-A `Form` holds what a kind of task needs; `cloze`, `choice`, `entities`, `word_tags` and `question`
-build one. Forms that mT5's authors published are theirs to the letter (repository
-google-research/multilingual-t5, `preprocessors.py`), spaces included.
+`cloze`, `choice`, `entities`, `word_tags` and `question` build what a kind of task needs. Forms
+that mT5's authors published are theirs to the letter (repository google-research/multilingual-t5,
+`preprocessors.py`), spaces included.
 """
 
 from __future__ import annotations
@@ -11,30 +11,19 @@ import random
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from xltlib.data.example import MAX_WORDS, Example
-from xltlib.tasks.base import Legal, Postprocess, Preprocess, Shuffle
-from xltlib.tasks.metrics import Span, spans_of
+from xltlib.tasks.base import Form
+from xltlib.tasks.metrics import DELIMITER, Span, spans_of
 
-_DELIMITER = " $$ "
 OUTSIDE, INSIDE = "O", "I"
 
 _SPACE = "\t\n\f\r "  # what RE2 calls \s; a no-break space is not among them
 _SPACES = re.compile(f"[{_SPACE}]+")
 _SENTINEL = re.compile(r"<extra_id_(\d+)>")
-
-
-@dataclass(frozen=True)
-class Form:
-    """How one kind of task is put into text and read back: fields of `xltlib.tasks.base.Task`."""
-
-    preprocess: Preprocess
-    postprocess: Postprocess
-    shuffle: Shuffle
-    legal: Legal | None = None
-    labels: tuple[str, ...] = ()
 
 
 def sentinel(i: int) -> str:
@@ -52,16 +41,17 @@ def with_field(example: Example, field: str, value: Any) -> Example:
     return replace(example, fields={**example.fields, field: value})
 
 
-def _deal(examples: Sequence[Example], field: str, seed: int) -> list[Example]:
-    """The examples with one field dealt out again among them."""
-    values = shuffled([e.fields[field] for e in examples], seed)
-    return [with_field(e, field, value) for e, value in zip(examples, values, strict=True)]
-
-
-def shuffled(values: list[Any], seed: int) -> list[Any]:
-    """The values in an order that the seed determines."""
+def deal(
+    examples: Sequence[Example],
+    seed: int,
+    parts: Callable[[Example], Sequence[Any]],
+    put: Callable[[Example, list[Any]], Example],
+) -> list[Example]:
+    """The examples with what `parts` finds in them dealt out again among all, as `put` puts it."""
+    values = [value for e in examples for value in parts(e)]
     random.Random(f"shuffle/{seed}").shuffle(values)
-    return values
+    left = iter(values)
+    return [put(e, [next(left) for _ in parts(e)]) for e in examples]
 
 
 # ---------------------------------------------------------------- one label a text
@@ -83,17 +73,7 @@ def choice(pattern: str, words: Mapping[str, str]) -> Form:
     >>> form.preprocess(Example("0", "eng", {"text": "We won.", "label": "sports"}))
     ('topic: We won.', 'sports')
     """
-    labels = {_tidy(word): label for label, word in words.items()}
-
-    def preprocess(example: Example) -> tuple[str, str]:
-        return pattern.format_map(example.fields), words[example.fields["label"]]
-
-    return Form(
-        preprocess,
-        lambda output, example: labels.get(_tidy(output)),
-        _deal_labels,
-        labels=tuple(words.values()),
-    )
+    return _one_of(lambda e: pattern.format_map(e.fields), words, "", _tidy)
 
 
 def cloze(text: Callable[[Example], str], words: Mapping[str, str]) -> Form:
@@ -112,21 +92,27 @@ def cloze(text: Callable[[Example], str], words: Mapping[str, str]) -> Form:
     >>> form.preprocess(Example("0", "eng", {"text": "wake me", "label": "alarm_set"}))
     ('wake me <extra_id_0>', '<extra_id_0> alarm_set')
     """
-    labels = {word: label for label, word in words.items()}
+    blank = sentinel(0)
+    return _one_of(text, words, f"{blank} ", lambda output: output.removeprefix(blank).strip())
 
-    def preprocess(example: Example) -> tuple[str, str]:
-        return text(example), f"{sentinel(0)} {words[example.fields['label']]}"
 
+def _one_of(
+    text: Callable[[Example], str],
+    words: Mapping[str, str],
+    before: str,
+    read: Callable[[str], str],
+) -> Form:
+    labels = {read(word): label for label, word in words.items()}
     return Form(
-        preprocess,
-        lambda output, example: labels.get(output.removeprefix(sentinel(0)).strip()),
-        _deal_labels,
+        lambda example: (text(example), before + words[example.fields["label"]]),
+        lambda output, example: labels.get(read(output)),
+        partial(
+            deal,
+            parts=lambda e: [e.fields["label"]],
+            put=lambda e, values: with_field(e, "label", *values),
+        ),
         labels=tuple(words.values()),
     )
-
-
-def _deal_labels(examples: Sequence[Example], seed: int) -> list[Example]:
-    return _deal(examples, "label", seed)
 
 
 # ---------------------------------------------------------------- entities as a list
@@ -138,7 +124,7 @@ def entity_list(words: Sequence[str], tags: Sequence[str]) -> str:
     >>> entity_list(["rick", "and", "morty", "are"], ["B-PER", "O", "B-PER", "O"])
     'PER: rick $$ PER: morty'
     """
-    return _DELIMITER.join(f"{kind}: {' '.join(words[a:b])}" for a, b, kind in spans_of(tags))
+    return DELIMITER.join(f"{kind}: {' '.join(words[a:b])}" for a, b, kind in spans_of(tags))
 
 
 def entities(kinds: Sequence[str]) -> Form:
@@ -152,33 +138,22 @@ def entities(kinds: Sequence[str]) -> Form:
         return "tag: " + " ".join(words), entity_list(words, example.fields["tags"])
 
     def legal(output: str, example: Example) -> bool:
-        parts = output.strip().split(_DELIMITER) if output.strip() else []
+        parts = output.strip().split(DELIMITER) if output.strip() else []
         return all(p.partition(":")[0].strip() in kinds and ":" in p for p in parts)
 
     return Form(preprocess, lambda output, example: output, _deal_kinds, legal, tuple(kinds))
 
 
-def _deal_kinds(examples: Sequence[Example], seed: int) -> list[Example]:
-    """The types of all spans dealt out again among them; their places stay."""
-    spans = [spans_of(e.fields["tags"]) for e in examples]
-    left = iter(shuffled([kind for own in spans for _, _, kind in own], seed))
-    dealt = []
-    for e, own in zip(examples, spans, strict=True):
-        tags = simplified(len(e.fields["tags"]), [(a, b, next(left)) for a, b, _ in own])
-        dealt.append(with_field(e, "tags", tuple(bio(tags))))
-    return dealt
+def _put_kinds(example: Example, kinds: Sequence[str]) -> Example:
+    """Other types for the spans; their places stay."""
+    tags = example.fields["tags"]
+    spans = [(a, b, kind) for (a, b, _), kind in zip(spans_of(tags), kinds, strict=True)]
+    return with_field(example, "tags", tuple(bio(simplified(len(tags), spans))))
 
 
-def named(output: str) -> list[tuple[str, str]]:
-    """(type, text) of every part with a known form, colons inside the entity allowed.
-
-    mT5's own reading (`xltlib.tasks.metrics.entity_f1`) passes over an entity with a colon.
-
-    >>> named("ORG: Star Trek: TNG $$ nonsense")
-    [('ORG', 'Star Trek: TNG')]
-    """
-    parts = (part.partition(":") for part in output.split(_DELIMITER))
-    return [(kind.strip(), text.strip()) for kind, colon, text in parts if colon]
+_deal_kinds = partial(
+    deal, parts=lambda e: [kind for *_, kind in spans_of(e.fields["tags"])], put=_put_kinds
+)
 
 
 # ---------------------------------------------------------------- one tag a word
@@ -273,19 +248,20 @@ def word_tags(prefix: str, labels: Sequence[str], spans: bool) -> Form:
     )
 
 
-def _deal_tags(examples: Sequence[Example], seed: int) -> list[Example]:
-    """All tags dealt out again among all words."""
-    left = iter(shuffled([tag for e in examples for tag in e.fields["tags"]], seed))
-    return [with_field(e, "tags", tuple(next(left) for _ in e.fields["tags"])) for e in examples]
+_deal_tags = partial(
+    deal,
+    parts=lambda e: e.fields["tags"],
+    put=lambda e, tags: with_field(e, "tags", tuple(tags)),
+)
 
 
 # ---------------------------------------------------------------- questions
 
 
-def pad_punctuation(text: str) -> str:
+def _pad_punctuation(text: str) -> str:
     """Spaces around everything but letters, marks, numbers, `_` and white space.
 
-    >>> pad_punctuation("François, in 1882?")
+    >>> _pad_punctuation("François, in 1882?")
     'François , in 1882 ? '
     """
     padded = "".join(
@@ -297,7 +273,7 @@ def pad_punctuation(text: str) -> str:
 
 def padded_answers(example: Example) -> list[str]:
     """The right answers as mT5's metric sees them: padded as the input is."""
-    return [pad_punctuation(a) for a in example.fields["answers"]]
+    return [_pad_punctuation(a) for a in example.fields["answers"]]
 
 
 def _question_preprocess(example: Example) -> tuple[str, str]:
@@ -306,7 +282,7 @@ def _question_preprocess(example: Example) -> tuple[str, str]:
     ...     "answers": ["Oslo"]}))
     ('question: Where ? context: In Oslo . ', 'Oslo')
     """
-    asked, context = (pad_punctuation(example.fields[f]) for f in ("question", "context"))
+    asked, context = (_pad_punctuation(example.fields[f]) for f in ("question", "context"))
     joined = _SPACES.sub(" ", f"question: {asked} context: {context}")
     return joined, next(iter(padded_answers(example)), "")
 

@@ -21,6 +21,7 @@ from xltlib.errors import unknown
 
 Span = tuple[int, int, str]
 Pair = tuple[float, float]
+DELIMITER = " $$ "  # between the entities of mT5's target
 
 # ---------------------------------------------------------------- questions
 
@@ -105,22 +106,24 @@ def _overlap(output: Sequence[str], gold: Sequence[str]) -> float:
 # ---------------------------------------------------------------- spans
 
 
-def _read_entities(text: str) -> list[tuple[str, str]]:
-    """(type, text) pairs of mT5's entity list, by mT5's rules.
+def read_entities(text: str, colons: bool = False) -> list[tuple[str, str]]:
+    """(type, text) pairs of an entity list; a part without a type is passed over.
 
-    A part that has no colon, or more than one, is passed over: an entity such as ``Star Trek: TNG``
-    counts neither in the gold text nor in the output.
+    By mT5's rules a part with more than one colon is passed over too: an entity such as
+    ``Star Trek: TNG`` counts neither in the gold text nor in the output. `colons` keeps it.
 
-    >>> _read_entities("PER: rick $$ LOC: New York $$ ORG: Star Trek: TNG")
-    [('PER', 'rick'), ('LOC', 'New York')]
+    >>> read_entities("PER: rick $$ nonsense $$ ORG: Star Trek: TNG")
+    [('PER', 'rick')]
+    >>> read_entities("ORG: Star Trek: TNG $$ nonsense", colons=True)
+    [('ORG', 'Star Trek: TNG')]
     """
-    parts = (part.split(":") for part in text.split(" $$ "))
+    parts = (part.split(":", 1 if colons else -1) for part in text.split(DELIMITER))
     return [(part[0].strip(), part[1].strip()) for part in parts if len(part) == 2]
 
 
 def entity_f1(output: str, gold: str) -> Pair:
     """mT5's span F1 over two entity lists as text: types and texts, wherever they stand."""
-    ours, theirs = Counter(_read_entities(output)), Counter(_read_entities(gold))
+    ours, theirs = Counter(read_entities(output)), Counter(read_entities(gold))
     return 2.0 * (ours & theirs).total(), float(ours.total() + theirs.total())
 
 
@@ -172,15 +175,6 @@ def place(entities: Sequence[tuple[str, str]], words: Sequence[str]) -> list[Spa
 
 
 # ---------------------------------------------------------------- labels
-
-
-def accuracy(output: Sequence[str], gold: Sequence[str]) -> Pair:
-    """Right labels and labels in all, one or many; a missing one is wrong.
-
-    >>> accuracy(["NOUN", "VERB"], ["NOUN", "ADJ", "PUNCT"])
-    (1.0, 3.0)
-    """
-    return float(sum(a == b for a, b in zip(output, gold, strict=False))), float(len(gold))
 
 
 def label_accuracy(answer: str | None, example: Example) -> Pair:

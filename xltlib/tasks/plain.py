@@ -26,7 +26,6 @@ from xltlib.tasks.forms import INSIDE, OUTSIDE, cloze, numbered, sentinel, simpl
 from xltlib.tasks.metrics import spans_of
 from xltlib.tasks.public import public_task
 
-BLANK = sentinel(0)
 _MOST_WORDS = 16  # of an utterance with numbered words: as many sentinels as pre-training uses
 _PLAIN = ("massive_intent", "sib200", "massive_slots")
 
@@ -45,7 +44,7 @@ def plain_task(name: str) -> Task:
     if datasets.view_of(name).kind == "tags":
         return replace(of, preprocess=_words_text, max_target=2 * _MOST_WORDS + 2)
     words = {label: label for label in of.labels}
-    form = cloze(lambda example: f"{example.fields['text']} {BLANK}", words)
+    form = cloze(lambda example: f"{example.fields['text']} {sentinel(0)}", words)
     return replace(of, max_target=4, **vars(form))
 
 

@@ -39,15 +39,20 @@ from xltlib.data.cards import VIEWS
 from xltlib.errors import unknown
 from xltlib.languages import language
 from xltlib.tasks import forms, metrics
-from xltlib.tasks.base import Example, Metric, Task
+from xltlib.tasks.base import Example, Form, Metric, Task
 from xltlib.tasks.metrics import Pair
 
 # ---------------------------------------------------------------- metrics of (answer, example)
 
 
 def _tag_accuracy(answer: Sequence[str], example: Example) -> Pair:
-    """Right tags and words in all."""
-    return metrics.accuracy(answer, example.fields["tags"])
+    """Right tags and tags in all; a missing one is wrong.
+
+    >>> _tag_accuracy(["NOUN", "VERB"], Example("", "", {"tags": ("NOUN", "ADJ", "PUNCT")}))
+    (1.0, 3.0)
+    """
+    gold = example.fields["tags"]
+    return float(sum(a == b for a, b in zip(answer, gold, strict=False))), float(len(gold))
 
 
 def _slot_f1(answer: Sequence[str], example: Example) -> Pair:
@@ -64,7 +69,9 @@ def _entity_f1(answer: str, example: Example) -> Pair:
 def _place_f1(answer: str, example: Example) -> Pair:
     """F1 of entities by type and place, each put where its text first stands."""
     words, tags = example.fields["words"], example.fields["tags"]
-    return metrics.span_f1(metrics.place(forms.named(answer), words), metrics.spans_of(tags))
+    return metrics.span_f1(
+        metrics.place(metrics.read_entities(answer, True), words), metrics.spans_of(tags)
+    )
 
 
 _MLQA_CODES = {language(code).key: code for code in metrics.MLQA_ARTICLES}
@@ -93,20 +100,18 @@ _ENTITIES: dict[str, Metric] = {"span_f1": _entity_f1, "place_f1": _place_f1}
 
 # ---------------------------------------------------------------- the table
 
-_VERSION = 1
-
 
 def _task(
     name: str,
     title: str,
-    form: forms.Form,
+    form: Form,
     of: Mapping[str, Metric],
     max_target: int = 512,
     chance: float = 0.0,
 ) -> Task:
     return Task(
         name=name,
-        version=_VERSION,
+        version=1,
         title=title,
         source=partial(datasets.examples, name),
         metrics=of,
