@@ -20,17 +20,22 @@ from babel.localedata import exists
 
 from xltlib.errors import unknown
 from xltlib.languages import uriel
-from xltlib.languages.tables import (
-    EVERYDAY_NAMES,
-    MACROLANGUAGES,
-    RIGHT_TO_LEFT,
-    SCRIPT_PARTS,
-    WITHDRAWN,
-)
+from xltlib.languages.tables import MACROLANGUAGES
 
 if TYPE_CHECKING:
     import iso639
 
+# Withdrawn two-letter codes that old corpora still carry (mC4 says `iw`); `sh` is Serbo-Croatian.
+_WITHDRAWN = {"iw": "heb", "in": "ind", "ji": "yid", "jw": "jav", "mo": "ron"}
+# Everyday names that neither ISO 639-3 nor CLDR lists.
+_EVERYDAY_NAMES = {"farsi": "pes", "mandarin": "cmn", "taiwanese": "nan", "flemish": "nld"}
+# Scripts that contain another one: Japanese writes Han characters too.
+_SCRIPT_PARTS = {
+    "Hans": {"Hani"}, "Hant": {"Hani"}, "Jpan": {"Hani", "Hira", "Kana"}, "Kore": {"Hang"},
+}  # fmt: skip
+_RIGHT_TO_LEFT = frozenset(
+    "Adlm Arab Aran Armi Hebr Mand Mani Mend Narb Nkoo Rohg Samr Sarb Syrc Thaa Yezi".split()
+)
 _MACRO_OF = {individual: macro for macro, individual in MACROLANGUAGES.items()}
 _TAG = re.compile(
     r"(?P<lang>[a-z]{2,3})(?:[-_](?P<ext>[a-z]{3}))?(?:[-_](?P<script>[a-z]{4}))?"
@@ -62,8 +67,14 @@ class Language:
 
     @property
     def name(self) -> str:
-        """English name for figures (CLDR's where it has one, else ISO 639-3's)."""
-        return _english(self.code)
+        """English name for figures: CLDR's, also of its macrolanguage, else ISO 639-3's."""
+        cldr = babel.Locale("en").languages
+        for candidate in (self.code, _MACRO_OF.get(self.code)):
+            entry = _iso().get(candidate) if candidate else None
+            for tag in (entry.part1, entry.part3) if entry else ():
+                if tag in cldr:
+                    return str(cldr[tag])
+        return _plain(_iso()[self.code].name)
 
     @property
     def family(self) -> str | None:
@@ -73,12 +84,15 @@ class Language:
     @property
     def locale(self) -> str | None:
         """CLDR locale that `babel` can open (`sr_Cyrl`, `de`), or None."""
-        return _locale(self.code, self.script)
+        tag, usual = _cldr(self.code), self.script in (None, _default_script(self.code))
+        if self.script and exists(f"{tag}_{self.script}"):
+            return f"{tag}_{self.script}"
+        return tag if usual and exists(tag) else None
 
     @property
     def direction(self) -> Literal["ltr", "rtl"]:
         """Writing direction of the script."""
-        return "rtl" if self.script in RIGHT_TO_LEFT else "ltr"
+        return "rtl" if self.script in _RIGHT_TO_LEFT else "ltr"
 
 
 @cache
@@ -146,7 +160,7 @@ def shared_script(one: str | None, other: str | None) -> bool | None:
     """Whether two scripts have letters in common (Han and Japanese do); None if one is unknown."""
     if one is None or other is None:
         return None
-    return bool(SCRIPT_PARTS.get(one, {one}) & SCRIPT_PARTS.get(other, {other}))
+    return bool(_SCRIPT_PARTS.get(one, {one}) & _SCRIPT_PARTS.get(other, {other}))
 
 
 def _script(tag: re.Match[str] | None, raw: str, individual: str) -> str | None:
@@ -183,7 +197,7 @@ def _iso() -> dict[str, iso639.Language]:
 
 def _part3(code: str) -> str | None:
     """ISO 639-3 of any ISO 639 code (a retired one gives its successor), or None."""
-    entry = _iso().get(WITHDRAWN.get(code.lower(), code.lower()))
+    entry = _iso().get(_WITHDRAWN.get(code.lower(), code.lower()))
     if entry is None or entry.type == "S":  # `und`, `mul`, `zxx`: no language
         return None
     successor = entry.retire_change_to if entry.status == "R" else None
@@ -193,7 +207,7 @@ def _part3(code: str) -> str | None:
 @cache
 def _names() -> dict[str, str]:
     """Case-folded English names to ISO 639-3; everyday CLDR names win over ISO's."""
-    names = dict(EVERYDAY_NAMES)
+    names = dict(_EVERYDAY_NAMES)
     for code, english in babel.Locale("en").languages.items():
         part3 = _part3(code) if _TAG.fullmatch(code) and len(code) < 4 else None
         if part3:
@@ -218,23 +232,3 @@ def _cldr(code: str) -> str:
         return _cldr(_MACRO_OF[code])
     tag = (entry.part1 if entry else None) or code
     return str(get_global("language_aliases").get(tag, tag)).split("_")[0]
-
-
-def _english(code: str) -> str:
-    """CLDR's English name of the code, else of the macrolanguage it stands for, else ISO's."""
-    cldr = babel.Locale("en").languages
-    for candidate in (code, _MACRO_OF.get(code)):
-        entry = _iso().get(candidate) if candidate else None
-        for tag in (entry.part1, entry.part3) if entry else ():
-            if tag in cldr:
-                return str(cldr[tag])
-    return _plain(_iso()[code].name)
-
-
-def _locale(code: str, script: str | None) -> str | None:
-    """The CLDR locale for a language in a script, the script written out where CLDR does."""
-    tag = _cldr(code)
-    if script and exists(f"{tag}_{script}"):
-        return f"{tag}_{script}"
-    usual = script is None or script == _default_script(code)
-    return tag if usual and exists(tag) else None

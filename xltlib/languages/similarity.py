@@ -1,6 +1,6 @@
 """Similarity between languages: measures (`MEASURES`) and one `pairs` table.
 
-Every measure is symmetric and grows with similarity. Typology, family and place come from
+Every measure is symmetric and grows with similarity. _Typology, family and place come from
 lang2vec's features (`xltlib.languages.uriel`), lexical overlap from texts the caller gives, data
 size from `text_sizes` or the caller.
 
@@ -56,15 +56,14 @@ from anyascii import anyascii
 from xltlib.errors import unknown
 from xltlib.io import whole
 from xltlib.languages import Language, is_individual, language, languages, shared_script, uriel
-from xltlib.languages.tables import UNSPACED
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _T = TypeVar("_T")
-Array = npt.NDArray[np.float64]
-Group = Literal["syntax", "morphology", "phonology", "kinship", "lexical", "other"]
-Typology = Literal["word_order", "morphology", "phonology", "inventory"]
+_Array = npt.NDArray[np.float64]
+_Group = Literal["syntax", "morphology", "phonology", "kinship", "lexical", "other"]
+_Typology = Literal["word_order", "morphology", "phonology", "inventory"]
 
 # Names in lang2vec's `S_` set that speak of position. What is left says how a category is
 # expressed: by affix, clitic, mark, agreement, reduplication or free word. The alternatives of
@@ -72,7 +71,12 @@ Typology = Literal["word_order", "morphology", "phonology", "inventory"]
 _ORDER = re.compile(
     r"S_[SVOX]{3}$|_(BEFORE|AFTER|AROUND)_|_(INITIAL|FINAL|SECOND)$|S_ADJECTIVE_WITHOUT_NOUN$"
 )
-_CALLER_NEEDS = {"lexical": "texts", "lexical_translit": "texts"}
+# Scripts that show no spaces between words (Unicode's UAX #29, section 4, and UAX #14, classes SA
+# and ID); Tibetan marks syllables instead.
+_UNSPACED = frozenset(
+    "Hani Hans Hant Jpan Hira Kana Hrkt Bopo Thai Laoo Khmr Mymr Lana Tale Talu Tavt Tibt".split()
+)
+_OF_TEXTS = ("lexical", "lexical_translit")
 
 
 @dataclass(frozen=True)
@@ -87,14 +91,17 @@ class _Inputs:
 
     def rows(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
         """Rows of sources and targets in lang2vec's table, -1 where it has none."""
-        table = uriel.load()
-        return table.rows([s.code for s in self.sources]), table.rows(
-            [t.code for t in self.targets]
-        )
+        rows = uriel.load().rows
+        return rows([s.code for s in self.sources]), rows([t.code for t in self.targets])
+
+    def each(self, number: Callable[[Language], float]) -> tuple[_Array, _Array]:
+        """A number of every source, (m, 1), and of every target, (1, n)."""
+        s, t = (np.array([number(x) for x in side], float) for side in (self.sources, self.targets))
+        return s[:, None], t[None, :]
 
 
 @dataclass(frozen=True)
-class Measure:
+class _Measure:
     """One column of the pairs table.
 
     `compute` maps `_Inputs` to an (m, n) array, NaN where a language has no data.
@@ -102,15 +109,15 @@ class Measure:
     """
 
     name: str
-    group: Group
+    group: _Group
     range: str
     meaning: str
     source: str
-    compute: Callable[[_Inputs], Array]
-    coverage: Callable[[_Inputs], Array] | None = None
+    compute: Callable[[_Inputs], _Array]
+    coverage: Callable[[_Inputs], _Array] | None = None
 
 
-def feature_names(measure: Typology) -> list[str]:
+def feature_names(measure: _Typology) -> list[str]:
     """lang2vec's features behind a typological measure.
 
     The 103 `S_` features are split: `word_order` takes those about position, `morphology` those
@@ -121,7 +128,7 @@ def feature_names(measure: Typology) -> list[str]:
 
 
 @cache
-def _columns(measure: Typology) -> npt.NDArray[np.bool_]:
+def _columns(measure: _Typology) -> npt.NDArray[np.bool_]:
     names = [str(f) for f in uriel.load().features]
     belongs: dict[str, Callable[[str], bool]] = {
         "word_order": lambda f: f.startswith("S_") and bool(_ORDER.search(f)),
@@ -144,39 +151,29 @@ def feature_languages(min_observed: int = 1) -> list[str]:
 # --- the numbers -------------------------------------------------------------------------------
 
 
-def _angular(a: Array, b: Array) -> Array:
+def _angular(a: _Array, b: _Array) -> _Array:
     """1 - 2 arccos(cos) / pi of every row of a (m, k) with every row of b (n, k), non-negative.
 
-    1 for parallel, 0 for disjoint vectors, NaN where a vector is zero.
+    Over the features that are not NaN in both rows: 1 for parallel, 0 for disjoint vectors, NaN
+    where a vector is zero or nothing is left.
     """
-    norms = np.sqrt(np.outer((a * a).sum(axis=1), (b * b).sum(axis=1)))
-    return _from_cosine(a @ b.T, norms)
-
-
-def _angular_shared(a: Array, b: Array) -> Array:
-    """`_angular` over the features that are not NaN in both rows; NaN where that leaves nothing."""
     seen_a, seen_b = (~np.isnan(a)).astype(float), (~np.isnan(b)).astype(float)
     a, b = np.nan_to_num(a), np.nan_to_num(b)
     norms = np.sqrt(((a * a) @ seen_b.T) * (seen_a @ (b * b).T))
-    return _from_cosine(a @ b.T, norms)
-
-
-def _from_cosine(dot: Array, norms: Array) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
-        cosine = np.where(norms > 0, dot / norms, np.nan)
+        cosine = np.where(norms > 0, a @ b.T / norms, np.nan)
     return 1 - 2 / np.pi * np.arccos(np.clip(cosine, 0, 1))
 
 
-def _typological(inputs: _Inputs, measure: Typology) -> Array:
+def _typological(inputs: _Inputs, measure: _Typology) -> _Array:
     table, columns = uriel.load(), _columns(measure)
     rows_s, rows_t = inputs.rows()
     values = table.average if inputs.shared_only else table.knn
     known = values[:, columns].astype(np.float64)
-    compare = _angular_shared if inputs.shared_only else _angular
-    return _blank(compare(known[rows_s], known[rows_t]), rows_s, rows_t)
+    return _blank(_angular(known[rows_s], known[rows_t]), rows_s, rows_t)
 
 
-def _observed_share(inputs: _Inputs, measure: Typology) -> Array:
+def _observed_share(inputs: _Inputs, measure: _Typology) -> _Array:
     """Share of the measure's features that some source observed in both languages."""
     rows_s, rows_t = inputs.rows()
     seen = uriel.load().observed[:, _columns(measure)].astype(np.float64)
@@ -184,12 +181,12 @@ def _observed_share(inputs: _Inputs, measure: Typology) -> Array:
     return np.nan_to_num(_blank(share, rows_s, rows_t))
 
 
-def _blank(values: Array, rows_s: npt.NDArray[np.int64], rows_t: npt.NDArray[np.int64]) -> Array:
+def _blank(values: _Array, rows_s: npt.NDArray[np.int64], rows_t: npt.NDArray[np.int64]) -> _Array:
     """NaN where lang2vec does not have the language."""
     return np.where((rows_s[:, None] < 0) | (rows_t[None, :] < 0), np.nan, values)
 
 
-def _genealogy(inputs: _Inputs) -> Array:
+def _genealogy(inputs: _Inputs) -> _Array:
     """Share of common ancestors; a language is wholly kin to itself."""
     a, b = _ancestry(inputs)
     depth = a.sum(axis=1)[:, None] + b.sum(axis=1)[None, :]
@@ -199,12 +196,12 @@ def _genealogy(inputs: _Inputs) -> Array:
     return np.where(same, 1.0, kinship)
 
 
-def _family_known(inputs: _Inputs) -> Array:
+def _family_known(inputs: _Inputs) -> _Array:
     a, b = _ancestry(inputs)
     return np.outer(a.any(axis=1), b.any(axis=1)).astype(np.float64)
 
 
-def _ancestry(inputs: _Inputs) -> tuple[Array, Array]:
+def _ancestry(inputs: _Inputs) -> tuple[_Array, _Array]:
     """0/1 ancestor vectors of sources and targets over the nodes that occur in either."""
     table = uriel.load()
     rows_s, rows_t = inputs.rows()
@@ -217,7 +214,7 @@ def _ancestry(inputs: _Inputs) -> tuple[Array, Array]:
     return vectors[: len(rows_s)], vectors[len(rows_s) :]
 
 
-def _geography(inputs: _Inputs) -> Array:
+def _geography(inputs: _Inputs) -> _Array:
     """1 - great-circle distance / half the equator."""
     rows_s, rows_t = inputs.rows()
     place = uriel.load().position
@@ -225,23 +222,20 @@ def _geography(inputs: _Inputs) -> Array:
     return _blank(1 - angle / np.pi, rows_s, rows_t)
 
 
-def _script(inputs: _Inputs) -> Array:
+def _script(inputs: _Inputs) -> _Array:
     """1 where the two scripts have letters in common."""
     known = cache(shared_script)
     common = [[known(s.script, t.script) for t in inputs.targets] for s in inputs.sources]
     return np.array(common, dtype=np.float64).reshape(len(inputs.sources), len(inputs.targets))
 
 
-def _spacing(inputs: _Inputs) -> Array:
+def _spacing(inputs: _Inputs) -> _Array:
     """1 where both part words by spaces, or neither does."""
-    bare = [
-        np.array([math.nan if x.script is None else x.script in UNSPACED for x in side], float)
-        for side in (inputs.sources, inputs.targets)
-    ]
-    return 1 - np.abs(bare[0][:, None] - bare[1][None, :])
+    s, t = inputs.each(lambda x: math.nan if x.script is None else float(x.script in _UNSPACED))
+    return 1 - np.abs(s - t)
 
 
-def _lexical(inputs: _Inputs, transliterate: bool = False) -> Array:
+def _lexical(inputs: _Inputs, transliterate: bool = False) -> _Array:
     """Overlap of the trigrams of texts, counted once a language."""
     both = list(dict.fromkeys((*inputs.sources, *inputs.targets)))
     grams = [_trigrams(_of(inputs.texts, x) or (), transliterate) for x in both]
@@ -251,7 +245,7 @@ def _lexical(inputs: _Inputs, transliterate: bool = False) -> Array:
 
 def _overlap(
     profiles: Sequence[Mapping[str, int]], rows: Sequence[int], columns: Sequence[int]
-) -> Array:
+) -> _Array:
     """sum(min(p, q)) of the relative frequencies of profiles `rows` and `columns`, (m, n).
 
     1 for equal profiles, 0 for disjoint ones, NaN where a profile is empty. One source at a time
@@ -297,13 +291,14 @@ def _letter(c: str) -> str:
     return c if kind[0] in "LM" else "" if kind == "Cf" else " "
 
 
-def _data_size(inputs: _Inputs) -> Array:
-    """log10 of the smaller text size."""
-    logs = [
-        np.array([_log10(_of(inputs.sizes, x)) for x in side], dtype=np.float64)
-        for side in (inputs.sources, inputs.targets)
-    ]
-    return np.minimum(logs[0][:, None], logs[1][None, :])
+def _data_size(inputs: _Inputs) -> _Array:
+    """log10 of the smaller text size; no text at all counts as one token."""
+
+    def log10(lang: Language) -> float:
+        size = _of(inputs.sizes, lang)
+        return math.nan if size is None else math.log10(max(size, 1.0))
+
+    return np.minimum(*inputs.each(log10))
 
 
 def _of(given: Mapping[Language, _T], lang: Language) -> _T | None:
@@ -311,10 +306,6 @@ def _of(given: Mapping[Language, _T], lang: Language) -> _T | None:
     if lang in given:
         return given[lang]
     return next((v for k, v in given.items() if k.code == lang.code), None)
-
-
-def _log10(size: float | None) -> float:
-    return math.nan if size is None else math.log10(max(size, 1.0))  # no text at all counts as 0
 
 
 @cache
@@ -353,15 +344,15 @@ def text_sizes(model: str | None = None) -> dict[Language, float]:
     return mc4 | {x: size * ratio for x, size in cc100.items() if x.code not in codes}
 
 
-def _typology(name: Typology, group: Group, meaning: str, knn: str) -> Measure:
-    return Measure(
+def _typology(name: _Typology, group: _Group, meaning: str, knn: str) -> _Measure:
+    return _Measure(
         name, group, "0..1", meaning,
         f"angular similarity on lang2vec {knn} (Littell et al. 2017)",
         partial(_typological, measure=name), partial(_observed_share, measure=name),
     )  # fmt: skip
 
 
-MEASURES: dict[str, Measure] = {
+MEASURES: dict[str, _Measure] = {
     m.name: m
     for m in (
         _typology("word_order", "syntax", "order of words and clauses",
@@ -370,20 +361,20 @@ MEASURES: dict[str, Measure] = {
                   "syntax_knn, features of expression"),
         _typology("phonology", "phonology", "classes of sounds", "phonology_knn"),
         _typology("inventory", "phonology", "single sounds", "inventory_knn"),
-        Measure("genealogy", "kinship", "0..1", "share of common ancestors (Wu & Palmer 1994)",
+        _Measure("genealogy", "kinship", "0..1", "share of common ancestors (Wu & Palmer 1994)",
                 "lang2vec fam (Glottolog)", _genealogy, _family_known),
-        Measure("geography", "kinship", "0..1", "1 - great-circle distance / half the equator",
+        _Measure("geography", "kinship", "0..1", "1 - great-circle distance / half the equator",
                 "lang2vec geo (Glottolog)", _geography),
-        Measure("lexical", "lexical", "0..1", "shared letter-trigram mass",
+        _Measure("lexical", "lexical", "0..1", "shared letter-trigram mass",
                 "the caller's texts", _lexical),
-        Measure("lexical_translit", "lexical", "0..1",
+        _Measure("lexical_translit", "lexical", "0..1",
                 "shared letter-trigram mass after transliteration",
                 "caller's texts, anyascii", partial(_lexical, transliterate=True)),
-        Measure("script", "other", "0 or 1", "letters in common",
+        _Measure("script", "other", "0 or 1", "letters in common",
                 "CLDR likely subtags", _script),
-        Measure("spacing", "other", "0 or 1", "words parted by spaces, in both or in neither",
+        _Measure("spacing", "other", "0 or 1", "words parted by spaces, in both or in neither",
                 "script, Unicode UAX #29 and #14", _spacing),
-        Measure("data_size", "other", "log10 tokens", "text of the poorer language",
+        _Measure("data_size", "other", "log10 tokens", "text of the poorer language",
                 "mC4 (arXiv 2010.11934), its gaps from CC-100; or the caller", _data_size),
     )
 }  # fmt: skip
@@ -416,7 +407,7 @@ def pairs(
     sizes : mapping, optional
         Language to tokens of pre-training text; those of `text_sizes` unless given.
     shared_only : bool
-        Typology from features observed in both languages only, nothing imputed.
+        _Typology from features observed in both languages only, nothing imputed.
 
     Returns
     -------
@@ -429,11 +420,10 @@ def pairs(
     ValueError
         For an unknown language or measure, a lexical measure without texts, a negative size.
     """
-    sources, goals = languages(codes), None if targets is None else languages(targets)
-    goals = sources if goals is None else goals
+    sources = languages(codes)
     inputs = _Inputs(
         sources,
-        goals,
+        sources if targets is None else languages(targets),
         {language(k): v for k, v in (texts or {}).items()},
         text_sizes() if sizes is None else _checked_sizes(sizes),
         shared_only,
@@ -452,15 +442,15 @@ def of_model(frame: pd.DataFrame, model: str) -> pd.DataFrame:
     return both[list(frame)]
 
 
-def _checked_measures(names: Iterable[str] | None, *, has_texts: bool) -> list[Measure]:
+def _checked_measures(names: Iterable[str] | None, *, has_texts: bool) -> list[_Measure]:
     if names is None:
-        return [m for n, m in MEASURES.items() if has_texts or n not in _CALLER_NEEDS]
+        return [m for n, m in MEASURES.items() if has_texts or n not in _OF_TEXTS]
     chosen = []
     for n in dict.fromkeys([names] if isinstance(names, str) else names):
         if n not in MEASURES:
             raise unknown("measure", n, MEASURES, "See xltlib.languages.similarity.MEASURES.")
-        if n in _CALLER_NEEDS and not has_texts:
-            raise ValueError(f"measure {n!r} compares texts: give {_CALLER_NEEDS[n]}=…")
+        if n in _OF_TEXTS and not has_texts:
+            raise ValueError(f"measure {n!r} compares texts: give texts=…")
         chosen.append(MEASURES[n])
     return chosen
 
@@ -478,7 +468,7 @@ def _labels(langs: Sequence[Language]) -> dict[Language, str]:
     return {x: x.key if times[x.code] > 1 else x.code for x in langs}
 
 
-def _tidy(inputs: _Inputs, measures: Sequence[Measure]) -> pd.DataFrame:
+def _tidy(inputs: _Inputs, measures: Sequence[_Measure]) -> pd.DataFrame:
     """(m, n) arrays to one row per pair."""
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""What no package knows: members for macrolanguages, old codes, everyday names, scripts."""
+"""What no package knows: which member a macrolanguage means, and whose data speak for whom."""
 
 from __future__ import annotations
 
@@ -18,29 +18,8 @@ MACROLANGUAGES: dict[str, str] = {
     "zza": "diq",
 }  # fmt: skip
 
-# Withdrawn two-letter codes that old corpora still carry (mC4 says `iw`); `sh` is Serbo-Croatian.
-WITHDRAWN = {"iw": "heb", "in": "ind", "ji": "yid", "jw": "jav", "mo": "ron"}
-# Everyday names that neither ISO 639-3 nor CLDR lists.
-EVERYDAY_NAMES = {"farsi": "pes", "mandarin": "cmn", "taiwanese": "nan", "flemish": "nld"}
-# Scripts that contain another one: Japanese writes Han characters too.
-SCRIPT_PARTS = {
-    "Hans": {"Hani"}, "Hant": {"Hani"}, "Jpan": {"Hani", "Hira", "Kana"}, "Kore": {"Hang"},
-}  # fmt: skip
-RIGHT_TO_LEFT = frozenset(
-    "Adlm Arab Aran Armi Hebr Mand Mani Mend Narb Nkoo Rohg Samr Sarb Syrc Thaa Yezi".split()
-)
 # Members of a macrolanguage that are one language with it in grammar books (Serbo-Croatian) or
 # that lang2vec left empty (Nynorsk).
 SPEAKS_FOR = {member: macro for macro, member in MACROLANGUAGES.items()} | {
     "bos": "hbs", "cnr": "hbs", "hrv": "hbs", "nno": "nor",
 }  # fmt: skip
-# Glottolog's shelves for languages without a tree: sharing one is no kinship.
-NO_FAMILY = {
-    "Artificial Language", "Bookkeeping", "Mixed Language", "Pidgin", "Sign Language",
-    "Speech Register", "Unattested", "Unclassifiable",
-}  # fmt: skip
-# Scripts that show no spaces between words (Unicode's UAX #29, section 4, and UAX #14, classes SA
-# and ID); Tibetan marks syllables instead.
-UNSPACED = frozenset(
-    "Hani Hans Hant Jpan Hira Kana Hrkt Bopo Thai Laoo Khmr Mymr Lana Tale Talu Tavt Tibt".split()
-)

@@ -17,7 +17,7 @@ import hashlib
 import os
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from importlib import metadata
 from pathlib import Path
@@ -28,21 +28,26 @@ import numpy.typing as npt
 import platformdirs
 
 from xltlib.io import whole
-from xltlib.languages.tables import NO_FAMILY, SPEAKS_FOR
+from xltlib.languages.tables import SPEAKS_FOR
 
-Array = npt.NDArray[np.float64]
-Codes = npt.NDArray[np.str_]
+_Array = npt.NDArray[np.float64]
+_Codes = npt.NDArray[np.str_]
 _FILES = {
     "average": "feature_averages.npz",
     "knn": "feature_predictions.npz",
     "family": "family_features.npz",
     "geo": "geocoord_features.npz",
 }
-_LAYOUT = 1  # raise when the arrays of the cached copy change
+_LAYOUT = 2  # raise when the arrays of the cached copy change
+# Glottolog's shelves for languages without a tree: sharing one is no kinship.
+_NO_FAMILY = {
+    "Artificial Language", "Bookkeeping", "Mixed Language", "Pidgin", "Sign Language",
+    "Speech Register", "Unattested", "Unclassifiable",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Uriel:
+class _Uriel:
     """lang2vec's features, one row per language.
 
     Attributes
@@ -56,12 +61,12 @@ class Uriel:
     tree : (m, 2) pairs (language row, node) of every ancestor.
     """
 
-    codes: Codes
-    features: Codes
+    codes: _Codes
+    features: _Codes
     average: npt.NDArray[np.float32]
     knn: npt.NDArray[np.uint8]
-    position: Array
-    nodes: Codes
+    position: _Array
+    nodes: _Codes
     tree: npt.NDArray[np.int32]
 
     @cached_property
@@ -95,18 +100,24 @@ class Uriel:
         return np.array([self.index.get(c, -1) for c in codes], dtype=np.int64)
 
 
+_ARRAYS = [field.name for field in fields(_Uriel)]
+
+
 @cache
-def load() -> Uriel:
+def load() -> _Uriel:
     """The table, from the cache or built from the installed lang2vec (under a second)."""
     folder = _data_folder()
-    cached = _cache_folder() / f"uriel-{_fingerprint(folder)}.npz"
+    cache = Path(os.environ.get("XLT_CACHE") or platformdirs.user_cache_dir("xltlib"))
+    cached = cache / f"uriel-{_fingerprint(folder)}.npz"
     try:
-        return _read(cached)
+        with np.load(cached, allow_pickle=False) as stored:
+            return _Uriel(**{name: stored[name] for name in _ARRAYS})
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         pass  # absent or damaged: build it again
     table = _build(folder)
     try:
-        _write(table, cached)
+        with whole(cached) as temporary, temporary.open("wb") as file:
+            np.savez(file, **{name: getattr(table, name) for name in _ARRAYS})
     except OSError:
         pass  # a read-only folder costs the next start half a second, nothing else
     return table
@@ -131,56 +142,22 @@ def _data_folder() -> Path:
     return folder
 
 
-def _cache_folder() -> Path:
-    return Path(os.environ.get("XLT_CACHE") or platformdirs.user_cache_dir("xltlib"))
-
-
 def _fingerprint(folder: Path) -> str:
     """Changes with lang2vec's files, the repair table and the layout."""
     sizes = [(f, (folder / f).stat().st_size) for f in _FILES.values()]
-    what = repr((_LAYOUT, sizes, sorted(SPEAKS_FOR.items()), sorted(NO_FAMILY)))
+    what = repr((_LAYOUT, sizes, sorted(SPEAKS_FOR.items()), sorted(_NO_FAMILY)))
     return hashlib.sha256(what.encode()).hexdigest()[:16]
-
-
-def _read(path: Path) -> Uriel:
-    with np.load(path, allow_pickle=False) as z:
-        n_features = len(z["features"])
-        return Uriel(
-            codes=z["codes"],
-            features=z["features"],
-            average=z["levels"][z["level"]],
-            knn=np.unpackbits(z["knn"], axis=1, count=n_features),
-            position=z["position"],
-            nodes=z["nodes"],
-            tree=z["tree"],
-        )
-
-
-def _write(table: Uriel, path: Path) -> None:
-    levels, level = np.unique(table.average, return_inverse=True)  # a dozen values: one byte each
-    with whole(path) as temporary, temporary.open("wb") as file:
-        np.savez(
-            file,
-            codes=table.codes,
-            features=table.features,
-            levels=levels,
-            level=level.reshape(table.average.shape).astype(np.uint8),
-            knn=np.packbits(table.knn, axis=1),
-            position=table.position,
-            nodes=table.nodes,
-            tree=table.tree,
-        )
 
 
 class _Raw(NamedTuple):
     """One of lang2vec's files: (languages, features) and a table of them."""
 
-    languages: Codes
-    features: Codes
+    languages: _Codes
+    features: _Codes
     data: npt.NDArray[np.floating]
 
 
-def _build(folder: Path) -> Uriel:
+def _build(folder: Path) -> _Uriel:
     """Read lang2vec's four files, align their languages, let macrolanguages speak."""
     raw = {}
     for kind, file in _FILES.items():
@@ -197,12 +174,12 @@ def _build(folder: Path) -> Uriel:
     nowhere = np.full(3, np.nan)
     position = np.array([where.get(c, where.get(SPEAKS_FOR.get(c, ""), nowhere)) for c in codes])
     tree, nodes = _tree(raw["family"], codes)
-    return Uriel(
+    return _Uriel(
         codes, features, average.astype(np.float32), knn.astype(np.uint8), position, nodes, tree
     )
 
 
-def _aligned(raw: _Raw, codes: Codes, features: Codes) -> Array:
+def _aligned(raw: _Raw, codes: _Codes, features: _Codes) -> _Array:
     """Rows and columns in our order: each lang2vec file has its own."""
     row = {c: i for i, c in enumerate(raw.languages)}
     column = {f: i for i, f in enumerate(raw.features)}
@@ -210,7 +187,7 @@ def _aligned(raw: _Raw, codes: Codes, features: Codes) -> Array:
     return raw.data[np.ix_(rows, columns)].astype(np.float64)
 
 
-def _repaired(average: Array, knn: Array, codes: Codes, n_own: int) -> tuple[Array, Array]:
+def _repaired(average: _Array, knn: _Array, codes: _Codes, n_own: int) -> tuple[_Array, _Array]:
     """Fill silent cells of a member from its macrolanguage (see the module's head)."""
     grown = len(codes) - n_own
     average = np.vstack([average, np.full((grown, average.shape[1]), np.nan)])
@@ -229,7 +206,7 @@ def _repaired(average: Array, knn: Array, codes: Codes, n_own: int) -> tuple[Arr
     return average, knn
 
 
-def _positions(raw: _Raw, codes: Codes) -> Array:
+def _positions(raw: _Raw, codes: _Codes) -> _Array:
     """Places on the globe, from lang2vec's distances to 299 fixed points.
 
     A `GC_lat_lon` feature is the great-circle distance to that point over half the equator, so
@@ -244,10 +221,10 @@ def _positions(raw: _Raw, codes: Codes) -> Array:
     return place[[row[c] for c in codes]]
 
 
-def _tree(raw: _Raw, codes: Codes) -> tuple[npt.NDArray[np.int32], Codes]:
+def _tree(raw: _Raw, codes: _Codes) -> tuple[npt.NDArray[np.int32], _Codes]:
     """(language row, node) pairs; lang2vec lists ancestors before descendants."""
     nodes = np.array([f.removeprefix("F_") for f in raw.features])
-    kin = np.isin(nodes, sorted(NO_FAMILY), invert=True)
+    kin = np.isin(nodes, sorted(_NO_FAMILY), invert=True)
     above: dict[str, npt.NDArray[np.int64]] = {}
     for code, line in zip(raw.languages, raw.data > 0, strict=True):
         above[str(code)] = np.flatnonzero(line & kin)
