@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from xltlib import cli, scores
+from xltlib.io import write_table
 from xltlib.languages import similarity
 
 CODES = ["eng", "deu", "rus", "srp", "hin", "urd", "tur", "arb"]
@@ -35,7 +36,7 @@ def built(similar: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     table = pd.DataFrame(rows, columns=names).assign(n_target=0, n_test=500, chance=0.125)
     monkeypatch.setenv("XLT_BUILD", str(tmp_path))
     scores.write(scores.check(table), tmp_path / "quick" / "scores.parquet")
-    similarity.write_pairs(similar, tmp_path / "quick" / "pairs.parquet")
+    write_table(similar, tmp_path / "quick" / "pairs.parquet")
 
 
 def run(*words: str) -> int:

@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 from babel import Locale
 
+from xltlib.io import write_table
 from xltlib.languages import language, similarity, uriel
 from xltlib.languages.similarity import MEASURES, feature_languages, feature_names, pairs
 from xltlib.languages.tables import SPEAKS_FOR
@@ -391,7 +392,7 @@ def test_bad_requests_are_told() -> None:
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_written_table_reads_back(tmp_path: Path, suffix: str) -> None:
     table = pairs(["nan", "eng", "hrv"])  # Min Nan is `nan`, and no missing value
-    path = similarity.write_pairs(table, tmp_path / "deep" / f"pairs{suffix}")
+    path = write_table(table, tmp_path / "deep" / f"pairs{suffix}")
     back = similarity.read_pairs(path)
     pd.testing.assert_frame_equal(back, table, check_dtype=False)  # strings: object or str
     assert [p.name for p in path.parent.iterdir()] == [path.name]  # nothing temporary left
@@ -404,7 +405,7 @@ def test_reading_normalises_and_complains(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no column target"):
         similarity.read_pairs(tmp_path / "b.csv")
     with pytest.raises(ValueError, match="xlsx"):
-        similarity.write_pairs(pd.DataFrame(), tmp_path / "c.xlsx")
+        write_table(pd.DataFrame(), tmp_path / "c.xlsx")
 
 
 def test_fast_enough() -> None:

@@ -14,6 +14,7 @@ from xltlib import scores
 from xltlib.book import tables
 from xltlib.book.tables import caption, text_table
 from xltlib.explain.effects import SINGULAR
+from xltlib.io import write_table
 from xltlib.languages import similarity
 from xltlib.train.config import load
 
@@ -39,7 +40,7 @@ def built() -> pd.DataFrame:
 def data(built: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tables.Tables:
     monkeypatch.setenv("XLT_BUILD", str(tmp_path))
     scores.write(built, tmp_path / "quick" / "scores.parquet")
-    similarity.write_pairs(similarity.pairs(CODES), tmp_path / "quick" / "pairs.parquet")
+    write_table(similarity.pairs(CODES), tmp_path / "quick" / "pairs.parquet")
     return tables.gather(load("quick"))
 
 

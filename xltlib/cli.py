@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import xltlib
+from xltlib.io import write_table
 
 USAGE, FAILED, INTERRUPTED = 2, 1, 130
 
@@ -231,7 +232,7 @@ def do_similarity(chosen: argparse.Namespace) -> int:
 
     table = similarity.pairs(chosen.languages)
     if chosen.out:
-        similarity.write_pairs(table, chosen.out)
+        write_table(table, chosen.out)
         print(f"{len(table)} pairs: {chosen.out}", file=sys.stderr)
     elif chosen.json:
         print(table.to_json(orient="records"))

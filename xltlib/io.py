@@ -8,6 +8,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xltlib.errors import unknown
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _CURES = {
     errno.ENOSPC: "the disk is full: free some space and run again",
@@ -50,6 +56,30 @@ def write_text(path: Path, text: str) -> Path:
     with whole(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
+
+
+def write_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
+    """Write a table as its file's ending says (``.parquet`` or ``.csv``): same table, same bytes.
+
+    Raises
+    ------
+    ValueError
+        Another ending.
+    OSError
+        What could not be written, why, and the cure.
+    """
+    file = Path(path)
+    suffix = file.suffix.lower()
+    if suffix not in (".csv", ".parquet"):
+        raise unknown("file ending", suffix, [".parquet", ".csv"], "name the file accordingly")
+    plain = table.copy(deep=False)
+    plain.attrs = {}
+    with whole(file) as temporary:
+        if suffix == ".csv":
+            plain.to_csv(temporary, index=False, lineterminator="\n")
+        else:
+            plain.to_parquet(temporary, index=False, engine="pyarrow", compression="zstd")
+    return file
 
 
 def _remove(path: Path) -> None:

@@ -15,9 +15,10 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
+import pyarrow
 
-from xltlib import io
 from xltlib.errors import unknown
+from xltlib.io import write_table
 from xltlib.languages import iso3
 
 
@@ -144,16 +145,10 @@ def _load(path: Path) -> pd.DataFrame:
             first = text.readline()
         separator = max("\t;,", key=first.count)
         return pd.read_csv(path, sep=separator, encoding="utf-8-sig", keep_default_na=False)
-    except (ValueError, OSError, UnicodeError) as error:
+    except (ValueError, OSError, pyarrow.ArrowException) as error:
         raise ValueError(
             f"{path} cannot be read as a table ({str(error).splitlines()[0]}): it may be damaged "
             "or cut short; write it again as CSV or Parquet, or rerun what made it"
-        ) from None
-    except Exception as error:  # pyarrow has its own family of errors for damaged files
-        if type(error).__module__.split(".")[0] != "pyarrow":
-            raise
-        raise ValueError(
-            f"{path} is a damaged Parquet file: delete it and rerun what made it"
         ) from None
 
 
@@ -396,21 +391,10 @@ def _unique(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
 def write(scores: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     """Check and write a scores table (``.parquet`` or ``.csv``); same table, same bytes.
 
-    Rows are sorted, the file appears whole or not at all, and what cannot be written says why.
+    Rows are sorted; the rest is `xltlib.io.write_table`.
     """
-    file = Path(path)
-    suffix = file.suffix.lower()
-    if suffix not in {".csv", ".parquet"}:
-        raise unknown("file ending", suffix, [".parquet", ".csv"], "name the file accordingly")
     df = check(scores)
-    df = df[_NAMES + sorted(c for c in df.columns if c not in _NAMES)]
-    df.attrs = {}
-    with io.whole(file) as temporary:
-        if suffix == ".csv":
-            df.to_csv(temporary, index=False, lineterminator="\n")
-        else:
-            df.to_parquet(temporary, index=False, engine="pyarrow", compression="zstd")
-    return file
+    return write_table(df[_NAMES + sorted(c for c in df.columns if c not in _NAMES)], path)
 
 
 # -- views ----------------------------------------------------------------------------------------

@@ -54,7 +54,6 @@ import numpy.typing as npt
 from anyascii import anyascii
 
 from xltlib.errors import unknown
-from xltlib.io import whole
 from xltlib.languages import Language, is_individual, language, languages, shared_script, uriel
 
 if TYPE_CHECKING:
@@ -479,19 +478,6 @@ def _tidy(inputs: _Inputs, measures: Sequence[_Measure]) -> pd.DataFrame:
     columns |= {f"coverage_{m.name}": m.coverage(inputs).ravel() for m in measures if m.coverage}
     frame = pd.DataFrame({"source": source, "target": target} | columns)
     return frame[frame["source"] != frame["target"]].reset_index(drop=True)
-
-
-def write_pairs(frame: pd.DataFrame, path: str | Path) -> Path:
-    """Write a pairs table as `.csv` or `.parquet`, whole or not at all."""
-    path = Path(path)
-    if path.suffix not in (".csv", ".parquet"):
-        raise unknown("table format", path.suffix, (".csv", ".parquet"), "Rename the file.")
-    with whole(path) as temporary:
-        if path.suffix == ".csv":
-            frame.to_csv(temporary, index=False)
-        else:
-            frame.to_parquet(temporary, index=False)
-    return path
 
 
 def read_pairs(path: str | Path) -> pd.DataFrame:

@@ -25,7 +25,7 @@ from tqdm.auto import tqdm
 from xltlib import scores
 from xltlib.data import cldr, datasets, text
 from xltlib.data.cards import VIEWS
-from xltlib.io import whole, write_text
+from xltlib.io import whole, write_table, write_text
 from xltlib.languages import iso3, language, similarity
 from xltlib.tasks import Example
 from xltlib.tasks.embedded import WORDS
@@ -561,7 +561,7 @@ def collect(exp: Experiment) -> pd.DataFrame:
         sizes: Mapping[Any, float] = similarity.text_sizes(exp.model.name)
     else:
         sizes = {code: float(sum(map(len, lines))) for code, lines in text_of(exp).items()}
-    similarity.write_pairs(similarity.pairs(codes, texts=words, sizes=sizes), place.pairs())
+    write_table(similarity.pairs(codes, texts=words, sizes=sizes), place.pairs())
     return table
 
 
