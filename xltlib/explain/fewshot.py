@@ -9,43 +9,32 @@ where a curve starts, not its shape.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy import special
 
 from xltlib.errors import unknown
+from xltlib.explain.contrast import verdict
 from xltlib.scores import cells, select
 
-__all__ = [
-    "LAWS",
-    "Fit",
-    "Law",
-    "compare_laws",
-    "curves",
-    "examples_needed",
-    "fit",
-    "forecast",
-    "in_words",
-    "law_verdicts",
-    "worth",
-]
-
 Array = NDArray[np.float64]
+Index = NDArray[np.int64]
 Shape = tuple[float, ...]
 
 CURVE = ["model", "task", "source", "target", "metric"]
+MIDDLE = "median of laws"
 # Between curves, where the data say little: standard deviation of the level, and that of the rise
 # in units of what scores differ within a curve (a task that gains little has like rises).
-LEVEL_SD = 0.1
-RISE_SD = 0.5
-PRIOR_CURVES = 2.0  # how many curves that prior is worth
-MIDDLE = "median of laws"
-LEAST_CURVES = 5  # fewer curves drawn anew are no interval
-FLOOR = 1e-3  # least standard deviation of a single score around its curve
+_LEVEL_SD = 0.1
+_RISE_SD = 0.5
+_PRIOR_CURVES = 2.0  # how many curves that prior is worth
+_LEAST_CURVES = 5  # fewer curves drawn anew are no interval
+_LEAST_SD = 1e-3  # least standard deviation of a single score around its curve
 
 
 @dataclass(frozen=True)
@@ -55,54 +44,30 @@ class Law:
     ``inverse`` gives the n at which the curve has a value (infinite where it never has).
     """
 
-    name: str
     formula: str
     shapes: tuple[Shape, ...]
     curve: Callable[[Array, Shape], Array]
     inverse: Callable[[Array, Shape], Array]
 
 
-def _log(n: Array, shape: Shape) -> Array:
-    return np.log(n)
-
-
-def _log_inverse(v: Array, shape: Shape) -> Array:
-    return np.exp(np.minimum(v, 600.0))
-
-
-def _power(n: Array, shape: Shape) -> Array:
-    return 1 - n ** (-shape[0])
-
-
-def _power_inverse(v: Array, shape: Shape) -> Array:
-    with np.errstate(over="ignore", divide="ignore"):
-        return np.where(v < 1, np.maximum(1 - v, 1e-300) ** (-1 / shape[0]), math.inf)
-
-
-def _logistic(n: Array, shape: Shape) -> Array:
-    return np.asarray(1 / (1 + np.exp(-(np.log(n) - shape[0]) / shape[1])))
-
-
-def _logistic_inverse(v: Array, shape: Shape) -> Array:
-    inside = np.clip(v, 1e-12, 1 - 1e-12)
-    n = np.exp(shape[0] + shape[1] * np.log(inside / (1 - inside)))
-    return np.where(v >= 1, math.inf, np.where(v <= 0, 0.0, n))
-
-
-def _power_shapes() -> tuple[Shape, ...]:
-    return tuple((float(c),) for c in np.geomspace(0.03, 3.0, 48))
-
-
-def _logistic_shapes() -> tuple[Shape, ...]:
-    middles, slopes = np.arange(0.0, 10.1, 0.25), (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5)
-    return tuple((float(m), s) for m, s in product(middles, slopes))
-
-
-LAWS: dict[str, Law] = {
-    "log": Law("log", "a + b ln n", ((),), _log, _log_inverse),
-    "power": Law("power", "a + b (1 - n^-c)", _power_shapes(), _power, _power_inverse),
+LAWS = {
+    "log": Law(
+        "a + b ln n",
+        ((),),
+        lambda n, shape: np.log(n),
+        lambda v, shape: np.exp(np.minimum(v, 600.0)),
+    ),
+    "power": Law(
+        "a + b (1 - n^-c)",
+        tuple((float(c),) for c in np.geomspace(0.03, 3.0, 48)),
+        lambda n, shape: 1 - n ** -shape[0],
+        lambda v, shape: np.maximum(1 - v, 0.0) ** (-1 / shape[0]),
+    ),
     "logistic": Law(
-        "logistic", "a + b / (1 + (m / n)^(1/s))", _logistic_shapes(), _logistic, _logistic_inverse
+        "a + b / (1 + (m / n)^(1/s))",
+        tuple(product(np.arange(0.0, 10.1, 0.25), (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5))),
+        lambda n, shape: special.expit((np.log(n) - shape[0]) / shape[1]),
+        lambda v, shape: np.exp(shape[0] + shape[1] * special.logit(np.clip(v, 0.0, 1.0))),
     ),
 }
 
@@ -144,7 +109,7 @@ def curves(
 
 
 @dataclass(frozen=True)
-class Sums:
+class _Sums:
     """Sufficient statistics of y on (1, g) for m shapes and k curves.
 
     ``n`` (points) and ``yy`` (k,), ``ZZ`` (m, k, 2, 2), ``Zy`` (m, k, 2), all but ``n`` weighted.
@@ -156,7 +121,7 @@ class Sums:
     yy: Array
 
 
-def _sums(curve: NDArray[np.int64], G: Array, y: Array, size: int, weight: Array) -> Sums:
+def _sums(curve: Index, G: Array, y: Array, size: int, weight: Array) -> _Sums:
     """Sums over the points of each curve; G (m, points) holds g at every shape."""
     member = (curve[:, None] == np.arange(size)).astype(float)
     n, member = member.sum(axis=0), member * weight[:, None]
@@ -164,7 +129,7 @@ def _sums(curve: NDArray[np.int64], G: Array, y: Array, size: int, weight: Array
     ones = np.broadcast_to(total, gs.shape)
     ZZ = np.stack([np.stack([ones, gs], -1), np.stack([gs, gg], -1)], -2)
     Zy = np.stack([np.broadcast_to(y @ member, gs.shape), gy], -1)
-    return Sums(n, ZZ, Zy, y**2 @ member)
+    return _Sums(n, ZZ, Zy, y**2 @ member)
 
 
 def _weights(se: Array) -> Array:
@@ -178,7 +143,7 @@ def _weights(se: Array) -> Array:
 
 
 @dataclass(frozen=True)
-class Pooled:
+class _Pooled:
     """Fit at every shape: posterior of (level, rise) per curve and the evidence of each curve."""
 
     mean: Array  # (m, k, 2)
@@ -189,7 +154,7 @@ class Pooled:
     spread: Array  # between curves (m, 2, 2)
 
 
-def _posterior(S: Sums, prior: Array, spread: Array, sigma2: Array) -> tuple[Array, Array]:
+def _posterior(S: _Sums, prior: Array, spread: Array, sigma2: Array) -> tuple[Array, Array]:
     """Posterior mean (m, k, 2) and covariance (m, k, 2, 2) of level and rise."""
     inverse = np.linalg.inv(spread)
     cov = np.linalg.inv(S.ZZ / sigma2[:, None, None, None] + inverse[:, None])
@@ -197,12 +162,12 @@ def _posterior(S: Sums, prior: Array, spread: Array, sigma2: Array) -> tuple[Arr
     return np.einsum("mkij,mkj->mki", cov, right), cov
 
 
-def _residual_square(S: Sums, u: Array) -> Array:
+def _residual_square(S: _Sums, u: Array) -> Array:
     fit = np.einsum("mki,mkij,mkj->mk", u, S.ZZ, u)
     return np.asarray(S.yy - 2 * (S.Zy * u).sum(axis=-1) + fit)
 
 
-def _evidence(S: Sums, prior: Array, spread: Array, sigma2: Array) -> Array:
+def _evidence(S: _Sums, prior: Array, spread: Array, sigma2: Array) -> Array:
     """Log marginal likelihood (m, k) of every curve given the parameters of the pool."""
     s2 = sigma2[:, None]
     Zr = S.Zy - np.einsum("mkij,mkj->mki", S.ZZ, prior)
@@ -213,27 +178,27 @@ def _evidence(S: Sums, prior: Array, spread: Array, sigma2: Array) -> Array:
     return np.asarray(-0.5 * (logdet + np.linalg.slogdet(spread)[1][:, None] + quad))
 
 
-def _within(S: Sums) -> float:
+def _within(S: _Sums) -> float:
     """Standard deviation of the scores of a curve about their mean, over all curves."""
     seen = S.n > 0
     total, freedom = S.ZZ[0, seen, 0, 0], S.n.sum() - seen.sum()
     if freedom <= 0:  # a point a curve: they say nothing of it
-        return LEVEL_SD
+        return _LEVEL_SD
     left = (S.yy[seen] - S.Zy[0, seen, 0] ** 2 / total).sum()
-    return float(np.sqrt(max(left / freedom, FLOOR**2)))
+    return float(np.sqrt(max(left / freedom, _LEAST_SD**2)))
 
 
-def pool(S: Sums, W: Array, steps: int = 60) -> Pooled:
+def _pool(S: _Sums, W: Array, steps: int = 60) -> _Pooled:
     """Partial pooling of level and rise by EM: u ~ N(W prior, spread), y = Z u + noise.
 
-    Every shape is fitted by itself, all at once. A weak prior (`LEVEL_SD` and `RISE_SD`, worth
-    `PRIOR_CURVES` curves) keeps the spread sane for few curves. A curve without points learns from
+    Every shape is fitted by itself, all at once. A weak prior (`_LEVEL_SD` and `_RISE_SD`, worth
+    `_PRIOR_CURVES` curves) keeps the spread sane for few curves. A curve without points learns from
     the others.
     """
     m, seen = S.Zy.shape[0], S.n > 0
     k = int(seen.sum())
     spread, sigma2 = np.tile(np.eye(2) * 0.04, (m, 1, 1)), np.full(m, 4e-4)
-    base = np.diag([LEVEL_SD, RISE_SD * _within(S)]) ** 2
+    base = np.diag([_LEVEL_SD, _RISE_SD * _within(S)]) ** 2
     V = W[seen]
     project = np.linalg.pinv(V.T @ V + 1e-6 * np.eye(W.shape[1])) @ V.T
     gamma = project @ np.linalg.solve(S.ZZ + 1e-3 * np.eye(2), S.Zy[..., None])[..., 0][:, seen]
@@ -242,12 +207,12 @@ def pool(S: Sums, W: Array, steps: int = 60) -> Pooled:
         gamma = project @ u[:, seen]
         left = u[:, seen] - V @ gamma
         between = left.transpose(0, 2, 1) @ left + cov[:, seen].sum(axis=1)
-        spread = (between + PRIOR_CURVES * base) / (k + PRIOR_CURVES)
+        spread = (between + _PRIOR_CURVES * base) / (k + _PRIOR_CURVES)
         noise = _residual_square(S, u) + np.einsum("mkij,mkji->mk", cov, S.ZZ)
-        sigma2 = np.maximum(noise.sum(axis=1) / S.n.sum(), FLOOR**2)
+        sigma2 = np.maximum(noise.sum(axis=1) / S.n.sum(), _LEAST_SD**2)
     prior = W @ gamma
     u, cov = _posterior(S, prior, spread, sigma2)
-    return Pooled(u, cov, sigma2, _evidence(S, prior, spread, sigma2), gamma, spread)
+    return _Pooled(u, cov, sigma2, _evidence(S, prior, spread, sigma2), gamma, spread)
 
 
 def _shape_weights(evidence: Array, seen: NDArray[np.bool_], steps: int = 30) -> Array:
@@ -272,23 +237,27 @@ class Fit:
     """Curves of one law: `predict` scores at any n, `draw` whole curves.
 
     ``keys`` names the curves (one row each, with ``n_max`` seen and ``zero``); per curve and shape
-    the weight and the posterior of level and rise; curves are scaled to 0..1 over the n seen.
+    its weight, the variance of a point around it, where it begins and how much it spans (curves are
+    scaled to 0..1 over the n seen), the mean of level and rise before and after the curve's own
+    points, and their covariance.
     """
 
     law: Law
     keys: pd.DataFrame
     weights: Array  # (k, shapes)
-    mean: Array  # (k, shapes, 2)
-    cov: Array  # (k, shapes, 2, 2)
-    sigma2: Array  # (k, shapes)
-    scale: Array  # (k, shapes, 2): curve value at the least n, and its span
+    sigma2: Array
+    scale: Array  # (k, shapes, 2)
+    prior: Array
+    mean: Array
+    spread: Array  # (k, shapes, 2, 2): before
+    cov: Array  # after
 
-    def _basis(self, n: Array, i: NDArray[np.int64]) -> Array:
+    def _basis(self, n: Array, i: Index) -> Array:
         """(rows, shapes): scaled curve of every shape at n for the curves i."""
         raw = np.stack([self.law.curve(n, s) for s in self.law.shapes], axis=1)
         return (raw - self.scale[i, :, 0]) / self.scale[i, :, 1]
 
-    def moments(self, n: Array, i: NDArray[np.int64], noise: bool = True) -> tuple[Array, Array]:
+    def moments(self, n: Array, i: Index, noise: bool = True) -> tuple[Array, Array]:
         """Predictive mean and standard deviation at n (rows,) for the curves i."""
         g = self._basis(n, i)
         Z = np.stack([np.ones_like(g), g], axis=-1)
@@ -314,25 +283,19 @@ class Fit:
         )
 
     def reach(self, goal: float, i: int, draws: int, rng: np.random.Generator) -> Array:
-        """Draws of the number of examples at which curve i reaches the goal (inf: never)."""
+        """Sorted draws of the number of examples at which curve i reaches the goal (inf: never)."""
         shape = rng.choice(len(self.law.shapes), size=draws, p=self.weights[i])
         out = np.empty(draws)
         for k in np.unique(shape):
             mine = shape == k
             u = rng.multivariate_normal(self.mean[i, k], self.cov[i, k], size=int(mine.sum()))
-            with np.errstate(divide="ignore", invalid="ignore"):
+            with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
                 g = (goal - u[:, 0]) / u[:, 1]
-            value = self.scale[i, k, 0] + g * self.scale[i, k, 1]
-            n = self.law.inverse(value, self.law.shapes[k])
+                value = self.scale[i, k, 0] + g * self.scale[i, k, 1]
+                n = self.law.inverse(value, self.law.shapes[k])
             n = np.where(u[:, 0] >= goal, np.minimum(n, self.keys["n_min"].iloc[i]), n)
             out[mine] = np.where((u[:, 1] <= 0) & (u[:, 0] < goal), math.inf, n)
-        return out
-
-
-def _law(name: str) -> Law:
-    if name not in LAWS:
-        raise unknown("law", name, LAWS, "choose one of them")
-    return LAWS[name]
+        return np.sort(out)
 
 
 def fit(points: pd.DataFrame, law: str = "power", new: pd.DataFrame | None = None) -> Fit:
@@ -350,7 +313,8 @@ def fit(points: pd.DataFrame, law: str = "power", new: pd.DataFrame | None = Non
         Curves without a point (columns ``source, target, zero``) of the one model, task and
         metric there is: what the others say of them. They come last in ``keys``.
     """
-    chosen = _law(law)
+    if law not in LAWS:
+        raise unknown("law", law, LAWS, "choose one of them")
     keys = points.groupby(CURVE, sort=True).agg(
         n_min=("n_target", "min"), n_max=("n_target", "max"), zero=("zero", "first")
     )
@@ -363,25 +327,31 @@ def fit(points: pd.DataFrame, law: str = "power", new: pd.DataFrame | None = Non
         more = new[["source", "target", "zero"]].assign(**pool_of.iloc[0], **seen)
         keys = pd.concat([keys, more[keys.columns]], ignore_index=True)
     number = points.groupby(CURVE, sort=True).ngroup().to_numpy().astype(np.int64)
-    k, m = len(keys), len(chosen.shapes)
-    weights, sigma2, scale = np.zeros((k, m)), np.zeros((k, m)), np.zeros((k, m, 2))
-    mean, cov = np.zeros((k, m, 2)), np.zeros((k, m, 2, 2))
+    k, m = len(keys), len(LAWS[law].shapes)
+    pairs, squares = np.zeros((3, k, m, 2)), np.zeros((2, k, m, 2, 2))
+    out = Fit(LAWS[law], keys, *np.zeros((2, k, m)), *pairs, *squares)
     for rows in keys.groupby(["model", "task", "metric"]).indices.values():
-        mine = np.isin(number, rows)
-        n = points["n_target"].to_numpy(dtype=float)[mine]
-        y = points["score"].to_numpy(dtype=float)[mine]
-        local = np.searchsorted(rows, number[mine]).astype(np.int64)
-        W = _start(keys["zero"].to_numpy(dtype=float)[rows])
-        ends = np.array([n.min(), n.max()])
-        raw = np.stack([chosen.curve(np.append(ends, n), shape) for shape in chosen.shapes])
-        low, span = raw[:, :1], np.maximum(raw[:, 1:2] - raw[:, :1], 1e-9)
-        weight = _weights(points["se"].to_numpy(dtype=float)[mine])
-        S = _sums(local, (raw[:, 2:] - low) / span, y, len(rows), weight)
-        result = pool(S, W)
-        mean[rows], cov[rows] = result.mean.swapaxes(0, 1), result.cov.swapaxes(0, 1)
-        sigma2[rows], scale[rows] = result.sigma2, np.hstack([low, span])
-        weights[rows] = _shape_weights(result.evidence.T, S.n > 0)
-    return Fit(chosen, keys, weights, mean, cov, sigma2, scale)
+        own = np.asarray(rows, dtype=np.int64)
+        mine = np.isin(number, own)
+        _fit_pool(out, own, np.searchsorted(own, number[mine]), points[mine])
+    return out
+
+
+def _fit_pool(
+    out: Fit, rows: NDArray[np.int64], local: NDArray[np.int64], own: pd.DataFrame
+) -> None:
+    """Fill in the rows of one model, task and metric; `local` numbers the curve of each point."""
+    n, y, se = (own[c].to_numpy(dtype=float) for c in ("n_target", "score", "se"))
+    ends = np.array([n.min(), n.max()])
+    raw = np.stack([out.law.curve(np.append(ends, n), shape) for shape in out.law.shapes])
+    low, span = raw[:, :1], np.maximum(raw[:, 1:2] - raw[:, :1], 1e-9)
+    S = _sums(local, (raw[:, 2:] - low) / span, y, len(rows), _weights(se))
+    W = _start(out.keys["zero"].to_numpy(dtype=float)[rows])
+    result = _pool(S, W)
+    out.sigma2[rows], out.scale[rows] = result.sigma2, np.hstack([low, span])
+    out.prior[rows], out.spread[rows] = (W @ result.prior).swapaxes(0, 1), result.spread
+    out.mean[rows], out.cov[rows] = result.mean.swapaxes(0, 1), result.cov.swapaxes(0, 1)
+    out.weights[rows] = _shape_weights(result.evidence.T, S.n > 0)
 
 
 def _start(zero: Array) -> Array:
@@ -413,17 +383,14 @@ def forecast(points: pd.DataFrame, n: Sequence[int] | Array) -> pd.DataFrame:
 # -- which law ------------------------------------------------------------------------------------
 
 
-def _one_line(points: pd.DataFrame) -> pd.DataFrame:
-    """The claim as published: one line in log(1 + n) per curve, zero-shot being its first point."""
-    rows = []
-    for _, group in points.groupby("curve"):
-        n, y = group["n_target"].to_numpy(dtype=float), group["score"].to_numpy(dtype=float)
-        zero = float(group["zero"].iloc[0])
-        if math.isfinite(zero):
-            n, y = np.append(n, 0.0), np.append(y, zero)
-        slope, start = np.polyfit(np.log1p(n), y, 1)
-        rows.append((*group[CURVE].iloc[0], start, slope))
-    return pd.DataFrame(rows, columns=[*CURVE, "start", "slope"])
+def _one_line(group: pd.DataFrame, n: float) -> float:
+    """The claim as published: one line in log(1 + n), zero-shot being its first point."""
+    x, y = group["n_target"].to_numpy(dtype=float), group["score"].to_numpy(dtype=float)
+    zero = float(group["zero"].iloc[0])
+    if math.isfinite(zero):
+        x, y = np.append(x, 0.0), np.append(y, zero)
+    slope, start = np.polyfit(np.log1p(x), y, 1)
+    return float(np.clip(start + slope * np.log1p(n), 0, 1))
 
 
 def compare_laws(
@@ -461,39 +428,34 @@ def compare_laws(
     test[MIDDLE] = test[list(laws)].median(axis=1)
     inside[MIDDLE] = (low <= y) & (y <= high)
     below = train[train["n_target"] == train.groupby("curve")["n_target"].transform("max")]
-    last = below.groupby(CURVE, sort=True)["score"].mean().rename("last value")
-    line = _one_line(train).set_index(CURVE)
-    test = test.join(last, on=CURVE).join(line, on=CURVE)
-    test["one log line"] = (test["start"] + test["slope"] * np.log1p(n)).clip(0, 1)
-    test = test.drop(columns=["start", "slope"])
+    test["one log line"] = [
+        _one_line(group, at) for (_, group), at in zip(train.groupby(CURVE), n, strict=True)
+    ]
+    test["last value"] = below.groupby(CURVE)["score"].mean().to_numpy()
     return _judge(test, [*laws, MIDDLE, "one log line", "last value"], inside, seed), test
+
+
+def _bootstrap(values: Array, seed: int) -> tuple[float, float]:
+    """95 % interval of the mean over curves; too few of them have none."""
+    picks = np.random.default_rng(seed).integers(0, len(values), (2000, len(values)))
+    low, high = np.percentile(values[picks].mean(axis=1), [2.5, 97.5])
+    return float(low), float(high)
 
 
 def _judge(
     test: pd.DataFrame, names: Sequence[str], inside: dict[str, NDArray[np.bool_]], seed: int
 ) -> pd.DataFrame:
     rows = []
-    arm = ["model", "task", "metric"]
-    for index in test.groupby(arm).indices.values():
-        rng = np.random.default_rng(seed)
-        picks = rng.integers(0, len(index), (2000, len(index)))
+    pool = ["model", "task", "metric"]
+    for index in test.groupby(pool).indices.values():
+        key = test[pool].iloc[index[0]]
         for name in names:
-            error = test[name].to_numpy(dtype=float)[index] - test["score"].to_numpy()[index]
-            low, high = np.percentile(np.abs(error)[picks].mean(axis=1), [2.5, 97.5])
+            error = (test[name] - test["score"]).to_numpy(dtype=float)[index]
             covered = float(inside[name][index].mean()) if name in inside else math.nan
-            row = (*test[arm].iloc[index[0]], name, np.abs(error).mean(), low, high, error.mean())
-            rows.append((*row, covered, len(index)))
-    columns = [
-        *arm,
-        "law",
-        "mae",
-        "low",
-        "high",
-        "bias",
-        "coverage",
-        "n_curves",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+            mae, ends = np.abs(error).mean(), _bootstrap(np.abs(error), seed)
+            rows.append((*key, name, mae, *ends, error.mean(), covered, len(index)))
+    names = [*pool, "law", "mae", "low", "high", "bias", "coverage", "n_curves"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def law_verdicts(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -509,18 +471,15 @@ def law_verdicts(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     rows = []
     rivals = [c for c in ("power", "logistic", "last value") if c in predictions.columns]
     for (model, task, metric), group in predictions.groupby(["model", "task", "metric"]):
-        y, rng = group["score"].to_numpy(dtype=float), np.random.default_rng(seed)
-        picks = rng.integers(0, len(y), (2000, len(y)))
+        errors = group[[*rivals, "log"]].sub(group["score"], axis=0).abs()
         for rival in rivals:
-            other = np.abs(group[rival].to_numpy(dtype=float) - y)
-            less = other - np.abs(group["log"].to_numpy(dtype=float) - y)
-            low, high = np.percentile(less[picks].mean(axis=1), [2.5, 97.5])
-            if len(y) < LEAST_CURVES:
-                low = high = math.nan
-            said = "holds" if low > 0 else "does not hold" if high < 0 else "cannot tell"
+            less = (errors[rival] - errors["log"]).to_numpy(dtype=float)
+            enough = len(less) >= _LEAST_CURVES
+            low, high = _bootstrap(less, seed) if enough else (math.nan, math.nan)
             evidence = f"{model}, {task}, {metric}: error at the largest n, {rival} minus log"
             claim = f"few-shot growth is logarithmic rather than {rival}"
-            rows.append((claim, task, evidence, less.mean(), low, high, said))
+            ends = (less.mean(), low, high, verdict(low, high))
+            rows.append((claim, task, evidence, *ends))
     names = ["claim", "task", "evidence", "estimate", "low", "high", "verdict"]
     return pd.DataFrame(rows, columns=names)
 
@@ -553,28 +512,30 @@ def examples_needed(fitted: Fit, goal: float, draws: int = 2000, seed: int = 0) 
         raise ValueError(f"goal {goal:g} must lie above 0 and up to 1: a score, not a percentage")
     rng, rows = np.random.default_rng(seed), []
     for i, key in enumerate(fitted.keys.to_dict("records")):
-        n = np.sort(fitted.reach(goal, i, draws, rng))
-        low, middle, high = n[[int(q * (draws - 1)) for q in (0.025, 0.5, 0.975)]]
+        n = fitted.reach(goal, i, draws, rng)
+        found: dict[Hashable, float | str] = _answer(n, int(key["n_max"]))
         if math.isfinite(float(key["zero"])) and key["zero"] >= goal:
-            low, middle, high, answer = 0.0, 0.0, 0.0, "none: zero-shot is enough"
-        else:
-            answer = in_words(low, middle, high, int(key["n_max"]))
+            found = {"n": 0.0, "low": 0.0, "high": 0.0, "answer": "none: zero-shot is enough"}
         share = float((n <= 10 * key["n_max"]).mean())
-        names = {c: key[c] for c in CURVE}
-        rows.append(
-            {**names, "goal": goal, "n": middle, "low": low, "high": high}
-            | {"reachable": share, "answer": answer}
-        )
-    return pd.DataFrame(rows)
+        rows.append(key | {"goal": goal, "reachable": share} | found)
+    columns = [*CURVE, "goal", "n", "low", "high", "reachable", "answer"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _answer(n: Array, n_max: int) -> dict[Hashable, float | str]:
+    """Median and 95 % interval of sorted draws (`Fit.reach`), and the same in words."""
+    low, middle, high = (float(n[int(q * (len(n) - 1))]) for q in (0.025, 0.5, 0.975))
+    return {"n": middle, "low": low, "high": high, "answer": in_words(low, middle, high, n_max)}
 
 
 def worth(
     scores: pd.DataFrame, model: str, control: str, law: str = "power", seed: int = 0
 ) -> pd.DataFrame:
-    """What a source is worth: target examples the control needs to match zero-shot transfer.
+    """Target examples that the control needs to match the zero-shot transfer from a source.
 
-    The control is an arm without the pre-trained model or without a source (e.g. ``tiny-scratch``).
-    Its curve of the same pair is taken where it was measured, else its curve of the same target.
+    The control is a condition without the pre-trained model or without a source (as
+    ``tiny-scratch``). Its curve of the same pair is taken where it was measured, else its curve of
+    the same target.
 
     Returns
     -------
@@ -594,10 +555,8 @@ def worth(
         found = np.flatnonzero(exact if exact.any() else same)
         if not len(found):
             continue
-        n = np.sort(fitted.reach(float(goal["zero"]), int(found[0]), 2000, rng))
-        low, middle, high = n[[49, 999, 1949]]
-        answer = in_words(low, middle, high, int(keys["n_max"].iloc[found[0]]))
-        rows.append({**goal, "n": middle, "low": low, "high": high, "answer": answer})
+        n = fitted.reach(float(goal["zero"]), int(found[0]), 2000, rng)
+        rows.append(goal | _answer(n, int(keys["n_max"].iloc[found[0]])))
     if not rows:
         raise ValueError(f"{control!r} has no few-shot curve for a target of {model!r}: score one")
     return pd.DataFrame(rows)
