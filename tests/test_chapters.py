@@ -48,7 +48,7 @@ def test_transfer_above_a_control_is_judged_pair_by_pair() -> None:
             rows.append((model, source, target, ease + more + rng.normal(0, 0.002)))
     table = pd.DataFrame(rows, columns=["model", "source", "target", "score"])
     table = scores.check(table.assign(task="qa", metric="accuracy", n_test=5000))
-    means = regression.arms(table, "tiny", ["tiny-shuffled"]).set_index("arm")
+    means = regression.conditions(table, "tiny", ["tiny-shuffled"]).set_index("condition")
     assert means.loc["zero-shot", "low"] < means.loc["tiny-shuffled", "high"]  # they do overlap
     data = tables.Tables(table, table, pd.DataFrame(), "tiny", ("tiny-shuffled",), ("qa",))
     names = {"pd": pd, "tables": tables, "regression": regression, "verdict": verdict}

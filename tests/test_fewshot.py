@@ -27,16 +27,7 @@ def planted(
         for n in (0, *SHOTS):
             for seed in range(2):
                 y = start + 0.1 if n == 0 else start + rise * curve(n)
-                row = (
-                    model,
-                    "entity_type",
-                    source,
-                    target,
-                    n,
-                    seed,
-                    "accuracy",
-                    y + rng.normal(0, noise),
-                )
+                row = (model, "entity_type", source, target, n, seed, "accuracy")
                 rows.append((*row, y + rng.normal(0, noise), 1000))
     names = "model task source target n_target seed metric score n_test".split()
     return pd.DataFrame(rows, columns=names).assign(**more)

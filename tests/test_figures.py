@@ -61,7 +61,7 @@ FIGURES: dict[str, tuple[Callable[[], Card], str]] = {
     ),
     "transfer_means": (
         lambda: figures.transfer_means(
-            spread(task="entity_type", arm=["in-language", "zero-shot"], mean=[0.9, 0.4]),
+            spread(task="entity_type", condition=["in-language", "zero-shot"], mean=[0.9, 0.4]),
             {"entity_type": 0.125},
         ),
         "chance",

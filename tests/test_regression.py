@@ -341,16 +341,17 @@ def test_controls_and_verdicts(world) -> None:
     paired = scores["score"].to_numpy() - control["score"].to_numpy()
     assert out["difference"] == pytest.approx(paired.mean())
     assert 0 < out["low"] < out["difference"] < out["high"]
-    home = pd.DataFrame({"source": CODES, "target": CODES, "score": 0.9}).assign(
+    own = pd.DataFrame({"source": CODES, "target": CODES, "score": 0.9}).assign(
         model="tiny", task="entity_type", n_target=0, seed=0, metric="accuracy", n_test=1000
     )
-    arms = rg.arms(pd.concat([both, home]), "tiny", ["tiny-shuffled"]).set_index("arm")
-    assert list(arms.index) == ["in-language", "zero-shot", "tiny-shuffled"]
-    assert arms.loc["in-language", "mean"] == pytest.approx(0.9)
+    means = rg.conditions(pd.concat([both, own]), "tiny", ["tiny-shuffled"])
+    means = means.set_index("condition")
+    assert list(means.index) == ["in-language", "zero-shot", "tiny-shuffled"]
+    assert means.loc["in-language", "mean"] == pytest.approx(0.9)
     # equal scores still carry the noise of their test items: t(11) * sqrt(.09 / 1000 / 12)
-    half = arms.loc["in-language", "high"] - 0.9
+    half = means.loc["in-language", "high"] - 0.9
     assert half == pytest.approx(2.201 * np.sqrt(0.09 / 12000), rel=1e-3)
-    assert arms.loc["zero-shot", "low"] > arms.loc["tiny-shuffled", "high"]
+    assert means.loc["zero-shot", "low"] > means.loc["tiny-shuffled", "high"]
     table = rg.verdicts(
         both, pairs, "tiny", controls=["tiny-shuffled"], bootstrap=40, permutations=99
     ).set_index("claim")["verdict"]

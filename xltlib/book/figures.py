@@ -302,11 +302,11 @@ def coefficients(
 def transfer_means(means: pd.DataFrame, chance: Mapping[str, float] | None = None) -> Card:
     """In-language, zero-shot and the controls, one panel per task.
 
-    `means` has ``task, arm, mean, low, high`` (0..1), in the order to be shown; `chance` gives a
-    task's chance level.
+    `means` has ``task, condition, mean, low, high`` (0..1), in the order to be shown; `chance`
+    gives a task's chance level.
     """
     label = "score, 0 to 100"
-    figure = estimates(means, "arm", "task", value="mean", scale=100, bound=None, label=label)
+    figure = estimates(means, "condition", "task", value="mean", scale=100, bound=None, label=label)
     for ax, task in zip(figure.axes, dict.fromkeys(means["task"]), strict=False):
         if chance and task in chance:
             ax.axvline(100 * chance[task], color=style.SOFT, linestyle=":", linewidth=1.2)

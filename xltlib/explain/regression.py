@@ -703,7 +703,7 @@ def mean_transfer(scores: pd.DataFrame, metric: str | None = None) -> pd.DataFra
     return pd.DataFrame(rows)
 
 
-def arms(scores: pd.DataFrame, model: str, controls: Sequence[str] = ()) -> pd.DataFrame:
+def conditions(scores: pd.DataFrame, model: str, controls: Sequence[str] = ()) -> pd.DataFrame:
     """In-language, zero-shot and control means side by side, for `figures.transfer_means`.
 
     Every mean is over the pairs measured in that condition; where a control covers only some
@@ -712,7 +712,7 @@ def arms(scores: pd.DataFrame, model: str, controls: Sequence[str] = ()) -> pd.D
     Returns
     -------
     DataFrame
-        ``task, metric, arm, mean, low, high, n`` (95 % over languages; n cells), arms in order.
+        ``task, metric, condition, mean, low, high, n`` (95 % over languages; n cells), in order.
     """
     zero = mean_transfer(scores)
     own = cells(in_language(select(scores, model=model)))
@@ -723,12 +723,12 @@ def arms(scores: pd.DataFrame, model: str, controls: Sequence[str] = ()) -> pd.D
         noise = math.sqrt(float((group["se"] ** 2).sum())) / n
         half = max(spread, noise) * t_quantile(max(n - 1, 1))
         rows.append((task, metric, "in-language", y.mean(), y.mean() - half, y.mean() + half, n))
-    for arm in (model, *controls):
-        label = "zero-shot" if arm == model else arm
-        for r in select(zero, model=arm).to_dict("records"):
+    for name in (model, *controls):
+        label = "zero-shot" if name == model else name
+        for r in select(zero, model=name).to_dict("records"):
             ends = (r["mean"], r["low"], r["high"], r["n_pairs"])
             rows.append((r["task"], r["metric"], label, *ends))
-    out = pd.DataFrame(rows, columns=["task", "metric", "arm", "mean", "low", "high", "n"])
+    out = pd.DataFrame(rows, columns=["task", "metric", "condition", "mean", "low", "high", "n"])
     return out.assign(low=out["low"].clip(lower=0), high=out["high"].clip(upper=1))
 
 
