@@ -57,10 +57,11 @@ def leaks(exp: Experiment) -> pd.DataFrame:
         if code != original(code):
             continue
         held = held_out(exp.tasks, code)
-        web = without(cc100(code)[: exp.text.lines], held, code=code)
-        said = without(utterances(code, 0, 1), held, code=code)
-        rows.append((code, len(held), len(web.lines) + web.dropped, web.share,
-                     len(said.lines) + said.dropped, said.share))  # fmt: skip
+        row: list[object] = [code, len(held)]
+        for lines in (cc100(code)[: exp.text.lines], utterances(code, 0, 1)):
+            kept = without(lines, held, code=code)
+            row += [len(lines), 1 - len(kept) / max(1, len(lines))]
+        rows.append(row)
     columns = ["language", "test_items", "web_lines", "web_dropped", "utterances",
                "utterances_dropped"]  # fmt: skip
     return pd.DataFrame(rows, columns=columns)

@@ -24,7 +24,7 @@ import re
 import unicodedata
 from bisect import bisect
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import time
 from functools import lru_cache
@@ -40,9 +40,8 @@ from babel.numbers import format_decimal, format_percent
 from xltlib.errors import unknown
 from xltlib.languages import language
 
-Kind = Literal["territory", "language", "city", "unit"]
 Split = Literal["train", "validation", "test"]
-KINDS: tuple[str, ...] = get_args(Kind)
+KINDS = ("territory", "language", "city", "unit")
 SPLITS: tuple[str, ...] = get_args(Split)
 _MOST = 80  # names of a kind; a model this small cannot come to know many more
 _SIZES = {"territory": 257, "language": 180, "currency": 290, "city": 400, "unit": 186}
@@ -113,14 +112,11 @@ def _raw_names(loc: Locale) -> Iterator[tuple[str, str, str]]:
             yield "city", key, zone["city"] if "city" in zone else fallback
     for key, forms in data["unit_display_names"].items():
         pattern = data["unit_patterns"].get(key, {})
-        spelt = forms.get("long") or _unit_name(pattern.get("long") or pattern.get("short", {}))
+        # CLDR leaves a display name out where it is the unit in '{0} kilometres'
+        counted = (pattern.get("long") or pattern.get("short", {})).get("other", "")
+        spelt = forms.get("long") or counted.replace("{0}", "").strip()
         if spelt:
             yield "unit", key, spelt
-
-
-def _unit_name(pattern: Mapping[str, str]) -> str:
-    """The unit in '{0} kilometres': CLDR leaves a display name out where it equals this."""
-    return pattern.get("other", "").replace("{0}", "").strip()
 
 
 @lru_cache(maxsize=256)
@@ -176,11 +172,6 @@ def vocabulary(languages: Iterable[str]) -> dict[str, list[str]]:
 # ---------------------------------------------------------------- unannotated text
 
 
-def _number(rng: random.Random, digits: int = 3) -> int:
-    """A whole number whose size is spread evenly over the orders of magnitude."""
-    return int(10 ** (rng.random() * digits))
-
-
 def join(loc: Locale, parts: Sequence[str], style: str = "standard") -> str:
     """A list as this language writes it (CLDR list patterns).
 
@@ -196,6 +187,18 @@ def join(loc: Locale, parts: Sequence[str], style: str = "standard") -> str:
     for part in parts[2:-1]:
         text = patterns["middle"].format(text, part)
     return patterns["end"].format(text, parts[-1])
+
+
+def _decimal(loc: Locale, value: float, pattern: str | None = None) -> str:
+    return clean(format_decimal(value, format=pattern, locale=loc))
+
+
+def _percent(loc: Locale, value: float) -> str:
+    return clean(format_percent(value / 100, locale=loc))
+
+
+def _clock(loc: Locale, at: time) -> str:
+    return clean(format_time(at, "HH:mm", locale=loc))
 
 
 def _by_kind(code: str) -> dict[str, list[tuple[str, str]]]:
@@ -266,9 +269,6 @@ class _Writer:
     def pick(self, kind: str, n: int = 1) -> list[str]:
         return [name for _, name in self.rng.sample(self.by_kind[kind], n)]
 
-    def decimal(self, value: float, pattern: str | None = None) -> str:
-        return clean(format_decimal(value, format=pattern, locale=self.loc))
-
     def same_kind(self) -> str:
         """Oslo, Lima or Rome"""
         kind = self.rng.choice([*self.formats, "zone", "calendar"])
@@ -295,7 +295,8 @@ class _Writer:
             self.pick(kind)[0] if self.rng.random() < 0.1 else self.formats[kind]()
             for kind in kinds
         ]
-        return _fill(_skeleton(self.loc, len(elements), self.rng, None), elements)
+        text = _skeleton(self.loc, len(elements), self.rng, None)
+        return _SLOTS.sub(lambda slot: elements[ord(slot[0]) - _SLOT], text)
 
     def year(self) -> str:
         """Japan 1994"""
@@ -303,12 +304,12 @@ class _Writer:
 
     def share(self) -> str:
         """Danish 73%"""
-        return f"{self.pick('language')[0]} {self.percent(5 * self.rng.randint(1, 19))}"
+        return f"{self.pick('language')[0]} {_percent(self.loc, 5 * self.rng.randint(1, 19))}"
 
     def clock(self) -> str:
         """Oslo 14:30"""
         at = time(self.rng.randint(0, 23), self.rng.choice([0, 30]))
-        return f"{self.pick('city')[0]} {clean(format_time(at, 'HH:mm', locale=self.loc))}"
+        return f"{self.pick('city')[0]} {_clock(self.loc, at)}"
 
     def measure(self) -> str:
         """12 kilometres"""
@@ -316,7 +317,7 @@ class _Writer:
         forms = self.loc._data["unit_patterns"].get(key, {}).get("long", {})
         value = self.rng.choice([2, 3, 4, 5, 6, 8, 10, 12, 20, 50, 100])
         pattern = forms.get(self.loc.plural_form(value), forms.get("other"))
-        shown = self.decimal(value)
+        shown = _decimal(self.loc, value)
         return clean(pattern.format(shown)) if pattern else f"{shown} {name}"
 
     def amount(self) -> str:
@@ -326,11 +327,8 @@ class _Writer:
         forms = self.loc._data["currency_names_plural"].get(key, {})
         pattern = self.loc._data["currency_unit_patterns"].get("other", "{0} {1}")
         plural = forms.get(self.loc.plural_form(value), forms.get("other", name))
-        shown = self.decimal(value, "#,##0.00")
+        shown = _decimal(self.loc, value, "#,##0.00")
         return clean(pattern.replace("{0}", shown).replace("{1}", plural))
-
-    def percent(self, value: float) -> str:
-        return clean(format_percent(value / 100, locale=self.loc))
 
     def spoken(self) -> str:
         """Switzerland: German 73%, French 21% (CLDR's territory data)"""
@@ -338,7 +336,7 @@ class _Writer:
         found = self.rng.sample(self.shares[land], min(len(self.shares[land]), 3))
         if not found:
             return self.same_kind()
-        shares = [f"{self.language[k]} {self.percent(p)}" for k, p in found]
+        shares = [f"{self.language[k]} {_percent(self.loc, p)}" for k, p in found]
         return f"{self.territory[land]}: {join(self.loc, shares, 'unit')}"
 
     def money_of_land(self) -> str:
@@ -391,13 +389,6 @@ def _skeleton(loc: Locale, n: int, rng: random.Random, number: str | None) -> st
     if form == 2:
         return clean(f"{slots[0]} ({slots[1]}), {join(loc, slots[2:], style)}")
     return clean(f"{join(loc, slots[:-1], style)} – {slots[-1]}")
-
-
-def _fill(text: str, elements: Sequence[str]) -> str:
-    """The phrase with its slots filled."""
-    for i, element in enumerate(elements):
-        text = text.replace(chr(_SLOT + i), element)
-    return text
 
 
 @dataclass(frozen=True)
@@ -479,16 +470,9 @@ class _Matched:
         return rng.choice(self.pools[kind, rng.choices(self.shapes, cum_weights=self.weights)[0]])
 
 
-def _check_split(split: str) -> str:
-    """The split itself, or an error that names the three there are."""
-    if split not in SPLITS:
-        raise unknown("split", split, SPLITS, "use one of these")
-    return split
-
-
-def _numbers(rng: random.Random, split: str) -> int:
-    """A number that belongs to this split."""
-    while split_of("number", str(value := _number(rng))) != split:
+def _number(rng: random.Random, split: str) -> int:
+    """A whole number of this split, its size spread evenly over three orders of magnitude."""
+    while split_of("number", str(value := int(10 ** (rng.random() * 3)))) != split:
         pass
     return value
 
@@ -516,7 +500,8 @@ def phrases(
     blank
         Leave a place open behind every name, marked by `BLANK`.
     """
-    _check_split(split)
+    if split not in SPLITS:
+        raise unknown("split", split, SPLITS, "use one of these")
     everyone = tuple(language(c).code for c in languages)
     code = language(code).code
     rng = random.Random(f"phrases/{code}/{split}/{kinds}/{size}/{seed}")
@@ -529,9 +514,9 @@ def phrases(
         # the next kind only once this one is found: equal shares, or an error below
         drawn = [KINDS[len(found) % len(KINDS)]] * count if kinds == "same" else None
         chosen = [matched.draw(kind, rng) for kind in drawn or rng.sample(KINDS, count)]
-        number = None if kinds == "same" else format_decimal(_numbers(rng, split), locale=loc)
+        number = None if kinds == "same" else _decimal(loc, _number(rng, split))
         if len({key for _, key, _ in chosen}) == count:
-            text = _skeleton(loc, count, rng, clean(number) if number else None)
+            text = _skeleton(loc, count, rng, number)
             if blank:
                 text = _SLOTS.sub(rf"\g<0> {BLANK}", text)
             phrase = _place(code, text, chosen)
@@ -557,10 +542,10 @@ def cue(code: str, kind: str, split: Split, rng: random.Random) -> str:
     if kind == "territory":
         return str(1950 + value)
     if kind == "language":
-        return clean(format_percent(value / 100, locale=loc))
+        return _percent(loc, value)
     if kind == "city":
-        return clean(format_time(time(value // 2, 30 * (value % 2)), "HH:mm", locale=loc))
-    return clean(format_decimal(value, locale=loc))
+        return _clock(loc, time(value // 2, 30 * (value % 2)))
+    return _decimal(loc, value)
 
 
 def questions(

@@ -17,7 +17,6 @@ import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -28,29 +27,11 @@ from xltlib.languages import language, name
 
 _OWN_WORDS = 4  # words from which a text is nobody else's
 _SHORTEST, _LONGEST = 3, 14  # words of a stretch, so that most of an utterance's lengths occur
-_BY_CHARACTER = {
-    "jpn",
-    "tha",
-    "zho",
-    "mya",
-    "khm",
-}  # written without spaces: four characters a word
+# Written without spaces: four characters a word.
+_BY_CHARACTER = {"jpn", "tha", "zho", "mya", "khm"}
 
 _ADDRESS = re.compile(r"\S*(?:https?:|www\.|@)\S*")
 _BREAK = re.compile(r"[.!?;:,()\[\]{}…|/«»“”\"„。、，！？；：（）।؟،؛*•▪>=]+|\s[–—-]\s")
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """Lines that no test item shares, and how many were dropped."""
-
-    lines: tuple[str, ...]
-    dropped: int
-
-    @property
-    def share(self) -> float:
-        """Share of the lines that were dropped."""
-        return self.dropped / max(1, len(self.lines) + self.dropped)
 
 
 def plain(text: str, code: str = "") -> str:
@@ -64,14 +45,10 @@ def plain(text: str, code: str = "") -> str:
     if code in ("tur", "aze", "azj"):
         text = text.replace("I", "ı")
     text = unicodedata.normalize("NFC", text.replace("İ", "i")).lower()
-    return " ".join(_strip(text).split())
-
-
-def _strip(text: str) -> str:
-    """Without punctuation and symbols; marks of Indic and Arabic vowels stay."""
-    return "".join(
+    kept = (  # marks of Indic and Arabic vowels stay, as letters and numbers do
         c if c in "'’-" or unicodedata.category(c)[0] in "LMN" or c.isspace() else " " for c in text
     )
+    return " ".join("".join(kept).split())
 
 
 def _stretches(line: str, code: str = "") -> list[str]:
@@ -81,23 +58,20 @@ def _stretches(line: str, code: str = "") -> list[str]:
     ['when the sun rose over the hill', 'nobody was there to see']
     """
     found = []
+    by_character = code in _BY_CHARACTER
     for clause in _BREAK.split(_ADDRESS.sub(" ", line)):
         text = plain(clause, code)
-        if code in _BY_CHARACTER:
-            text, size = text.replace(" ", ""), 4
-            units = [text[i : i + size] for i in range(0, len(text), size)]
+        if by_character:
+            text = text.replace(" ", "")
+            units = [text[i : i + 4] for i in range(0, len(text), 4)]
         else:
             units = text.split()
         for at in range(0, len(units), _LONGEST):
             part = units[at : at + _LONGEST]
-            if len(part) >= _SHORTEST and _is_language(part):
-                found.append(("" if code in _BY_CHARACTER else " ").join(part))
+            of_letters = sum(any(map(str.isalpha, unit)) for unit in part)
+            if len(part) >= _SHORTEST and of_letters > 0.7 * len(part):  # not mostly numbers
+                found.append(("" if by_character else " ").join(part))
     return found
-
-
-def _is_language(words: Sequence[str]) -> bool:
-    """Whether most of the words are of letters, not numbers."""
-    return sum(any(c.isalpha() for c in w) for w in words) > 0.7 * len(words)
 
 
 def _key(asked: str) -> str:
@@ -188,7 +162,7 @@ def _grams(text: str, n: int) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + n]) for i in range(max(1, len(words) - n + 1))} if words else set()
 
 
-def without(lines: Iterable[str], tests: Iterable[str], n: int = 5, code: str = "") -> _Kept:
+def without(lines: Iterable[str], tests: Iterable[str], n: int = 5, code: str = "") -> list[str]:
     """The lines that hold no run of n words of a test item, nor the whole of a shorter one.
 
     A test item of fewer than `_OWN_WORDS` words ("thank you") is dropped only where it is the line.
@@ -204,13 +178,11 @@ def without(lines: Iterable[str], tests: Iterable[str], n: int = 5, code: str = 
     """
     held = {g for t in tests for g in _grams(plain(t, code), n)}
     sizes = [k for k in {len(g) for g in held} if k >= _OWN_WORDS]
-    kept, dropped = [], 0
-    for line in lines:
-        if tuple(line.split()) in held or any(_grams(line, k) & held for k in sizes):
-            dropped += 1
-        else:
-            kept.append(line)
-    return _Kept(tuple(kept), dropped)
+    return [
+        line
+        for line in lines
+        if tuple(line.split()) not in held and not any(_grams(line, k) & held for k in sizes)
+    ]
 
 
 def read(
@@ -252,7 +224,7 @@ def read(
 @lru_cache(maxsize=32)
 def _web(code: str, tasks: tuple[str, ...], lines: int, root: str | None) -> tuple[str, ...]:
     """Web lines without what test items have; `root` is only for the cache."""
-    return without(cc100(code)[:lines], held_out(tasks, code), code=code).lines
+    return tuple(without(cc100(code)[:lines], held_out(tasks, code), code=code))
 
 
 @lru_cache(maxsize=32)
@@ -266,7 +238,7 @@ def _utterances(
 ) -> tuple[str, ...]:
     """Utterances without what test items have: with translations `beside` them, or a share."""
     found = _pairs(code, beside) if beside else utterances(code, part, parts)
-    return without(found, held_out(tasks, code), code=code).lines
+    return tuple(without(found, held_out(tasks, code), code=code))
 
 
 def forget() -> None:
