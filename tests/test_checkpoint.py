@@ -175,7 +175,10 @@ BAD = [
     (one("wikiann", ["en"], answers="choose"), "choose needs a task with one label"),
     (one("xnli", ["en"], test_items=-1), "test_items must be greater than or equal to 0, got -1"),
     ({"tasks": {"xnli": {"sources": ["en"], "recipe": {"stps": 3}}}}, "'stps'.*mean 'steps'"),
-    ({"tasks": {"xnli": {"sources": ["en"], "recipe": {"steps": 0}}}}, "steps must be above 0"),
+    (
+        {"tasks": {"xnli": {"sources": ["en"], "recipe": {"steps": 0}}}},
+        "steps must be greater than 0",
+    ),
     ({"recipe": {"precision": "float16"}}, "float16 is refused.*bfloat16"),
     ({"modle": {}}, "unknown key in .* 'modle'.*'model'"),
     ({"model": {"kind": "checkpoint"}}, "model.name missing; add it"),

@@ -297,12 +297,12 @@ def test_overlong_inputs_are_cut_aloud(folder: Path) -> None:
     ("change", "message"),
     [
         ({"precision": "float16"}, "float16 is refused.*bfloat16"),
-        ({"precision": "bf16"}, "unknown precision 'bf16'.*bfloat16"),
-        ({"optimizer": "adam"}, "unknown optimizer 'adam'.*'adamw'"),
-        ({"schedule": "linear"}, "unknown schedule 'linear'.*cosine"),
-        ({"freeze": "decoder"}, "unknown freeze 'decoder'.*encoder"),
-        ({"steps": 0}, "steps must be above 0, got 0"),
-        ({"drop_tokens": 1}, "drop_tokens must be 0 to below 1"),
+        ({"precision": "bf16"}, "precision\\s+Input should be .*'bfloat16'"),
+        ({"optimizer": "adam"}, "optimizer\\s+Input should be .*'adamw'"),
+        ({"schedule": "linear"}, "schedule\\s+Input should be .*cosine"),
+        ({"freeze": "decoder"}, "freeze\\s+Input should be .*encoder"),
+        ({"steps": 0}, "steps\\s+Input should be greater than 0"),
+        ({"drop_tokens": 1}, "drop_tokens\\s+Input should be less than 1"),
     ],
 )
 def test_bad_recipes(change: dict[str, Any], message: str) -> None:

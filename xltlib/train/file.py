@@ -21,10 +21,6 @@ _TASK = {
     "checkpoint": {"validation_items": 1000},
 }
 _FROM_SCRATCH = {"steps": 200, "lr": 2e-3, "freeze": "nothing", "encoder_lr": 1.0}
-_BEFORE = {  # what became of keys that files once had
-    "checkpoint": "model: {kind: checkpoint, name: …}",
-    "finetune": "tasks: {TASK: {recipe: {steps: …}, scratch: {steps: …}, test_items: …}}",
-}
 
 
 class _Loader(yaml.SafeLoader):
@@ -48,7 +44,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     Raises
     ------
     ValueError
-        No YAML, no mapping, a key of old, an override that does not fit.
+        No YAML, no mapping, an override that does not fit.
     """
     try:
         content = _yaml(path.read_text(encoding="utf-8"))
@@ -58,9 +54,6 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
         raise ValueError(f"{path} holds {type(content).__name__}, not `key: value` lines")
     for override in overrides:
         _override(content, override)
-    for old, new in _BEFORE.items():
-        if old in content:
-            raise ValueError(f"{path}: `{old}:` is now written `{new}`; change it")
     return _completed({"name": path.stem, **content}, path.parent)
 
 
@@ -76,16 +69,6 @@ def _override(content: dict[str, Any], override: str) -> None:
         if not isinstance(content, dict):
             raise ValueError(f"--set {key}: {group!r} is a value, it has no {last!r} inside")
     content[last] = _yaml(value)
-
-
-def _refuse_old(content: Mapping[str, Any], path: Path) -> None:
-    """Say what became of keys that files had before."""
-    for old, new in (
-        ("checkpoint", "model: {kind: checkpoint, name: …}"),
-        ("finetune", "tasks: {TASK: {recipe: {steps: …}, scratch: {steps: …}, test_items: …}}"),
-    ):
-        if old in content:
-            raise ValueError(f"{path}: `{old}:` is now written `{new}`; change it")
 
 
 def _kind(content: Mapping[str, Any]) -> str:

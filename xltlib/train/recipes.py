@@ -2,44 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import with_config
+from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
 
-from xltlib.errors import unknown
-from xltlib.models.shape import Precision
-
-Freeze = Literal["nothing", "embeddings", "encoder"]
-Optimizer = Literal["adafactor", "adamw", "adamw_fused"]
-Schedule = Literal["constant", "cosine"]
-
-HALF = ("float16", "fp16", "half")
-FP16 = (
-    "float16 is refused: mT5 was trained in bfloat16 and its activations overflow float16, so the "
-    "loss becomes NaN (transformers issue 5651). Use bfloat16 on a GPU, float32 elsewhere"
-)
+from xltlib.models import shape
 
 
-@dataclass(frozen=True)
+def _not_half(asked: Any) -> Any:
+    if asked in ("float16", "fp16", "half"):
+        raise ValueError(
+            "float16 is refused: mT5 was trained in bfloat16 and its activations overflow float16, "
+            "so the loss becomes NaN (transformers issue 5651). Use bfloat16 on a GPU, float32 "
+            "elsewhere"
+        )
+    return asked
+
+
+_Precision = Annotated[shape.Precision, BeforeValidator(_not_half)]
+_Count = Annotated[int, Field(ge=0)]
+_Some = Annotated[int, Field(gt=0)]
+_Rate = Annotated[float, Field(gt=0)]
+_CONFIG = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, config=_CONFIG)
 class PretrainRecipe:
     """How to pre-train: see `experiments/embedded.yml` for what each number is for."""
 
-    steps: int = 8000
-    batch: int = 64
-    lr: float = 3e-3
-    noise: float = 0.4
-    mean_span: float = 1.0
+    steps: _Some = 8000
+    batch: _Some = 64
+    lr: _Rate = 3e-3
+    noise: _Rate = 0.4
+    mean_span: _Rate = 1.0
     unit: Literal["word", "piece"] = "word"
-    max_length: int = 48
-    tokens: int = 0  # budget of a model; 0: `steps` batches, whatever they hold
-    epochs: int = 4  # with a budget: how often a model reads its share of each language
-    weight_decay: float = 0.0  # of the layers' matrices; see `steps.groups`
-    precision: Precision = "auto"
+    max_length: _Some = 48
+    tokens: _Count = 0  # budget of a model; 0: `steps` batches, whatever they hold
+    epochs: _Some = 4  # with a budget: how often a model reads its share of each language
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0  # of the layers' matrices; `steps.groups`
+    precision: _Precision = "auto"
 
 
-@with_config(extra="forbid")
-@dataclass(frozen=True)
+@dataclass(frozen=True, config=_CONFIG)
 class Recipe:
     """How to fine-tune; as it stands the recipe of mT5's authors (Xue et al. 2021).
 
@@ -76,37 +81,23 @@ class Recipe:
         Rank of low-rank updates (Hu et al. 2022) to learn instead of all weights; 0: all weights.
     """
 
-    steps: int = 8000
+    steps: _Some = 8000
     evaluations: int = 20
     batch: int = 0
-    tokens: int = 2**16
-    micro_tokens: int = 2**14
-    optimizer: Optimizer = "adafactor"
-    lr: float = 1e-3
-    schedule: Schedule = "constant"
+    tokens: _Some = 2**16
+    micro_tokens: _Some = 2**14
+    optimizer: Literal["adafactor", "adamw", "adamw_fused"] = "adafactor"
+    lr: _Rate = 1e-3
+    schedule: Literal["constant", "cosine"] = "constant"
     encoder_lr: float = 1.0
     weight_decay: float = 0.0
-    freeze: Freeze = "nothing"
-    drop_tokens: float = 0.0
+    freeze: Literal["nothing", "embeddings", "encoder"] = "nothing"
+    drop_tokens: Annotated[float, Field(ge=0, lt=1)] = 0.0
     dropout: float = 0.1
-    max_input: int = 1024
-    precision: Precision = "auto"
+    max_input: _Some = 1024
+    precision: _Precision = "auto"
     checkpointing: bool = False
     lora: int = 0
-
-    def __post_init__(self) -> None:
-        if self.precision in HALF:
-            raise ValueError(FP16)
-        named = {"optimizer": Optimizer, "schedule": Schedule, "freeze": Freeze}
-        for what, allowed in {**named, "precision": Precision}.items():
-            if getattr(self, what) not in get_args(allowed):
-                raise unknown(what, getattr(self, what), get_args(allowed), "use one of these")
-        for what in ("steps", "tokens", "micro_tokens", "lr", "max_input"):
-            if getattr(self, what) <= 0:
-                raise ValueError(f"{what} must be above 0, got {getattr(self, what)}")
-        if not 0 <= self.drop_tokens < 1:
-            cure = "0 to below 1, a share of the tokens"
-            raise ValueError(f"drop_tokens must be {cure}, got {self.drop_tokens}")
 
 
 MT5 = Recipe()
