@@ -97,6 +97,23 @@ class Analysis:
     warnings: tuple[str, ...]
     unable: dict[str, str]
 
+    @property
+    def zero_shot(self) -> pd.DataFrame:
+        """The rows that transfer is explained and predicted from."""
+        return self.scores[self.scores["n_target"] == 0]
+
+    @property
+    def cold(self) -> pd.DataFrame:
+        """`methods` with the target hidden altogether."""
+        return self.methods[self.methods["protocol"] == "cold"]
+
+    @property
+    def sure_measures(self) -> pd.DataFrame:
+        """Coefficients that differ from 0 by both tests, the largest first."""
+        table = self.coefficients
+        both = ((table["low"] > 0) | (table["high"] < 0)) & (table["p_holm"] <= 0.05)
+        return table[both].sort_values("beta", key=abs, ascending=False)
+
 
 TABLES = (
     *("methods", "predictions", "coefficients", "residuals", "shares", "steps", "claims"),

@@ -18,7 +18,8 @@ from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 
 from xltlib.book import style
-from xltlib.book.style import COLOURS, INK, MARKERS, Card, colour_of, in_words, looks_of, styled
+from xltlib.book.style import COLOURS, INK, MARKERS, Card, colour_of, looks_of, styled
+from xltlib.book.words import label_of
 from xltlib.explain.fewshot import CURVE, Fit
 from xltlib.languages import language, name
 from xltlib.scores import cells, gain, select
@@ -79,9 +80,9 @@ def transfer_matrix(
     sources, targets = in_order(list(table["source"])), in_order(list(table["target"]))
     wide = 100 * _wide(table, "score", sources, targets)
     figure, ax = style.one_panel(1.9 + min(5.6, 5.6 * len(sources) / max(len(targets), 1)))
-    label = f"{in_words(table['metric'].iloc[0])}, 0 to 100"
+    label = f"{label_of(table['metric'].iloc[0])}, 0 to 100"
     _matrix(ax, wide, label, 7.5 if len(targets) <= 14 else 5.5, cmap=_SEQUENTIAL)
-    ax.set(xlabel="target", ylabel="source", title=f"{in_words(task)}: zero-shot score")
+    ax.set(xlabel="target", ylabel="source", title=f"{label_of(task)}: zero-shot score")
     return figure
 
 
@@ -102,8 +103,8 @@ def raw_and_gain(scores: pd.DataFrame, task: str, model: str, baseline: str) -> 
     top = float(np.nanmax(off.abs().to_numpy(), initial=1.0))
     _matrix(first, raw, "", 6, cmap=_SEQUENTIAL)
     _matrix(second, more, "", 6, cmap=_DIVERGING, vmin=-top, vmax=top)
-    first.set(title=f"{in_words(task)}: score", ylabel="source", xlabel="target")
-    second.set(title=f"gain over {in_words(baseline)}", xlabel="target")
+    first.set(title=f"{label_of(task)}: score", ylabel="source", xlabel="target")
+    second.set(title=f"gain over {label_of(baseline)}", xlabel="target")
     if not stacked:
         second.set_yticks([])
     return figure
@@ -140,7 +141,7 @@ def measure_agreement(table: pd.DataFrame) -> Card:
     for first, second, r in table[["first", "second", "r"]].itertuples(index=False):
         above, below = sorted((first, second), key=names.index)
         wide.loc[below, above] = r
-    wide = wide.iloc[1:, :-1].rename(index=in_words, columns=in_words)
+    wide = wide.iloc[1:, :-1].rename(index=label_of, columns=label_of)
     figure, ax = style.one_panel(1.4 + 0.38 * len(wide))
     label = "correlation over pairs of languages"
     style.heatmap(ax, wide, label, numbers="{:.2f}", cmap=_DIVERGING, vmin=-1, vmax=1)
@@ -167,7 +168,7 @@ def confusion(
     shared = set(share.index) & set(share.columns)
     first = list(share.index) if shared else []
     share = share.reindex(columns=[*first, *(c for c in share if c not in first)], fill_value=0)
-    share = share.rename(index=in_words, columns=in_words)
+    share = share.rename(index=label_of, columns=label_of)
     figure, ax = style.one_panel(min(7.0, 1.6 + 0.42 * len(share)))
     label = "per cent of the row"
     style.heatmap(ax, share, label, "{:.0f}", cmap=_SEQUENTIAL, vmin=0, vmax=100)
@@ -184,7 +185,7 @@ def _intervals(ax: Axes, own: pd.DataFrame, y: Any, colour: Any = INK) -> None:
         ax.hlines(y, own["low"], own["high"], color=colour, linewidth=1.5, zorder=2)
 
 
-def _lines(ax: Axes, keys: Sequence[object], spoken: Callable[[Any], str] = in_words) -> None:
+def _lines(ax: Axes, keys: Sequence[object], spoken: Callable[[Any], str] = label_of) -> None:
     """Name the lines of a panel, the first on top."""
     ax.set_yticks(range(len(keys)), [spoken(k) for k in keys])
     ax.set_ylim(len(keys) - 0.5, -0.5)
@@ -248,7 +249,7 @@ def estimates(
     figure, panels = style.panels_of(given, panel, 0.9, each, columns, sharey=True)
     for ax, own in panels:
         _marks(ax, own, marks)
-        _lines(ax, lines, name if rows in ("source", "target", "language") else in_words)
+        _lines(ax, lines, name if rows in ("source", "target", "language") else label_of)
         if log:
             ax.set_xscale("log")
             ax.xaxis.set_major_formatter("{x:g}")

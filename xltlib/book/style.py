@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from xltlib.book.words import label_of
 from xltlib.io import whole
 
 _P = ParamSpec("_P")
@@ -31,19 +32,6 @@ COLOURS: list[str] = _STYLE["axes.prop_cycle"].by_key()["color"]
 INK, SOFT, BAR = "#222222", "#767676", COLOURS[5]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 WIDTH = 7.5  # inches; 750 px at 100 dots per inch
-_WORDS = {
-    "word_order": "word order",
-    "lexical_translit": "lexical (transliterated)",
-    "data_size": "data size",
-    "best_mean": "best on average",
-    "english": "English",
-}
-
-
-def in_words(label: object) -> str:
-    """The name of a measure, method or task as figures and reports show it."""
-    text = str(label)
-    return _WORDS.get(text, text.replace("_", " "))
 
 
 class Card(Figure):
@@ -102,7 +90,7 @@ def panels_of(
     for ax in axes.flat[len(groups) :]:
         ax.set_visible(False)
     for ax, group in zip(axes.flat, groups, strict=False):
-        ax.set_title(in_words(group))
+        ax.set_title(label_of(group))
     own = [table[table[by] == g] if by in table else table for g in groups]
     return figure, list(zip(axes.flat, own, strict=False))
 
@@ -129,7 +117,7 @@ def legend(
 ) -> None:
     """Marks of conditions and others, above all panels."""
     mine = {
-        in_words(n): Line2D([], [], marker=MARKERS[i % len(MARKERS)], color=colour_of(i))
+        label_of(n): Line2D([], [], marker=MARKERS[i % len(MARKERS)], color=colour_of(i))
         for i, n in enumerate(names)
     }
     if handles := mine | dict(others or {}):

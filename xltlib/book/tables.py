@@ -7,7 +7,6 @@ its interval (`in_words`), every figure says which run it came from (`caption`).
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from xltlib.book import words
 from xltlib.book.parameters import built
 from xltlib.errors import reason, unknown
 from xltlib.explain.effects import SINGULAR
-from xltlib.languages import language, name, similarity
+from xltlib.languages import language, similarity
 from xltlib.scores import one_metric, read, select, transfer
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ _ALL = "all"
 _TOGETHER = "all together"
 MODEL = "tiny"  # the model whose transfer is asked about, where a table has it
 _CONTROLS = ("tiny-scratch", "tiny-shuffled", "plain-shuffled", "char-ngram")
-_LANGUAGES = ("source", "target", "language", "chosen", "best")  # columns shown by name
 _SENTINEL = re.compile(r"<extra_id_(\d+)>")
 
 
@@ -234,15 +233,9 @@ def in_words(
     digits: int = 1,
 ) -> pd.Series:
     """Estimates with their intervals: ``46.5 (44.4 to 48.6)``; a dash where there is none."""
-
-    def words(mid: float, a: float, b: float) -> str:
-        if not math.isfinite(mid):
-            return "–"
-        ends = f" ({a:.{digits}f} to {b:.{digits}f})" if math.isfinite(a + b) else ""
-        return f"{mid:.{digits}f}{ends}".replace("-", "−")
-
-    rows = scale * table[[value, low, high]].astype(float)
-    return pd.Series([words(*r) for r in rows.itertuples(index=False)], index=table.index)
+    rows = scale * table[[value, low, high]].to_numpy(float)
+    shown = [words.estimate(mid, low, high, digits) for mid, low, high in rows.tolist()]
+    return pd.Series(shown, index=table.index)
 
 
 def claims_by_task(claims: pd.DataFrame) -> pd.DataFrame:
@@ -251,9 +244,9 @@ def claims_by_task(claims: pd.DataFrame) -> pd.DataFrame:
         return claims
     gain = claims["evidence"].str.contains("gain over").map({True: ", for the gain", False: ""})
     claim = claims["claim"].str.replace("_", " ") + gain
-    words = in_words(claims, scale=1, digits=2) + " " + claims["verdict"]
-    wide = claims.assign(claim=claim, words=words).pivot_table(
-        index="claim", columns="task", values="words", aggfunc="first", sort=False
+    shown = in_words(claims, scale=1, digits=2) + " " + claims["verdict"]
+    wide = claims.assign(claim=claim, shown=shown).pivot_table(
+        index="claim", columns="task", values="shown", aggfunc="first", sort=False
     )
     return wide.sort_index(axis=1).fillna("–").reset_index().rename_axis(columns=None)
 
@@ -262,16 +255,9 @@ def listed(table: pd.DataFrame, digits: int = 2, **names: str) -> HTML:
     """A table for the page: columns renamed, languages by name, numbers rounded."""
     from IPython.display import HTML
 
-    shown = table.copy()
+    shown = words.as_text(table, digits)
     for column in shown:
-        if column in _LANGUAGES:
-            shown[column] = shown[column].map(name)
-        elif pd.api.types.is_float_dtype(shown[column]):
-            form = _p_value if str(column).startswith("p_") else lambda v: f"{v:.{digits}f}"
-            shown[column] = [
-                "–" if pd.isna(v) else form(v).replace("-", "−") for v in shown[column]
-            ]
-        elif pd.api.types.is_object_dtype(shown[column]) or shown[column].dtype == "string":
+        if not pd.api.types.is_numeric_dtype(shown[column]):
             shown[column] = shown[column].map(_on_one_line)
     heads = {str(c): str(c).replace("_", " ") for c in shown} | names
     return HTML(shown.rename(columns=heads).to_html(index=False, border=0, justify="left"))
@@ -280,10 +266,6 @@ def listed(table: pd.DataFrame, digits: int = 2, **names: str) -> HTML:
 def _on_one_line(value: object, most: int = 32) -> object:
     """A short text with spaces that do not break: an interval in three lines is hard to read."""
     return value.replace(" ", "\u00a0") if isinstance(value, str) and len(value) <= most else value
-
-
-def _p_value(p: float) -> str:
-    return "<0.001" if p < 0.0005 else f"{p:.3f}"
 
 
 def text_table(frame: pd.DataFrame, texts: Sequence[str] = (), codes: Sequence[str] = ()) -> HTML:
@@ -323,9 +305,7 @@ def _tag(code: str) -> str:
     return (known.locale or known.code).replace("_", "-")
 
 
-def caption(
-    text: str, exp: Experiment | None = None, rows: pd.DataFrame | None = None
-) -> Markdown:
+def caption(text: str, exp: Experiment | None = None, rows: pd.DataFrame | None = None) -> Markdown:
     """What a figure shows, and the run it came from, as text under it.
 
     Parameters

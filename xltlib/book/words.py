@@ -1,0 +1,57 @@
+"""Numbers, intervals, names and tables as text: the same in figures, chapters and reports."""
+
+from __future__ import annotations
+
+import math
+
+import pandas as pd
+
+from xltlib.languages import name
+
+_LABELS = {
+    "word_order": "word order",
+    "lexical_translit": "lexical (transliterated)",
+    "data_size": "data size",
+    "best_mean": "best on average",
+    "english": "English",
+}
+_LANGUAGES = ("source", "target", "language", "chosen", "best")  # columns shown by name
+
+
+def label_of(label: object) -> str:
+    """The name of a measure, method or task as figures and reports show it."""
+    text = str(label)
+    return _LABELS.get(text, text.replace("_", " "))
+
+
+def number(value: float, digits: int = 1) -> str:
+    """A rounded number with a true minus sign; a dash for what is missing."""
+    return f"{value:.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
+
+
+def between(ends: tuple[float, float], digits: int = 1) -> str:
+    """The ends of an interval: ``44.4 to 48.6``."""
+    if not all(map(math.isfinite, ends)):
+        return "no interval"
+    return " to ".join(number(end, digits) for end in ends)
+
+
+def estimate(value: float, low: float, high: float, digits: int = 1) -> str:
+    """An estimate with its interval, if it has one: ``46.5 (44.4 to 48.6)``."""
+    known = math.isfinite(value) and math.isfinite(low + high)
+    return number(value, digits) + (f" ({between((low, high), digits)})" if known else "")
+
+
+def as_text(table: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
+    """A table with languages by name and rounded numbers; p-values, ``p_…``, to three digits."""
+    shown = table.copy()
+    for column in shown:
+        if column in _LANGUAGES:
+            shown[column] = shown[column].map(name)
+        elif pd.api.types.is_float_dtype(shown[column]):
+            small = str(column).startswith("p_")
+            shown[column] = [
+                "<0.001" if small and v < 0.0005 else number(v, 3 if small else digits)
+                for v in shown[column].astype(float)
+            ]
+    return shown
