@@ -2,8 +2,8 @@
 
     python benchmarks/evidence.py --out book/published [--matrices ner-xlmr las]
 
-Reads each table from its public home (or under ``XLT_DATA``), has `xltlib.book.analyze` look at it with
-one and the same settings, and writes small tables: nothing of the data, only what was measured from
+Reads each table from its repository (or under ``XLT_DATA``), has `xltlib.book.analyze` look at it
+with the same settings, and writes small tables: nothing of the data, only what was measured from
 it. One matrix is one file, so an interrupted run goes on where it stopped; ``--again`` starts over.
 """
 
@@ -20,6 +20,7 @@ import pandas as pd
 from xltlib.book.analyze import analyze
 from xltlib.data import published
 from xltlib.explain import fewshot
+from xltlib.io import write_text
 from xltlib.scores import check
 from xltlib.train.plan import versions
 
@@ -77,11 +78,9 @@ def of_curves(name: str) -> dict[str, object]:
 
 
 def keep(path: Path, content: object) -> None:
-    """Write JSON under a temporary name, then rename."""
+    """Write JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, default=float), encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, json.dumps(content, default=float))
 
 
 def gathered(files: list[Path], part: str) -> pd.DataFrame:
