@@ -28,7 +28,7 @@ _STRICT = ConfigDict(extra="forbid")
 
 
 def _words(given: Any) -> Any:
-    """Words of a text, for lists that are easier to read so."""
+    """Words of a text, for lists that are easier to read so (and ``digest bytes``)."""
     return tuple(given.split()) if isinstance(given, str) else given
 
 
@@ -48,14 +48,9 @@ def _part(given: Any) -> Any:
     )
 
 
-def _checksum(given: Any) -> Any:
-    """``digest bytes``."""
-    return tuple(given.split()) if isinstance(given, str) else given
-
-
 _Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
 _Codes = Annotated[Mapping[str, str], BeforeValidator(_codes)]
-Checksums = Mapping[str, Annotated[tuple[str, int], BeforeValidator(_checksum)]]
+Checksums = Mapping[str, Annotated[tuple[str, int], BeforeValidator(_words)]]
 
 
 @dataclass(frozen=True, eq=False, config=_STRICT)
@@ -229,6 +224,11 @@ class Card:
     copy: Files | None = None
     notes: str = ""
     tasks: Mapping[str, View] = field(default_factory=dict)
+
+    @property
+    def files(self) -> list[Files]:
+        """The places that are files."""
+        return [place for place in (self.source, self.copy) if isinstance(place, Files)]
 
 
 def read_cards(folder: Path, of: type[Any]) -> dict[str, Any]:

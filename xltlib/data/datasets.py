@@ -13,7 +13,7 @@ import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -143,20 +143,16 @@ def languages_of(task: str, *, local: bool = False) -> list[str]:
     return sorted(
         {
             key
-            for files in _file_places(card)
+            for files in card.files
             for key, code in _keys(tuple(files.codes)).items()
             if any(fetch.local(files.repository, files.path(code, raw)) for raw in files.paths)
         }
     )
 
 
-def _file_places(card: Card) -> list[Files]:
-    return [p for p in (card.source, card.copy) if isinstance(p, Files)]
-
-
 def origin(card: Card, asked: str, raw: str) -> Origin:
     """Where a raw split of a language is: the tree under ``XLT_DATA``, or its public place."""
-    for files in _file_places(card):
+    for files in card.files:
         code = _code_in(files, asked)
         if code and raw in files.paths:
             found = fetch.local(files.repository, files.path(code, raw))
@@ -185,14 +181,14 @@ def splits_of(task: str, asked: str, *, local: bool = False) -> list[Split]:
 # ---------------------------------------------------------------- reading
 
 
-def _rows(task: str, where: Origin, raw: str, revision: str | None) -> tuple[list[Row], str]:
+def _rows(task: str, where: Origin, raw: str) -> tuple[list[Row], str]:
     """Rows as the card names them, and the Hub's commit."""
     place, card = where.place, card_of(task)
     if isinstance(place, OwnFile):
         needed = [c.split(".")[0] for c in view_of(task).columns]
         return read(place.path, place.layout, needed, optional=("id", "title")), ""
     if isinstance(place, Hub):
-        return hub.rows(place, where.code, raw, card.columns, revision)
+        return hub.rows(place, where.code, raw, card.columns)
     path = fetch.file_of(place, where.code, raw)
     column = [place.split_column] if place.split_column else []
     rows = read(path, place.layout, [*card.columns, *column])
@@ -200,11 +196,9 @@ def _rows(task: str, where: Origin, raw: str, revision: str | None) -> tuple[lis
 
 
 @lru_cache(maxsize=16)
-def _read(
-    task: str, where: Origin, raw: str, revision: str | None, root: str | None
-) -> tuple[int, tuple[Row, ...], str]:
+def _read(task: str, where: Origin, raw: str, root: str | None) -> tuple[int, tuple[Row, ...], str]:
     """(raw rows, examples' rows with an id and a group, commit); `root` is only for the cache."""
-    rows, commit = _rows(task, where, raw, revision)
+    rows, commit = _rows(task, where, raw)
     derive = DERIVE["" if isinstance(where.place, OwnFile) else view_of(task).derive]
     with_ids = not isinstance(where.place, Files) or where.place.ids
     made = []
@@ -254,7 +248,7 @@ def _example(row: Row, view: View, key: str, source: str) -> Example | str:
         if not text.strip():
             return f"empty {field}"
     if view.kind == "choice":
-        fields["label"] = _legal(row["label"], view, where)
+        fields["label"] = _legal(row["label"], view.labels, f"label in {where}")
     elif view.kind == "tags":
         fields = _tagged(row, view, where)
     else:
@@ -267,9 +261,9 @@ def _example(row: Row, view: View, key: str, source: str) -> Example | str:
     return Example(row["id"], key, fields)
 
 
-def _legal(label: Any, view: View, where: str) -> str:
-    if label not in view.labels:
-        raise unknown(f"label in {where}", label, view.labels, "mend the row")
+def _legal(label: Any, allowed: Sequence[str], what: str) -> str:
+    if label not in allowed:
+        raise unknown(what, label, allowed, "mend the row")
     return str(label)
 
 
@@ -279,13 +273,9 @@ def _tagged(row: Row, view: View, where: str) -> dict[str, Any]:
     )
     if len(words) != len(tags):
         raise ValueError(f"{where} has {len(words)} words and {len(tags)} tags: one a word")
+    bio = ["O", *(f"{mark}-{kind}" for kind in view.labels for mark in "BI")]
     for tag in set(tags):
-        mark, _, kind = str(tag).partition("-")
-        if view.spans and not (tag == "O" or (mark in ("B", "I") and kind in view.labels)):
-            allowed = ["O", *(f"{m}-{k}" for k in view.labels for m in "BI")]
-            raise unknown(f"tag in {where}", tag, allowed, "mend the row")
-        if not view.spans:
-            _legal(tag, view, where)
+        _legal(tag, bio if view.spans else view.labels, f"tag in {where}")
     return {"words": words, "tags": tags}
 
 
@@ -305,7 +295,6 @@ def load(
     split: Split,
     *,
     own: Own | None = None,
-    revision: str | None = None,
     overlap: Overlap = "drop",
 ) -> Loaded:
     """Examples of a public task in one language.
@@ -322,8 +311,6 @@ def load(
     own : mapping, optional
         Language key -> split -> the user's file (`own_files`); a language in it is read only
         from there.
-    revision : str, optional
-        Another commit of the Hub than the pinned one.
     overlap : {"drop", "keep"}
         What to do with a text that a later split has too: test goes before validation goes
         before train.
@@ -337,35 +324,36 @@ def load(
     Raises
     ------
     ValueError
-        Unknown task, language, split or revision; a file that is missing, altered or has not the
+        Unknown task, language or split; a file that is missing, altered or has not the
         columns; a row with a wrong label; nothing left. The message names the value and the cure.
     """
     view, card = view_of(task), card_of(task)
     _checked(overlap, get_args(Overlap), "overlap")
     where, part = _where(task, asked, split, own)
-    total, rows, commit = _share(task, where, part, revision)
+    total, rows, commit = _share(task, where, part)
     key = language(asked).key
     made = [_example(row, view, key, where.source) for row in rows]
     drops = Counter(reason for reason in made if isinstance(reason, str))
     kept = [e for e in made if isinstance(e, Example)]
     against: list[str] = []
-    later = _later(task, asked, split, own, revision, where) if overlap == "drop" else ()
-    for name_, texts in later:
+    for later, texts in _later(task, asked, split, own, where) if overlap == "drop" else ():
         fresh = [e for e in kept if text_of(e.fields, view) not in texts]
-        drops += Counter({f"text also in {name_}": len(kept) - len(fresh)})
+        drops += Counter({f"text also in {later}": len(kept) - len(fresh)})
         kept = fresh
-        against.append(name_)
+        against.append(later)
     if not kept:
         reasons = ", ".join(f"{n} {why}" for why, n in drops.items()) or "no rows at all"
         raise ValueError(
             f"{task} {key} {split} is empty: {total} rows in {where.source}, {reasons}. "
             "Choose another split or language, or other files"
         )
+    long = sum(view.numbered and len(e.fields["words"]) > MAX_WORDS for e in kept)
+    notes = {f"longer than {MAX_WORDS} words": long} if long else {}
     return Loaded(
         tuple(kept),
         Report(
             task, key, split, where.source, commit, card.licence if own is None else "your own",
-            total, len(made), len(kept), dict(drops), _notes(kept, view), tuple(against),
+            total, len(made), len(kept), dict(drops), notes, tuple(against),
         ),
     )  # fmt: skip
 
@@ -387,36 +375,28 @@ def _where(task: str, asked: str, split: str, own: Own | None) -> tuple[Origin, 
     return origin(card, asked, part.raw), part
 
 
-def _share(
-    task: str, where: Origin, part: Part, revision: str | None
-) -> tuple[int, list[Row], str]:
+def _share(task: str, where: Origin, part: Part) -> tuple[int, list[Row], str]:
     """(rows of the raw split, the rows of the share, the Hub's commit)."""
-    total, rows, commit = _read(task, where, part.raw, revision, os.environ.get("XLT_DATA"))
+    total, rows, commit = _read(task, where, part.raw, os.environ.get("XLT_DATA"))
     return total, _cut(card_of(task), rows, part), commit
 
 
 def _later(
-    task: str, asked: str, split: Split, own: Own | None, revision: str | None, where: Origin
+    task: str, asked: str, split: Split, own: Own | None, where: Origin
 ) -> Iterator[tuple[str, set[str]]]:
     """(split, texts) of the later splits that are in the same kind of place."""
+
+    def kind(of: Origin) -> tuple[type, bool]:  # own, Hub or files, and whether they are here
+        return type(of.place), "://" in of.source
+
     for later in _ORDER[: _ORDER.index(split)] if split in _ORDER else ():
         try:
             other, part = _where(task, asked, later, own)
         except ValueError:  # this data set, or this user, has no such split
             continue
-        if _kind(other) == _kind(where):
-            _, rows, _ = _share(task, other, part, revision)
+        if kind(other) == kind(where):
+            _, rows, _ = _share(task, other, part)
             yield later, {text_of(row, view_of(task)) for row in rows}
-
-
-def _kind(where: Origin) -> tuple[str, bool]:
-    """Own, Hub, or files, and whether they are on this machine already."""
-    return type(where.place).__name__, "://" in where.source
-
-
-def _notes(kept: Sequence[Example], view: View) -> dict[str, int]:
-    long = sum(view.numbered and len(e.fields["words"]) > MAX_WORDS for e in kept)
-    return {f"longer than {MAX_WORDS} words": long} if long else {}
 
 
 # ---------------------------------------------------------------- choosing
@@ -488,18 +468,17 @@ def own_files(task: str, content: Any, folder: Path = Path()) -> dict[str, dict[
         where, mine = f"data.{task}.{asked}", found.setdefault(language(str(asked)).key, {})
         for split, spec in _mapping(splits, where).items():
             _checked(split, _ORDER, f"split in {where}")
-            spec = dict(_mapping(spec, f"{where}.{split}"))
+            where_split, spec = f"{where}.{split}", dict(_mapping(spec, f"{where}.{split}"))
             for key in spec:
-                allowed = ["path", "format", "columns", "header", "separator"]
-                _checked(key, allowed, f"key in {where}.{split}")
+                _checked(key, ["path", *(f.name for f in fields(Layout))], f"key in {where_split}")
             if "path" not in spec:
-                raise ValueError(f"{where}.{split} has no path: add `path: …`")
+                raise ValueError(f"{where_split} has no path: add `path: …`")
             path = folder / str(spec.pop("path"))
             spec.setdefault("format", path.suffix.removeprefix("."))
             if spec["format"] == "conll":
                 spec.setdefault("columns", {"words": 0, "tags": -1})
             for column in spec.get("columns", {}):
-                _checked(column, ours, f"column in {where}.{split}")
+                _checked(column, ours, f"column in {where_split}")
             mine[str(split)] = OwnFile(path, Layout(**spec))
     return found
 

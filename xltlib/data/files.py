@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args
 
 from xltlib.errors import unknown
 
-Format = Literal["jsonl", "csv", "tsv", "parquet", "conll", "squad"]
+_Format = Literal["jsonl", "csv", "tsv", "parquet", "conll", "squad"]
 Row = dict[str, Any]
 
 
@@ -27,7 +27,7 @@ class Layout:
     Attributes
     ----------
     format
-        One of `Format`. ``tsv`` is not quoted, ``csv`` is.
+        jsonl, csv, tsv, parquet, conll or squad. ``tsv`` is not quoted, ``csv`` is.
     columns
         Our name -> the file's: a column's name, or its number from 0 (from -1 at the end) in
         CoNLL columns and in files without a header. Names of nested fields take a point
@@ -38,14 +38,14 @@ class Layout:
         Between CoNLL columns.
     """
 
-    format: Format
+    format: _Format
     columns: Mapping[str, str | int] = field(default_factory=dict)
     header: bool = True
     separator: str = "\t"
 
     def __post_init__(self) -> None:
-        if self.format not in get_args(Format):
-            raise unknown("file format", self.format, get_args(Format), "use one of these")
+        if self.format not in get_args(_Format):
+            raise unknown("file format", self.format, get_args(_Format), "use one of these")
 
 
 def read(
@@ -118,7 +118,7 @@ def _table(path: Path, layout: Layout) -> Iterator[dict[Any, Any]]:
         for row in filter(None, rows):
             n = len(row)
             if names is None:
-                yield dict(zip([*range(n), *range(-n, 0)], row + row, strict=True))
+                yield {i: row[i] for i in (*range(n), *range(-n, 0))}
             elif n == len(names):
                 yield dict(zip(names, row, strict=True))
             else:
@@ -166,8 +166,7 @@ def _conll(path: Path, layout: Layout) -> Iterator[Row]:
 
 def _columns(sentence: Sequence[Sequence[str]]) -> dict[Any, Any]:
     n = min(map(len, sentence))
-    found: dict[Any, Any] = {i: tuple(cells[i] for cells in sentence) for i in range(n)}
-    return found | {i: tuple(cells[i] for cells in sentence) for i in range(-n, 0)}
+    return {i: tuple(cells[i] for cells in sentence) for i in (*range(n), *range(-n, 0))}
 
 
 def _squad(path: Path, layout: Layout) -> Iterator[Row]:

@@ -14,9 +14,7 @@ from xltlib.data.fetch import sha256
 from xltlib.data.files import Row, pick
 
 
-def rows(
-    hub: Hub, code: str, raw: str, columns: tuple[str, ...], revision: str | None = None
-) -> tuple[list[Row], str]:
+def rows(hub: Hub, code: str, raw: str, columns: tuple[str, ...]) -> tuple[list[Row], str]:
     """Rows of one configuration and split under our names, and the commit they are of.
 
     Raises
@@ -26,7 +24,7 @@ def rows(
         the message names the cure.
     """
     config = hub.config.format(code=hub.codes[code])
-    folder = _snapshot(hub, config, revision or hub.revision)
+    folder = _snapshot(hub, config)
     found = _dataset(folder, config, raw, hub)
     names = {name: hub.columns.get(name, name) for name in columns}
     wanted = [n for n in names if n not in ("id", "title") or names[n] in found.column_names]
@@ -40,7 +38,7 @@ def rows(
     return made, folder.name
 
 
-def _snapshot(hub: Hub, config: str, revision: str) -> Path:
+def _snapshot(hub: Hub, config: str) -> Path:
     """The folder of one configuration's files in the Hub's cache, every blob checked."""
     try:
         from huggingface_hub import errors, snapshot_download
@@ -48,18 +46,16 @@ def _snapshot(hub: Hub, config: str, revision: str) -> Path:
         raise ValueError(
             "the Hub's data need more packages: pip install 'xltlib[train]'"
         ) from error
-    where = f"{hub.id} at revision {revision!r}"
+    where = f"{hub.id} at revision {hub.revision!r}"
     try:
         folder = snapshot_download(
             hub.id,
             repo_type="dataset",
-            revision=revision,
+            revision=hub.revision,
             allow_patterns=["README.md", f"{config}/*"],
         )
     except (errors.RevisionNotFoundError, errors.HFValidationError) as error:
-        raise ValueError(
-            f"the Hub has no {where}: this version of xltlib is made for {hub.revision!r}"
-        ) from error
+        raise ValueError(f"the Hub has no {where}, which this version of xltlib needs") from error
     except errors.RepositoryNotFoundError as error:
         raise ValueError(
             f"the Hub has no data set {hub.id}, or asks for a login: {error}"
@@ -67,21 +63,16 @@ def _snapshot(hub: Hub, config: str, revision: str) -> Path:
     except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
         raise ValueError(
             f"could not get {where}, and it is not in the Hub's cache. Run once with a network "
-            "(and without HF_HUB_OFFLINE), copy the cache here, or set XLT_DATA to a local copy. "
-            f"This version of xltlib is made for revision {hub.revision!r}"
+            "(and without HF_HUB_OFFLINE), copy the cache here, or set XLT_DATA to a local copy"
         ) from error
     for path in sorted(Path(folder, config).glob("*")):
-        _check_blob(path)
+        name = path.resolve().name
+        if len(name) == 64 and sha256(path) != name:
+            raise ValueError(
+                f"{path} is altered or cut short: its SHA-256 is not {name}. "
+                f"Delete {path.resolve()} and load again"
+            )
     return Path(folder)
-
-
-def _check_blob(path: Path) -> None:
-    name = path.resolve().name
-    if len(name) == 64 and sha256(path) != name:
-        raise ValueError(
-            f"{path} is altered or cut short: its SHA-256 is not {name}. Delete {path.resolve()} "
-            "and load again"
-        )
 
 
 def _dataset(folder: Path, config: str, split: str, hub: Hub) -> Any:

@@ -15,7 +15,7 @@ publications' own rank columns are functions of the scores and are not kept.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import field, replace
 from pathlib import Path
 
@@ -33,7 +33,7 @@ _STRICT = ConfigDict(extra="forbid")
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Lookup:
+class _Lookup:
     """A table of the repository that says something of every code: columns `key` and `value`.
 
     `more` holds what it leaves out.
@@ -77,8 +77,8 @@ class Table:
     separator: str = ","
     only: str = ""
     treebanks: str = ""
-    languages: Lookup | None = None
-    n_test: Lookup | None = None
+    languages: _Lookup | None = None
+    n_test: _Lookup | None = None
     repository: str = ""
     citation: str = ""
     checksums: Checksums = field(default_factory=dict)
@@ -180,7 +180,8 @@ def _rows(table: Table) -> pd.DataFrame:
         found = pd.read_csv(path, sep=table.separator)
         return found[list(table.columns)].rename(columns=table.columns)
     found = pd.read_csv(path, sep=table.separator, index_col=0)
-    return _melt(found.rename(index=_first_word, columns=_first_word))
+    found.index, found.columns = (ends.astype(str).str.split(" ").str[0] for ends in found.axes)
+    return _melt(found)
 
 
 def _square(path: Path, sheet: str) -> pd.DataFrame:
@@ -194,7 +195,7 @@ def _square(path: Path, sheet: str) -> pd.DataFrame:
     return table.loc[codes, codes].astype(float)
 
 
-def _lookup(table: Table, where: Lookup) -> dict[str, object]:
+def _lookup(table: Table, where: _Lookup) -> dict[str, object]:
     """Code -> value, the first where a code is listed twice."""
     found = pd.read_csv(table.path(where.file), keep_default_na=False).drop_duplicates(where.key)
     return dict(zip(found[where.key], found[where.value], strict=True)) | dict(where.more)
@@ -204,10 +205,6 @@ def _melt(table: pd.DataFrame) -> pd.DataFrame:
     """Wide source x target to long."""
     table = table.rename_axis(index="source", columns="target")
     return pd.DataFrame({"score": table.unstack()}).reset_index().dropna(subset=["score"])
-
-
-def _first_word(label: object) -> str:
-    return str(label).split(" ")[0]
 
 
 def _tidy(raw: pd.DataFrame, of: Table) -> pd.DataFrame:
@@ -246,7 +243,8 @@ def mixtures(name: str) -> pd.DataFrame:
     """
     if name not in MIXTURES:
         raise unknown("LITMUS table", name, MIXTURES)
-    litmus, parts = REPOSITORIES["litmus"], []
+    litmus = REPOSITORIES["litmus"]
+    rows: list[dict[str, object]] = []
     for split, folder, ending in (
         ("train", "train", ""),
         ("test", "test_gold", ""),
@@ -256,24 +254,23 @@ def mixtures(name: str) -> pd.DataFrame:
         path = f"SumEval/data/{folder}/{MIXTURES[name]}{ending}.json"
         if path in litmus.checksums:
             found = fetch.get(litmus.repository, path, litmus.checksums)
-            configs = json.loads(found.read_text(encoding="utf-8"))
-            parts.append(_mixture_rows(configs).assign(split=split))
-    table = pd.concat(parts, ignore_index=True)
+            for number, config in enumerate(json.loads(found.read_text(encoding="utf-8"))):
+                rows += _mixture_rows({"split": split, "config": number}, config)
+    table = pd.DataFrame(rows)
     sizes = sorted(str(c) for c in table if str(c).startswith("train_"))
     table[sizes] = table[sizes].fillna(0).astype(int)
     return table[["split", "config", "target", "n_target", "score", *sizes]]
 
 
-def _mixture_rows(configs: list[dict[str, dict[str, float]]]) -> pd.DataFrame:
-    rows = []
-    for number, config in enumerate(configs):
-        sizes = {iso3(code): int(size) for code, size in config["train_config"].items()}
-        train = {f"train_{code}": size for code, size in sizes.items()}
-        for target, score in config["eval_results"].items():
-            code = iso3(target)
-            row = {"config": number, "target": code, "n_target": sizes.get(code, 0), "score": score}
-            rows.append(row | train)
-    return pd.DataFrame(rows)
+def _mixture_rows(
+    head: dict[str, object], config: dict[str, dict[str, float]]
+) -> Iterator[dict[str, object]]:
+    sizes = {iso3(code): int(size) for code, size in config["train_config"].items()}
+    train = {f"train_{code}": size for code, size in sizes.items()}
+    for target, score in config["eval_results"].items():
+        code = iso3(target)
+        n_target = sizes.get(code, 0)
+        yield head | {"target": code, "n_target": n_target, "score": score} | train
 
 
 def similarities(name: str) -> pd.DataFrame:
