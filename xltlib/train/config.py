@@ -25,7 +25,6 @@ from pydantic import (
     model_validator,
     with_config,
 )
-from pydantic_core import ErrorDetails
 
 from xltlib.data import datasets
 from xltlib.data.cards import VIEWS
@@ -360,7 +359,7 @@ def _validated(content: Any, where: str) -> Experiment:
         raise _translated(errors[0], where) from None
 
 
-def _translated(error: ErrorDetails, where: str) -> ValueError:
+def _translated(error: Any, where: str) -> ValueError:
     """pydantic's error in our words: the value, what is allowed, nearest first, and the cure."""
     loc = [p for i, p in enumerate(error["loc"]) if i != 1 or p not in file.RECIPES]  # a kind
     inside, of, value = ".".join(map(str, loc)), error["type"], error["input"]
