@@ -241,18 +241,20 @@ def full(*args: Any, **more: Any) -> Any:
     raise torch.OutOfMemoryError("CUDA out of memory")
 
 
-def test_out_of_memory_is_halved_aloud(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spoken: list[str] = []
-
+def test_out_of_memory_is_halved_aloud(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def small(model: Any, source: torch.Tensor, labels: torch.Tensor, *rest: Any) -> Any:
         if source.numel() + labels.numel() > 100:
             full()
         return compute.loss(model, source, labels, *rest)
 
     monkeypatch.setattr(LOSS, small)
-    found = tuned(*loaded(folder), 16, say=spoken.append)
+    found = tuned(*loaded(folder), 16)
     assert found.micro_tokens == 100 and len(found.log) == QUICK.steps
-    assert spoken == [f"out of memory: going on with {n} tokens at one time" for n in (200, 100)]
+    spoken = capsys.readouterr().err
+    for n in (200, 100):
+        assert f"out of memory: going on with {n} tokens at one time\n" in spoken
 
 
 def test_not_even_one_example_fits(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,10 +262,10 @@ def test_not_even_one_example_fits(folder: Path, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patch:
         patch.setattr(LOSS, full)
         with pytest.raises(ValueError, match="one example of .* tokens does not fit.*checkpoint"):
-            tuned(model, tokenizer, 4, say=print)
+            tuned(model, tokenizer, 4)
     monkeypatch.setattr(model, "forward", full)
     with pytest.raises(ValueError, match="does not fit"):
-        evaluate(model, tokenizer, PUBLIC["sib200"], topics(4), QUICK, say=print)
+        evaluate(model, tokenizer, PUBLIC["sib200"], topics(4), QUICK)
 
 
 def test_not_a_number_stops_and_keeps_the_batch(
@@ -284,11 +286,11 @@ def test_not_a_number_stops_and_keeps_the_batch(
     assert all(torch.isfinite(w).all() for w in model.parameters())
 
 
-def test_overlong_inputs_are_cut_aloud(folder: Path) -> None:
-    spoken: list[str] = []
+def test_overlong_inputs_are_cut_aloud(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, tokenizer = loaded(folder)
-    found = tuned(model, tokenizer, 8, replace(QUICK, max_input=5), say=spoken.append)
-    assert found.cut == 8 and spoken == ["8 inputs and 0 targets of 8 are too long and were cut"]
+    found = tuned(model, tokenizer, 8, replace(QUICK, max_input=5))
+    assert found.cut == 8
+    assert "8 inputs and 0 targets of 8 are too long and were cut" in capsys.readouterr().err
     rows, cut = batches.encode(tokenizer, TEXTS, 3)
     assert cut == 8 and all(len(r) == 3 and r[-1] == tokenizer.eos_token_id for r in rows)
 

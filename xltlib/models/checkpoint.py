@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from transformers import PreTrainedModel
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from xltlib.models.compute import device
@@ -66,8 +66,6 @@ def _first_line(error: Exception) -> str:
 
 
 def _config(name: str, revision: str | None) -> Any:
-    from transformers import AutoConfig
-
     try:
         config = AutoConfig.from_pretrained(name, revision=revision)
     except (OSError, ValueError) as error:
@@ -85,8 +83,6 @@ def _config(name: str, revision: str | None) -> Any:
 
 
 def _tokenizer(name: str, revision: str | None, vocab_size: int) -> Tokenizer:
-    from transformers import AutoTokenizer
-
     try:
         tokenizer = AutoTokenizer.from_pretrained(name, revision=revision)
     except (OSError, ValueError, ImportError, TypeError, KeyError) as error:
@@ -103,8 +99,6 @@ def _tokenizer(name: str, revision: str | None, vocab_size: int) -> Tokenizer:
 
 
 def _weights(name: str, revision: str, config: Any) -> PreTrainedModel:
-    from transformers import AutoModelForSeq2SeqLM
-
     try:
         model = AutoModelForSeq2SeqLM.from_pretrained(
             name, config=config, revision=revision, use_safetensors=True, dtype=torch.float32

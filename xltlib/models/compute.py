@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from functools import cache
 from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
+from tqdm import tqdm
 
 from xltlib.models.shape import Precision
 
-Say = Callable[[str], None]
 LOGITS = 1024 * 250_112  # that exist at one time: 1 GiB, 1024 target tokens of mT5
 
 
-def aloud(text: str) -> None:
-    """Say something to the person at the terminal."""
-    print(text, file=sys.stderr)
+def say(text: str) -> None:
+    """Say something to the person at the terminal, above a bar of progress."""
+    tqdm.write(text, file=sys.stderr)
 
 
 def device() -> torch.device:
@@ -125,7 +124,7 @@ def _plain_head(base: Any) -> bool:
     return is_t5(base) and not scaled
 
 
-def halved(tokens: int, longest: int, say: Say) -> int:
+def halved(tokens: int, longest: int) -> int:
     """Half as many tokens in memory at one time, when it ran out.
 
     Raises

@@ -16,7 +16,7 @@ from xltlib.data.example import Example
 from xltlib.io import write_text
 from xltlib.models.batches import Sizes, encode, epoch, pad, split, token_epoch
 from xltlib.models.checkpoint import check_sentinels
-from xltlib.models.compute import Say, aloud, halved, loss
+from xltlib.models.compute import halved, loss, say
 from xltlib.tasks.base import Task
 from xltlib.train.generate import evaluate
 from xltlib.train.recipes import Recipe
@@ -50,7 +50,6 @@ def finetune(
     *,
     seed: int = 0,
     failed: Path | None = None,
-    say: Say = aloud,
     progress: Callable[[dict[str, float]], None] | None = None,
 ) -> Finetuned:
     """Train in place; the weights kept are those best on `validation`, a set of the source.
@@ -65,7 +64,7 @@ def finetune(
     """
     begin = time.perf_counter()
     torch.manual_seed(seed)
-    trainer = _Trainer(model, tokenizer, task, train, recipe, seed, failed, say)
+    trainer = _Trainer(model, tokenizer, task, train, recipe, seed, failed)
     stops = {round(recipe.steps * (i + 1) / recipe.evaluations) for i in range(recipe.evaluations)}
     best, kept, log = (-1.0, recipe.steps), None, []
     model.train()
@@ -73,7 +72,7 @@ def finetune(
         entry = {"step": float(step), "loss": trainer.step(step)}
         if step in stops and validation:
             now = replace(recipe, micro_tokens=trainer.tokens)
-            scores, _ = evaluate(model, tokenizer, task, validation, now, say=say)
+            scores, _ = evaluate(model, tokenizer, task, validation, now)
             entry["validation"] = scores[task.metric].score
             if entry["validation"] > best[0]:
                 best, kept = (entry["validation"], step), learned_weights(model)
@@ -104,21 +103,18 @@ class _Trainer:
         recipe: Recipe,
         seed: int,
         failed: Path | None,
-        say: Say,
     ) -> None:
         if not train:
             raise ValueError("no training examples: choose another split or language")
-        self.model, self.recipe, self.failed, self.say = model, recipe, failed, say
+        self.model, self.recipe, self.failed = model, recipe, failed
         self.texts = [(e.id, *task.preprocess(e)) for e in train]
         _, inputs, targets = zip(*self.texts, strict=True)
         check_sentinels(inputs, tokenizer)
         self.inputs, self.cut = encode(tokenizer, inputs, recipe.max_input)
         self.targets, cut_targets = encode(tokenizer, targets, task.max_target)
         if self.cut or cut_targets:
-            say(
-                f"{self.cut} inputs and {cut_targets} targets of {len(train)} are too long and "
-                "were cut"
-            )
+            long = f"{self.cut} inputs and {cut_targets} targets of {len(train)}"
+            say(f"{long} are too long and were cut")
         self.sizes = [(len(a), len(b)) for a, b in zip(self.inputs, self.targets, strict=True)]
         self.tokens = recipe.micro_tokens
         self.batches = _batches(self.sizes, recipe, seed)
@@ -140,7 +136,7 @@ class _Trainer:
             except FloatingPointError as error:
                 raise FloatingPointError(self._not_a_number(step, error, group)) from None
             self.optimizer.zero_grad(set_to_none=True)
-            self.tokens = halved(self.tokens, max(sum(self.sizes[i]) for i in group), self.say)
+            self.tokens = halved(self.tokens, max(sum(self.sizes[i]) for i in group))
 
     def _losses(
         self, group: Sequence[int], sources: dict[int, np.ndarray]
@@ -169,9 +165,8 @@ class _Trainer:
         if self.failed is not None:
             rows = [dict(zip(("id", "input", "target"), self.texts[i], strict=True)) for i in group]
             record = {"step": step, "loss": str(error), "batch": rows}
-            path = write_text(
-                self.failed / "not-a-number.json", json.dumps(record, ensure_ascii=False)
-            )
+            content = json.dumps(record, ensure_ascii=False)
+            path = write_text(self.failed / "not-a-number.json", content)
             where = f"; the batch is in {path}"
         return f"{error} at step {step}{where}. Take a smaller lr, or precision: float32"
 

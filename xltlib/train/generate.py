@@ -10,7 +10,7 @@ import torch
 
 from xltlib.data.example import Example
 from xltlib.models.batches import by_length, decode, encode, pad
-from xltlib.models.compute import Say, aloud, autocast, base_of, halved, is_t5
+from xltlib.models.compute import autocast, base_of, halved, is_t5
 from xltlib.tasks.base import Score, Task
 from xltlib.train.recipes import TINY, Recipe
 
@@ -21,13 +21,10 @@ def evaluate(
     task: Task,
     examples: Sequence[Example],
     recipe: Recipe,
-    *,
-    labels: Sequence[str] = (),
-    say: Say = aloud,
 ) -> tuple[dict[str, Score], list[str]]:
     """Scores by metric, `illegal` among them, and the output texts; see `answers`."""
     texts = [task.preprocess(e)[0] for e in examples]
-    outputs = answers(model, tokenizer, texts, recipe, most=task.max_target, labels=labels, say=say)
+    outputs = answers(model, tokenizer, texts, recipe, most=task.max_target)
     return task.evaluate(outputs, examples), outputs
 
 
@@ -39,7 +36,6 @@ def answers(
     *,
     most: int,
     labels: Sequence[str] = (),
-    say: Say = aloud,
 ) -> list[str]:
     """Output text for each input.
 
@@ -72,8 +68,7 @@ def answers(
             return outputs
         except torch.OutOfMemoryError:
             pass  # outside, so that the error holds no memory
-        less = halved(recipe.micro_tokens, max(map(sum, sizes)), say)
-        recipe = replace(recipe, micro_tokens=less)
+        recipe = replace(recipe, micro_tokens=halved(recipe.micro_tokens, max(map(sum, sizes))))
 
 
 def _greedy(model: Any, source: torch.Tensor, most: int) -> list[list[int]]:

@@ -392,7 +392,7 @@ def done(exp: Experiment) -> dict[str, bool]:
 
 
 @dataclass(frozen=True)
-class Download:
+class _Download:
     """What a data set or checkpoint makes one fetch; `size` in bytes, None where nobody said."""
 
     what: str
@@ -402,7 +402,7 @@ class Download:
 
 
 @dataclass(frozen=True)
-class TaskCost:
+class _TaskCost:
     """Cost of one task: models to tune, cells to score, GPU hours (of a checkpoint; else None)."""
 
     task: str
@@ -412,12 +412,12 @@ class TaskCost:
 
 
 @dataclass(frozen=True)
-class Cost:
+class _Cost:
     """What an experiment will do and fetch; `disk` in bytes."""
 
     title: str
-    tasks: tuple[TaskCost, ...]
-    downloads: tuple[Download, ...]
+    tasks: tuple[_TaskCost, ...]
+    downloads: tuple[_Download, ...]
     disk: int
     teraflops: float
 
@@ -455,7 +455,7 @@ def _size(size: int | None) -> str:
     return f"{size / 1e9:.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
 
 
-def cost(exp: Experiment) -> Cost:
+def cost(exp: Experiment) -> _Cost:
     """Runs, cells, hours, disk and downloads; from the file and the cards alone."""
     listed = list(_listed(exp))
     tasks = tuple(_task_cost(exp, name, listed) for name in exp.tasks)
@@ -464,15 +464,15 @@ def cost(exp: Experiment) -> Cost:
     copies = len(pretrained(exp)) if exp.model.kind == "tiny" else 1
     # An output is about 50 bytes packed, a record about 20 kB; a run at work keeps its weights.
     disk = sum(t.cells for t in tasks) * 50 * 2000 + len(listed) * 20_000 + weights * copies
-    return Cost(exp.title, tasks, tuple(downloads.values()), disk, exp.teraflops)
+    return _Cost(exp.title, tasks, tuple(downloads.values()), disk, exp.teraflops)
 
 
-def _task_cost(exp: Experiment, task: str, listed: Sequence[Run]) -> TaskCost:
+def _task_cost(exp: Experiment, task: str, listed: Sequence[Run]) -> _TaskCost:
     spec, own = exp.tasks[task], [r for r in listed if r.task == task]
     few = sum(len(r.fewshot) for r in own) * len(exp.fewshot.n)
     cells = few + sum(len(spec.targets) for r in own if not r.condition.endswith("alone"))
     if exp.model.kind == "tiny":
-        return TaskCost(task, len(own), cells, None)
+        return _TaskCost(task, len(own), cells, None)
     # Six operations a parameter and token to learn, two to answer; answers are short, so the
     # output vocabulary is met by about a tenth of the tokens.
     a_token, recipe = exp.model.body + 0.1 * exp.model.head, spec.recipe
@@ -480,16 +480,16 @@ def _task_cost(exp: Experiment, task: str, listed: Sequence[Run]) -> TaskCost:
     scored = len(own) * recipe.evaluations * (spec.validation_items or 2000)
     answered = 2 * a_token * 200 * (cells * (spec.test_items or 3000) + scored)
     hours = 1.5 * (learned + answered) / (exp.teraflops * 1e12) / 3600
-    return TaskCost(task, len(own), cells, hours)
+    return _TaskCost(task, len(own), cells, hours)
 
 
-def _downloads(exp: Experiment, weights: int) -> Iterator[Download]:
+def _downloads(exp: Experiment, weights: int) -> Iterator[_Download]:
     """What an experiment makes one fetch: nothing under ``XLT_DATA``, nothing of one's own."""
     model = exp.model
     if isinstance(model, Checkpoint):
         local = Path(model.name).is_dir()
         url = "a folder here" if local else f"https://huggingface.co/{model.name}"
-        yield Download(model.name, 0 if local else weights or None, model.licence, url)
+        yield _Download(model.name, 0 if local else weights or None, model.licence, url)
     asked: list[tuple[Card, str, Sequence[str]]] = []
     if not exp.embedded:
         for task, spec in exp.tasks.items():
@@ -512,7 +512,7 @@ def _downloads(exp: Experiment, weights: int) -> Iterator[Download]:
         far = [(raw, where) for raw, where in places if "://" in where.source]
         if far:
             card = CARDS[name]
-            yield Download(card.title, _bytes(card, far), card.licence, card.source.url)
+            yield _Download(card.title, _bytes(card, far), card.licence, card.source.url)
 
 
 def _bytes(card: Card, far: Sequence[tuple[str, datasets.Origin]]) -> int | None:

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-Array = npt.NDArray[np.float64]
+_Array = npt.NDArray[np.float64]
 
 
-def text_vectors(model: Any, tokenizer: Any, texts: Sequence[str], tokens: int = 4096) -> Array:
+def text_vectors(model: Any, tokenizer: Any, texts: Sequence[str], tokens: int = 4096) -> _Array:
     """Mean of the encoder's last states over the pieces of each text: (n, d_model).
 
     `tokens` bounds the size of a batch; the vectors do not depend on it (but for rounding).
@@ -36,7 +36,7 @@ def text_vectors(model: Any, tokenizer: Any, texts: Sequence[str], tokens: int =
 
 
 def probe(
-    vectors: Array,
+    vectors: _Array,
     table: pd.DataFrame,
     label: str,
     *,

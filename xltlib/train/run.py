@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,25 +35,14 @@ from xltlib.train.plan import Place, Run, part, part_of, recipe_of, runs
 
 if TYPE_CHECKING:
     from xltlib.train.finetune import Finetuned
-    from xltlib.train.pretrain import Sampler
 
 CLONED = "letters of its own"  # the target set of a clone
 _ALL = 10**9  # more examples than any data set has
 _SETS = {"source": "source_set", "target": "target_set"}
 SCORE_COLUMNS = (
-    "model",
-    "task",
-    "source",
-    "target",
-    "n_target",
-    "seed",
-    "test_set",
-    "metric",
-    "score",
-    "n_test",
-    "stderr",
-    "chance",
-)
+    "model", "task", "source", "target", "n_target", "seed", "test_set", "metric", "score",
+    "n_test", "stderr", "chance",
+)  # fmt: skip
 
 _Cell = tuple[str, int, list[str]]  # target, number of its examples learned from, outputs
 
@@ -172,23 +161,16 @@ def _make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> No
         "arithmetic": compute.arithmetic(model.device.type, recipe.precision),
         "seconds": log[-1]["seconds"],
         "width": exp.shape.d_model,
-        **_read_by(sampler),
+        "tokens": sampler.n_tokens,
+        "lines": len(sampler.rows),
+        "read": sampler.read,
+        "recipe": asdict(recipe),
         **tiny.reading(model, sampler.batch(np.random.default_rng(seed))[0]),
     }
     with whole(folder) as temporary:
         tiny.save(model, tokenizer, temporary)
         (temporary / "log.json").write_text(json.dumps(about, indent=1))
     half.unlink(missing_ok=True)
-
-
-def _read_by(sampler: Sampler) -> dict[str, Any]:
-    """What a model read, and how it was to read it."""
-    return {
-        "tokens": sampler.n_tokens,
-        "lines": len(sampler.rows),
-        "read": sampler.read,
-        "recipe": asdict(sampler.recipe),
-    }
 
 
 def _do_runs(exp: Experiment, listed: Sequence[Run], name: str) -> None:
@@ -272,8 +254,8 @@ class Worker:
         key, spec = (task, target, seed), self.exp.tasks[task]
         if key not in self._tests:
             among, n = self._among(task, "test", target), spec.test_items or _ALL
-            found = self.exp.task(task).source(among, target, spec.test_split, n, seed)
-            self._tests[key] = found
+            of = self.exp.task(task)
+            self._tests[key] = of.source(among, target, spec.test_split, n, seed)
         return self._tests[key]
 
     def do(self, run: Run) -> dict[str, Any]:
@@ -325,29 +307,23 @@ class Worker:
     ) -> Iterator[_Cell]:
         """What a network answers when it was fine-tuned, and after few examples of a target.
 
-        How it was fine-tuned is added to `about`.
+        How it was fine-tuned is added to `about`. A checkpoint has a GPU of its own; small models
+        share what there is.
         """
-        with self._gpu():
+        with _own_gpu() if self.exp.model.kind == "checkpoint" else nullcontext():
             model = self.model(run)
             about["device"] = str(model.device)
             if not run.condition.endswith("alone"):  # which has no source, only few examples
                 about |= self._learned(run, model, train, validation)
                 for target in self.exp.tasks[run.task].targets:
                     yield target, 0, self.answers(run, model, target)
-            kept = (
-                {k: v.detach().clone() for k, v in model.state_dict().items()}
-                if run.fewshot
-                else {}
-            )
+            state = model.state_dict() if run.fewshot else {}
+            kept = {name: weight.detach().clone() for name, weight in state.items()}
             for target in run.fewshot:
                 for n in self.exp.fewshot.n:
                     model.load_state_dict(kept)
                     self._go_on(run, model, target, n)
                     yield target, n, self.answers(run, model, target)
-
-    def _gpu(self) -> AbstractContextManager[None]:
-        """Of a checkpoint a GPU of its own; small models share what there is."""
-        return _own_gpu() if self.exp.model.kind == "checkpoint" else nullcontext()
 
     def model(self, run: Run) -> Any:
         """The model that a run starts from; the worker's tokenizer comes with it."""
@@ -431,8 +407,7 @@ class Worker:
 
             return finetune(
                 model, self.tokenizer, of, train, validation, recipe,
-                seed=run.seed, failed=self.exp.folder / "failed" / run.key,
-                say=_say, progress=progress,
+                seed=run.seed, failed=self.exp.folder / "failed" / run.key, progress=progress,
             )  # fmt: skip
 
     def _go_on(self, run: Run, model: Any, target: str, n: int) -> None:
@@ -451,7 +426,7 @@ class Worker:
         texts = [of.preprocess(e)[0] for e in self.tests(run.task, target, run.seed)]
         return answers(
             model, self.tokenizer, texts, recipe_of(self.exp, run),
-            most=of.max_target, labels=of.labels if choose else (), say=_say,
+            most=of.max_target, labels=of.labels if choose else (),
         )  # fmt: skip
 
     def rows(self, run: Run, target: str, n: int, outputs: Sequence[str]) -> list[dict[str, Any]]:
@@ -461,6 +436,8 @@ class Worker:
         """
         of, spoken = self.exp.task(run.task), text.original(target)
         tests = self.tests(run.task, target, run.seed)
+        split = self.exp.tasks[run.task].test_split
+        test_set = f"seed {run.seed}" if self.exp.embedded else split
         return [
             {
                 "model": run.model,
@@ -470,9 +447,7 @@ class Worker:
                 **({"target_set": CLONED} if spoken != target else {}),
                 "n_target": n,
                 "seed": run.seed,
-                "test_set": f"seed {run.seed}"
-                if self.exp.embedded
-                else self.exp.tasks[of.name].test_split,
+                "test_set": test_set,
                 "metric": metric,
                 "score": score.score,
                 "n_test": score.n,
@@ -584,7 +559,7 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     if any("target_set" in row for row in rows):
         table = pd.DataFrame(rows, columns=[*SCORE_COLUMNS, "target_set"])
         return table.fillna({"target_set": ""})
-    table = pd.DataFrame(rows, columns=list(SCORE_COLUMNS))
+    table = pd.DataFrame(rows, columns=[*SCORE_COLUMNS])
     keys = {*table["source"], *table["target"]}
     if len({iso3(k) for k in keys}) < len(keys):
         table = table.assign(**{to: table[column] for column, to in _SETS.items()})
