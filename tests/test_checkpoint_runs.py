@@ -28,7 +28,6 @@ from xltlib.models import compute  # noqa: E402
 from xltlib.train import finetune, generate, plan  # noqa: E402
 from xltlib.train.config import Experiment, load  # noqa: E402
 from xltlib.train.run import (  # noqa: E402
-    SCORE_COLUMNS,
     Worker,
     do_part,
     finished,
@@ -298,11 +297,8 @@ def test_another_task_to_train_on_never_has_a_test_text(
 
 
 def test_one_language_in_two_scripts_keeps_its_rows_apart() -> None:
-    row = {c: 0 for c in SCORE_COLUMNS} | {
-        "model": "m",
-        "task": "t",
-        "metric": "f1",
-    }
+    named = {"model": "m", "task": "t", "metric": "f1"}
+    row = {c.name: 0 for c in scores.SCHEMA} | named
     found = [{**row, "source": "eng", "target": t} for t in ("cmn", "cmn_Hant")]
     table = table_of(found)
     checked = scores.check(table)

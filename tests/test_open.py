@@ -233,10 +233,10 @@ def test_every_model_spends_its_budget_on_its_languages_alike(exp, tree: Path) -
     pytest.importorskip("torch")
     from xltlib.models.tiny import train_tokenizer
     from xltlib.train.pretrain import Sampler
-    from xltlib.train.run import label_words, text_of
+    from xltlib.train.run import text_of
 
     text = text_of(exp, "swe")
-    tokenizer = train_tokenizer((x for own in text.values() for x in own), 150, label_words(exp))
+    tokenizer = train_tokenizer((x for own in text.values() for x in own), 150)
     recipe = exp.pretrain
     share = recipe.tokens // (recipe.epochs * 2)
     assert all(
@@ -260,7 +260,7 @@ def test_runs_of_models_that_know_different_languages(
 ) -> None:
     pytest.importorskip("torch")
     from xltlib import scores
-    from xltlib.train.run import CLONED, do_part, recompute
+    from xltlib.train.run import do_part, recompute
 
     monkeypatch.setenv("XLT_BUILD", str(tmp_path))
     for part in plan.parts(exp):
@@ -268,13 +268,15 @@ def test_runs_of_models_that_know_different_languages(
     table = scores.read(plan.Place(exp).scores())
     assert set(table["model"]) == {r.model for r in plan.runs(exp)}
     zero = table[(table["n_target"] == 0) & (table["metric"] == "accuracy")]
-    cloned = zero["target_set"] == CLONED
+    cloned = zero["target_set"] == "letters of its own"
     assert set(zero["target"]) == {"eng", "swe", "tur"} and set(zero.loc[cloned, "target"]) == {
         "eng"
     }
     floor = zero[(zero["model"] == "char-ngram") & (zero["target"] == "eng")]
     floor = floor.groupby("target_set")["score"].mean()
-    assert floor[""] > 0.8 and floor[CLONED] < 0.4  # only a clone's letters are its own
+    assert (
+        floor[""] > 0.8 and floor["letters of its own"] < 0.4
+    )  # only a clone's letters are its own
     few = table[table["n_target"] > 0].groupby("model")["n_target"].agg(set)
     assert few.to_dict() == {
         a: {2, 4} for a in ("swe", "clone", "swe-alone", "clone-alone", "tiny-scratch",

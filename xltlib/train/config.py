@@ -20,6 +20,9 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
     ValidationError,
     ValidationInfo,
     model_validator,
@@ -48,8 +51,6 @@ def _coded(asked: str, info: ValidationInfo) -> str:
     return found.code if context["embedded"] else found.key
 
 
-_Count = Annotated[int, Field(ge=0)]
-_Some = Annotated[int, Field(gt=0)]
 _Language = Annotated[str, AfterValidator(_coded)]  # in any form; the code that the tables use
 _Languages = Annotated[tuple[_Language, ...], AfterValidator(lambda v: tuple(dict.fromkeys(v)))]
 
@@ -116,8 +117,8 @@ class Checkpoint(_Settings):
     kind: Literal["checkpoint"] = "checkpoint"
     revision: str = "main"
     weights: str = ""
-    body: _Count = 0
-    head: _Count = 0
+    body: NonNegativeInt = 0
+    head: NonNegativeInt = 0
     licence: str = "see its model card"
 
     @property
@@ -151,9 +152,9 @@ class Text(_Settings):
     language has all of them, each by itself: comparable text, though nothing is aligned.
     """
 
-    lines: _Count = 10000
+    lines: NonNegativeInt = 10000
     corpus: Literal["cldr", "cc100"] = "cldr"
-    utterances: _Count = 0
+    utterances: NonNegativeInt = 0
     dealt: bool = True
 
 
@@ -204,10 +205,10 @@ class TaskSettings(_Settings):
 
     sources: _Languages
     targets: _Languages
-    train_items: _Count = 0
-    validation_items: _Count = 0
-    test_items: _Count = 0
-    seeds: _Count = 0
+    train_items: NonNegativeInt = 0
+    validation_items: NonNegativeInt = 0
+    test_items: NonNegativeInt = 0
+    seeds: NonNegativeInt = 0
     train_on: str = ""
     test_split: Literal["test", "all"] = "test"
     answers: Literal["generate", "choose"] = "generate"
@@ -220,10 +221,10 @@ class Fewshot(_Settings):
 
     task: str = "entity_type"
     pairs: tuple[tuple[_Language, _Language], ...] = ()
-    n: tuple[_Some, ...] = (2, 4, 8, 16, 32, 64, 128, 256)
-    steps: _Some = 40
-    batch: _Some = 32
-    lr: Annotated[float, Field(gt=0)] = 1e-3
+    n: tuple[PositiveInt, ...] = (2, 4, 8, 16, 32, 64, 128, 256)
+    steps: PositiveInt = 40
+    batch: PositiveInt = 32
+    lr: PositiveFloat = 1e-3
 
 
 class Controls(_Settings):
@@ -236,7 +237,7 @@ class Controls(_Settings):
     scratch: _Languages = ()
     shuffled: _Languages = ()
     ngram: _Languages = ()
-    seeds: _Count = 2
+    seeds: NonNegativeInt = 2
     fewshot: bool = False
 
 
@@ -263,7 +264,7 @@ class Experiment(_Settings):
     fewshot: Fewshot = Fewshot()
     controls: Controls = Controls()
     data: dict[str, Any] = {}
-    teraflops: Annotated[float, Field(gt=0)] = 100.0
+    teraflops: PositiveFloat = 100.0
     notebooks: dict[str, dict[str, Any]] = {}
 
     @property

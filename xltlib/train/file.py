@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from xltlib.tasks import TASKS
-from xltlib.train.recipes import MT5, TINY
+from xltlib.train.recipes import TINY, Recipe
 
 # What a file need not say, by the kind of model.
-RECIPES = {"tiny": TINY, "checkpoint": MT5}
+RECIPES = {"tiny": TINY, "checkpoint": Recipe()}
 _SEEDS = {"tiny": [0, 1, 2], "checkpoint": [0]}
 _TASK = {
     "tiny": {"train_items": 1500, "validation_items": 200, "test_items": 240},

@@ -7,7 +7,7 @@ import pickle
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -117,16 +117,9 @@ class Sampler:
         """(batch, input length) ids padded with 0 and (batch, target length) labels padded -100."""
         if not self.queue:
             self.queue = epoch([sum(map(len, r)) for r in self.rows], self.recipe.batch, rng)
-        pairs = [
-            span_corrupt(
-                self.rows[i],
-                rng,
-                self.sentinels,
-                noise=self.recipe.noise,
-                mean_span=self.recipe.mean_span,
-            )
-            for i in self.queue.pop()
-        ]
+        noise, mean = self.recipe.noise, self.recipe.mean_span
+        rows = [self.rows[i] for i in self.queue.pop()]
+        pairs = [span_corrupt(r, rng, self.sentinels, noise=noise, mean_span=mean) for r in rows]
         return pad([s for s, _ in pairs], 0), pad([t for _, t in pairs], -100)
 
 
@@ -163,7 +156,8 @@ def pretrain(
         groups(model, recipe.weight_decay), lr=recipe.lr, betas=(0.9, 0.98), fused=True
     )
     model.train()
-    log = _restore(checkpoint, model, optimizer, sampler, rng) if checkpoint else []
+    state = _State(checkpoint, model, optimizer, sampler, rng)
+    log = state.restore()
     first, spent = (int(log[-1]["step"]), log[-1]["seconds"]) if log else (0, 0.0)
     begin = time.perf_counter() - spent
     recent: list[float] = []
@@ -180,51 +174,50 @@ def pretrain(
             row = {"step": step + 1, "loss": float(np.mean(recent)), "lr": rate}
             log.append(row | {"seconds": time.perf_counter() - begin} | health(model))
             recent = []
-            if checkpoint and (step + 1) % keep == 0:
-                _keep(checkpoint, model, optimizer, sampler, rng, log)
+            if (step + 1) % keep == 0:
+                state.keep(log)
     return log
 
 
-def _keep(
-    path: Path,
-    model: T5ForConditionalGeneration,
-    optimizer: torch.optim.Optimizer,
-    sampler: Sampler,
-    rng: np.random.Generator,
-    log: Sequence[dict[str, float]],
-) -> None:
-    """Write everything that the next step depends on."""
-    state = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "queue": sampler.queue,
-        "rng": json.dumps(rng.bit_generator.state),
-        "log": json.dumps(list(log)),
-    }
-    with whole(path) as temporary:
-        torch.save(state, temporary)
+@dataclass(frozen=True)
+class _State:
+    """Everything that the next step depends on, kept in a file of plain tensors and text."""
 
+    path: Path | None
+    model: T5ForConditionalGeneration
+    optimizer: torch.optim.Optimizer
+    sampler: Sampler
+    rng: np.random.Generator
 
-def _restore(
-    path: Path,
-    model: T5ForConditionalGeneration,
-    optimizer: torch.optim.Optimizer,
-    sampler: Sampler,
-    rng: np.random.Generator,
-) -> list[dict[str, float]]:
-    """Go back to what `_keep` wrote (plain tensors and text, no code); the log so far.
+    def keep(self, log: Sequence[dict[str, float]]) -> None:
+        """Write it, with the log so far; nothing where there is no file to write."""
+        if self.path is None:
+            return
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "queue": self.sampler.queue,
+            "rng": json.dumps(self.rng.bit_generator.state),
+            "log": json.dumps(list(log)),
+        }
+        with whole(self.path) as temporary:
+            torch.save(state, temporary)
 
-    Without a file, or with a damaged one, training starts from nothing: the log is empty.
-    """
-    if not path.is_file():
-        return []
-    try:
-        state = torch.load(path, weights_only=True, map_location=model.device)
-    except (RuntimeError, EOFError, pickle.UnpicklingError):
-        warnings.warn(f"{path} is damaged: pre-training starts again from nothing", stacklevel=3)
-        return []
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    sampler.queue = state["queue"]
-    rng.bit_generator.state = json.loads(state["rng"])
-    return list(json.loads(state["log"]))
+    def restore(self) -> list[dict[str, float]]:
+        """Go back to what `keep` wrote; the log so far.
+
+        Without a file, or with a damaged one, training starts from nothing: the log is empty.
+        """
+        if self.path is None or not self.path.is_file():
+            return []
+        try:
+            state = torch.load(self.path, weights_only=True, map_location=self.model.device)
+        except (RuntimeError, EOFError, pickle.UnpicklingError):
+            what = "is damaged: pre-training starts again from nothing"
+            warnings.warn(f"{self.path} {what}", stacklevel=3)
+            return []
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.sampler.queue = state["queue"]
+        self.rng.bit_generator.state = json.loads(state["rng"])
+        return list(json.loads(state["log"]))

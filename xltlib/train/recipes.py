@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field
+from pydantic import (
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from pydantic.dataclasses import dataclass
 
 from xltlib.models import shape
@@ -21,9 +29,6 @@ def _not_half(asked: Any) -> Any:
 
 
 _Precision = Annotated[shape.Precision, BeforeValidator(_not_half)]
-_Count = Annotated[int, Field(ge=0)]
-_Some = Annotated[int, Field(gt=0)]
-_Rate = Annotated[float, Field(gt=0)]
 _CONFIG = ConfigDict(extra="forbid")
 
 
@@ -31,16 +36,16 @@ _CONFIG = ConfigDict(extra="forbid")
 class PretrainRecipe:
     """How to pre-train: see `experiments/embedded.yml` for what each number is for."""
 
-    steps: _Some = 8000
-    batch: _Some = 64
-    lr: _Rate = 3e-3
-    noise: _Rate = 0.4
-    mean_span: _Rate = 1.0
+    steps: PositiveInt = 8000
+    batch: PositiveInt = 64
+    lr: PositiveFloat = 3e-3
+    noise: PositiveFloat = 0.4
+    mean_span: PositiveFloat = 1.0
     unit: Literal["word", "piece"] = "word"
-    max_length: _Some = 48
-    tokens: _Count = 0  # budget of a model; 0: `steps` batches, whatever they hold
-    epochs: _Some = 4  # with a budget: how often a model reads its share of each language
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0  # of the layers' matrices; `steps.groups`
+    max_length: PositiveInt = 48
+    tokens: NonNegativeInt = 0  # budget of a model; 0: `steps` batches, whatever they hold
+    epochs: PositiveInt = 4  # with a budget: how often a model reads its share of each language
+    weight_decay: NonNegativeFloat = 0.0  # of the layers' matrices; see `steps.groups`
     precision: _Precision = "auto"
 
 
@@ -81,26 +86,25 @@ class Recipe:
         Rank of low-rank updates (Hu et al. 2022) to learn instead of all weights; 0: all weights.
     """
 
-    steps: _Some = 8000
+    steps: PositiveInt = 8000
     evaluations: int = 20
     batch: int = 0
-    tokens: _Some = 2**16
-    micro_tokens: _Some = 2**14
+    tokens: PositiveInt = 2**16
+    micro_tokens: PositiveInt = 2**14
     optimizer: Literal["adafactor", "adamw", "adamw_fused"] = "adafactor"
-    lr: _Rate = 1e-3
+    lr: PositiveFloat = 1e-3
     schedule: Literal["constant", "cosine"] = "constant"
     encoder_lr: float = 1.0
     weight_decay: float = 0.0
     freeze: Literal["nothing", "embeddings", "encoder"] = "nothing"
     drop_tokens: Annotated[float, Field(ge=0, lt=1)] = 0.0
     dropout: float = 0.1
-    max_input: _Some = 1024
+    max_input: PositiveInt = 1024
     precision: _Precision = "auto"
     checkpointing: bool = False
     lora: int = 0
 
 
-MT5 = Recipe()
 TINY = Recipe(
     steps=200, evaluations=2, batch=32, optimizer="adamw_fused", lr=2e-3, schedule="cosine",
     freeze="embeddings", dropout=0.0, max_input=128,

@@ -36,10 +36,10 @@ from xltlib.train.plan import Place, Run, part, part_of, recipe_of, runs
 if TYPE_CHECKING:
     from xltlib.train.finetune import Finetuned
 
-CLONED = "letters of its own"  # the target set of a clone
+_CLONED = "letters of its own"  # the target set of a clone
 _ALL = 10**9  # more examples than any data set has
 _SETS = {"source": "source_set", "target": "target_set"}
-SCORE_COLUMNS = (
+_SCORE_COLUMNS = (
     "model", "task", "source", "target", "n_target", "seed", "test_set", "metric", "score",
     "n_test", "stderr", "chance",
 )  # fmt: skip
@@ -58,7 +58,7 @@ def text_of(exp: Experiment, known: str | None = None) -> dict[str, list[str]]:
     return text.read(codes, list(exp.tasks), spec.lines, spec.utterances, paired, spec.dealt)
 
 
-def label_words(exp: Experiment) -> tuple[str, ...]:
+def _label_words(exp: Experiment) -> tuple[str, ...]:
     """Words that are one token each: labels and tags."""
     if exp.embedded:
         return tuple(WORDS)
@@ -120,7 +120,7 @@ def _make_vocabulary(exp: Experiment) -> None:
     from xltlib.models.tiny import train_tokenizer  # torch
 
     lines = (line for own in text_of(exp).values() for line in own)
-    tokenizer = train_tokenizer(lines, exp.shape.vocab_size, label_words(exp))
+    tokenizer = train_tokenizer(lines, exp.shape.vocab_size, _label_words(exp))
     with whole(folder) as temporary:
         tokenizer.save_pretrained(temporary)
 
@@ -354,7 +354,7 @@ class Worker:
         else:
             made = tiny.load(self.place.pretrained(run.pretrain_seed, run.known))[0]
         if run.known:
-            tiny.reset_outputs(made, self.tokenizer, label_words(self.exp), run.seed)
+            tiny.reset_outputs(made, self.tokenizer, _label_words(self.exp), run.seed)
         return made.to(compute.device())
 
     def _waiting(self, run: Run) -> tuple[Path, Path]:
@@ -444,7 +444,7 @@ class Worker:
                 "task": of.name,
                 "source": run.source,
                 "target": spoken,
-                **({"target_set": CLONED} if spoken != target else {}),
+                **({"target_set": _CLONED} if spoken != target else {}),
                 "n_target": n,
                 "seed": run.seed,
                 "test_set": test_set,
@@ -557,9 +557,9 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     several: a clone, or one language in two scripts.
     """
     if any("target_set" in row for row in rows):
-        table = pd.DataFrame(rows, columns=[*SCORE_COLUMNS, "target_set"])
+        table = pd.DataFrame(rows, columns=[*_SCORE_COLUMNS, "target_set"])
         return table.fillna({"target_set": ""})
-    table = pd.DataFrame(rows, columns=[*SCORE_COLUMNS])
+    table = pd.DataFrame(rows, columns=[*_SCORE_COLUMNS])
     keys = {*table["source"], *table["target"]}
     if len({iso3(k) for k in keys}) < len(keys):
         table = table.assign(**{to: table[column] for column, to in _SETS.items()})
