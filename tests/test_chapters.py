@@ -19,7 +19,7 @@ import pytest
 from xltlib import scores
 from xltlib.book import tables
 from xltlib.data import cldr
-from xltlib.explain import regression
+from xltlib.explain import claims
 from xltlib.explain.contrast import verdict
 from xltlib.rank import methods
 
@@ -48,11 +48,11 @@ def test_transfer_above_a_control_is_judged_pair_by_pair() -> None:
             rows.append((model, source, target, ease + more + rng.normal(0, 0.002)))
     table = pd.DataFrame(rows, columns=["model", "source", "target", "score"])
     table = scores.check(table.assign(task="qa", metric="accuracy", n_test=5000))
-    means = regression.conditions(table, "tiny", ["tiny-shuffled"]).set_index("condition")
+    means = claims.conditions(table, "tiny", ["tiny-shuffled"]).set_index("condition")
     assert means.loc["zero-shot", "low"] < means.loc["tiny-shuffled", "high"]  # they do overlap
     data = tables.Tables(table, table, pd.DataFrame(), "tiny", ("tiny-shuffled",), ("qa",))
-    names = {"pd": pd, "tables": tables, "regression": regression, "verdict": verdict}
-    paired = cell("05", "regression.compare", data=data, **names)["paired"]
+    names = {"pd": pd, "tables": tables, "claims": claims, "verdict": verdict}
+    paired = cell("05", "claims.compare", data=data, **names)["paired"]
     assert paired["verdict"].tolist() == ["holds"]
     assert paired["difference"].item() == pytest.approx(0.03, abs=0.002)
 

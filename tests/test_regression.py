@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from xltlib.explain import effects
+from xltlib.explain import claims, effects, observations
 from xltlib.explain import regression as rg
 from xltlib.tasks.base import ratio
 
@@ -56,7 +56,7 @@ def world() -> tuple[pd.DataFrame, pd.DataFrame]:
 
 
 def as_data(scores: pd.DataFrame, pairs: pd.DataFrame) -> effects.Design:
-    return rg.design(rg.observations(scores, pairs, FEATURES))
+    return observations.design(observations.observe(scores, pairs, FEATURES))
 
 
 # -- against statsmodels --------------------------------------------------------------------------
@@ -230,8 +230,8 @@ def test_explain_finds_the_truth_and_says_how_sure(world) -> None:
 
 
 def test_over_effects_leaves_what_the_regression_sees(world) -> None:
-    observed = rg.observations(*world, FEATURES)
-    left = rg.over_effects(observed)
+    observed = observations.observe(*world, FEATURES)
+    left = observations.over_effects(observed)
     slope = np.linalg.lstsq(
         left[FEATURES] - left[FEATURES].mean(), left["y"] - left["y"].mean(), rcond=None
     )[0]
@@ -263,7 +263,7 @@ def test_noise_explains_nothing_and_its_intervals_hold_estimate_and_zero() -> No
         assert (each["low"] <= each["share"]).all() and (each["share"] <= each["high"]).all()
         told = rg.explain(noise, pairs, FEATURES, permutations=59, seed=rep).coefficients
         assert (told["p_holm"] >= told["p_mrqap"]).all()
-        measures += (rg.claims(pd.DataFrame(), told, "t")["verdict"] != "cannot tell").any()
+        measures += (claims.of_tables(pd.DataFrame(), told, "t")["verdict"] != "cannot tell").any()
     assert claimed <= 1 and measures <= 2  # 5 % of 20 are 1; of the measures less a standard error
     assert abs(np.mean(means)) < 0.05
 
@@ -337,14 +337,14 @@ def test_controls_and_verdicts(world) -> None:
     control = scores.assign(model="tiny-shuffled", score=0.125)
     control["score"] += np.random.default_rng(1).normal(0, 0.01, len(control))
     both = pd.concat([scores, control], ignore_index=True)
-    out = rg.compare(both, "tiny", "tiny-shuffled").iloc[0]
+    out = claims.compare(both, "tiny", "tiny-shuffled").iloc[0]
     paired = scores["score"].to_numpy() - control["score"].to_numpy()
     assert out["difference"] == pytest.approx(paired.mean())
     assert 0 < out["low"] < out["difference"] < out["high"]
     own = pd.DataFrame({"source": CODES, "target": CODES, "score": 0.9}).assign(
         model="tiny", task="entity_type", n_target=0, seed=0, metric="accuracy", n_test=1000
     )
-    means = rg.conditions(pd.concat([both, own]), "tiny", ["tiny-shuffled"])
+    means = claims.conditions(pd.concat([both, own]), "tiny", ["tiny-shuffled"])
     means = means.set_index("condition")
     assert list(means.index) == ["in-language", "zero-shot", "tiny-shuffled"]
     assert means.loc["in-language", "mean"] == pytest.approx(0.9)
@@ -352,7 +352,7 @@ def test_controls_and_verdicts(world) -> None:
     half = means.loc["in-language", "high"] - 0.9
     assert half == pytest.approx(2.201 * np.sqrt(0.09 / 12000), rel=1e-3)
     assert means.loc["zero-shot", "low"] > means.loc["tiny-shuffled", "high"]
-    table = rg.verdicts(
+    table = claims.verdicts(
         both, pairs, "tiny", controls=["tiny-shuffled"], bootstrap=40, permutations=99
     ).set_index("claim")["verdict"]
     assert table["transfer exceeds tiny-shuffled"] == "holds"
@@ -365,7 +365,7 @@ def test_mean_interval_covers_the_truth() -> None:
     rng = np.random.default_rng(6)
     pairs = made_pairs(rng)
     frames = [made_scores(pairs, rng, (0.0, 0.0, 0.0)).assign(task=f"t{i}") for i in range(60)]
-    means = rg.mean_transfer(pd.concat(frames))
+    means = claims.mean_transfer(pd.concat(frames))
     inside = ((means["low"] <= 0.4) & (means["high"] >= 0.4)).sum()
     assert len(means) == 60 and inside >= 52  # 57 expected, less three standard errors
 

@@ -23,7 +23,7 @@ import pandas as pd
 from xltlib import scores
 from xltlib.book.inputs import LEXICAL, extras, for_model, similarities
 from xltlib.errors import reason
-from xltlib.explain import contrast, fewshot, regression
+from xltlib.explain import claims, contrast, fewshot, observations, regression
 from xltlib.languages import similarity
 from xltlib.rank import levels, methods, recommend
 from xltlib.rank.matrix import SIZE, Matrix, logged, matrices
@@ -395,8 +395,8 @@ def _one(
     ahead = do("what to measure next", lambda: recommend.next_best(zero, plain), none)
     laws, law_claims = do("few-shot laws", lambda: _laws(group, seed), (none, none))
     alike = coefficients[~coefficients["feature"].str.startswith("pair_")] if told else none
-    of_measures = regression.claims(steps, alike, task) if len(alike) else none
-    claims = [of_measures, _choice_claims(judged, seed), law_claims]
+    of_measures = claims.of_tables(steps, alike, task) if len(alike) else none
+    judgements = [of_measures, _choice_claims(judged, seed), law_claims]
     return Analysis(
         model=str(zero["model"].iloc[0]),
         task=task,
@@ -412,7 +412,7 @@ def _one(
         shares=none if shares is None else shares.features,
         whole={} if shares is None else _whole(shares),
         steps=steps,
-        claims=pd.concat([c for c in claims if len(c)] or [none], ignore_index=True),
+        claims=pd.concat([c for c in judgements if len(c)] or [none], ignore_index=True),
         best_set=best_set,
         next_best=ahead,
         laws=laws,
@@ -505,7 +505,7 @@ def _explaining(
         means = zero.groupby(["source", "target"])[own].mean()
         means[own] = logged(means)
         full = full.merge(means.reset_index(), on=["source", "target"], how="left")
-    frame = regression.observations(zero, full, measures, lenient=True)
+    frame = observations.observe(zero, full, measures, lenient=True)
     return full, list(frame.attrs["features"]), scores.notes(frame)[len(scores.notes(zero)) :]
 
 

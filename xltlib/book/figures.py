@@ -399,8 +399,8 @@ def similarity_scatter(
 ) -> Card:
     """Transfer against similarity, one panel per measure, with a straight line per task.
 
-    `table` is that of `regression.observations` (``source, target, y`` and the measures), or the
-    same after `regression.over_effects`. The pairs farthest out are named.
+    `table` is that of `observations.observe` (``source, target, y`` and the measures), or the
+    same after `observations.over_effects`. The pairs farthest out are named.
     """
     given = (table if by in table else table.assign(**{by: ""})).assign(y=100 * table["y"])
     groups = list(dict.fromkeys(given[by]))

@@ -239,7 +239,7 @@ def in_words(
 
 
 def claims_by_task(claims: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `regression.verdicts` as claims by tasks: estimate, interval and verdict of each."""
+    """Rows of `claims.verdicts` as claims by tasks: estimate, interval and verdict of each."""
     if not len(claims):
         return claims
     gain = claims["evidence"].str.contains("gain over").map({True: ", for the gain", False: ""})

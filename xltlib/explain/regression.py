@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from xltlib.errors import unknown
 from xltlib.explain import effects
-from xltlib.explain.contrast import verdict
 from xltlib.explain.effects import Array, Design, Index, Within, t_quantile
-from xltlib.scores import cells, gain, in_language, notes, select, transfer
+from xltlib.explain.observations import design, features_of, observe
 
 Protocol = Literal["cold", "norev"]
 _Mask = NDArray[np.bool_]
@@ -33,154 +32,6 @@ STEPS: dict[str, tuple[str, ...]] = {
     "+ the rest": ("genealogy", "geography", "script", "data_size"),
 }
 TIGHT = 0.9  # correlation from which two measures are called inseparable
-_GAPS = 0.1  # a measure missing in more than this share of pairs is left out unless asked for
-
-
-# -- observations ---------------------------------------------------------------------------------
-
-
-def features_of(pairs: pd.DataFrame) -> list[str]:
-    """Numeric measure columns of a pairs table (coverage columns are none)."""
-    return [
-        str(c)
-        for c in pairs.columns.difference(["source", "target"], sort=False)
-        if not str(c).startswith("coverage_")
-        and pd.api.types.is_numeric_dtype(pairs[c])
-        and pairs[c].notna().any()
-    ]
-
-
-def _chosen(pairs: pd.DataFrame, features: Sequence[str] | None) -> list[str]:
-    allowed = features_of(pairs)
-    chosen = allowed if features is None else list(dict.fromkeys(features))
-    for name in chosen:
-        if name not in allowed:
-            raise unknown("feature", name, allowed, "choose measures of the pairs table")
-    if not chosen:
-        raise ValueError("the pairs table has no measure: make it with `xlt similarity`")
-    return chosen
-
-
-def observations(
-    scores: pd.DataFrame,
-    pairs: pd.DataFrame,
-    features: Sequence[str] | None = None,
-    task: str | None = None,
-    model: str | None = None,
-    baseline: str | None = None,
-    lenient: bool | None = None,
-) -> pd.DataFrame:
-    """Zero-shot cells (means over seeds) joined with the measures of their pair.
-
-    Parameters
-    ----------
-    baseline
-        With it, the response is the gain of `model` over this condition instead of the score.
-    lenient
-        Leave out a measure that more than a tenth of the pairs lack, instead of these pairs
-        (default: when no features are named).
-
-    Returns
-    -------
-    DataFrame
-        ``model, task, source, target, y, se`` and the features; ``attrs["notes"]`` says what was
-        left out, ``attrs["features"]`` which measures are left.
-    """
-    chosen = _chosen(pairs, features)
-    if baseline is not None:
-        if model is None:
-            raise ValueError("a gain needs both: say which model is compared with the baseline")
-        scores = gain(select(scores, task=task), model, baseline)
-    value = "score" if baseline is None else "gain"
-    rows = transfer(select(scores, model=model, task=task))
-    if rows.empty:
-        raise ValueError(
-            "no zero-shot score between two different languages is left: the analysis needs rows "
-            "with n_target = 0 and source other than target"
-        )
-    left_out = notes(scores)
-    table = _one_metric(cells(rows, value), left_out)
-    table = table.rename(columns={value: "y"}).merge(
-        pairs[["source", "target", *chosen]], on=["source", "target"], how="left"
-    )
-    if features is None if lenient is None else lenient:
-        chosen = _without_gaps(table, chosen, left_out)
-    out = _complete(table, chosen, left_out).reset_index(drop=True)
-    out.attrs = {"notes": left_out, "features": chosen}
-    return out
-
-
-def _one_metric(table: pd.DataFrame, left_out: list[str]) -> pd.DataFrame:
-    """One metric a task: the first by name where there are several (noted)."""
-    first = table.groupby(["model", "task"])["metric"].transform("min")
-    for task, group in table.groupby("task"):
-        if group["metric"].nunique() > 1:
-            left_out.append(f"task {task} has several metrics; {group['metric'].min()} is analysed")
-    return table[table["metric"] == first]
-
-
-def _without_gaps(table: pd.DataFrame, chosen: list[str], left_out: list[str]) -> list[str]:
-    missing = table[chosen].isna().mean()
-    kept = [f for f in chosen if missing[f] <= _GAPS]
-    for f in chosen:
-        if f not in kept:
-            left_out.append(f"{f} left out: {missing[f]:.0%} of the pairs lack it")
-    return kept or chosen
-
-
-def _complete(table: pd.DataFrame, chosen: list[str], left_out: list[str]) -> pd.DataFrame:
-    """Pairs that have every measure; how many are lost is noted, none left is an error."""
-    gaps = table[chosen].isna()
-    lost = gaps.any(axis=1)
-    if lost.all():
-        raise ValueError(
-            f"no pair has all of {', '.join(chosen)}: compute the pairs table for the languages of "
-            "the scores, or choose fewer measures"
-        )
-    if lost.any():
-        left_out.append(
-            f"{int(lost.sum())} of {len(table)} pairs left out: a measure is missing "
-            f"({gaps.sum().idxmax()} most often)"
-        )
-    return table[~lost]
-
-
-def design(observed: pd.DataFrame, least: int = 3) -> Design:
-    """`observations` as arrays; fewer than `least` sources or targets are an error."""
-    for side in ("source", "target"):
-        if observed[side].nunique() < least:
-            raise ValueError(
-                f"only {observed[side].nunique()} {side} language(s): separating source and target "
-                f"effects from similarity needs at least {least} of each"
-            )
-    codes, languages = pd.factorize(pd.concat([observed["source"], observed["target"]]), sort=True)
-    source, target = codes.astype(np.int64).reshape(2, -1)
-    block = observed.groupby(["model", "task"], sort=True).ngroup().to_numpy().astype(np.int64)
-    return Design(
-        y=observed["y"].to_numpy(dtype=float),
-        X=observed[observed.attrs["features"]].to_numpy(dtype=float),
-        s=block * len(languages) + source,
-        t=block * len(languages) + target,
-        source=source,
-        target=target,
-        block=block,
-        features=tuple(observed.attrs["features"]),
-        languages=tuple(languages),
-        frame=observed,
-        notes=tuple(notes(observed)),
-    )
-
-
-def over_effects(observed: pd.DataFrame) -> pd.DataFrame:
-    """An observations table without source and target effects: what similarity could explain.
-
-    Response and measures keep their overall mean, so that axes stay readable.
-    """
-    data, columns = design(observed), [*observed.attrs["features"], "y"]
-    out = observed.copy()
-    out[columns] = data.left + observed[columns].mean().to_numpy()
-    out.attrs = {**observed.attrs, "response": "score over language effects"}
-    return out
 
 
 # -- the regression -------------------------------------------------------------------------------
@@ -239,7 +90,7 @@ def explain(
     permutations, seed
         Of MRQAP.
     """
-    data = design(observations(scores, pairs, features, task, model, baseline)).informative()
+    data = design(observe(scores, pairs, features, task, model, baseline)).informative()
     w = effects.within(data)
     fit = effects.clustered(w.X, w.y, data.source, data.target, w.rank + w.X.shape[1])
     table = _coefficient_table(data, w, fit)
@@ -391,7 +242,7 @@ def variance_added(
     (`effects.beyond_chance`), so they can fall below 0, and their intervals reach 0 where there is
     nothing. Similarity explains something if its interval lies above 0 and ``p_mrqap`` agrees.
     """
-    data = design(observations(scores, pairs, features, task, model, baseline)).informative()
+    data = design(observe(scores, pairs, features, task, model, baseline)).informative()
     w = effects.within(data)
     p, every = len(data.features), list(range(len(data.features)))
     resid = effects.clustered(w.X, w.y, data.source, data.target, w.rank + p).resid
@@ -461,7 +312,7 @@ def nested(
     if len(used) < 2:
         raise ValueError("nested models need two steps with measures of the pairs table")
     flat = [f for group in used.values() for f in group]
-    observed = observations(scores, pairs, flat, task, model, baseline, lenient=steps is None)
+    observed = observe(scores, pairs, flat, task, model, baseline, lenient=steps is None)
     data = design(observed).informative()
     used = _known(used, data.features)
     cumulated: list[list[int]] = []
@@ -567,7 +418,7 @@ def level(
     """
     if protocol not in get_args(Protocol):
         raise unknown("protocol", protocol, get_args(Protocol), "choose one of them")
-    data = design(observations(scores, pairs, features, task, model, baseline), least=4)
+    data = design(observe(scores, pairs, features, task, model, baseline), least=4)
     guesses = _leave_targets_out(data, protocol)
     table = data.frame[["model", "task", "source", "target"]].assign(y=data.y).join(guesses)
     table = table.dropna().reset_index(drop=True)
@@ -656,7 +507,7 @@ def by_task(
         ``task, model, feature, beta, se_cluster, low, high`` in each task's own standard
         deviations, and ``p_equal``: a Wald test that the feature's coefficients are all equal.
     """
-    data = design(observations(scores, pairs, features, None, model, baseline)).informative()
+    data = design(observe(scores, pairs, features, None, model, baseline)).informative()
     blocks, p = np.unique(data.block), len(data.features)
     if len(blocks) < 2:
         raise ValueError("only one task is measured: a comparison needs two")
@@ -679,168 +530,3 @@ def by_task(
     table["p_equal"] = table["feature"].map(equal)
     order = np.concatenate(list(where.values()))
     return table.iloc[order].reset_index(drop=True)
-
-
-def _mean_row(table: pd.DataFrame, value: str) -> dict[str, float]:
-    """Mean of the cells with an interval over languages (two-way clustered)."""
-    y, n = table[value].to_numpy(dtype=float), len(table)
-    source, target = (pd.factorize(table[c])[0].astype(np.int64) for c in ("source", "target"))
-    if min(source.max(), target.max()) < 1:
-        raise ValueError("a mean over languages with an interval needs two sources and two targets")
-    fit = effects.clustered(np.ones((n, 1)), y, source, target, 1)
-    noise = math.sqrt(float((table["se"] ** 2).sum())) / n
-    mean, se = float(fit.beta[0]), max(float(fit.se[0]), noise)  # equal cells are not exact
-    half = t_quantile(fit.df) * se
-    return {"mean": mean, "se": se, "low": mean - half, "high": mean + half, "n_pairs": n}
-
-
-def mean_transfer(scores: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
-    """Mean zero-shot score per model, task and metric; intervals over languages (two-way)."""
-    table = cells(transfer(select(scores, metric=metric)))
-    keys = ["model", "task", "metric"]
-    rows = [dict(zip(keys, key, strict=True)) | _mean_row(group, "score")
-            for key, group in table.groupby(keys)]  # fmt: skip
-    return pd.DataFrame(rows)
-
-
-def conditions(scores: pd.DataFrame, model: str, controls: Sequence[str] = ()) -> pd.DataFrame:
-    """In-language, zero-shot and control means side by side, for `figures.transfer_means`.
-
-    Every mean is over the pairs measured in that condition; where a control covers only some
-    sources, `compare` gives the paired difference.
-
-    Returns
-    -------
-    DataFrame
-        ``task, metric, condition, mean, low, high, n`` (95 % over languages; n cells), in order.
-    """
-    zero = mean_transfer(scores)
-    own = cells(in_language(select(scores, model=model)))
-    rows = []
-    for (task, metric), group in own.groupby(["task", "metric"]):
-        y, n = group["score"].to_numpy(dtype=float), len(group)
-        spread = float(y.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
-        noise = math.sqrt(float((group["se"] ** 2).sum())) / n
-        half = max(spread, noise) * t_quantile(max(n - 1, 1))
-        rows.append((task, metric, "in-language", y.mean(), y.mean() - half, y.mean() + half, n))
-    for name in (model, *controls):
-        label = "zero-shot" if name == model else name
-        for r in select(zero, model=name).to_dict("records"):
-            ends = (r["mean"], r["low"], r["high"], r["n_pairs"])
-            rows.append((r["task"], r["metric"], label, *ends))
-    out = pd.DataFrame(rows, columns=["task", "metric", "condition", "mean", "low", "high", "n"])
-    return out.assign(low=out["low"].clip(lower=0), high=out["high"].clip(upper=1))
-
-
-def compare(scores: pd.DataFrame, model: str, control: str) -> pd.DataFrame:
-    """Mean zero-shot difference of two conditions on the pairs they share, per task and metric.
-
-    Returns
-    -------
-    DataFrame
-        ``task, metric, model, control, difference, se, low, high`` (95 % over languages, two-way
-        clustered), ``n_pairs``.
-    """
-    table = cells(transfer(gain(scores, model, control)), "gain")
-    rows = [
-        {
-            "task": task,
-            "metric": name,
-            "model": model,
-            "control": control,
-            **_mean_row(group, "gain"),
-        }
-        for (task, name), group in table.groupby(["task", "metric"])
-    ]
-    return pd.DataFrame(rows).rename(columns={"mean": "difference"})
-
-
-# -- verdicts -------------------------------------------------------------------------------------
-
-_CLAIM = ["claim", "task", "evidence", "estimate", "low", "high", "p_mrqap", "p_holm"]
-_Claim = tuple[Any, ...]
-
-
-def verdicts(
-    scores: pd.DataFrame,
-    pairs: pd.DataFrame,
-    model: str,
-    *,
-    controls: Sequence[str] = (),
-    baseline: str | None = None,
-    steps: Mapping[str, Sequence[str]] | None = None,
-    bootstrap: int = 300,
-    permutations: int = 999,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """The claims of arXiv 2212.01757 as far as a scores table can judge them, task by task.
-
-    Returns
-    -------
-    DataFrame
-        ``claim, evidence`` (task and what was measured), ``estimate, low, high`` (95 %),
-        ``p_mrqap, p_holm``, ``verdict``. A claim about prediction is judged on languages never
-        seen; one about fit or a single measure holds only if interval and permutation test agree,
-        the test of a measure corrected for their number (Holm): of twenty measures one would pass
-        by chance.
-    """
-    rows: list[_Claim] = []
-    for control in controls:
-        for r in compare(scores, model, control).itertuples():
-            what = f"{r.task}, {r.metric}: zero-shot minus {control}, {r.n_pairs} pairs"
-            ends = (r.difference, r.low, r.high, None, None)
-            rows.append((f"transfer exceeds {control}", r.task, what, *ends))
-    for task in sorted(transfer(select(scores, model=model))["task"].unique()):
-        for base in (None,) if baseline is None else (None, baseline):
-            what = "score" if base is None else f"gain over {base}"
-            options: dict[str, Any] = {"task": task, "model": model, "baseline": base, "seed": seed}
-            options["permutations"] = permutations
-            growing = nested(scores, pairs, steps, bootstrap=bootstrap, **options)
-            used = growing["features"].iloc[-1].split(", ")
-            fit = explain(scores, pairs, used, **options)
-            rows += _nested_claims(growing, task, what)
-            rows += _measure_claims(fit.coefficients, task, what)
-    return _with_verdicts(rows)
-
-
-def claims(steps: pd.DataFrame, coefficients: pd.DataFrame, task: str) -> pd.DataFrame:
-    """`verdicts` from the tables of `nested` and `explain` (either may be empty)."""
-    rows = _nested_claims(steps, task, "score") if len(steps) else []
-    return _with_verdicts([*rows, *_measure_claims(coefficients, task, "score")])
-
-
-def _with_verdicts(rows: Sequence[_Claim]) -> pd.DataFrame:
-    """A row a claim; where a permutation test was made, it must agree with the interval."""
-    out = pd.DataFrame(rows, columns=_CLAIM)
-    numbers = out[["low", "high", "p_mrqap", "p_holm"]].astype(float)
-    unsure = numbers["p_holm"].fillna(numbers["p_mrqap"]) > 0.05
-    judged = map(verdict, numbers["low"], numbers["high"])
-    out["verdict"] = ["cannot tell" if u else v for u, v in zip(unsure, judged, strict=True)]
-    return out
-
-
-def _nested_claims(table: pd.DataFrame, task: str, what: str) -> list[_Claim]:
-    """Similarity predicts; structure adds to the first step, in and out of sample."""
-    last, first = table.iloc[-1], str(table["features"].iloc[0])
-    lexical = first.startswith("lexical")
-    adds = f"structure adds to {'lexical similarity' if lexical else first.replace('_', ' ')}"
-    phon = table[table["step"].str.contains("phon")]
-    core = phon.iloc[-1] if len(phon) else last
-    seen, unseen = "partial R2 over effects", "error removed on languages never seen"
-    return [
-        ("similarity predicts transfer to a new language", task, f"{task}, {what}: {unseen}, all "
-         "measures", last["cv_r2"], last["cv_low"], last["cv_high"], None, None),
-        (f"{adds} (prediction)", task, f"{task}, {what}: {unseen}, "
-         "difference", core["cv_gain"], core["cv_gain_low"], core["cv_gain_high"], None, None),
-        (f"{adds} (fit)", task, f"{task}, {what}: {seen}, difference",
-         core["difference"], core["diff_low"], core["diff_high"], core["p_added"], None),
-    ]  # fmt: skip
-
-
-def _measure_claims(table: pd.DataFrame, task: str, what: str) -> list[_Claim]:
-    evidence = f"{task}, {what}: standardised coefficient, all measures together"
-    return [
-        (f"more alike in {r.feature}, more transfer", task, evidence,
-         r.beta, r.low, r.high, r.p_mrqap, r.p_holm)
-        for r in table.itertuples()
-    ]  # fmt: skip
