@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from xltlib.tasks import TASKS
 from xltlib.train import plan
 from xltlib.train.config import Experiment, available, load
-from xltlib.train.plan import digest, part, part_of, parts, runs
+from xltlib.train.plan import digest, part_of, parts, runs
 from xltlib.train.recipes import TINY
+from xltlib.train.run import do_part
 
 SMALL = """
 title: Two languages
@@ -223,7 +224,7 @@ def test_unknown_experiment_names_the_nearest(folder) -> None:
 
 def test_unknown_part_names_the_nearest(folder) -> None:
     with pytest.raises(ValueError, match="part of small 'source-en'. Did you mean 'source-eng-r"):
-        part(load("small"), "source-en")
+        do_part(load("small"), "source-en")
 
 
 # ---------------------------------------------------------------- keys

@@ -23,7 +23,6 @@ from xltlib.data import datasets
 from xltlib.data.cards import CARDS, Card, Files
 from xltlib.data.fetch import sha256
 from xltlib.data.text import original
-from xltlib.errors import unknown
 from xltlib.train.config import PACKAGES, SCRATCH, Checkpoint, Experiment
 from xltlib.train.recipes import Recipe
 
@@ -83,11 +82,22 @@ class Run:
 
 @dataclass(frozen=True)
 class Part:
-    """A batch of runs for one process: its name, what must be there first, what determines it."""
+    """A batch of runs for one process.
+
+    Attributes
+    ----------
+    needs
+        Parts that must be done first.
+    key
+        What determines it.
+    makes
+        Files and folders that are there when it is done, by names that are keys.
+    """
 
     name: str
     needs: tuple[str, ...]
     key: str
+    makes: tuple[Path, ...] = ()
 
 
 # ---------------------------------------------------------------- runs
@@ -286,63 +296,6 @@ def _model_key(exp: Experiment) -> Any:
     ]
 
 
-# ---------------------------------------------------------------- parts
-
-
-def _pretrain_part(seed: int, known: str | None = None) -> str:
-    """Name of the part that pre-trains a model."""
-    return f"pretrain-{known}-{seed}" if known else f"pretrain-{seed}"
-
-
-def part_of(exp: Experiment, run: Run) -> str:
-    """Name of the part that a run belongs to: one for two sources, and one for each control.
-
-    Where several models know different languages: one a model, with what needs no source. Of a
-    checkpoint each run is a part of its own, so that it can have a GPU of its own.
-    """
-    if exp.model.kind == "checkpoint":
-        return f"{run.task}-{run.source}-{run.seed}"
-    if run.known:
-        return f"runs-{run.known}"
-    if run.condition != "pretrained":
-        return run.condition
-    first = exp.languages.index(run.source) // _TOGETHER * _TOGETHER
-    return "-".join(["source", *exp.languages[first : first + _TOGETHER]])
-
-
-def parts(exp: Experiment) -> list[Part]:
-    """Every part, each after what it needs."""
-    found = []
-    if exp.model.kind == "tiny":
-        found.append(Part("vocabulary", (), _vocabulary_key(exp)))
-        for known, seed in pretrained(exp):
-            key = _pretrain_key(exp, seed, known)
-            found.append(Part(_pretrain_part(seed, known), ("vocabulary",), key))
-    grouped: dict[str, list[Run]] = {}
-    for run in runs(exp):
-        grouped.setdefault(part_of(exp, run), []).append(run)
-    for name, own in grouped.items():
-        starts = [(r.pretrain_seed, r.known) for r in own if r.pretrain_seed is not None]
-        needs = [_pretrain_part(*s) for s in sorted(set(starts), key=str)]
-        needs = needs or [p.name for p in found if p.name == "vocabulary"]
-        found.append(Part(name, tuple(needs), digest([r.key for r in own])))
-    key = digest([[p.key for p in found], STAGES["tables"]])
-    return [*found, Part("collect", tuple(p.name for p in found), key)]
-
-
-def pretrained(exp: Experiment) -> list[tuple[str | None, int]]:
-    """What the experiment's models know, by name, and their seeds: those that it pre-trains."""
-    return [(known, seed) for known in exp.models for seed in exp.pretrain.seeds]
-
-
-def part(exp: Experiment, name: str) -> Part:
-    """The part of this name; an error with the nearest names otherwise."""
-    found = {p.name: p for p in parts(exp)}
-    if name not in found:
-        raise unknown(f"part of {exp.name}", name, found, "see `xlt run NAME --list`")
-    return found[name]
-
-
 # ---------------------------------------------------------------- where things are
 
 
@@ -374,18 +327,64 @@ class Place:
         return self.exp.folder / "pairs.parquet"
 
 
-def done(exp: Experiment) -> dict[str, bool]:
-    """Whether each part was made by these very settings and versions (names of files are keys)."""
-    place = Place(exp)
-    made: dict[str, list[Path]] = {p.name: [place.done(p.name)] for p in parts(exp)[:-1]}
+# ---------------------------------------------------------------- parts
+
+
+def _pretrain_part(seed: int, known: str | None = None) -> str:
+    """Name of the part that pre-trains a model."""
+    return f"pretrain-{known}-{seed}" if known else f"pretrain-{seed}"
+
+
+def part_of(exp: Experiment, run: Run) -> str:
+    """Name of the part that a run belongs to: one for two sources, and one for each control.
+
+    Where several models know different languages: one a model, with what needs no source. Of a
+    checkpoint each run is a part of its own, so that it can have a GPU of its own.
+    """
+    if exp.model.kind == "checkpoint":
+        return f"{run.task}-{run.source}-{run.seed}"
+    if run.known:
+        return f"runs-{run.known}"
+    if run.condition != "pretrained":
+        return run.condition
+    first = exp.languages.index(run.source) // _TOGETHER * _TOGETHER
+    return "-".join(["source", *exp.languages[first : first + _TOGETHER]])
+
+
+def parts(exp: Experiment) -> list[Part]:
+    """Every part, each after what it needs."""
+    found, place = [], Place(exp)
     if exp.model.kind == "tiny":
-        made["vocabulary"].append(place.vocabulary())
+        folder = place.vocabulary()
+        found.append(Part("vocabulary", (), folder.name, (folder,)))
         for known, seed in pretrained(exp):
-            made[_pretrain_part(seed, known)].append(place.pretrained(seed, known) / "log.json")
+            name, folder = _pretrain_part(seed, known), place.pretrained(seed, known)
+            found.append(Part(name, ("vocabulary",), folder.name, (folder / "log.json",)))
+    grouped: dict[str, list[Run]] = {}
     for run in runs(exp):
-        made[part_of(exp, run)].append(place.run(run))
-    found = {name: all(p.exists() for p in paths) for name, paths in made.items()}
-    return {**found, "collect": all(found.values()) and place.done("collect").exists()}
+        grouped.setdefault(part_of(exp, run), []).append(run)
+    for name, own in grouped.items():
+        starts = [(r.pretrain_seed, r.known) for r in own if r.pretrain_seed is not None]
+        needs = [_pretrain_part(*s) for s in sorted(set(starts), key=str)]
+        needs = needs or [p.name for p in found if p.name == "vocabulary"]
+        makes = tuple(map(place.run, own))
+        found.append(Part(name, tuple(needs), digest([r.key for r in own]), makes))
+    key = digest([[p.key for p in found], STAGES["tables"]])
+    return [*found, Part("collect", tuple(p.name for p in found), key)]
+
+
+def pretrained(exp: Experiment) -> list[tuple[str | None, int]]:
+    """What the experiment's models know, by name, and their seeds: those that it pre-trains."""
+    return [(known, seed) for known in exp.models for seed in exp.pretrain.seeds]
+
+
+def done(exp: Experiment) -> dict[str, bool]:
+    """Whether each part was made by these very settings and versions; `collect` after all."""
+    place = Place(exp)
+    found = {
+        p.name: all(path.exists() for path in (place.done(p.name), *p.makes)) for p in parts(exp)
+    }
+    return {**found, "collect": all(found.values())}
 
 
 # ---------------------------------------------------------------- what it costs

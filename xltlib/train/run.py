@@ -25,20 +25,20 @@ from tqdm.auto import tqdm
 from xltlib import scores
 from xltlib.data import cldr, datasets, text
 from xltlib.data.cards import VIEWS
+from xltlib.errors import unknown
 from xltlib.io import whole, write_table, write_text
 from xltlib.languages import iso3, language, similarity
 from xltlib.tasks import Example
 from xltlib.tasks.embedded import WORDS
 from xltlib.tasks.plain import words_of
 from xltlib.train.config import Checkpoint, Experiment
-from xltlib.train.plan import Place, Run, part, part_of, recipe_of, runs
+from xltlib.train.plan import Place, Run, part_of, parts, recipe_of, runs
 
 if TYPE_CHECKING:
     from xltlib.train.finetune import Finetuned
 
 _CLONED = "letters of its own"  # the target set of a clone
 _ALL = 10**9  # more examples than any data set has
-_SETS = {"source": "source_set", "target": "target_set"}
 _SCORE_COLUMNS = (
     "model", "task", "source", "target", "n_target", "seed", "test_set", "metric", "score",
     "n_test", "stderr", "chance",
@@ -52,10 +52,9 @@ def text_of(exp: Experiment, known: str | None = None) -> dict[str, list[str]]:
     spec = exp.text
     if spec.corpus == "cldr":
         return {code: cldr.lines(code, spec.lines) for code in exp.languages}
-    codes, paired = (
-        (exp.known[known].languages, exp.known[known].pairs) if known else (exp.languages, False)
-    )
-    return text.read(codes, list(exp.tasks), spec.lines, spec.utterances, paired, spec.dealt)
+    own = exp.known[known] if known else None
+    codes, pairs = (own.languages, own.pairs) if own else (exp.languages, False)
+    return text.read(codes, list(exp.tasks), spec.lines, spec.utterances, pairs, spec.dealt)
 
 
 def _label_words(exp: Experiment) -> tuple[str, ...]:
@@ -87,7 +86,8 @@ def do_part(exp: Experiment, name: str) -> None:
     OSError
         A place that cannot be written, with the cure.
     """
-    part(exp, name)
+    if name not in (known := [p.name for p in parts(exp)]):
+        raise unknown(f"part of {exp.name}", name, known, "see `xlt run NAME --list`")
     place = Place(exp)
     _check_writable(exp.folder)
     if name == "vocabulary":
@@ -95,8 +95,8 @@ def do_part(exp: Experiment, name: str) -> None:
     elif name == "collect":
         collect(exp)
     elif name.startswith("pretrain-"):
-        known, _, seed = name.removeprefix("pretrain-").rpartition("-")
-        _make_pretrained(exp, int(seed), known or None)
+        model, _, seed = name.removeprefix("pretrain-").rpartition("-")
+        _make_pretrained(exp, int(seed), model or None)
     else:
         _do_runs(exp, [r for r in runs(exp) if part_of(exp, r) == name], name)
     write_text(place.done(name), f"{time.time():.0f}\n")
@@ -562,5 +562,5 @@ def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=[*_SCORE_COLUMNS])
     keys = {*table["source"], *table["target"]}
     if len({iso3(k) for k in keys}) < len(keys):
-        table = table.assign(**{to: table[column] for column, to in _SETS.items()})
+        table = table.assign(**{to: table[to.removesuffix("_set")] for to in scores.SETS})
     return table
