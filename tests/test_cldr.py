@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import doctest
-import random
 import subprocess
 import sys
 import unicodedata
@@ -128,21 +127,22 @@ def test_names_and_numbers_of_drawn_phrases_are_of_their_split(code: str, langua
 
 
 def test_a_split_is_a_stable_hash_in_the_announced_shares() -> None:
-    drawn = Counter(cldr.split_of("city", str(i)) for i in range(4000))
-    for split, share in cldr.SHARES.items():
-        # three standard errors of a share of 4000
-        assert abs(drawn[split] / 4000 - share) < 3 * (share * (1 - share) / 4000) ** 0.5
+    table = cldr.names(("eng",)).sort_values(["kind", "id"])
+    for split, share in {"train": 0.38, "validation": 0.22, "test": 0.40}.items():
+        drawn = (table["split"] == split).mean()  # three standard errors
+        assert abs(drawn - share) < 3 * (share * (1 - share) / len(table)) ** 0.5
     # pinned: another hash would deal all names anew, and old test names would have been trained on
-    first = "".join(cldr.split_of("x", str(i))[:2] for i in range(20))
-    assert first == "trvavatetrvavavatetetrtetrvavatrtetrtetr"
+    first = "".join(split[:2] for split in table.loc[table["kind"] == "territory", "split"][:20])
+    assert first == "vatetetetevavatetrvavavatrvatetevavatrte"
 
 
 @pytest.mark.parametrize("kind", cldr.KINDS)
 def test_cues_of_test_are_never_asked_in_training(kind: str) -> None:
-    asked = {
-        split: {cldr.cue("eng", kind, split, random.Random(seed)) for seed in range(200)}
-        for split in cldr.SPLITS
-    }
+    asked: dict[str, set[str]] = {}
+    for split in cldr.SPLITS:
+        found = cldr.phrases(FOUR, "eng", split, 400, kinds="distinct", size=(4, 4))
+        cues = cldr.questions("eng", split, found)
+        asked[split] = {cue for cue, element in cues if element.kind == kind}
     assert all(len(own) >= 5 for own in asked.values())
     assert not asked["train"] & asked["test"]
     assert not asked["validation"] & asked["test"]
@@ -322,7 +322,7 @@ def test_a_language_without_data_is_named_with_the_cure() -> None:
     with pytest.raises(ValueError, match="language"):
         cldr.lines("klingonese", 1)
     with pytest.raises(ValueError, match=r"no data for 'bcl' \(Bikol\): choose a language"):
-        cldr.locale("bcl")
+        cldr.lines("bcl", 1)
 
 
 def test_unknown_split_names_the_three(languages) -> None:

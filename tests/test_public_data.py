@@ -489,7 +489,7 @@ def test_an_unknown_checksum_is_recorded_and_kept_to(
     with_checksums(monkeypatch, "sib200", {})
     serve_sib(folder, GOOD)
     assert datasets.load("sib200", "deu", "test").report.kept == 1
-    assert list(json.loads(fetch.lock_path().read_text())) == [SIB_TEST]
+    assert list(json.loads(Path(os.environ["XLT_DATA_LOCK"]).read_text())) == [SIB_TEST]
     path = next((tmp_path / "cache").rglob("test.tsv"))
     path.write_text(GOOD + "2\tsports\ty\n")
     datasets.forget()
@@ -537,11 +537,18 @@ def test_altered_archive(server: tuple[str, Path], tmp_path: Path) -> None:
     assert cached(tmp_path) == []
 
 
-def test_a_lock_cut_short_is_not_overwritten() -> None:
-    fetch.lock_path().write_text('{"a": ')
+def test_a_lock_cut_short_is_not_overwritten(
+    server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, folder = server
+    monkeypatch.setattr(fetch, "GITHUB", url)
+    with_checksums(monkeypatch, "sib200", {})
+    serve_sib(folder, GOOD)
+    lock = Path(os.environ["XLT_DATA_LOCK"])
+    lock.write_text('{"a": ')
     with pytest.raises(ValueError, match="damaged"):
-        fetch.check_lock("a", "0")
-    assert fetch.lock_path().read_text() == '{"a": '
+        datasets.load("sib200", "deu", "test")
+    assert lock.read_text() == '{"a": '
 
 
 # ---------------------------------------------------------------- a user's own files

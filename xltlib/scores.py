@@ -43,7 +43,7 @@ SCHEMA = (
     _Column("n_test", "count", pd.NA, "test items behind the score; missing = unknown"),
 )
 CELL = ["model", "task", "source", "target", "n_target", "metric"]
-KEY = ["model", "task", "source", "target", "n_target", "seed", "metric"]
+_KEY = ["model", "task", "source", "target", "n_target", "seed", "metric"]
 SETS = ["source_set", "target_set"]  # optional: which treebank of the language
 SAME_UNIT = ("stderr", "chance")  # optional columns in the unit of the score
 TEST_SET = "test_set"  # optional: which test items; runs without it share theirs
@@ -202,7 +202,7 @@ def check(scores: pd.DataFrame, unknown_codes: Unknown = "error") -> pd.DataFram
     Returns
     -------
     DataFrame
-        Columns of `SCHEMA` first, ISO 639-3 codes, scores in 0..1, sorted by `KEY`;
+        Columns of `SCHEMA` first, ISO 639-3 codes, scores in 0..1, sorted by `_KEY`;
         ``attrs["notes"]`` holds what was changed.
     """
     if unknown_codes not in get_args(Unknown):
@@ -223,7 +223,7 @@ def check(scores: pd.DataFrame, unknown_codes: Unknown = "error") -> pd.DataFram
 
 
 def _key(df: pd.DataFrame) -> list[str]:
-    return KEY + [c for c in SETS if c in df.columns]
+    return _KEY + [c for c in SETS if c in df.columns]
 
 
 def _renamed(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:

@@ -45,7 +45,7 @@ KINDS = ("territory", "language", "city", "unit")
 SPLITS: tuple[str, ...] = get_args(Split)
 _MOST = 80  # names of a kind; a model this small cannot come to know many more
 _SIZES = {"territory": 257, "language": 180, "currency": 290, "city": 400, "unit": 186}
-SHARES = {"train": 0.38, "validation": 0.22, "test": 0.40}
+_SHARES = {"train": 0.38, "validation": 0.22, "test": 0.40}
 
 _BIDI = dict.fromkeys(
     map(ord, "\u200e\u200f\u061c\u202a\u202b\u202c\u2066\u2067\u2068\u2069\u00ad")
@@ -70,14 +70,14 @@ def _position(kind: str, key: str) -> float:
 
 
 @lru_cache(maxsize=2**16)
-def split_of(kind: str, key: str) -> str:
+def _split_of(kind: str, key: str) -> str:
     """The split that a name or number belongs to, the same in every language and run."""
-    bounds = list(accumulate(SHARES[name] for name in SPLITS))
+    bounds = list(accumulate(_SHARES[name] for name in SPLITS))
     return SPLITS[min(bisect(bounds, _position(kind, key)), len(SPLITS) - 1)]
 
 
 @lru_cache(maxsize=256)
-def locale(code: str) -> Locale:
+def _locale(code: str) -> Locale:
     """The CLDR locale of a language in any code form; an error where CLDR has none of use."""
     found = language(code)
     if not found.locale:
@@ -122,7 +122,7 @@ def _raw_names(loc: Locale) -> Iterator[tuple[str, str, str]]:
 @lru_cache(maxsize=256)
 def _own_names(code: str) -> tuple[tuple[str, str, str], ...]:
     """Usable, unambiguous names of one language: (kind, id, name)."""
-    loc = locale(code)
+    loc = _locale(code)
     latin = (language(code).script or "Latn") == "Latn"
     rows, kinds = [], defaultdict(set)
     for kind, key, raw in _raw_names(loc):
@@ -147,7 +147,7 @@ def names(languages: tuple[str, ...]) -> pd.DataFrame:
     validation or test that is spelt like a training name, in any of the languages, is left out.
     """
     rows = [
-        (code, kind, key, name, split_of(kind, key))
+        (code, kind, key, name, _split_of(kind, key))
         for code in languages
         for kind, key, name in _own_names(code)
         if kind in KINDS
@@ -219,7 +219,7 @@ class _Writer:
     """Writes lines of one language: what each kind of name is met with, in that language's form."""
 
     def __init__(self, code: str, rng: random.Random) -> None:
-        self.loc, self.rng = locale(code), rng
+        self.loc, self.rng = _locale(code), rng
         self.by_kind = _by_kind(code)
         data = self.loc._data
         self.territory, self.language, self.currency = (
@@ -392,7 +392,7 @@ def _skeleton(loc: Locale, n: int, rng: random.Random, number: str | None) -> st
 
 
 @dataclass(frozen=True)
-class Element:
+class _Element:
     """A name in a phrase: its kind, CLDR id, text, and its words `start` to `stop` (exclusive)."""
 
     kind: str
@@ -408,7 +408,7 @@ class Phrase:
 
     language: str
     words: tuple[str, ...]
-    elements: tuple[Element, ...]
+    elements: tuple[_Element, ...]
 
     @property
     def text(self) -> str:
@@ -426,7 +426,7 @@ def _place(code: str, text: str, chosen: Sequence[tuple[str, str, str]]) -> Phra
             continue
         kind, key, name = chosen[ord(slot[0]) - _SLOT]
         filled = token.replace(slot[0], name).split()
-        elements.append(Element(kind, key, name, len(words), len(words) + len(filled)))
+        elements.append(_Element(kind, key, name, len(words), len(words) + len(filled)))
         words.extend(filled)
     return Phrase(code, tuple(words), tuple(elements))
 
@@ -472,7 +472,7 @@ class _Matched:
 
 def _number(rng: random.Random, split: str) -> int:
     """A whole number of this split, its size spread evenly over three orders of magnitude."""
-    while split_of("number", str(value := int(10 ** (rng.random() * 3)))) != split:
+    while _split_of("number", str(value := int(10 ** (rng.random() * 3)))) != split:
         pass
     return value
 
@@ -505,7 +505,7 @@ def phrases(
     everyone = tuple(language(c).code for c in languages)
     code = language(code).code
     rng = random.Random(f"phrases/{code}/{split}/{kinds}/{size}/{seed}")
-    matched, loc = _Matched(everyone, code, split), locale(code)
+    matched, loc = _Matched(everyone, code, split), _locale(code)
     found: dict[str, Phrase] = {}
     for _ in range(100 * n):
         if len(found) == n:
@@ -529,15 +529,15 @@ def phrases(
     return list(found.values())
 
 
-def cue(code: str, kind: str, split: Split, rng: random.Random) -> str:
+def _cue(code: str, kind: str, split: Split, rng: random.Random) -> str:
     """What a kind of name is met with: a year, a share, a time of day, a count.
 
     The numbers of a split occur in no other split.
     """
-    loc = locale(code)
+    loc = _locale(code)
     while True:
         value = rng.randrange(48) if kind == "city" else rng.randint(1, 99)
-        if split_of(f"cue-{kind}", str(value)) == split:
+        if _split_of(f"cue-{kind}", str(value)) == split:
             break
     if kind == "territory":
         return str(1950 + value)
@@ -550,9 +550,9 @@ def cue(code: str, kind: str, split: Split, rng: random.Random) -> str:
 
 def questions(
     code: str, split: Split, found: Sequence[Phrase], *, seed: int = 0
-) -> list[tuple[str, Element]]:
+) -> list[tuple[str, _Element]]:
     """For each phrase what to ask (a cue) and the element that it belongs to."""
     code = language(code).code
     rng = random.Random(f"questions/{code}/{split}/{seed}")
     wanted = [phrase.elements[i % len(phrase.elements)] for i, phrase in enumerate(found)]
-    return [(cue(code, element.kind, split, rng), element) for element in wanted]
+    return [(_cue(code, element.kind, split, rng), element) for element in wanted]

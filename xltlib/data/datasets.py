@@ -33,14 +33,14 @@ _LONGEST = 100_000  # characters of one field; the longest context of the public
 
 
 @dataclass(frozen=True, eq=False)
-class OwnFile:
+class _OwnFile:
     """A user's file and its layout."""
 
     path: Path
     layout: Layout
 
 
-Own = Mapping[str, Mapping[str, OwnFile]]
+Own = Mapping[str, Mapping[str, _OwnFile]]
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class Origin:
     """Where one raw split of one language is: the language's code there, and how to get it."""
 
     code: str
-    place: Hub | Files | OwnFile
+    place: Hub | Files | _OwnFile
     source: str
 
 
@@ -184,7 +184,7 @@ def splits_of(task: str, asked: str, *, local: bool = False) -> list[Split]:
 def _rows(task: str, where: Origin, raw: str) -> tuple[list[Row], str]:
     """Rows as the card names them, and the Hub's commit."""
     place, card = where.place, card_of(task)
-    if isinstance(place, OwnFile):
+    if isinstance(place, _OwnFile):
         needed = [c.split(".")[0] for c in view_of(task).columns]
         return read(place.path, place.layout, needed, optional=("id", "title")), ""
     if isinstance(place, Hub):
@@ -199,7 +199,7 @@ def _rows(task: str, where: Origin, raw: str) -> tuple[list[Row], str]:
 def _read(task: str, where: Origin, raw: str, root: str | None) -> tuple[int, tuple[Row, ...], str]:
     """(raw rows, examples' rows with an id and a group, commit); `root` is only for the cache."""
     rows, commit = _rows(task, where, raw)
-    derive = DERIVE["" if isinstance(where.place, OwnFile) else view_of(task).derive]
+    derive = DERIVE["" if isinstance(where.place, _OwnFile) else view_of(task).derive]
     with_ids = not isinstance(where.place, Files) or where.place.ids
     made = []
     for i, row in enumerate(rows):
@@ -444,7 +444,7 @@ def forget() -> None:
     _ids.cache_clear()
 
 
-def own_files(task: str, content: Any, folder: Path = Path()) -> dict[str, dict[str, OwnFile]]:
+def own_files(task: str, content: Any, folder: Path = Path()) -> dict[str, dict[str, _OwnFile]]:
     """A user's files as an experiment file names them, checked.
 
     Parameters
@@ -463,7 +463,7 @@ def own_files(task: str, content: Any, folder: Path = Path()) -> dict[str, dict[
     {'label': 'Thema'}
     """
     ours = [*(c.split(".")[0] for c in view_of(task).columns), "id", "title"]
-    found: dict[str, dict[str, OwnFile]] = {}
+    found: dict[str, dict[str, _OwnFile]] = {}
     for asked, splits in _mapping(content, "data").items():
         where, mine = f"data.{task}.{asked}", found.setdefault(language(str(asked)).key, {})
         for split, spec in _mapping(splits, where).items():
@@ -479,7 +479,7 @@ def own_files(task: str, content: Any, folder: Path = Path()) -> dict[str, dict[
                 spec.setdefault("columns", {"words": 0, "tags": -1})
             for column in spec.get("columns", {}):
                 _checked(column, ours, f"column in {where_split}")
-            mine[str(split)] = OwnFile(path, Layout(**spec))
+            mine[str(split)] = _OwnFile(path, Layout(**spec))
     return found
 
 

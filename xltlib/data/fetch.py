@@ -2,7 +2,7 @@
 
 Every file is checked before it is used: against the SHA-256 on its card (those of MASSIVE and of
 repositories that are no public place are of the local copy), or, where nobody knew it, against the
-one recorded when the file was first fetched (`lock_path`). Nothing is written under its own name
+one recorded when the file was first fetched (`_lock_path`). Nothing is written under its own name
 before it is whole.
 """
 
@@ -79,15 +79,15 @@ def get(
     return found
 
 
-def lock_path() -> Path:
+def _lock_path() -> Path:
     """Where checksums of first fetches are kept: ``XLT_DATA_LOCK``, or the build folder."""
     build = Path(os.environ.get("XLT_BUILD", "build"))
     return Path(os.environ.get("XLT_DATA_LOCK", build / "data.lock.json"))
 
 
-def check_lock(key: str, digest: str) -> None:
+def _check_lock(key: str, digest: str) -> None:
     """Record a checksum at first sight; later, refuse another one."""
-    path = lock_path()
+    path = _lock_path()
     try:
         kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except json.JSONDecodeError as error:
@@ -120,7 +120,7 @@ def _download(repository: str, path: str, known: tuple[str, int] | None) -> Path
     url = f"{GITHUB}/{repository}/{quote(path)}"
     found = _retrieve(url, known[0] if known else None, _cache(*key.split("/")), key)
     if known is None:
-        check_lock(key, sha256(found))
+        _check_lock(key, sha256(found))
     return found
 
 

@@ -46,7 +46,7 @@ class _Lookup:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Table:
+class _Table:
     """One published source x target table: what it measured, and how it is read.
 
     Attributes
@@ -89,7 +89,7 @@ class Table:
 
 
 @dataclass(frozen=True, config=_STRICT)
-class Repository:
+class _Repository:
     """What one repository published.
 
     Attributes
@@ -106,14 +106,14 @@ class Repository:
     citation: str
     repository: str
     checksums: Checksums
-    tables: Mapping[str, Table] = field(default_factory=dict)
+    tables: Mapping[str, _Table] = field(default_factory=dict)
     mixtures: Mapping[str, str] = field(default_factory=dict)
     similarities: Mapping[str, str] = field(default_factory=dict)
 
 
 _FOLDER = Path(__file__).with_name("cards") / "published"
-REPOSITORIES: dict[str, Repository] = read_cards(_FOLDER, Repository)
-SCORES: dict[str, Table] = {
+REPOSITORIES: dict[str, _Repository] = read_cards(_FOLDER, _Repository)
+SCORES: dict[str, _Table] = {
     name: replace(table, repository=of.repository, citation=of.citation, checksums=of.checksums)
     for of in REPOSITORIES.values()
     for name, table in of.tables.items()
@@ -171,7 +171,7 @@ def load(name: str) -> pd.DataFrame:
 _SIDES = ["source", "target"]
 
 
-def _rows(table: Table) -> pd.DataFrame:
+def _rows(table: _Table) -> pd.DataFrame:
     """Source, target, score and extras in the file's own codes."""
     path = table.path(table.file)
     if table.sheet:
@@ -195,7 +195,7 @@ def _square(path: Path, sheet: str) -> pd.DataFrame:
     return table.loc[codes, codes].astype(float)
 
 
-def _lookup(table: Table, where: _Lookup) -> dict[str, object]:
+def _lookup(table: _Table, where: _Lookup) -> dict[str, object]:
     """Code -> value, the first where a code is listed twice."""
     found = pd.read_csv(table.path(where.file), keep_default_na=False).drop_duplicates(where.key)
     return dict(zip(found[where.key], found[where.value], strict=True)) | dict(where.more)
@@ -207,7 +207,7 @@ def _melt(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"score": table.unstack()}).reset_index().dropna(subset=["score"])
 
 
-def _tidy(raw: pd.DataFrame, of: Table) -> pd.DataFrame:
+def _tidy(raw: pd.DataFrame, of: _Table) -> pd.DataFrame:
     """Common columns, ISO codes, scores in 0..1, one row per cell, sorted."""
     table = raw.assign(task=of.task, model=of.model, metric=of.metric, n_target=0, seed=0)
     if "n_test" not in table:

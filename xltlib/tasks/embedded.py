@@ -41,8 +41,8 @@ from xltlib.tasks.forms import (
 )
 
 LABELS = {kind: kind.upper() for kind in cldr.KINDS}
-INSIDE, OUTSIDE = "INSIDE", "OUTSIDE"
-WORDS: tuple[str, ...] = (*LABELS.values(), INSIDE, OUTSIDE)
+_INSIDE, _OUTSIDE = "INSIDE", "OUTSIDE"
+WORDS: tuple[str, ...] = (*LABELS.values(), _INSIDE, _OUTSIDE)
 
 _KINDS = {label: kind for kind, label in LABELS.items()}
 
@@ -101,16 +101,16 @@ def tags_of(n_words: int, spans: Sequence[metrics.Span]) -> list[str]:
     >>> tags_of(4, [(0, 2, "territory"), (3, 4, "city")])
     ['TERRITORY', 'INSIDE', 'OUTSIDE', 'CITY']
     """
-    return simplified(n_words, [(a, b, LABELS[kind]) for a, b, kind in spans], INSIDE, OUTSIDE)
+    return simplified(n_words, [(a, b, LABELS[kind]) for a, b, kind in spans], _INSIDE, _OUTSIDE)
 
 
-def spans_of(tags: Sequence[str]) -> list[metrics.Span]:
+def _spans_of(tags: Sequence[str]) -> list[metrics.Span]:
     """Spans of tags; an INSIDE with nothing before it opens no span.
 
-    >>> spans_of(["TERRITORY", "INSIDE", "OUTSIDE", "CITY"])
+    >>> _spans_of(["TERRITORY", "INSIDE", "OUTSIDE", "CITY"])
     [(0, 2, 'territory'), (3, 4, 'city')]
     """
-    spans = metrics.spans_of(bio(tags, _KINDS, INSIDE))
+    spans = metrics.spans_of(bio(tags, _KINDS, _INSIDE))
     return [(start, stop, _KINDS[label]) for start, stop, label in spans]
 
 
@@ -129,7 +129,7 @@ def _ner_postprocess(output: str, example: Example) -> list[metrics.Span] | None
     """Spans of an output that has exactly one known tag for every word, else None."""
     _, found = read_numbered(output)
     tags = [found.get(i, "") for i in range(len(example.fields["words"]))]
-    return spans_of(tags) if set(tags) <= set(WORDS) else None
+    return _spans_of(tags) if set(tags) <= set(WORDS) else None
 
 
 def _ner_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
