@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import sys
 from functools import cache
 from typing import Any
@@ -144,16 +145,14 @@ def halved(tokens: int, longest: int) -> int:
     return less
 
 
-def prepare_process(threads: int = 1) -> None:
+def prepare_process() -> None:
     """One thread, and memory kept by the process between steps.
 
     Two jobs with two threads each on two cores ran six times slower than with one each. glibc
     returns large blocks to the system when freed and faults them in again at the next step, which
     took up to half the time of a small model's step; on other systems this does nothing.
     """
-    import ctypes
-
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1)
     if sys.platform == "linux":
         try:
             libc = ctypes.CDLL("libc.so.6")

@@ -302,9 +302,9 @@ class Experiment(_Settings):
 # ---------------------------------------------------------------- reading
 
 
-def available(folder: Path | None = None) -> list[str]:
-    """Names of the experiments in a folder (default: ./experiments)."""
-    return sorted(p.stem for p in (folder or _EXPERIMENTS).glob("*.yml"))
+def available() -> list[str]:
+    """Names of the experiments in ./experiments."""
+    return sorted(p.stem for p in _EXPERIMENTS.glob("*.yml"))
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Experiment:

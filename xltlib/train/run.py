@@ -480,7 +480,7 @@ def _own_gpu() -> Iterator[None]:
 
 
 @contextmanager
-def free_of(names: Sequence[str], pause: float = 2.0) -> Iterator[int]:
+def free_of(names: Sequence[str]) -> Iterator[int]:
     """Hold the first of some named things that no other process holds; its place in the list.
 
     The lock is a file of this user on this machine; it goes with the process that holds it.
@@ -496,7 +496,7 @@ def free_of(names: Sequence[str], pause: float = 2.0) -> Iterator[int]:
                     continue
                 yield i
                 return
-        time.sleep(pause)
+        time.sleep(2)
 
 
 # ---------------------------------------------------------------- collecting

@@ -65,9 +65,9 @@ def rate_of(recipe: Recipe, step: int) -> float:
     return recipe.lr if recipe.schedule == "constant" else cosine(step, recipe.steps, recipe.lr)
 
 
-def cosine(step: int, steps: int, peak: float, warmup: float = 0.05) -> float:
-    """Linear warm-up over a share `warmup` of the steps, then a cosine down to a tenth."""
-    rise = max(1, round(steps * warmup))
+def cosine(step: int, steps: int, peak: float) -> float:
+    """Linear warm-up over a twentieth of the steps, then a cosine down to a tenth."""
+    rise = max(1, round(steps * 0.05))
     if step < rise:
         return peak * (step + 1) / rise
     along = (step - rise) / max(1, steps - rise)
