@@ -145,7 +145,7 @@ def test_trees_are_in_the_league_where_they_fit(
 ) -> None:
     pytest.importorskip("lightgbm")
     monkeypatch.setattr(analyze, "TREES", 30)
-    one = analyze.as_json(analyze.analyze(small, permutations=0, bootstrap=20))["analyses"][0]
+    one = report.as_json(analyze.analyze(small, permutations=0, bootstrap=20))["analyses"][0]
     compared = methods.compare_methods(
         scores.check(small), inputs.similarities(CODES[:6])[0], "cold"
     )
@@ -193,7 +193,7 @@ def test_the_page_stands_by_itself(folder: Path) -> None:
 
 def test_same_table_and_seed_same_json(found: dict, table: pd.DataFrame) -> None:
     turned = table.sample(frac=1, random_state=1)
-    again = analyze.as_json(analyze.analyze(turned, permutations=49, bootstrap=40))
+    again = report.as_json(analyze.analyze(turned, permutations=49, bootstrap=40))
     assert json.loads(json.dumps(again)) == {**found, "name": "this table"}
 
 
@@ -241,17 +241,16 @@ def test_further_columns_are_properties_of_the_pair_or_not_used(table: pd.DataFr
         **{"Train size": table["source"].map(size), "pair_overlap": table["target"].map(size)},
         **{"rank": rank, "seconds": rng.random(len(table)), "version": 2, "note": "a", "f1": rank},
     )
-    said: list[str] = []
-    kept, used = inputs.extras(scores.check(more), said)
+    kept, used, unused = inputs.extras(scores.check(more))
     assert used == ["pair_train_size", "pair_overlap"] and set(used) < set(kept)
     whys = {"rank": "differs between runs", "seconds": "differs between", "f1": "another score",
             "version": "same everywhere", "note": "no numbers"}  # fmt: skip
     for column, why in whys.items():
-        assert any(f"{column!r} not used" in s and why in s for s in said)
+        assert any(f"{column!r} not used" in s and why in s for s in unused)
     once = more[more["seed"] == 0]
-    said.clear()
-    assert "pair_rank" not in inputs.extras(scores.check(once), said)[1]
-    assert any("'rank' not used: it orders the sources" in s for s in said)
+    _, used, unused = inputs.extras(scores.check(once))
+    assert "pair_rank" not in used
+    assert any("'rank' not used: it orders the sources" in s for s in unused)
 
 
 def test_a_rank_column_does_not_make_the_ranking_right(small: pd.DataFrame) -> None:
@@ -288,7 +287,7 @@ def test_models_tasks_metrics_and_seeds_are_told_apart(small: pd.DataFrame) -> N
     pd.testing.assert_frame_equal(only.analyses[0].methods, whole.analyses[0].methods)
     with pytest.raises(ValueError, match="unknown task 'c'"):
         analyze.analyze(both, task="c")
-    text = json.dumps(analyze.as_json(whole), allow_nan=False)
+    text = json.dumps(report.as_json(whole), allow_nan=False)
     assert json.loads(text)["not_analysed"].keys() == {"b, tiny"}
 
 
@@ -329,7 +328,7 @@ def test_tasks_are_compared(table: pd.DataFrame) -> None:
     assert "No coefficient differs for certain" in unsure
     section = report.page(whole).split("<h2>All tasks and models</h2>")[1]
     assert said in html.unescape(section) and section.count("<tr>") == 1 + len(measures)
-    found = analyze.as_json(whole)
+    found = report.as_json(whole)
     jsonschema.validate(found, json.loads(SCHEMA.read_text("utf-8")))
     row = next(r for r in found["differences"] if (r["task"], r["name"]) == ("b", "script"))
     assert row["ci"][0] <= row["beta"] <= row["ci"][1] < 0
@@ -545,7 +544,7 @@ def test_small_and_odd_tables_end_in_words(n: int) -> None:
         one = done.analyses[0]
         assert np.isfinite(one.coefficients.get("beta", pd.Series(dtype=float))).all()
         schema = json.loads(SCHEMA.read_text("utf-8"))
-        jsonschema.validate(analyze.as_json(done), schema)
+        jsonschema.validate(report.as_json(done), schema)
         if across == 4:
             page = report.page(done)
             assert page.count("<h3>") > 5

@@ -15,31 +15,29 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from tqdm import tqdm
 
 from xltlib import scores
-from xltlib.book.inputs import LEXICAL, extras, for_model, similarities
+from xltlib.book.inputs import LEXICAL, extras, similarities
 from xltlib.errors import reason
 from xltlib.explain import claims, contrast, fewshot, observations, regression
 from xltlib.languages import similarity
 from xltlib.rank import levels, methods, recommend
-from xltlib.rank.matrix import SIZE, Matrix, logged, matrices
-from xltlib.rank.matrix import Protocol as Hidden
+from xltlib.rank.matrix import SIZE, Matrix, Protocol, logged, matrices
 
 MOST = 8_000  # cells of one model and task: what is analysed within a minute
 TREES = 3_000  # cells up to which LambdaMART is refitted for every target: some 20 s at this size
-LEAST = 3  # sources, and targets: fewer cannot tell similarity from a language's own effect
-STEPS = regression.STEPS | {
+_LEAST = 3  # sources, and targets: fewer cannot tell similarity from a language's own effect
+_STEPS = regression.STEPS | {
     "lexical": ("lexical", LEXICAL),
     "+ the rest": (*regression.STEPS["+ the rest"], "inventory"),
 }
-COMPARED = "differences between tasks and models"
-PARTS = 8  # of one analysis, for the progress
-PROTOCOLS: tuple[Hidden, ...] = ("cold", "warm")
-NUMBERED = re.compile(r"(\d+) (.*)")
+_PARTS = 8  # of one analysis, for the progress
+PROTOCOLS: tuple[Protocol, ...] = ("cold", "warm")
 
 
 @dataclass(frozen=True)
@@ -147,20 +145,14 @@ def nothing(name: str, why: str) -> Report:
     return Report(name, (), (), empty, empty, (), empty, {name: why}, 0)
 
 
-class Tick(Protocol):
-    """Told what is done next."""
-
-    def __call__(self, what: str, /) -> None: ...
-
-
 @dataclass(frozen=True)
-class Settings:
+class _Settings:
     """What an analysis may vary."""
 
-    measures: tuple[str, ...] | None = None
-    permutations: int = 999
-    bootstrap: int = 300
-    seed: int = 0
+    measures: tuple[str, ...] | None
+    permutations: int
+    bootstrap: int
+    seed: int
 
 
 def analyze(
@@ -203,38 +195,59 @@ def analyze(
     ValueError
         A table that cannot be read, or of which nothing can be analysed; the message says why.
     """
-    unused: list[str] = []
     read, name = _read(table, rows, unknown_codes)
     kept = scores.select(scores.called(read, model, task), model=model, task=task)
-    kept, used = extras(kept, unused)
+    kept, used, unused = extras(kept)
     groups = [(g, *usable(g)) for _, g in kept.groupby(["task", "model"], sort=True)]
-    chosen = None if measures is None else tuple(measures)
-    settings = Settings(chosen, permutations, bootstrap, seed)
     codes = sorted({code for _, rows, _ in groups for code in (*rows["source"], *rows["target"])})
-    with _bar(len(groups) * PARTS + 1, progress) as tick:
-        tick(f"similarity of {len(codes)} languages")
-        plain, full = similarities([*codes, *recommend.candidates(codes)], pairs)
-        given = pairs is not None and SIZE in pairs  # one's own data size is for every model
-        known = {str(m): (plain, full) if given else for_model(plain, full, str(m))
-                 for m in kept["model"].unique()}  # fmt: skip
-        found, unable = _each(groups, known, settings, tick)
+    chosen = None if measures is None else tuple(measures)
+    settings = _Settings(chosen, permutations, bootstrap, seed)
+    form, total = "{n}/{total} {elapsed} {desc}", len(groups) * _PARTS + 1
+    with tqdm(total=total, disable=not progress, bar_format=form) as bar:
+        bar.set_description_str(f"similarity of {len(codes)} languages")
+        known = _known(codes, kept["model"].unique(), pairs)
+        bar.update()
+        found, unable = _each(groups, known, settings, bar)
     full = known[found[0].model][1]
     differences, why = _differences(found, full)
-    unable |= {COMPARED: why} if why else {}
-    notes = [*scores.notes(read), *unused]
-    if len(read) > len(kept):
-        notes.append(f"{len(read) - len(kept)} rows of other models or tasks dropped, as asked")
-    dropped = tuple(d for d in map(_dropped, notes) if d)
-    understood = (_size(kept), *(n for n in notes if not _dropped(n)))
-    understood += _sources_of(found[0].model, given, used)
+    unable |= {"differences between tasks and models": why} if why else {}
     full = full[full["source"].isin(codes) & full["target"].isin(codes)].reset_index(drop=True)
+    understood, dropped = _understood(read, kept, unused)
+    understood += _sources_of(found[0].model, pairs, used)
     return Report(name, understood, dropped, kept, full, tuple(found), differences, unable, seed)
 
 
-def _sources_of(model: str, given: bool, used: Sequence[str]) -> tuple[str, ...]:
+def _known(
+    codes: Sequence[str], models: Iterable[str], own: pd.DataFrame | None
+) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
+    """The two tables of `similarities` for each model, with the sizes of the text it has read."""
+    plain, full = similarities([*codes, *recommend.candidates(codes)], own)
+    if _gives_sizes(own):
+        return {str(m): (plain, full) for m in models}
+    of_model = similarity.of_model
+    return {str(m): (of_model(plain, str(m)), of_model(full, str(m))) for m in models}
+
+
+def _gives_sizes(own: pd.DataFrame | None) -> bool:
+    """Whether one's own pairs table has data sizes; they then count for every model."""
+    return own is not None and SIZE in own
+
+
+def _understood(
+    read: pd.DataFrame, kept: pd.DataFrame, unused: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[Dropped, ...]]:
+    """How the table was read, and what was left out of it."""
+    notes = [*scores.notes(read), *unused]
+    if len(read) > len(kept):
+        notes.append(f"{len(read) - len(kept)} rows of other models or tasks dropped, as asked")
+    others, dropped = _sorted_out(notes)
+    return (_size(kept), *others), tuple(dropped)
+
+
+def _sources_of(model: str, own: pd.DataFrame | None, used: Sequence[str]) -> tuple[str, ...]:
     """Where data sizes and properties of the pair come from, if not from the usual place."""
     out: tuple[str, ...] = ()
-    if not given and similarity.text_sizes(model) != similarity.text_sizes():
+    if not _gives_sizes(own) and similarity.text_sizes(model) != similarity.text_sizes():
         out += (f"data size: the text that {model} was pre-trained on, CC-100",)
     return out + ((f"properties of the pair, used as such: {', '.join(used)}",) if used else ())
 
@@ -250,10 +263,11 @@ def _read(
         return scores.read(table, rows, unknown_codes), Path(table).name
 
 
-def _dropped(note: str) -> Dropped | None:
-    """A note that begins with a number tells of something dropped (`scores.notes`)."""
-    found = NUMBERED.match(note)
-    return Dropped(int(found[1]), found[2]) if found else None
+def _sorted_out(notes: Iterable[str]) -> tuple[list[str], list[Dropped]]:
+    """Notes, and those of something dropped, which begin with a number (`scores.notes`)."""
+    found = {note: re.match(r"(\d+) (.*)", note) for note in notes}
+    dropped = [Dropped(int(m[1]), m[2]) for m in found.values() if m]
+    return [note for note, m in found.items() if not m], dropped
 
 
 def _size(table: pd.DataFrame) -> str:
@@ -278,23 +292,23 @@ def _some(things: Sequence[Any], most: int = 6) -> str:
 def _each(
     groups: Sequence[tuple[pd.DataFrame, pd.DataFrame, list[Dropped]]],
     known: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
-    settings: Settings,
-    tick: Tick,
+    settings: _Settings,
+    bar: tqdm[Any],
 ) -> tuple[list[Analysis], dict[str, str]]:
     """Every group, with what is usable of it, that can be analysed; why the others cannot.
 
-    `known` is the similarity for each model (`similarity`). No group at all is an error.
+    `known` is the similarity for each model (`_known`). No group at all is an error.
     """
     found: list[Analysis] = []
     unable: dict[str, str] = {}
     for group, rows, dropped in groups:
         model = str(group["model"].iloc[0])
         label = f"{group['task'].iloc[0]}, {model}"
-        why = refused(rows)
-        if why:
+        if why := _refused(rows):
             unable[label] = why
             continue
-        found.append(_one(label, group, rows, dropped, *known[model], settings, tick))
+        parts = _Parts(label, bar)
+        found.append(_one(parts, group, rows, dropped, *known[model], settings))
     if not found:
         reasons = dict.fromkeys(unable.values())
         raise ValueError("nothing to analyse: " + "; ".join(reasons))
@@ -324,20 +338,20 @@ def _thinned(zero: pd.DataFrame, most: int) -> pd.DataFrame:
         share = 0.97 * math.sqrt(most / n)
         for side in ("source", "target"):
             codes = np.array(sorted(kept[side].unique()))
-            at = np.linspace(0, len(codes) - 1, max(LEAST, int(share * len(codes)))).astype(int)
+            at = np.linspace(0, len(codes) - 1, max(_LEAST, int(share * len(codes)))).astype(int)
             kept = kept[kept[side].isin(codes[at])]
     return kept
 
 
-def refused(zero: pd.DataFrame) -> str:
+def _refused(zero: pd.DataFrame) -> str:
     """Why these rows cannot be analysed; empty if they can."""
     sources, targets = sorted(zero["source"].unique()), sorted(zero["target"].unique())
     for side, found in (("source", sources), ("target", targets)):
-        if len(found) < LEAST:
+        if len(found) < _LEAST:
             return (
                 f"{len(found)} {side} language(s) with zero-shot scores ({', '.join(found)}); "
-                "telling similarity from what a language is worth by itself needs at least "
-                f"{LEAST} sources and targets: measure more"
+                "to keep similarity apart from what each language brings by itself takes at least "
+                f"{_LEAST} sources and targets: measure more"
             )
     if len({*sources, *targets}) < 4:
         return "3 languages in all: with one held out nothing is left to learn from; measure more"
@@ -350,15 +364,15 @@ def refused(zero: pd.DataFrame) -> str:
 
 
 @dataclass
-class _Try:
-    """Runs the parts of an analysis; a part that cannot be computed leaves its reason."""
+class _Parts:
+    """Computes the parts of an analysis; one that cannot be computed leaves its reason."""
 
     label: str
-    tick: Tick
+    bar: tqdm[Any]
     unable: dict[str, str] = field(default_factory=dict)
 
     def __call__(self, part: str, compute: Callable[[], Any], empty: Any) -> Any:
-        self.tick(f"{self.label}: {part}")
+        self.bar.set_description_str(f"{self.label}: {part}")
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", RuntimeWarning)
@@ -366,72 +380,72 @@ class _Try:
         except ValueError as error:
             self.unable[part] = reason(error)
             return empty
+        finally:
+            self.bar.update()
 
 
 def _one(
-    label: str,
+    parts: _Parts,
     group: pd.DataFrame,
     zero: pd.DataFrame,
     dropped: list[Dropped],
     plain: pd.DataFrame,
     full: pd.DataFrame,
-    settings: Settings,
-    tick: Tick,
+    settings: _Settings,
 ) -> Analysis:
     """All parts of the analysis of one model, task and metric."""
-    do, none = _Try(label, tick), pd.DataFrame()
-    seed, task = settings.seed, str(zero["task"].iloc[0])
-    matrix, reduced = _cells(zero, plain)
-    no_trees = _no_trees(zero)
-    judged = do("choosing a source", lambda: _choices(matrix, not no_trees), {})
-    predictions = do("scores to expect", lambda: levels.predict(matrix), none)
-    pairs, features, notes = _explaining(zero, full, settings.measures)
-    told = do("what explains transfer", lambda: _explained(zero, pairs, features, settings), None)
-    shares = do("shares of measures", lambda: _shares(zero, pairs, features, settings), None)
-    steps = do("growing models", lambda: _steps(zero, pairs, features, settings), none)
-    coefficients = none if told is None else told.coefficients
-    size = min(5, zero["source"].nunique())
-    best_set = do("the best set", lambda: methods.best_set(zero, size), none)
-    ahead = do("what to measure next", lambda: recommend.next_best(zero, plain), none)
-    laws, law_claims = do("few-shot laws", lambda: _laws(group, seed), (none, none))
-    alike = coefficients[~coefficients["feature"].str.startswith("pair_")] if told else none
-    of_measures = claims.of_tables(steps, alike, task) if len(alike) else none
-    judgements = [of_measures, _choice_claims(judged, seed), law_claims]
+    ranked = _ranked(parts, zero, plain, settings.seed)
+    explained, left_out = _explained(parts, zero, full, settings)
+    none = (pd.DataFrame(), pd.DataFrame())
+    laws, law_claims = parts("few-shot laws", lambda: _laws(group, settings.seed), none)
+    judgements = [explained.pop("claims"), ranked.pop("claims"), law_claims]
+    warned = (*ranked.pop("warnings"), *_sparse(zero), *explained.pop("warnings"))
+    if no_trees := _no_trees(zero):
+        parts.unable["lambdamart"] = no_trees
+    labels: dict[str, Any] = {k: str(zero[k].iloc[0]) for k in ("model", "task", "metric")}
     return Analysis(
-        model=str(zero["model"].iloc[0]),
-        task=task,
-        metric=str(zero["metric"].iloc[0]),
+        **labels,
+        **ranked,
+        **explained,
         scores=pd.concat([zero, group[group["n_target"] > 0]]),
-        counts=counts(zero),
-        methods=_compared(judged, seed),
-        level=levels.accuracy(predictions, seed) if len(predictions) else {},
-        predictions=predictions,
-        coefficients=coefficients,
-        fit={} if told is None else dict(told.fit),
-        residuals=none if told is None else told.residuals,
-        shares=none if shares is None else shares.features,
-        whole={} if shares is None else _whole(shares),
-        steps=steps,
-        claims=pd.concat([c for c in judgements if len(c)] or [none], ignore_index=True),
-        best_set=best_set,
-        next_best=ahead,
+        counts=_counts(zero),
+        claims=pd.concat([c for c in judgements if len(c)] or [none[0]], ignore_index=True),
         laws=laws,
-        dropped=(*dropped, *(d for d in map(_dropped, notes) if d)),
-        warnings=(*reduced, *_sparse(zero), *(() if told is None else told.warnings),
-                  *(n for n in notes if not _dropped(n))),
-        unable=do.unable | ({"lambdamart": no_trees} if no_trees else {}),
-    )  # fmt: skip
+        dropped=(*dropped, *left_out),
+        warnings=warned,
+        unable=parts.unable,
+    )
+
+
+# -- ranking and predicting -----------------------------------------------------------------------
+
+
+def _ranked(parts: _Parts, zero: pd.DataFrame, pairs: pd.DataFrame, seed: int) -> dict[str, Any]:
+    """Fields of `Analysis`: which source to choose, which score to expect, what to measure."""
+    none, size = pd.DataFrame(), min(5, zero["source"].nunique())
+    matrix, reduced = _cells(zero, pairs)
+    chosen = parts("choosing a source", lambda: _choices(matrix, not _no_trees(zero)), {})
+    predictions = parts("scores to expect", lambda: levels.predict(matrix), none)
+    return {
+        "methods": _compared(chosen, seed),
+        "level": levels.accuracy(predictions, seed) if len(predictions) else {},
+        "predictions": predictions,
+        "best_set": parts("the best set", lambda: methods.best_set(zero, size), none),
+        "next_best": parts("what to measure next", lambda: recommend.next_best(zero, pairs), none),
+        "claims": _choice_claims(chosen, seed),
+        "warnings": reduced,
+    }
 
 
 def _cells(zero: pd.DataFrame, pairs: pd.DataFrame) -> tuple[Matrix, list[str]]:
     """The cells to rank and predict; what `matrices` left out of them is a note, no warning."""
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         ((_, matrix),) = matrices(zero, pairs)
-    return matrix, [f"choosing a source: {w.message}" for w in said]
+    return matrix, [f"choosing a source: {w.message}" for w in caught]
 
 
-def counts(zero: pd.DataFrame) -> dict[str, float]:
+def _counts(zero: pd.DataFrame) -> dict[str, float]:
     """How much was measured; ``measured`` is the share of the matrix's off-diagonal cells."""
     cells = zero[["source", "target"]].drop_duplicates()
     sources, targets = set(cells["source"]), set(cells["target"])
@@ -447,7 +461,7 @@ def counts(zero: pd.DataFrame) -> dict[str, float]:
 
 
 def _sparse(zero: pd.DataFrame) -> list[str]:
-    share = counts(zero)["measured"]
+    share = _counts(zero)["measured"]
     return [f"only {share:.0%} of the matrix is measured"] if share < 0.5 else []
 
 
@@ -466,27 +480,31 @@ def _no_trees(zero: pd.DataFrame) -> str:
 
 def _differences(found: Sequence[Analysis], pairs: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Do coefficients differ between models and tasks? Or why that cannot be said."""
-    told = [one.coefficients["feature"] for one in found if len(one.coefficients)]
-    shared = [f for f in told[0] if f in pairs and all(f in set(t) for t in told)] if told else []
-    if len(told) < 2 or not shared:
+    explained = [one for one in found if len(one.coefficients)]
+    used = [set(one.coefficients["feature"]) for one in explained]
+    if len(explained) < 2:
         return pd.DataFrame(), ""
-    zero = pd.concat([one.scores for one in found if len(one.coefficients)])
+    everywhere = set(pairs).intersection(*used)
+    shared = [f for f in explained[0].coefficients["feature"] if f in everywhere]
+    if not shared:
+        return pd.DataFrame(), ""
+    zero = pd.concat([one.zero_shot for one in explained])
     try:
-        return regression.by_task(zero[zero["n_target"] == 0], pairs, shared), ""
+        return regression.by_task(zero, pairs, shared), ""
     except ValueError as error:
         return pd.DataFrame(), str(error)
 
 
-def _compared(judged: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
-    parts = [methods.summary(t, seed).assign(protocol=p) for p, t in judged.items()]
+def _compared(chosen: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
+    parts = [methods.summary(t, seed).assign(protocol=p) for p, t in chosen.items()]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _choice_claims(judged: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
+def _choice_claims(chosen: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
     """Does choosing by similarity and scores lose less than the simple rules?"""
     words = {"best_mean": "one best-average source", "english": "English", "random": "chance"}
     rows = []
-    for protocol, table in judged.items():
+    for protocol, table in chosen.items():
         for other, called in words.items():
             less, low, high = methods.lead(table, "gp", other, seed)
             if math.isfinite(less):
@@ -496,7 +514,43 @@ def _choice_claims(judged: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["claim", "evidence", "estimate", "low", "high", "verdict"])
 
 
-def _explaining(
+# -- explaining -----------------------------------------------------------------------------------
+
+
+def _explained(
+    parts: _Parts, zero: pd.DataFrame, full: pd.DataFrame, settings: _Settings
+) -> tuple[dict[str, Any], list[Dropped]]:
+    """Fields of `Analysis`: what similarity explains; and what was left out for it."""
+    none = pd.DataFrame()
+    pairs, features, notes = _measures(zero, full, settings.measures)
+    test: dict[str, Any] = {"permutations": settings.permutations, "seed": settings.seed}
+    ends: dict[str, Any] = {"bootstrap": settings.bootstrap, "seed": settings.seed}
+    fitted = parts(
+        "what explains transfer", lambda: regression.explain(zero, pairs, features, **test), None
+    )
+    shares = parts(
+        "shares of measures", lambda: regression.variance_added(zero, pairs, features, **ends), None
+    )
+    steps = _steps(features)
+    nested = parts(
+        "growing models",
+        lambda: regression.nested(zero, pairs, steps, permutations=199, **ends),
+        none,
+    )
+    notes, dropped = _sorted_out(notes)
+    return {
+        "coefficients": fitted.coefficients if fitted else none,
+        "fit": dict(fitted.fit) if fitted else {},
+        "residuals": fitted.residuals if fitted else none,
+        "shares": shares.features if shares else none,
+        "whole": _whole(shares) if shares else {},
+        "steps": nested,
+        "claims": _similarity_claims(nested, fitted, str(zero["task"].iloc[0])),
+        "warnings": [*(fitted.warnings if fitted else ()), *notes],
+    }, dropped
+
+
+def _measures(
     zero: pd.DataFrame, full: pd.DataFrame, measures: tuple[str, ...] | None
 ) -> tuple[pd.DataFrame, list[str], list[str]]:
     """Pairs with the table's own columns, the measures that explain, and what was left out."""
@@ -509,39 +563,29 @@ def _explaining(
     return full, list(frame.attrs["features"]), scores.notes(frame)[len(scores.notes(zero)) :]
 
 
-def _explained(
-    zero: pd.DataFrame, pairs: pd.DataFrame, features: list[str], settings: Settings
-) -> regression.Explanation:
-    return regression.explain(
-        zero, pairs, features, permutations=settings.permutations, seed=settings.seed
-    )
-
-
-def _shares(
-    zero: pd.DataFrame, pairs: pd.DataFrame, features: list[str], settings: Settings
-) -> regression.Shares:
-    return regression.variance_added(
-        zero, pairs, features, bootstrap=settings.bootstrap, seed=settings.seed
-    )
-
-
 def _whole(shares: regression.Shares) -> dict[str, float]:
     columns = ["partial_r2", "low", "high", "p_mrqap"]
     adds = shares.total.loc[shares.total["part"] == "similarity adds", columns]
     return dict(zip(columns, adds.to_numpy(float)[0], strict=True))
 
 
-def _steps(
-    zero: pd.DataFrame, pairs: pd.DataFrame, features: list[str], settings: Settings
-) -> pd.DataFrame:
-    steps = {name: [f for f in group if f in features] for name, group in STEPS.items()}
+def _steps(features: Sequence[str]) -> dict[str, list[str]]:
+    """The steps of the growing models that these measures allow, one's own last."""
+    steps = {name: [f for f in group if f in features] for name, group in _STEPS.items()}
     own = [f for f in features if not any(f in group for group in steps.values())]
     steps = {name: group for name, group in (steps | {"+ your own": own}).items() if group}
     first = next(iter(steps))
-    steps = {k.removeprefix("+ ") if k == first else k: group for k, group in steps.items()}
-    return regression.nested(
-        zero, pairs, steps, bootstrap=settings.bootstrap, permutations=199, seed=settings.seed
-    )
+    return {k.removeprefix("+ ") if k == first else k: group for k, group in steps.items()}
+
+
+def _similarity_claims(
+    steps: pd.DataFrame, fitted: regression.Explanation | None, task: str
+) -> pd.DataFrame:
+    if fitted is None:
+        return pd.DataFrame()
+    table = fitted.coefficients
+    table = table[~table["feature"].str.startswith("pair_")]
+    return claims.of_tables(steps, table, task) if len(table) else pd.DataFrame()
 
 
 def _laws(group: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -550,104 +594,3 @@ def _laws(group: pd.DataFrame, seed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
         return pd.DataFrame(), pd.DataFrame()
     table, predictions = fewshot.compare_laws(fewshot.curves(scores.one_metric(group)), seed=seed)
     return table, fewshot.law_verdicts(predictions, seed).drop(columns="task")
-
-
-# -- as JSON --------------------------------------------------------------------------------------
-
-
-def as_json(report: Report) -> dict[str, Any]:
-    """The figures of a report, plain: ``schema/analysis.schema.json`` describes every field."""
-    import xltlib
-
-    return cast(
-        dict[str, Any],
-        _plain(
-            {
-                "xltlib": xltlib.__version__,
-                "name": report.name,
-                "seed": report.seed,
-                "understood": report.understood,
-                "dropped": [vars(d) for d in report.dropped],
-                "not_analysed": report.unable,
-                "analyses": [_record(a) for a in report.analyses],
-                "differences": _coefficients(report.differences),
-            }
-        ),
-    )
-
-
-def _coefficients(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """One record a row, the ends of its interval as a pair."""
-    rows = cast(list[dict[str, Any]], table.rename(columns={"feature": "name"}).to_dict("records"))
-    ends = [[row.pop("low"), row.pop("high")] for row in rows]
-    return [{**row, "ci": ci} for row, ci in zip(rows, ends, strict=True)]
-
-
-def _record(one: Analysis) -> dict[str, Any]:
-    return {
-        "model": one.model,
-        "task": one.task,
-        "metric": one.metric,
-        **one.counts,
-        "dropped": [vars(d) for d in one.dropped],
-        "warnings": one.warnings,
-        "not_computed": one.unable,
-        "ranking": {p: _rankings(one.methods, p) for p in PROTOCOLS},
-        "level": {"protocol": "cold", **one.level} if one.level else None,
-        "coefficients": _coefficients(one.coefficients),
-        "partial_r2": one.whole.get("partial_r2"),
-        "partial_r2_ci": [one.whole["low"], one.whole["high"]] if one.whole else None,
-        "partial_r2_p": one.whole.get("p_mrqap"),
-        "fit": one.fit or None,
-        "shares": one.shares.to_dict("records"),
-        "steps": one.steps.to_dict("records"),
-        "claims": one.claims.drop(columns="task", errors="ignore").to_dict("records"),
-        "best_set": one.best_set.to_dict("records"),
-        "next": one.next_best.to_dict("records"),
-        "laws": one.laws.drop(columns=["model", "task"], errors="ignore").to_dict("records"),
-    }
-
-
-def _rankings(compared: pd.DataFrame, protocol: str) -> dict[str, Any]:
-    if compared.empty:
-        return {}
-    rows = compared[compared["protocol"] == protocol].drop(columns="protocol")
-    return {r.pop("method"): r for r in rows.to_dict("records")}
-
-
-def _plain(value: Any) -> Any:
-    """Numbers as JSON has them: what is missing is null."""
-    if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return None if value is pd.NA else value
-
-
-# -- progress -------------------------------------------------------------------------------------
-
-
-class _bar:
-    """A tqdm bar that names the work under way; `tick` begins the next part."""
-
-    def __init__(self, total: int, shown: bool) -> None:
-        from tqdm import tqdm
-
-        self.bar = tqdm(total=total, disable=not shown, bar_format="{n}/{total} {elapsed} {desc}")
-
-    def __enter__(self) -> Tick:
-        self.first = True
-        return self.tick
-
-    def tick(self, what: str) -> None:
-        """Begin a part."""
-        self.bar.update(0 if self.first else 1)
-        self.first = False
-        self.bar.set_description_str(what)
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.close()

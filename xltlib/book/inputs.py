@@ -17,26 +17,30 @@ LEXICAL = "lexical_translit"
 _NO_MEASURE = re.compile(r"unnamed.*|index|id|row")
 
 
-def extras(table: pd.DataFrame, said: list[str]) -> tuple[pd.DataFrame, list[str]]:
+def extras(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:
     """Further columns of a scores table as properties of the pair: ``pair_<name>``.
 
     Used is a column of numbers that varies, that is the same in all seeds of a pair, and that does
     not order a target's sources as the score itself does (a rank, another metric: to predict the
-    score from it would be no prediction). What is not used is said.
+    score from it would be no prediction).
+
+    Returns
+    -------
+    The table with these columns, their names, and why each other column is not used.
     """
     known = {c.name for c in scores.SCHEMA} | {*scores.SAME_UNIT, *scores.SETS, scores.TEST_SET}
-    used = []
+    used, unused = [], []
     for name in [str(c) for c in table.columns if c not in known]:
         values = pd.to_numeric(table[name], errors="coerce").astype(float)
         why = _unfit(table, name, values)
         table = table.drop(columns=name)
         if why:
-            said.append(f"column {name!r} not used: {why}")
+            unused.append(f"column {name!r} not used: {why}")
             continue
         slug = "pair_" + re.sub(r"\W+", "_", name.removeprefix("pair_")).strip("_").lower()
         table[slug] = values
         used.append(slug)
-    return table, used
+    return table, used, unused
 
 
 def _unfit(table: pd.DataFrame, name: str, values: pd.Series) -> str:
@@ -74,26 +78,19 @@ def similarities(
     things, transliterated so that it does not repeat the script, where both languages have them.
     The ranking does without: its preset was set without.
     """
-    full = _alike(tuple(codes))
+    full = _of_languages(tuple(codes))
     plain = full.drop(columns=LEXICAL)
     return (plain, full.copy()) if own is None else (_joined(plain, own), _joined(full, own))
 
 
 @functools.lru_cache(maxsize=4)  # the tables of one body of work are often of the same languages
-def _alike(codes: tuple[str, ...]) -> pd.DataFrame:
-    """Pairs table with `LEXICAL`, for `similarity`; never to be changed."""
+def _of_languages(codes: tuple[str, ...]) -> pd.DataFrame:
+    """Pairs table with `LEXICAL`, for `similarities`; never to be changed."""
     from xltlib.data import cldr
 
     texts = cldr.vocabulary(c for c in codes if language(c).locale)
     wanted = [m for m in similarity.MEASURES if m != "lexical"]
     return similarity.pairs(codes, measures=wanted, texts=texts)
-
-
-def for_model(
-    plain: pd.DataFrame, full: pd.DataFrame, model: str
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Both tables with the data sizes of the text this model has read."""
-    return similarity.of_model(plain, model), similarity.of_model(full, model)
 
 
 def _joined(pairs: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:

@@ -19,11 +19,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader
 
+from xltlib import __version__
 from xltlib.book import figures, words
-from xltlib.book.analyze import TABLES, Analysis, Report, as_json
+from xltlib.book.analyze import PROTOCOLS, TABLES, Analysis, Dropped, Report
 from xltlib.book.style import Card
 from xltlib.book.tables import in_words
 from xltlib.explain.contrast import VERDICTS
@@ -97,6 +99,74 @@ def tidy(report: Report) -> dict[str, pd.DataFrame]:
         if parts:
             out[label] = pd.concat(parts, ignore_index=True)
     return out | ({"differences": report.differences} if len(report.differences) else {})
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """The figures of a report, plain: ``schema/analysis.schema.json`` describes every field."""
+    found: dict[str, Any] = _plain(
+        {
+            "xltlib": __version__,
+            "name": report.name,
+            "seed": report.seed,
+            "understood": report.understood,
+            "dropped": report.dropped,
+            "not_analysed": report.unable,
+            "analyses": [_record(a) for a in report.analyses],
+            "differences": _coefficients(report.differences),
+        }
+    )
+    return found
+
+
+def _record(one: Analysis) -> dict[str, Any]:
+    names = (*_KEYS, "dropped", "warnings", "shares", "steps", "best_set")
+    return {
+        **{name: getattr(one, name) for name in names},
+        **one.counts,
+        "not_computed": one.unable,
+        "ranking": {p: _ranking(one.methods, p) for p in PROTOCOLS},
+        "level": {"protocol": "cold", **one.level} if one.level else None,
+        "coefficients": _coefficients(one.coefficients),
+        "partial_r2": one.whole.get("partial_r2"),
+        "partial_r2_ci": [one.whole["low"], one.whole["high"]] if one.whole else None,
+        "partial_r2_p": one.whole.get("p_mrqap"),
+        "fit": one.fit or None,
+        "claims": one.claims.drop(columns="task", errors="ignore"),
+        "next": one.next_best,
+        "laws": one.laws.drop(columns=["model", "task"], errors="ignore"),
+    }
+
+
+def _coefficients(table: pd.DataFrame) -> pd.DataFrame:
+    """The ends of the interval as a pair."""
+    if table.empty:
+        return table
+    ends = pd.Series(table[["low", "high"]].to_numpy(float).tolist(), index=table.index)
+    return table.drop(columns=["low", "high"]).rename(columns={"feature": "name"}).assign(ci=ends)
+
+
+def _ranking(compared: pd.DataFrame, protocol: str) -> dict[Any, Any]:
+    if compared.empty:
+        return {}
+    rows = compared[compared["protocol"] == protocol].drop(columns="protocol")
+    return rows.set_index("method").to_dict("index")
+
+
+def _plain(value: Any) -> Any:
+    """Tables, records and numbers as JSON has them: what is missing is null."""
+    if isinstance(value, pd.DataFrame):
+        value = value.to_dict("records")
+    if isinstance(value, Dropped):
+        value = vars(value)
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return None if value is pd.NA else value
 
 
 # -- in words -------------------------------------------------------------------------------------
