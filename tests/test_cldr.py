@@ -15,7 +15,8 @@ from babel import Locale
 from sklearn.ensemble import HistGradientBoostingClassifier
 
 from xltlib.data import cldr
-from xltlib.tasks import TASKS, Example
+from xltlib.data.example import Example
+from xltlib.tasks import TASKS
 from xltlib.train import config
 
 # One language a script: enough to meet every writing system, quick enough to draw hundreds.

@@ -10,7 +10,8 @@ import pytest
 from sklearn.metrics import accuracy_score
 
 from xltlib.data import cldr
-from xltlib.tasks import TASKS, Example, base, embedded, task
+from xltlib.data.example import Example
+from xltlib.tasks import TASKS, base, embedded, task
 from xltlib.tasks.base import ratio
 from xltlib.tasks.embedded import tags_of
 from xltlib.tasks.forms import numbered, sentinel

@@ -7,10 +7,10 @@ only when one of them is asked for.
 from __future__ import annotations
 
 from xltlib.errors import unknown
-from xltlib.tasks.base import Example, Score, Task
+from xltlib.tasks.base import Task
 from xltlib.tasks.embedded import TASKS
 
-__all__ = ["TASKS", "Example", "Score", "Task", "embedded_task", "task"]
+__all__ = ["TASKS", "Task", "embedded_task", "task"]
 
 
 def embedded_task(name: str) -> Task:

@@ -25,10 +25,10 @@ from tqdm.auto import tqdm
 from xltlib import scores
 from xltlib.data import cldr, datasets, text
 from xltlib.data.cards import VIEWS
+from xltlib.data.example import Example
 from xltlib.errors import unknown
 from xltlib.io import whole, write_table, write_text
 from xltlib.languages import iso3, language, similarity
-from xltlib.tasks import Example
 from xltlib.tasks.embedded import WORDS
 from xltlib.tasks.plain import words_of
 from xltlib.train.config import Checkpoint, Experiment
