@@ -99,6 +99,12 @@ def test_asked_wrongly(say, words: list[str]) -> None:
             "unknown task 'entity'. Did you mean 'entity_type'",
         ),
         (["doctor", "smal"], "Did you mean 'small'"),
+        (["similarity", "German"], "'German' has nothing to be compared with"),
+        (["run", "small", "--set", "seeds=["], "--set seeds: '[' is not readable YAML"),
+        (
+            ["run", "small", "--set", "finetune.qa.steps=3"],
+            "a task stand under `tasks`",
+        ),
         (["similarity", "deu", "Germn"], "unknown language 'Germn'. Did you mean 'German'"),
         (["recommend", "Ukranian", "--experiment", "small"], "Did you mean 'Ukrainian'"),
         (["recommend", "ukr", "--experiment", "small"], "run `xlt run small` first, or give"),

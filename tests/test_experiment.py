@@ -197,8 +197,8 @@ def test_wrong_content_is_named(write, change: dict[str, str], message: str) -> 
     [
         ("title: [unclosed", r"mine.yml is not readable YAML.*line 1.*Mend the line"),
         ("a: b: c", r"mine.yml is not readable YAML.*line 1"),
-        ("- eng\n- rus\n", r"mine.yml holds list, not `key: value` lines"),
-        ("", r"mine.yml holds NoneType"),
+        ("- eng\n- rus\n", r"mine.yml holds ..eng., .rus..: an experiment is `key: value` lines"),
+        ("", r"mine.yml holds nothing"),
         ("!!python/object/apply:os.getcwd []", r"not readable YAML"),
     ],
 )

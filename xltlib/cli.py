@@ -190,6 +190,8 @@ def similarity(
     from xltlib.languages.similarity import pairs
 
     table = pairs(languages)
+    if table.empty:
+        raise ValueError(f"{languages[0]!r} has nothing to be compared with: name another language")
     if out:
         write_table(table, out)
         print(f"{len(table)} pairs: {out}", file=sys.stderr)

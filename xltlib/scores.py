@@ -121,7 +121,8 @@ def read(
         raise unknown("rows", rows, get_args(Wide), "say what the rows of the matrix are")
     file = Path(path)
     if not file.is_file():
-        raise ValueError(f"no scores file {file}: check the path, or run the experiment first")
+        what = "is a folder, name a file in it" if file.is_dir() else "is not there"
+        raise ValueError(f"no scores file: {file} {what}; check the path, or run the experiment")
     df = _load(file)
     if df.shape[0] == 0 or df.shape[1] < 2:
         raise ValueError(

@@ -78,8 +78,9 @@ class TinyModel(ModelShape):
 
     @property
     def at_once(self) -> int:
-        """How many parts run at one time, unless somebody says otherwise."""
-        return os.cpu_count() or 1
+        """How many parts run at one time, unless somebody says otherwise: one a core of ours."""
+        mine = getattr(os, "sched_getaffinity", None)
+        return len(mine(0)) if mine else os.cpu_count() or 1
 
     @property
     def body(self) -> int:
@@ -343,6 +344,11 @@ _GROUPS: dict[str, type] = {
     "text": Text, "pretrain": Pretraining, "fewshot": Fewshot, "controls": Controls,
     "recipe": Recipe, "scratch": Recipe,
 }  # fmt: skip
+# Keys that files had before, and what says it now.
+_MOVED = {
+    "checkpoint": "say it as `model: {kind: checkpoint, name: ...}`",
+    "finetune": "settings of a task stand under `tasks`, those of all under `recipe`",
+}
 
 
 def _validated(content: Any, where: str) -> Experiment:
@@ -371,9 +377,8 @@ def _translated(error: Any, where: str) -> ValueError:
     if of in ("extra_forbidden", "unexpected_keyword_argument"):
         groups = [_GROUPS[g] for g in reversed(error["loc"][:-1]) if g in _GROUPS]
         what = f"key in {place}".removesuffix(str(loc[-1])).rstrip(": .")
-        return unknown(
-            what, loc[-1], _fields(groups[0] if groups else Experiment), "mend or remove it"
-        )
+        cure = _MOVED.get(str(loc[-1]), "mend or remove it")
+        return unknown(what, loc[-1], _fields(groups[0] if groups else Experiment), cure)
     if of == "missing":
         return ValueError(f"{place} missing; add it")
     if of == "too_short":
@@ -381,7 +386,8 @@ def _translated(error: Any, where: str) -> ValueError:
     if of in ("literal_error", "union_tag_invalid"):
         allowed = re.findall("'([^']+)'", context.get("expected") or context["expected_tags"])
         value = context.get("tag", value)
-        return unknown(place, value, allowed, "use one of these")
+        what = f"{place}.kind" if of == "union_tag_invalid" else place
+        return unknown(f"value of {what}", value, allowed, "use one of these")
     message = error["msg"].removeprefix("Input should be ").removeprefix("Input should ")
     if of in ("tuple_type", "model_type", "dataclass_type", "dict_type", "model_attributes_type"):
         message = "a list" if of == "tuple_type" else "`key: value` lines"

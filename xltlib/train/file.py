@@ -51,7 +51,8 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"{path} is not readable YAML: {error}. Mend the line it names.") from None
     if not isinstance(content, dict):
-        raise ValueError(f"{path} holds {type(content).__name__}, not `key: value` lines")
+        found = "nothing" if content is None else repr(content)[:40]
+        raise ValueError(f"{path} holds {found}: an experiment is `key: value` lines")
     for override in overrides:
         _override(content, override)
     return _completed({"name": path.stem, **content}, path.parent)
@@ -68,7 +69,11 @@ def _override(content: dict[str, Any], override: str) -> None:
         content = content.setdefault(group, {})
         if not isinstance(content, dict):
             raise ValueError(f"--set {key}: {group!r} is a value, it has no {last!r} inside")
-    content[last] = _yaml(value)
+    try:
+        content[last] = _yaml(value)
+    except yaml.YAMLError:
+        cure = "write lists as [0, 1] and text with spaces in quotes"
+        raise ValueError(f"--set {key}: {value!r} is not readable YAML: {cure}") from None
 
 
 def _kind(content: Mapping[str, Any]) -> str:
