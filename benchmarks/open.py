@@ -3,18 +3,13 @@
 `python benchmarks/open.py leaks`   what was dropped from each language's text, and why
 `python benchmarks/open.py keep`    scores, predictions and the table of models, for the book
 `python benchmarks/open.py check`   every kept score again, from the kept predictions and the data
-`python benchmarks/open.py ship --model swe-azj --seed 0 --experiment open-web`
-                                    that model, its card and a fingerprint of each line it read
 `python benchmarks/open.py again --model swe-azj --seed 7`
                                     one model from nothing, with a seed of its own: where does it
                                     land beside the kept seeds?
-`python benchmarks/open.py keep --experiment open-nano`
-                                    the same of another experiment: `check` likewise
+`python benchmarks/open.py check --experiment open-long`
+                                    the same of another experiment: `keep` likewise
 `python benchmarks/open.py align --experiment open-long`
                                     how often the nearest sentence is the translation, by model
-`python benchmarks/open.py until --minutes 9 --experiment open-mini`
-                                    what is missing, model by model, until the time is up; the same
-                                    command goes on. For a machine that is lent for minutes.
 
 Predictions are item ids and labels; no text of the data is kept.
 """
@@ -22,10 +17,7 @@ Predictions are item ids and labels; no text of the data is kept.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-import time
-from collections.abc import Sequence
 from itertools import permutations, product
 from pathlib import Path
 from typing import Any
@@ -35,35 +27,28 @@ import pandas as pd
 
 from xltlib import scores
 from xltlib.book import kept
-from xltlib.data.cards import CARDS
-from xltlib.data.fingerprints import READ, listed
-from xltlib.data.text import cc100, held_out, original, utterances, without
+from xltlib.data.text import held_out, original, utterances, without
 from xltlib.explain.contrast import student
 from xltlib.io import whole, write_text
-from xltlib.languages import name
 from xltlib.train import plan
 from xltlib.train.config import Experiment, load
-from xltlib.train.plan import Place, Run
+from xltlib.train.plan import Place
 from xltlib.train.probe import text_vectors
-from xltlib.train.run import Worker, do_part, read_run, table_of, text_of
+from xltlib.train.run import Worker, do_part, read_run, table_of
 
 KEY = ["model", "task", "source", "target", "n_target", "seed"]
 
 
 def leaks(exp: Experiment) -> pd.DataFrame:
-    """A row a language: lines of either kind before dropping, and the share dropped."""
+    """A row a language: its utterances before dropping, and the share dropped."""
     rows = []
     for code in exp.languages:
         if code != original(code):
             continue
-        held = held_out(exp.tasks, code)
-        row: list[object] = [code, len(held)]
-        for lines in (cc100(code)[: exp.text.lines], utterances(code, 0, 1)):
-            kept = without(lines, held, code=code)
-            row += [len(lines), 1 - len(kept) / max(1, len(lines))]
-        rows.append(row)
-    columns = ["language", "test_items", "web_lines", "web_dropped", "utterances",
-               "utterances_dropped"]  # fmt: skip
+        held, lines = held_out(exp.tasks, code), utterances(code)
+        kept = without(lines, held, code=code)
+        rows.append((code, len(held), len(lines), 1 - len(kept) / max(1, len(lines))))
+    columns = ["language", "test_items", "utterances", "utterances_dropped"]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -105,60 +90,6 @@ def check(exp: Experiment, folder: Path) -> int:
     key = [*KEY, *(["target_set"] if "target_set" in kept else []), "metric"]  # clones have a set
     again, kept = made.set_index(key)["score"], kept.set_index(key)["score"]
     return int((~(again.reindex(kept.index) - kept).abs().lt(1e-12)).sum())
-
-
-def ship(exp: Experiment, model: str, seed: int, folder: Path) -> None:
-    """Write a model as `from_pretrained` reads it, its card and what it read."""
-    from xltlib.models.tiny import load as load_model
-    from xltlib.models.tiny import save
-    from xltlib.train.pretrain import Sampler
-    from xltlib.train.recipes import PretrainRecipe
-
-    place = Place(exp)
-    told = json.loads((place.pretrained(seed, model) / "log.json").read_text())
-    weights, tokenizer = load_model(place.pretrained(seed, model))
-    recipe = {k: v for k, v in told["recipe"].items() if k != "seeds"}
-    text = text_of(exp, model)
-    fitted = Sampler(text, tokenizer, PretrainRecipe(**recipe)).lines
-    read = listed({code: text[code][:n] for code, n in fitted.items()})
-    with whole(folder) as temporary:
-        save(weights, tokenizer, temporary)
-        read.to_parquet(temporary / READ, index=False, compression="zstd")
-        (temporary / "README.md").write_text(card(exp, told, read))
-        (temporary / "recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
-
-
-def card(exp: Experiment, told: dict[str, Any], read: pd.DataFrame) -> str:
-    """The model card."""
-    lines = read.groupby("language", observed=True).size()
-    rows = "".join(
-        f"| {name(code)} | {n:,} | {told['read'][code]:,} |\n" for code, n in lines.items()
-    )
-    last = told["log"][-1]
-    web = "CC-100 (Wenzek et al. 2020) and " if exp.text.lines else ""
-    licence = f"\n{CARDS['cc100'].licence}\n" if exp.text.lines else ""
-    shape = f"{exp.model.n_encoder} + {exp.model.n_decoder} layers, {exp.model.d_model} wide"
-    return f"""# {told["known"]}, seed {told["seed"]}
-
-A T5 of {told["parameters"]:,} parameters ({shape}),
-pre-trained from nothing by span corruption on exactly the lines whose fingerprints are in
-`{READ}`, and on nothing else. `recipe.json` has the settings. Its vocabulary was trained
-on the text of all languages of the experiment.
-
-| language | different lines | pieces read, an epoch |
-|---|---|---|
-{rows}
-Text: {web}MASSIVE's training utterances (FitzGerald et al. 2023,
-CC BY 4.0) without labels; lower case, no punctuation. Lines that share five words in a row with
-a validation or test item of MASSIVE are not among them.
-{licence}
-Last loss {last["loss"]:.2f} nats a piece; embeddings: cosine of random pairs {last["cosine"]:.3f},
-participation ratio {last["participation"]:.0f}; what the encoder passes on:
-{100 * told["common"]:.0f} % common to all tokens, participation ratio {told["reading"]:.0f}.
-
-For teaching and for measuring transfer. It knows very little of any language; what it says may be
-wrong or unpleasant, as what it read may be.
-"""
 
 
 def again(exp: Experiment, model: str, seed: int, folder: Path) -> pd.DataFrame:
@@ -237,52 +168,13 @@ def retrieved(one: np.ndarray, other: np.ndarray) -> float:
     return float(((units[0] @ units[1].T).argmax(1) == np.arange(len(one))).mean())
 
 
-def until(exp: Experiment, minutes: float, seeds: Sequence[int]) -> int:
-    """Do what is missing, a model's pre-training and its runs together, while time is left.
-
-    Finished runs need no weights again: carry ``runs/`` and ``outputs/`` from one lent machine to
-    the next, and leave ``pretrained/`` behind. Several processes may work at once, on seeds of
-    their own. Returns the number of runs still missing.
-    """
-    end, place = time.monotonic() + 60 * minutes, Place(exp)
-    worker = Worker(exp)
-    groups: dict[tuple[str | None, int | None], list[Run]] = {}
-    for run in plan.runs(exp):
-        if not seeds or run.seed in seeds:
-            groups.setdefault((run.known, run.pretrain_seed), []).append(run)
-    longest = 0.0
-    for (model, seed), runs in sorted(groups.items(), key=lambda g: g[0][1] or 0):
-        missing = [r for r in runs if read_run(place.run(r)) is None]
-        begin = time.monotonic()
-        if missing and end - begin < 1.2 * longest:
-            break
-        if missing:
-            do_part(exp, "vocabulary")
-        if missing and seed is not None:
-            do_part(exp, f"pretrain-{model}-{seed}")
-        for run in missing:
-            if time.monotonic() > end:
-                break
-            worker.do(run)
-            print(f"{run.label}: {time.monotonic() - begin:.0f} s", flush=True)
-        longest = max(longest, time.monotonic() - begin)
-    left = [r for r in plan.runs(exp) if read_run(place.run(r)) is None]
-    parts = sorted({plan.part_of(exp, r) for r in left})
-    print(f"{len(left)} of {len(plan.runs(exp))} runs are missing {parts}")
-    return len(left)
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "what", choices=["leaks", "keep", "check", "ship", "again", "align", "until"]
-    )
+    parser.add_argument("what", choices=["leaks", "keep", "check", "again", "align"])
     parser.add_argument("--experiment", default="open")
     parser.add_argument("--folder", type=Path, help="default: book/published/EXPERIMENT")
     parser.add_argument("--model", default="swe-azj")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--minutes", type=float, default=9.0)
-    parser.add_argument("--seeds", type=int, nargs="*", default=[])
     given = parser.parse_args()
     exp = load(given.experiment)
     given.folder = given.folder or Path("book/published") / exp.name
@@ -296,15 +188,11 @@ def main() -> int:
         wrong = check(exp, given.folder)
         print(f"{wrong} kept scores are not what the kept predictions give")
         return int(wrong > 0)
-    elif given.what == "ship":
-        ship(exp, given.model, given.seed, given.folder / "model")
     elif given.what == "align":
         text = alignment(exp).to_csv(index=False, float_format="%.6g")
         write_text(given.folder / "aligned.csv", text)
-    elif given.what == "again":
-        print(again(exp, given.model, given.seed, given.folder).to_string(index=False))
     else:
-        return int(until(exp, given.minutes, given.seeds) > 0)
+        print(again(exp, given.model, given.seed, given.folder).to_string(index=False))
     return 0
 
 

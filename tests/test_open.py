@@ -20,25 +20,21 @@ from xltlib.tasks import plain
 from xltlib.train import config, plan
 
 INTENTS = VIEWS["massive_intent"].labels
-CC100 = CARDS["cc100"].source.repository  # type: ignore[union-attr]
 LANGUAGES = {"en-US": "en", "sv-SE": "sv", "tr-TR": "tr"}
 VERBS = ("wake", "play", "call", "turn", "show", "tell", "book", "send", "find", "stop")
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small XLT_DATA: 200 utterances and 60 web lines of each of three made-up languages."""
+    """A small XLT_DATA: 200 utterances of each of three made-up languages."""
     root = tmp_path_factory.mktemp("tree")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XLT_DATA", str(root))
-        for name in ("massive", "cc100"):  # made-up files: nobody knows their checksums
-            bare = replace(CARDS[name].source, checksums={})
-            patch.setitem(CARDS, name, replace(CARDS[name], source=bare))
+        bare = replace(CARDS["massive"].source, checksums={})  # of made-up files nobody knows them
+        patch.setitem(CARDS, "massive", replace(CARDS["massive"], source=bare))
         text.forget()
         for locale, code in LANGUAGES.items():
             write(root / "amazon-massive-dataset/1.1/data" / f"{locale}.jsonl", utterances(code))
-            lines = [web(code, i) for i in range(60)]
-            write(root / CC100 / "corpus" / f"{code}.txt", lines)
         yield root
         text.forget()
 
@@ -60,34 +56,12 @@ def utterances(code: str) -> list[str]:
     return rows
 
 
-def web(code: str, i: int) -> str:
-    words = [f"{code}{VERBS[(i * k) % 10]}{'aeiou'[i % 5]}" for k in range(1, 8)]
-    return " ".join(words).capitalize() + "."
-
-
 # ---------------------------------------------------------------- text
 
 
 @pytest.mark.parametrize("module", [text, plain, fingerprints])
 def test_doctests(module) -> None:
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
-
-
-def test_no_two_languages_of_a_model_read_the_same_utterance(tree: Path) -> None:
-    def ids(code: str, part: int) -> set[str]:
-        return {line.rsplit("now", 1)[1] for line in text.utterances(code, part, 3)}
-
-    one, two, three = ids("eng", 0), ids("swe", 1), ids("tur", 2)
-    assert not (one & two or one & three or two & three)
-    assert len(one | two | three) == 100 == sum(map(len, (one, two, three)))
-
-
-def test_web_lines_are_plain_each_once_and_not_in_the_order_of_the_file(tree: Path) -> None:
-    found = text.cc100("sv")
-    assert found == text.cc100("swe") and len(set(found)) == len(found)
-    assert all(line == text.plain(line, "swe") for line in found)
-    written = [text.plain(web("sv", i)) for i in range(60)]
-    assert set(found) <= set(written) and found != [w for w in dict.fromkeys(written)]
 
 
 def test_lines_that_share_five_words_with_a_test_item_are_dropped() -> None:
@@ -102,13 +76,14 @@ def test_lines_that_share_five_words_with_a_test_item_are_dropped() -> None:
 
 
 def test_a_planted_leak_does_not_reach_the_text_of_a_model(tree: Path) -> None:
-    path = tree / CC100 / "corpus/tr.txt"
+    path = tree / "amazon-massive-dataset/1.1/data/tr-TR.jsonl"
     before, leak = path.read_text(), text.held_out(["massive_intent"], "tur")[0]
+    planted = {**json.loads(before.splitlines()[0]), "id": "leak", "utt": f"trand so {leak} trthey"}
     text.forget()
     try:
-        path.write_text(before + f"trand so {leak} trsaid trthey\n")
-        assert any(leak in line for line in text.cc100("tur"))
-        read = text.read(["eng", "tur"], ["massive_intent"], 1000, repeats=2)
+        path.write_text(before + json.dumps(planted) + "\n")
+        assert any(leak in line for line in text.utterances("tur"))
+        read = text.read(["eng", "tur"], ["massive_intent"])
     finally:
         path.write_text(before)
         text.forget()
@@ -118,24 +93,19 @@ def test_a_planted_leak_does_not_reach_the_text_of_a_model(tree: Path) -> None:
 
 
 def test_translations_stand_side_by_side_only_where_asked_for(tree: Path) -> None:
-    plainly = text.read(["eng", "tur"], ["massive_intent"], 0, repeats=1)
-    paired = text.read(["eng", "tur"], ["massive_intent"], 0, repeats=1, paired=True)
+    plainly = text.read(["eng", "tur"], ["massive_intent"])
+    paired = text.read(["eng", "tur"], ["massive_intent"], paired=True)
     assert not any("tr" in word[:2] for line in plainly["eng"] for word in line.split())
     for line in paired["eng"]:
         english, turkish = line.split()[:4], line.split()[4:]
         assert [w[2:] for w in english] == [w[2:] for w in turkish]
 
 
-def test_utterances_that_are_not_dealt_out_are_all_there_line_by_line(tree: Path) -> None:
-    dealt = text.read(["eng", "tur"], ["massive_intent"], 0, repeats=1)
-    whole = text.read(["eng", "tur"], ["massive_intent"], 0, repeats=1, dealt=False)
-
-    def ids(lines: list[str]) -> set[str]:
-        return {line.rsplit("now", 1)[1] for line in lines}
-
-    assert not ids(dealt["eng"]) & ids(dealt["tur"])
-    assert ids(whole["eng"]) == ids(whole["tur"]) == ids(dealt["eng"]) | ids(dealt["tur"])
-    assert not any(word.startswith("tr") for line in whole["eng"] for word in line.split())
+def test_every_language_has_all_utterances_line_by_line(tree: Path) -> None:
+    read = text.read(["eng", "tur"], ["massive_intent"])
+    ids = {code: {line.rsplit("now", 1)[1] for line in lines} for code, lines in read.items()}
+    assert len(ids["eng"]) == 100 and ids["eng"] == ids["tur"]
+    assert not any(word.startswith("tr") for line in read["eng"] for word in line.split())
 
 
 def test_a_clone_shares_no_letter_and_every_distinction() -> None:
@@ -146,11 +116,6 @@ def test_a_clone_shares_no_letter_and_every_distinction() -> None:
     assert len(set("".join(lines))) == len(set("".join(cloned)))
 
 
-def test_a_language_without_a_sample_names_those_that_have_one(tree: Path) -> None:
-    with pytest.raises(ValueError, match=r"kaz.*choose one of these"):
-        text.cc100("Kazakh")
-
-
 # ---------------------------------------------------------------- tasks and plans
 
 OPEN = """
@@ -158,7 +123,7 @@ title: Two models, a dozen steps
 languages: [eng, swe, tur, eng_Zzzz]
 sources: [eng]
 seeds: [0, 1]
-text: {corpus: cc100, lines: 40, utterances: 1}
+text: {corpus: massive}
 known:
   swe: {languages: [eng, swe]}
   clone: {languages: [eng, eng_Zzzz]}
@@ -202,7 +167,7 @@ def test_the_plan_has_a_model_for_every_set_and_seed(exp: config.Experiment) -> 
         ("known.swe.languages=[eng, eng]", "different"),
         ("sources=[deu]", "deu"),
         ("tasks=[kind]", "massive_intent"),
-        ("text.corpus=web", "cc100"),
+        ("text.corpus=web", "massive"),
         ("pretrain.tokens=x", "tokens"),
     ],
 )
@@ -237,7 +202,7 @@ def test_every_model_spends_its_budget_on_its_languages_alike(exp, tree: Path) -
 
     text = text_of(exp, "swe")
     tokenizer = train_tokenizer((x for own in text.values() for x in own), 150)
-    recipe = exp.pretrain
+    recipe = replace(exp.pretrain, tokens=4800)  # many batches: the last of an epoch is not full
     share = recipe.tokens // (recipe.epochs * 2)
     assert all(
         sum(map(len, tokenizer(own, add_special_tokens=False)["input_ids"])) > share
@@ -312,15 +277,6 @@ def test_words_never_said_begin_like_any_other() -> None:
 # ---------------------------------------------------------------- the kept model
 
 
-def test_a_line_is_known_by_its_fingerprint_in_its_own_language() -> None:
-    read = fingerprints.listed({"eng": ["wake me up", "wake me up", "thank you"], "swe": ["tack"]})
-    assert read.groupby("language", observed=True).size().to_dict() == {"eng": 2, "swe": 1}
-    asked = fingerprints.was_read(["Wake me up!", "Wake me", "tack"], "en", read)
-    assert asked == [True, False, False]
-    with pytest.raises(ValueError, match="nowhere"):
-        fingerprints.read_by("nowhere")
-
-
 def test_the_kept_model_knows_what_its_card_says(repository: Path) -> None:
     pytest.importorskip("torch")
     from xltlib.models import tiny
@@ -329,7 +285,7 @@ def test_the_kept_model_knows_what_its_card_says(repository: Path) -> None:
     from xltlib.train.pretrain import Sampler
     from xltlib.train.recipes import PretrainRecipe
 
-    folder = repository / "book" / "published" / "open-web" / "model"
+    folder = repository / "book" / "published" / "model"
     assert sum(p.stat().st_size for p in folder.iterdir()) < 16e6
     model, tokenizer = tiny.load(folder)
     recipe = PretrainRecipe(**json.loads((folder / "recipe.json").read_text()))
@@ -343,7 +299,11 @@ def test_the_kept_model_knows_what_its_card_says(repository: Path) -> None:
     card, read = (folder / "README.md").read_text(), fingerprints.read_by(folder)
     for lines_read in read.groupby("language", observed=True).size():
         assert f"| {lines_read:,} |" in card
-    assert fingerprints.was_read(["thank you very much"], "eng", read) == [True]
+    asked = ["Thank you very much!", "thank you very much indeed for that"]
+    assert fingerprints.was_read(asked, "en", read) == [True, False]
+    assert fingerprints.was_read(asked[:1], "swe", read) == [False]  # a line of another language
+    with pytest.raises(ValueError, match="nowhere"):
+        fingerprints.read_by("nowhere")
 
 
 # ---------------------------------------------------------------- retrieval of translations

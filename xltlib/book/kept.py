@@ -9,14 +9,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from xltlib.book import tables
-from xltlib.languages import language, shared_script, similarity
+from xltlib.languages import language, shared_script
 from xltlib.scores import one_metric, read
 
 if TYPE_CHECKING:
@@ -92,17 +90,6 @@ def _cloned(table: pd.DataFrame) -> pd.Series:
     if "target_set" not in table:
         return pd.Series(False, index=table.index)
     return table["target_set"].fillna("") != ""
-
-
-def matrix(experiment: Experiment, folder: str, model: str) -> tables.Tables:
-    """What a chapter reads (`tables.gather`) of the tables that `measured` finds."""
-    design, path = measured(experiment, folder, model)
-    if path == design.folder:
-        return tables.gather(design, "", model)
-    found = tables.gather(design, str(path / "scores.parquet"), model)
-    pairs = path / "pairs.parquet"  # with lexical overlap of what the model read
-    with_overlap = similarity.read_pairs(pairs) if pairs.is_file() else found.pairs
-    return replace(found, pairs=with_overlap, file=f"{design.name}, kept with the book")
 
 
 # ---------------------------------------------------------------- pre-trained models

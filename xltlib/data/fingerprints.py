@@ -7,16 +7,15 @@ The lines themselves are other people's and stay where they are. A kept model's 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from xltlib.data.text import plain
 from xltlib.languages import language
 
-READ = "read.parquet"
+_READ = "read.parquet"
 
 
 def _fingerprints(lines: Iterable[str]) -> list[int]:
@@ -29,28 +28,18 @@ def _fingerprints(lines: Iterable[str]) -> list[int]:
     return [int.from_bytes(digest, "big") for digest in digests]
 
 
-def listed(text: Mapping[str, Sequence[str]]) -> pd.DataFrame:
-    """``language, line``: a fingerprint of every different line of each language."""
-    tables = [
-        pd.DataFrame({"language": code, "line": sorted(set(_fingerprints(lines)))})
-        for code, lines in text.items()
-    ]
-    table = pd.concat(tables, ignore_index=True)
-    return table.astype({"language": "category", "line": np.uint64})
-
-
 def read_by(folder: str | Path) -> pd.DataFrame:
     """What the model of a folder read: ``language, line``."""
-    path = Path(folder) / READ
+    path = Path(folder) / _READ
     if not path.is_file():
-        raise ValueError(f"{path} is not there: name a folder with a model and {READ}")
+        raise ValueError(f"{path} is not there: name a folder with a model and {_READ}")
     return pd.read_parquet(path)
 
 
 def was_read(sentences: Sequence[str], code: str, read: pd.DataFrame) -> list[bool]:
     """Whether each sentence, in the plain style of the corpora, is a line that the model read.
 
-    `read` is the table of `listed`. A line of another language does not count.
+    `read` is a table of `read_by`. A line of another language does not count.
     """
     own = set(read.loc[read["language"] == language(code).code, "line"])
     asked = _fingerprints(plain(s, language(code).code) for s in sentences)

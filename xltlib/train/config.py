@@ -146,17 +146,14 @@ class Pretraining(PretrainRecipe):
 
 
 class Text(_Settings):
-    """Unannotated text: lines of each language.
+    """Unannotated text: `lines` of each language from the CLDR; or all of MASSIVE's utterances.
 
-    ``cc100`` is web text (`xltlib.data.text`), with unlabelled training utterances of the task
-    among it, `utterances` times; `dealt` out, no id in two languages of one model. Otherwise every
-    language has all of them, each by itself: comparable text, though nothing is aligned.
+    Those are the training utterances without labels, in every language of the experiment, each by
+    itself: comparable text, though nothing is aligned (`xltlib.data.text`).
     """
 
     lines: NonNegativeInt = 10000
-    corpus: Literal["cldr", "cc100"] = "cldr"
-    utterances: NonNegativeInt = 0
-    dealt: bool = True
+    corpus: Literal["cldr", "massive"] = "cldr"
 
 
 class Known(_Settings):

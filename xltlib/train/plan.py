@@ -206,8 +206,8 @@ def _vocabulary_key(exp: Experiment) -> str:
     """Name of the vocabulary's folder: it has a piece for every label word of public tasks."""
     words = [] if exp.embedded else [_task_key(exp, name) for name in exp.tasks]
     size = getattr(exp.model, "vocab_size", 0)
-    web = _card_key(CARDS["cc100"]) if exp.text.corpus == "cc100" and exp.text.lines else None
-    text = [exp.text.model_dump(), exp.languages, web]
+    # Settings and a corpus that are gone stand as they were: finished runs keep their keys.
+    text = [exp.text.model_dump() | {"utterances": 0, "dealt": True}, exp.languages, None]
     return digest([_done_with(exp, "text", "vocabulary"), text, size, words])
 
 
@@ -495,8 +495,6 @@ def _downloads(exp: Experiment, weights: int) -> Iterator[_Download]:
             taught = spec.train_on or task
             asked.append((datasets.card_of(task), task, spec.targets))
             asked.append((datasets.card_of(taught), taught, spec.sources))
-        if exp.text.corpus == "cc100" and exp.text.lines:
-            asked.append((CARDS["cc100"], "", exp.languages))
     grouped: dict[str, list[str]] = {}
     for card, task, codes in asked:
         own = exp.own(task) or {}

@@ -54,7 +54,7 @@ def text_of(exp: Experiment, known: str | None = None) -> dict[str, list[str]]:
         return {code: cldr.lines(code, spec.lines) for code in exp.languages}
     own = exp.known[known] if known else None
     codes, pairs = (own.languages, own.pairs) if own else (exp.languages, False)
-    return text.read(codes, list(exp.tasks), spec.lines, spec.utterances, pairs, spec.dealt)
+    return text.read(codes, list(exp.tasks), pairs)
 
 
 def _label_words(exp: Experiment) -> tuple[str, ...]:
