@@ -20,7 +20,7 @@ from xltlib.languages import (
     shared_script,
     uriel,
 )
-from xltlib.languages.tables import MACROLANGUAGES
+from xltlib.languages.tables import DISTINGUISHED, MACROLANGUAGES
 
 # The locales of MASSIVE (Fitzgerald et al. 2023), a benchmark with one form for every language.
 MASSIVE = (
@@ -56,6 +56,10 @@ MASSIVE = (
         ("Modern Greek (1453-)", "ell", "Grek"),
         ("kzj", "dtp", "Latn"),  # retired 2016, merged into dtp
         ("Oji-Cree", "ojs", "Cans"),  # a name in the shape of a tag
+        ("ajp_Arab", "ajp", "Arab"),  # retired 2023, but apart from apc in FLORES-200
+        ("aka", "aka", "Latn"),  # the macrolanguage of twi, likewise
+        ("tw", "twi", "Latn"),
+        ("kor_Hang", "kor", "Kore"),  # FLORES-200's word for the usual script
     ],
 )
 def test_any_form(given: str, code: str, script: str) -> None:
@@ -189,6 +193,23 @@ def test_shared_script() -> None:
     assert shared_script("Jpan", "Hans") and shared_script("Hans", "Hant")
     assert not shared_script("Kore", "Hans")
     assert shared_script(None, "Latn") is None
+
+
+def test_what_flores_tells_apart_is_described_by_the_other_where_lang2vec_is_silent() -> None:
+    table = uriel.load()
+    for code, other in DISTINGUISHED.items():
+        mine, its = table.index[code], table.index[other]
+        assert table.observed[mine].any() and (table.observed[mine] >= table.observed[its]).all()
+        assert language(code).family == language(other).family
+        assert iso3(code) == other  # what ISO 639-3 says today
+    assert len({name(c) for c in (*DISTINGUISHED, *DISTINGUISHED.values())}) == 4
+
+
+def test_an_unusual_script_is_in_key_and_name() -> None:
+    found = [language(c) for c in ("sr-Latn", "zh-TW", "ace_Arab", "tzm_Tfng", "srp")]
+    assert [x.key for x in found] == ["srp_Latn", "cmn_Hant", "ace_Arab", "tzm_Tfng", "srp"]
+    assert [x.name for x in found[:2]] == ["Serbian (Latin)", "Chinese (Traditional)"]
+    assert [language(x.key) for x in found] == found
 
 
 def test_is_individual() -> None:

@@ -21,8 +21,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import hubcache  # noqa: E402
 
+from xltlib import (
+    languages,  # noqa: E402
+    scores,  # noqa: E402
+)
 from xltlib.data import cards, datasets, fetch, files, hub, massive  # noqa: E402
 from xltlib.data.cards import CARDS, VIEWS, Files, Hub  # noqa: E402
+from xltlib.languages.similarity import pairs  # noqa: E402
 from xltlib.tasks.base import Example  # noqa: E402
 from xltlib.tasks.public import PUBLIC, public_task  # noqa: E402
 
@@ -702,9 +707,28 @@ def test_a_card_with_a_wrong_key_is_named(tmp_path: Path) -> None:
         cards.read_cards(tmp_path, cards.Card)
 
 
-def test_two_codes_of_one_language_are_both_reachable() -> None:
+@pytest.mark.parametrize(
+    ("task", "n"), [("sib200", 205), ("massive_intent", 52), ("udpos", 33), ("wikiann", None)]
+)
+def test_every_variety_of_a_data_set_has_a_key_of_its_own(task: str, n: int | None) -> None:
+    """Two codes under one key would merge their rows in scores, pairs and figures."""
+    card, keys = datasets.card_of(task), datasets.languages_of(task)
+    for place in (card.source, *card.files):
+        assert len({languages.language(code).key for code in place.codes}) == len(place.codes)
+    assert n is None or len(keys) == n
+    assert [languages.language(key).key for key in keys] == keys
+    assert len({languages.name(key) for key in keys}) == len(keys)  # figures write names
+    pair = {"source": keys, "target": keys[1:] + keys[:1], "score": 0.5}
+    table = scores.check(pd.DataFrame(pair))
+    assert set(table["source"]) == set(table["target"]) == set(keys)
+    assert set(pairs(keys, measures=["script"])["source"]) == set(keys)
+
+
+def test_codes_and_other_names_of_varieties_are_reachable() -> None:
     card = CARDS["sib200"]
-    for asked, code in (("twi", "twi_Latn"), ("aka_Latn", "aka_Latn"), ("zh-TW", "zho_Hant")):
+    asks = {"twi": "twi_Latn", "aka_Latn": "aka_Latn", "ak": "aka_Latn", "zh-TW": "zho_Hant"}
+    asks |= {"apc": "apc_Arab", "ajp": "ajp_Arab", "Korean": "kor_Hang", "ar": "arb_Arab"}
+    for asked, code in asks.items():
         assert datasets.origin(card, asked, "test").code == code
     with pytest.raises(ValueError, match="language of sib200"):
         datasets.origin(card, "tlh", "test")

@@ -291,6 +291,26 @@ def test_treebanks_of_a_language_are_hidden_together(
         )
 
 
+@pytest.mark.parametrize("protocol", ["cold", "warm"])
+def test_scripts_of_a_language_are_hidden_together(
+    scores: pd.DataFrame, protocol: matrix.Protocol
+) -> None:
+    from xltlib.languages import similarity
+
+    latin = {"srp": "srp_Latn"}
+    table = pd.concat([scores, scores.replace({"source": latin, "target": latin})])
+    codes = [*CODES, "srp_Latn"]
+    ((_, built),) = matrix.matrices(table.drop_duplicates(), similarity.pairs(codes))
+    s, t = (np.array(built.languages)[end] for end in built.ends())
+    serbian = {"srp", "srp_Latn"}
+    for fold in matrix.folds(built, protocol):
+        (asked,) = set(t[fold.asked])
+        apart = {"srp", "srp_Latn"} if asked in serbian else {asked}
+        seen = np.setdiff1d(np.arange(len(s)), fold.hidden)
+        assert not apart & set(t[seen])
+        assert bool(apart & set(s[seen])) == (protocol == "warm")
+
+
 def test_in_language_and_few_shot_rows_never_count(
     scores: pd.DataFrame, pairs: pd.DataFrame
 ) -> None:

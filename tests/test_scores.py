@@ -31,6 +31,19 @@ def test_three_columns_are_enough_and_codes_are_unified() -> None:
     pd.testing.assert_frame_equal(df, again)
 
 
+def test_varieties_stay_rows_of_their_own(tmp_path) -> None:
+    """Scripts of one language, and what SIB-200 tells apart from its successor."""
+    codes = "cmn cmn_Hant ace ace_Arab ajp apc aka twi".split()
+    given = "zho_Hans zho_Hant ace_Latn ace_Arab ajp_Arab apc_Arab aka_Latn tw".split()
+    matrix = pd.DataFrame(np.arange(64).reshape(8, 8) / 100, given, given)
+    matrix.to_csv(tmp_path / "wide.csv")
+    df = sc.read(tmp_path / "wide.csv")
+    assert len(df) == 64 and set(df["source"]) == set(df["target"]) == set(codes)
+    assert len(sc.transfer(df)) == 56
+    back = sc.read(sc.write(df, tmp_path / "tidy.csv"))
+    pd.testing.assert_frame_equal(back, df, check_dtype=False)
+
+
 def test_field_names_are_understood_and_said() -> None:
     raw = tidy().rename(columns={"source": "train_lang", "target": "test_lang", "score": "f1"})
     df = sc.check(raw)

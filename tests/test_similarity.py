@@ -274,7 +274,7 @@ def test_script() -> None:
     assert one(found, "srp", "rus")["script"] == 1
     assert one(found, "srp", "hrv")["script"] == 0
     assert one(found, "jpn", "cmn")["script"] == 1 and one(found, "jpn", "kor")["script"] == 0
-    assert one(pairs(["sr-Latn", "hr"]), "srp", "hrv")["script"] == 1
+    assert one(pairs(["sr-Latn", "hr"]), "srp_Latn", "hrv")["script"] == 1
 
 
 def test_spacing() -> None:

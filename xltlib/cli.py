@@ -346,10 +346,10 @@ def _asked(
 ) -> tuple[str, Any, Any, dict[str, Any]]:
     """Target, scores, pairs and the part of the scores that a command asks about."""
     from xltlib.book.tables import MODEL
-    from xltlib.languages import iso3
+    from xltlib.languages import language
     from xltlib.scores import called, one_metric, read
 
-    code = iso3(target)
+    code = language(target).key
     path, pairs = (scores, None) if scores else _tables(experiment)
     table = called(one_metric(read(path)), model, task)
     if model is None and MODEL in set(table["model"]):

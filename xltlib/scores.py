@@ -19,7 +19,7 @@ import pyarrow
 
 from xltlib.errors import unknown
 from xltlib.io import write_table
-from xltlib.languages import iso3
+from xltlib.languages import language
 
 
 class _Column(NamedTuple):
@@ -34,8 +34,8 @@ class _Column(NamedTuple):
 SCHEMA = (
     _Column("model", "text", "model", "the model or the condition of an experiment"),
     _Column("task", "text", "task", "the task"),
-    _Column("source", "code", None, "language of the fine-tuning data (ISO 639-3)"),
-    _Column("target", "code", None, "language of the test data (ISO 639-3)"),
+    _Column("source", "code", None, "language of the fine-tuning data: its key, `srp_Latn`"),
+    _Column("target", "code", None, "language of the test data (its key)"),
     _Column("n_target", "count", 0, "target-language training examples; 0 = zero-shot"),
     _Column("seed", "count", 0, "seed of the run"),
     _Column("metric", "text", "score", "what the score is: accuracy, f1, ..."),
@@ -169,7 +169,7 @@ def _role(head: Any) -> str:
 
 def _is_language(head: Any) -> bool:
     try:
-        return bool(iso3(str(head)))
+        return bool(language(str(head)))
     except ValueError:
         return False
 
@@ -203,7 +203,7 @@ def check(scores: pd.DataFrame, unknown_codes: Unknown = "error") -> pd.DataFram
     Returns
     -------
     DataFrame
-        Columns of `SCHEMA` first, ISO 639-3 codes, scores in 0..1, sorted by `_KEY`;
+        Columns of `SCHEMA` first, languages by their keys, scores in 0..1, sorted by `_KEY`;
         ``attrs["notes"]`` holds what was changed.
     """
     if unknown_codes not in get_args(Unknown):
@@ -297,14 +297,14 @@ def _number(column: pd.Series, name: str) -> pd.Series:
 
 
 def _coded(df: pd.DataFrame, side: str, other: Unknown, noted: list[str]) -> pd.DataFrame:
-    """Any code form to ISO 639-3, each distinct code looked up once."""
+    """Any code form to the language's key, each distinct code looked up once."""
     known: dict[Any, str] = {}
     lost: list[Any] = []
     for code in df[side].unique():
         try:
             if pd.isna(code) or not str(code).strip():
                 raise ValueError(f"{side} is empty in some rows: fill in a language code")
-            known[code] = iso3(str(code).strip())
+            known[code] = language(str(code)).key
         except ValueError:
             if other == "error":
                 raise

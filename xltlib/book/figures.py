@@ -30,7 +30,7 @@ _SEQUENTIAL, _DIVERGING = "cividis", "PuOr_r"
 def in_order(codes: Sequence[str]) -> list[str]:
     """Languages by script, family and name, so that similar ones stand together."""
     known = [language(c) for c in dict.fromkeys(codes)]
-    return [k.code for k in sorted(known, key=lambda k: (k.script or "", k.family or "", k.name))]
+    return [k.key for k in sorted(known, key=lambda k: (k.script or "", k.family or "", k.name))]
 
 
 # -- matrices -------------------------------------------------------------------------------------

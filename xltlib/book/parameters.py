@@ -175,12 +175,12 @@ def at_least(low: float, kind: type = int) -> Callable[[Any], Any]:
 
 def language_of(codes: Iterable[str]) -> Callable[[Any], str]:
     """A language, in any code or by its English name, that is among `codes`."""
-    from xltlib.languages import iso3, name
+    from xltlib.languages import language, name
 
     among = tuple(codes)
 
     def inside(value: Any) -> str:
-        found = iso3(value)
+        found = language(value).key
         if found not in among:
             names = [f"{code} ({name(code)})" for code in among]
             raise unknown("language measured here", value, names, "Choose one of these.")

@@ -119,19 +119,12 @@ def card_of(task: str) -> Card:
 
 @lru_cache(maxsize=64)
 def _keys(codes: tuple[str, ...]) -> dict[str, str]:
-    """Our key -> the data set's code; where two are one language, the one spelt like the key."""
-    found: dict[str, str] = {}
-    for code in codes:
-        key = language(code).key
-        if key not in found or code.split("_")[0] == key:
-            found[key] = code
-    return found
+    """Our key -> the data set's code."""
+    return {language(code).key: code for code in codes}
 
 
 def _code_in(place: Hub | Files, asked: str) -> str | None:
     """The data set's code of a language given in any way, or None if it has not got it."""
-    if asked in place.codes:
-        return asked
     return _keys(tuple(place.codes)).get(language(asked).key)
 
 
@@ -160,7 +153,7 @@ def origin(card: Card, asked: str, raw: str) -> Origin:
                 return Origin(code, files, str(found))
     code = _code_in(card.source, asked)
     if code is None:
-        have = [f"{k} ({name(k.split('_')[0])})" for k in sorted(_keys(tuple(card.source.codes)))]
+        have = [f"{k} ({name(k)})" for k in sorted(_keys(tuple(card.source.codes)))]
         key = language(asked).key
         cure = "choose one of these, or give your own files for it"
         raise unknown(f"language of {card.name}", f"{key} ({name(asked)})", have, cure)

@@ -112,6 +112,11 @@ class Design:
         """Groups of languages that share no score (beyond one per block)."""
         return int(self.effects.D.shape[1] - self.effects.rank - len(np.unique(self.block)))
 
+    def same(self, language: int) -> NDArray[np.bool_]:
+        """(languages,) whether each is this language, in this script or another."""
+        codes = np.array([key.partition("_")[0] for key in self.languages])
+        return np.asarray(codes == codes[language])
+
     def rows(self, keep: NDArray[np.bool_]) -> Design:
         """Some of the observations."""
         arrays = ("y", "X", "s", "t", "source", "target", "block", "frame")

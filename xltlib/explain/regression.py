@@ -347,9 +347,13 @@ def _known(steps: Mapping[str, Sequence[str]], allowed: Sequence[str]) -> dict[s
 
 
 def _training(data: Design, language: int, protocol: Protocol) -> tuple[_Mask, _Mask]:
-    """Rows of a held-out target, and those to learn from. Cold: it is no source either."""
-    held = data.target == language
-    return held, ~held & (data.source != language) if protocol == "cold" else ~held
+    """Rows of a held-out target, and those to learn from. Cold: it is no source either.
+
+    Nothing is learnt from the same language in another script.
+    """
+    same = data.same(language)
+    apart = ~same[data.target] & ~(same[data.source] & (protocol == "cold"))
+    return data.target == language, apart
 
 
 def _heldout_errors(data: Design, subsets: Sequence[Sequence[int]]) -> Array:

@@ -20,7 +20,7 @@ from babel.localedata import exists
 
 from xltlib.errors import unknown
 from xltlib.languages import uriel
-from xltlib.languages.tables import MACROLANGUAGES
+from xltlib.languages.tables import DISTINGUISHED, MACROLANGUAGES
 
 if TYPE_CHECKING:
     import iso639
@@ -61,13 +61,24 @@ class Language:
 
     @property
     def key(self) -> str:
-        """The code, with the script where it is not the language's usual one (`srp_Latn`)."""
+        """What tables call it: the code, with the script where that is unusual (`srp_Latn`).
+
+        Every language and script has a key of its own, and ``language(key)`` leads back to it.
+        """
         usual = self.script == _default_script(self.code)
         return self.code if usual else f"{self.code}_{self.script}"
 
     @property
     def name(self) -> str:
-        """English name for figures: CLDR's, also of its macrolanguage, else ISO 639-3's."""
+        """English name for figures: CLDR's, also of its macrolanguage, else ISO 639-3's.
+
+        An unusual script is said: ``Serbian (Latin)``.
+        """
+        script = self.script if self.key != self.code else None
+        return f"{self._name} ({babel.Locale('en').scripts[script]})" if script else self._name
+
+    @property
+    def _name(self) -> str:
         cldr = babel.Locale("en").languages
         for candidate in (self.code, _MACRO_OF.get(self.code)):
             entry = _iso().get(candidate) if candidate else None
@@ -104,7 +115,8 @@ def language(code: str) -> Language:
     code : str
         ISO 639-1, 639-2 (T or B), 639-3, BCP 47 (`sr-Latn`, `zh-CN`), NLLB (`deu_Latn`) or an
         English name; case does not matter. A word that is a code is read as a code.
-        A macrolanguage becomes the member in `MACROLANGUAGES`; retired codes their successor.
+        A macrolanguage becomes the member in `MACROLANGUAGES`, a retired code its successor; those
+        of `DISTINGUISHED` stay as they are.
 
     Raises
     ------
@@ -133,8 +145,12 @@ def languages(codes: Iterable[str]) -> list[Language]:
 
 
 def iso3(code: str) -> str:
-    """ISO 639-3 code of the individual language: ``iso3("zh-TW") == "cmn"``."""
-    return language(code).code
+    """ISO 639-3 code of the individual language: ``iso3("zh-TW") == "cmn"``.
+
+    Of `DISTINGUISHED` the language that ISO 639-3 has for it: ``iso3("ajp") == "apc"``.
+    """
+    found = language(code).code
+    return DISTINGUISHED.get(found, found)
 
 
 def name(code: str) -> str:
@@ -164,9 +180,13 @@ def shared_script(one: str | None, other: str | None) -> bool | None:
 
 
 def _script(tag: re.Match[str] | None, raw: str, individual: str) -> str | None:
-    """The script that a tag states, or its region implies (`zh-TW`), or the language's own."""
+    """The script that a tag states, or its region implies (`zh-TW`), or the language's own.
+
+    A part of the usual script is the usual one: FLORES writes `kor_Hang`, CLDR `Kore`.
+    """
     if tag and tag["script"]:
-        return str(tag["script"]).title()
+        given, usual = str(tag["script"]).title(), _default_script(individual)
+        return usual if given in _SCRIPT_PARTS.get(str(usual), ()) else given
     if raw == "hbs":
         return "Latn"  # CLDR: sh means sr_Latn
     if tag and tag["region"]:
@@ -200,7 +220,8 @@ def _part3(code: str) -> str | None:
     entry = _iso().get(_WITHDRAWN.get(code.lower(), code.lower()))
     if entry is None or entry.type == "S":  # `und`, `mul`, `zxx`: no language
         return None
-    successor = entry.retire_change_to if entry.status == "R" else None
+    retired = entry.status == "R" and entry.part3 not in DISTINGUISHED
+    successor = entry.retire_change_to if retired else None
     return _part3(successor) if successor else str(entry.part3)
 
 

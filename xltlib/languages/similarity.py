@@ -411,8 +411,8 @@ def pairs(
     Returns
     -------
     DataFrame
-        `source`, `target` (ISO 639-3; with the script, `cmn_Hant`, where one language comes in
-        two scripts), one column per measure, then `coverage_<measure>`. Never a source and itself.
+        `source`, `target` (`Language.key`: ISO 639-3, with the script where it is unusual,
+        `cmn_Hant`), one column per measure, then `coverage_<measure>`. Never a source and itself.
 
     Raises
     ------
@@ -461,19 +461,12 @@ def _checked_sizes(sizes: Mapping[Any, float]) -> dict[Language, float]:
     return {language(k) if isinstance(k, str) else k: float(v) for k, v in sizes.items()}
 
 
-def _labels(langs: Sequence[Language]) -> dict[Language, str]:
-    """The code; for a language that comes in two scripts, the code with the unusual script."""
-    times = Counter(x.code for x in dict.fromkeys(langs))
-    return {x: x.key if times[x.code] > 1 else x.code for x in langs}
-
-
 def _tidy(inputs: _Inputs, measures: Sequence[_Measure]) -> pd.DataFrame:
     """(m, n) arrays to one row per pair."""
     import pandas as pd
 
-    label = _labels([*inputs.sources, *inputs.targets])
-    source = np.repeat([label[s] for s in inputs.sources], len(inputs.targets))
-    target = np.tile([label[t] for t in inputs.targets], len(inputs.sources))
+    source = np.repeat([s.key for s in inputs.sources], len(inputs.targets))
+    target = np.tile([t.key for t in inputs.targets], len(inputs.sources))
     columns = {m.name: m.compute(inputs).ravel() for m in measures}
     columns |= {f"coverage_{m.name}": m.coverage(inputs).ravel() for m in measures if m.coverage}
     frame = pd.DataFrame({"source": source, "target": target} | columns)
@@ -495,7 +488,5 @@ def read_pairs(path: str | Path) -> pd.DataFrame:
             f"{path} has no column {' or '.join(sorted(missing))}: a pairs table names a source "
             "and a target in every row. `xlt similarity` makes one."
         )
-    langs = {c: language(c) for c in {*frame["source"], *frame["target"]}}
-    label = _labels(list(langs.values()))
-    named = {c: label[x] for c, x in langs.items()}
+    named = {c: language(c).key for c in {*frame["source"], *frame["target"]}}
     return frame.assign(source=frame["source"].map(named), target=frame["target"].map(named))

@@ -6,7 +6,7 @@ from __future__ import annotations
 # CLDR's (`languageAlias`) except where FLORES-200 has another (fuv, pbt, quy, taq), where another
 # has more speakers and text (aii, crk, mww), and where CLDR names none (nob, srp).
 MACROLANGUAGES: dict[str, str] = {
-    "aka": "twi", "ara": "arb", "aym": "ayr", "aze": "azj", "bal": "bcc", "bik": "bcl",
+    "ara": "arb", "aym": "ayr", "aze": "azj", "bal": "bcc", "bik": "bcl",
     "bua": "bxr", "chm": "mhr", "cre": "crk", "del": "umu", "den": "xsl", "din": "dik",
     "doi": "dgo", "est": "ekk", "fas": "pes", "ful": "fuv", "gon": "gno", "grb": "gbo",
     "grn": "gug", "hai": "hdn", "hbs": "srp", "hmn": "mww", "iku": "ike", "ipk": "esk",
@@ -18,8 +18,13 @@ MACROLANGUAGES: dict[str, str] = {
     "zza": "diq",
 }  # fmt: skip
 
+# Codes that FLORES-200 and SIB-200 tell apart from the language that would stand for them: ajp
+# (South Levantine Arabic, retired into apc in 2023) and aka (Akan, the macrolanguage of twi).
+# They are languages of their own; where lang2vec is silent on them, the other's row speaks.
+DISTINGUISHED = {"ajp": "apc", "aka": "twi"}
+
 # Members of a macrolanguage that are one language with it in grammar books (Serbo-Croatian) or
 # that lang2vec left empty (Nynorsk).
 SPEAKS_FOR = {member: macro for macro, member in MACROLANGUAGES.items()} | {
-    "bos": "hbs", "cnr": "hbs", "hrv": "hbs", "nno": "nor",
+    "bos": "hbs", "cnr": "hbs", "hrv": "hbs", "nno": "nor", "twi": "aka", **DISTINGUISHED,
 }  # fmt: skip

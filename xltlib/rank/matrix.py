@@ -329,14 +329,15 @@ class Fold:
 
 
 def folds(matrix: Matrix, protocol: Protocol) -> Iterator[Fold]:
-    """One fold per target language."""
+    """One fold per target language; with it is hidden what it is in another script."""
     if protocol not in get_args(Protocol):
         raise unknown("protocol", protocol, get_args(Protocol))
     s, t = matrix.ends()
+    codes = np.array([key.partition("_")[0] for key in matrix.languages])
     for language in np.unique(matrix.target_language):
-        column = t == language
-        hidden = column | (s == language) if protocol == "cold" else column
-        yield Fold(np.flatnonzero(column), np.flatnonzero(hidden))
+        same = codes == codes[language]
+        hidden = same[t] | (same[s] & (protocol == "cold"))
+        yield Fold(np.flatnonzero(t == language), np.flatnonzero(hidden))
 
 
 def standardised(matrix: Matrix, fold: Fold, power: float) -> tuple[Array, Array]:

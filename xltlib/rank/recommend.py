@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from xltlib.languages import iso3, similarity
+from xltlib.languages import language, similarity
 from xltlib.rank import levels, methods
 from xltlib.rank.gp import Array, Index
 from xltlib.rank.matrix import SIZE, Fold, Matrix, Side, folds, matrices, target_mean
@@ -34,7 +34,7 @@ class Recommendation:
 
     Attributes
     ----------
-    target : ISO 639-3 code.
+    target : its key.
     labels : model, task and metric of the scores it rests on.
     table : ``rank, source, measured, predicted, low, high, p_best, why``, in the order of ``gp``:
         by predicted score, with a little for being likely to be the very best. The interval is a
@@ -81,7 +81,7 @@ def recommend(
         For an unknown language, an ambiguous or empty table, one too small to learn from, or a
         target the pairs table lacks.
     """
-    code = iso3(target)
+    code = language(target).key
     table = one_part(scores, model, task, metric)
     if pairs is None:
         of = str(table["model"].iloc[0]) if "model" in table else None

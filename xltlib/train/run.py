@@ -28,7 +28,7 @@ from xltlib.data.cards import VIEWS
 from xltlib.data.example import Example
 from xltlib.errors import unknown
 from xltlib.io import whole, write_table, write_text
-from xltlib.languages import iso3, language, similarity
+from xltlib.languages import language, similarity
 from xltlib.tasks.embedded import WORDS
 from xltlib.tasks.plain import words_of
 from xltlib.train.config import Checkpoint, Experiment
@@ -551,16 +551,8 @@ def recompute(exp: Experiment) -> pd.DataFrame:
 
 
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows of scores as a table by ISO 639-3 code.
-
-    Which of a language's sets a row is about stands in columns of their own, only where it has
-    several: a clone, or one language in two scripts.
-    """
+    """Rows of scores as a table; a clone of a language stands in a column of its own."""
     if any("target_set" in row for row in rows):
         table = pd.DataFrame(rows, columns=[*_SCORE_COLUMNS, "target_set"])
         return table.fillna({"target_set": ""})
-    table = pd.DataFrame(rows, columns=[*_SCORE_COLUMNS])
-    keys = {*table["source"], *table["target"]}
-    if len({iso3(k) for k in keys}) < len(keys):
-        table = table.assign(**{to: table[to.removesuffix("_set")] for to in scores.SETS})
-    return table
+    return pd.DataFrame(rows, columns=[*_SCORE_COLUMNS])
