@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from evidence import of_curves
+from mixtures import mixtures
 
 from xltlib import io
 from xltlib.data import published
@@ -165,7 +166,7 @@ def sumeval() -> list[dict[str, object]]:
         train = table[table["split"] == "train"]
         for _, split, must, aim in (asked for asked in SUMEVAL if asked[0] == name):
             new = table[table["split"] == split]
-            miss = (new["score"] - levels.mixtures(train, new, pairs)).abs()
+            miss = (new["score"] - mixtures(train, new, pairs)).abs()
             low, high = methods.ratio_interval(miss, miss.notna(), new["target"])
             got = (float(miss.mean()), float(low), float(high))
             rows.append(row(f"sumeval-{name}", split, "mae", got, must, aim))

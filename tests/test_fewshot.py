@@ -157,16 +157,6 @@ def test_zero_shot_is_no_point_of_the_curve() -> None:
         fs.fit(points).predict([0, 10])
 
 
-def test_forecast_spans_the_laws() -> None:
-    points = fs.curves(planted(power, np.random.default_rng(1)))
-    out = fs.forecast(points, [256, 4096])
-    each = [fs.fit(points, law).predict([256, 4096]) for law in fs.LAWS]
-    middle = np.sort([e["mean"] for e in each], axis=0)[1]
-    np.testing.assert_array_equal(out["mean"], middle)
-    width = (out["high"] - out["low"]).to_numpy().reshape(-1, 2)
-    assert (width[:, 1] > width[:, 0]).all()  # far beyond the data the laws part
-
-
 def test_pooling_helps_a_short_curve() -> None:
     """A curve of three points borrows its course from the others."""
     rng, errors = np.random.default_rng(7), []

@@ -461,50 +461,6 @@ def test_an_extreme_level_speaks_for_its_neighbours_if_they_share_it(
         assert mean[0] > word[0] + 0.05
 
 
-# --- models trained on several languages
-
-
-def mixed(count: int, seed: int) -> pd.DataFrame:
-    """Configurations of four training languages whose examples are worth known amounts."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for config in range(count):
-        size = {c: int(rng.choice([0, 100, 1000, 10_000])) for c in ("eng", "deu", "rus", "hin")}
-        for target in ("eng", "deu", "rus", "hin", "urd", "mar"):
-            own, near = np.log10(1 + size.get(target, 0)), np.log10(1 + size["hin"])
-            score = 0.5 + 0.08 * own + 0.05 * near * (target in ("urd", "mar"))
-            row = {"config": config, "target": target, "n_target": size.get(target, 0)}
-            rows.append(row | {"score": score} | {f"train_{c}": n for c, n in size.items()})
-    return pd.DataFrame(rows)
-
-
-def test_mixtures_learn_what_examples_are_worth(pairs: pd.DataFrame) -> None:
-    train, asked = mixed(60, 0), mixed(20, 1)
-    got = levels.mixtures(train, asked, pairs)
-    miss = (asked["score"] - got).abs()
-    flat = asked["score"] - asked["target"].map(train.groupby("target")["score"].mean())
-    assert miss.mean() < 0.15 * flat.abs().mean() and miss.max() < 0.05
-    blind = levels.mixtures(train, asked.assign(score=np.nan), pairs)
-    np.testing.assert_array_equal(got, blind)
-
-
-def test_mixtures_expect_of_a_new_target_what_its_relatives_get(pairs: pd.DataFrame) -> None:
-    train, asked = mixed(60, 0), mixed(20, 1)
-    got = levels.mixtures(train[train["target"] != "mar"], asked, pairs)[asked["target"] == "mar"]
-    truth = asked.loc[asked["target"] == "mar", "score"]
-    # four languages at 0.5, Urdu at 0.6; of Marathi, with less text, a little less is expected
-    assert abs(truth.mean() - got.mean()) < 0.11
-    assert np.corrcoef(truth, got)[0, 1] > 0.5  # with Hindi's examples it grows
-
-
-def test_fill_is_exact_without_noise() -> None:
-    x = np.linspace(0, 3, 25)
-    covariance = np.exp(-((x[:, None] - x) ** 2) / 2) + 10
-    value = np.sin(x)
-    value[[3, 11]] = np.nan
-    np.testing.assert_allclose(gp.fill(covariance, value), np.sin(x), atol=0.02)
-
-
 def test_best_set_by_exhaustion(scores: pd.DataFrame) -> None:
     wide = scores.pivot(index="source", columns="target", values="score")
     table = methods.best_set(scores, 2)

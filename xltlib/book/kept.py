@@ -129,19 +129,6 @@ def pretrained(experiment: Experiment) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=_COLUMNS).sort_values(["known", "seed"], ignore_index=True)
 
 
-def costs(models: pd.DataFrame) -> pd.DataFrame:
-    """Time, tokens and arithmetic of pre-training each model of `pretrained`, summed over seeds."""
-    if "arithmetic" not in models:
-        models = models.assign(arithmetic="float32")  # kept before there was a choice
-    by_model = models.groupby("known", sort=False)
-    table = by_model[["parameters", "device", "arithmetic"]].first()
-    table = table.join(by_model[["seconds", "tokens", "flops"]].sum()).reset_index()
-    table["minutes"], table["teraFLOP"] = table["seconds"] / 60, table["flops"] / 1e12
-    table["million tokens"] = table["tokens"] / 1e6
-    keep = ["known", "parameters", "million tokens", "minutes", "teraFLOP", "device", "arithmetic"]
-    return table[keep].rename(columns={"known": "model"})
-
-
 # ---------------------------------------------------------------- similarity class
 
 
@@ -161,18 +148,18 @@ def relatives(words: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def similarity_class(
+def _similarity_class(
     known: Iterable[str], source: str, target: str, related: Mapping[str, str]
 ) -> str:
     """How near a model's languages come to a target: itself, relative, same or other script.
 
     The source, which all models know, does not count.
 
-    >>> similarity_class(["eng", "dan"], "eng", "swe", {"swe": "dan"})
+    >>> _similarity_class(["eng", "dan"], "eng", "swe", {"swe": "dan"})
     'relative'
     """
     others = [k for k in known if k != source]
-    if target in others or target == source:
+    if target in others:
         return "itself"
     if related.get(target) in others:
         return "relative"
@@ -190,5 +177,5 @@ def with_class(
     """
     own = scores[scores["model"].isin(list(known)) & (scores["source"] != scores["target"])]
     cells = zip(own["model"], own["source"], own["target"], strict=True)
-    classes = [similarity_class(known[m], s, t, related) for m, s, t in cells]
+    classes = [_similarity_class(known[m], s, t, related) for m, s, t in cells]
     return own.assign(similarity_class=classes)

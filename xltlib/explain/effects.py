@@ -265,7 +265,7 @@ def wald_equal(beta: Array, V: Array, df: int) -> float:
 
 
 @dataclass(frozen=True)
-class Mixed:
+class _Mixed:
     """Crossed random effects: fixed coefficients (intercepts last), their errors, variances."""
 
     beta: Array
@@ -276,7 +276,7 @@ class Mixed:
     source_effects: Array
 
 
-def mixed(y: Array, X: Array, s: Index, t: Index) -> Mixed:
+def mixed(y: Array, X: Array, s: Index, t: Index) -> _Mixed:
     """REML fit of y = X b + u_source + v_target + e with crossed random intercepts.
 
     The likelihood is profiled over b and the residual variance; with few languages per side its
@@ -304,7 +304,7 @@ def mixed(y: Array, X: Array, s: Index, t: Index) -> Mixed:
         raise ValueError(SINGULAR) from None
     sd_source, sd_target = np.abs(theta) * math.sqrt(sigma2)
     se = np.sqrt(np.diag(cov))
-    return Mixed(beta, se, sd_source, sd_target, math.sqrt(sigma2), u[:size])
+    return _Mixed(beta, se, sd_source, sd_target, math.sqrt(sigma2), u[:size])
 
 
 def _reml(
@@ -359,7 +359,7 @@ def relabelled(design: Design, permutations: int, seed: int) -> Index:
     return out.T
 
 
-def permuted(
+def _permuted(
     design: Design, block: Sequence[int], given: Sequence[int], rows: Index
 ) -> Iterator[Array]:
     """Cross products (b, q + 1, q + 1) of q measures and the response, as observed, then permuted.
@@ -398,7 +398,7 @@ def permutation_p(design: Design, block: Sequence[int], given: Sequence[int], ro
     """
     if not len(block):
         return math.nan
-    r2 = np.concatenate([_explained(G) for G in permuted(design, block, given, rows)])
+    r2 = np.concatenate([_explained(G) for G in _permuted(design, block, given, rows)])
     return (1 + int((r2[1:] >= r2[0] * (1 - 1e-9)).sum())) / len(r2)
 
 
@@ -547,7 +547,7 @@ def beyond_chance(
     """
     every, part = range(design.X.shape[1]), list(whole)
     point, chance = statistic(design.gram()), np.zeros(len(part))
-    for batch in list(permuted(design, every, [], rows))[1:]:
+    for batch in list(_permuted(design, every, [], rows))[1:]:
         chance += np.sum([statistic(G) for G in batch], axis=0) / rows.shape[1]
     estimate = (point - chance) / (1 - chance[part])
     draws = _resample(design, statistic, bootstrap, seed)

@@ -38,7 +38,7 @@ _LEAST_SD = 1e-3  # least standard deviation of a single score around its curve
 
 
 @dataclass(frozen=True)
-class Law:
+class _Law:
     """score(n) = level + rise * curve(n, shape), with the shapes that are tried.
 
     ``inverse`` gives the n at which the curve has a value (infinite where it never has).
@@ -51,19 +51,19 @@ class Law:
 
 
 LAWS = {
-    "log": Law(
+    "log": _Law(
         "a + b ln n",
         ((),),
         lambda n, shape: np.log(n),
         lambda v, shape: np.exp(np.minimum(v, 600.0)),
     ),
-    "power": Law(
+    "power": _Law(
         "a + b (1 - n^-c)",
         tuple((float(c),) for c in np.geomspace(0.03, 3.0, 48)),
         lambda n, shape: 1 - n ** -shape[0],
         lambda v, shape: np.maximum(1 - v, 0.0) ** (-1 / shape[0]),
     ),
-    "logistic": Law(
+    "logistic": _Law(
         "a + b / (1 + (m / n)^(1/s))",
         tuple(product(np.arange(0.0, 10.1, 0.25), (0.4, 0.5, 0.63, 0.8, 1.0, 1.25, 1.6, 2.0, 2.5))),
         lambda n, shape: special.expit((np.log(n) - shape[0]) / shape[1]),
@@ -242,7 +242,7 @@ class Fit:
     points, and their covariance.
     """
 
-    law: Law
+    law: _Law
     keys: pd.DataFrame
     weights: Array  # (k, shapes)
     sigma2: Array
@@ -362,24 +362,6 @@ def _start(zero: Array) -> Array:
     return np.column_stack([one, zero - zero.mean()])
 
 
-def forecast(points: pd.DataFrame, n: Sequence[int] | Array) -> pd.DataFrame:
-    """Score of every curve at every n where no law is known to be right: the median of all laws.
-
-    Returns
-    -------
-    DataFrame
-        Curve columns, ``n_target, mean, low, high``; the interval spans those of all laws, so it
-        widens where they part.
-    """
-    each = [fit(points, law).predict(n) for law in LAWS]
-    out = each[0].drop(columns=["mean", "low", "high"])
-    return out.assign(
-        mean=np.median([e["mean"] for e in each], axis=0),
-        low=np.min([e["low"] for e in each], axis=0),
-        high=np.max([e["high"] for e in each], axis=0),
-    )
-
-
 # -- which law ------------------------------------------------------------------------------------
 
 
@@ -398,8 +380,8 @@ def compare_laws(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Laws judged where it counts: fitted on the smaller n, compared at each curve's largest n.
 
-    Beside them the ``median of laws`` (see `forecast`), ``last value`` (nothing more happens) and
-    ``one log line`` (unpooled, through zero-shot: the published claim).
+    Beside them their median (`MIDDLE`; its interval spans those of all), ``last value`` (nothing
+    more happens) and ``one log line`` (unpooled, through zero-shot: the published claim).
 
     Returns
     -------

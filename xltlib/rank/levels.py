@@ -21,7 +21,6 @@ from xltlib.rank.matrix import (
     Protocol,
     folds,
     matrices,
-    measures_of,
     standardised,
     target_mean,
 )
@@ -219,70 +218,3 @@ def accuracy(table: pd.DataFrame, seed: int = 0) -> dict[str, float]:
         "coverage90": table["score"].between(table["low"], table["high"]).mean(),
         "width90": (table["high"] - table["low"]).mean(),
     }
-
-
-# --- models trained on several languages at once --------------------------------------------------
-
-
-def mixtures(train: pd.DataFrame, asked: pd.DataFrame, pairs: pd.DataFrame) -> Array:
-    """Scores to expect of models fine-tuned on several languages at once.
-
-    For a target that `train` scores, a process over its configurations learns what examples of its
-    own and of its relatives add (`gp.mixture_kernel`). A new target gets the zero-shot level of
-    similar targets, and what its relatives' examples added for the others.
-
-    Parameters
-    ----------
-    train, asked : DataFrame
-        As from `published.mixtures`: ``config, target, n_target, score`` (not read in `asked`) and
-        ``train_<language>``, the numbers of examples.
-    pairs : DataFrame
-        The pairs table of all their languages.
-
-    Returns
-    -------
-    (n,) array
-        Score of every row of `asked`.
-    """
-    columns = [str(c) for c in train if str(c).startswith("train_")]
-    rows = pd.concat([train, asked], ignore_index=True)
-    trained = [c.removeprefix("train_") for c in columns]
-    at = pd.Index(sorted({*trained, *rows["target"]}))
-    similarity = measures_of(pairs, list(at))
-    code, languages = at.get_indexer(pd.Index(rows["target"])), at.get_indexer(pd.Index(trained))
-    near = _nearness(similarity, languages)
-    amount, own = np.log10(1 + rows[columns].to_numpy(float)), np.log10(1 + rows["n_target"])
-    score = rows["score"].to_numpy(float, copy=True)
-    score[len(train) :] = np.nan
-    zero_shot = np.where(own == 0, score, np.nan)
-    out = _new_targets(zero_shot, code, (amount * near[code]).sum(1), similarity, languages)
-    for target in np.unique(code[: len(train)]):
-        mine = np.flatnonzero(code == target)
-        kernel = gp.mixture_kernel(amount[mine], own.to_numpy()[mine], near[target])
-        out[mine] = gp.fill(kernel, score[mine])
-    return np.clip(out[len(train) :], 0, 1)
-
-
-def _nearness(similarity: dict[str, Array], trained: Index) -> Array:
-    """(L, l) weight of each training language's examples for a language; a row sums to 1."""
-    near = gp.kinship(similarity)[:, trained] ** 3
-    near[trained, np.arange(len(trained))] = 0.0  # its own examples are counted apart
-    return near / np.maximum(near.sum(axis=1, keepdims=True), 1e-12)
-
-
-def _new_targets(
-    score: Array, code: Index, help: Array, similarity: dict[str, Array], trained: Index
-) -> Array:
-    """(n,) score of every row as if its target were new: a level, and help from its relatives.
-
-    `score` (n,) is zero-shot and known, or NaN; `help` (n,) the weighted examples of the others.
-    """
-    targets, t = np.unique(code, return_inverse=True)
-    level, usual, known = target_mean(score, t), target_mean(help, t), ~np.isnan(score)
-    x, y = (help - usual[t])[known], (score - level[t])[known]
-    slope = x @ y / max(float(x @ x), 1e-12)
-    new = np.flatnonzero(np.isnan(level))
-    if len(new):
-        apart = gp.dissimilarity(similarity)[np.ix_(targets, targets)]
-        level[new] = gp.predict_level(apart, *ease(similarity, trained, targets), level, new)[0]
-    return level[t] + slope * (help - usual[t])
