@@ -493,6 +493,31 @@ def test_too_many_pairs_are_thinned_evenly(table: pd.DataFrame) -> None:
     assert analyze.usable(scores.check(table))[1] == []
 
 
+def test_more_pairs_are_explained_than_ranked(
+    table: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = analyze.analyze(table, permutations=9, bootstrap=20).analyses[0]
+    monkeypatch.setattr(analyze, "RANKED", 60)
+    one = analyze.analyze(table, permutations=9, bootstrap=20).analyses[0]
+    assert one.fit == whole.fit and one.counts == whole.counts
+    assert len(one.predictions) <= 60 < len(whole.predictions)
+    assert any("more than 60 pairs are thinned" in w for w in one.warnings)
+    assert not any("thinned" in w for w in whole.warnings)
+
+
+def test_no_pair_is_lost_to_a_language_unknown_to_the_model(small: pd.DataFrame) -> None:
+    """Known or not is a level for the encoder's list, so data size has no gap."""
+    swap = {side: {"tur": "nso"} for side in ("source", "target")}  # not in CC-100
+    there = small.replace(swap).assign(model="multilingual-e5-small")
+    whole = analyze.analyze(there, permutations=9, bootstrap=20)
+    one = whole.analyses[0]
+    assert one.fit["n_pairs"] == one.counts["n_pairs"]
+    assert "data_size" in set(one.coefficients["feature"])
+    assert not set(similarity.LEVELS) & set(one.coefficients["feature"])
+    assert set(similarity.LEVELS) <= set(whole.pairs)
+    assert any("counts as a tenth" in line for line in whole.understood)
+
+
 def test_treebanks_beyond_exact_inference_are_reduced_and_said(
     small: pd.DataFrame, monkeypatch: pytest.MonkeyPatch, recwarn
 ) -> None:

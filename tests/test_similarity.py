@@ -313,6 +313,35 @@ def test_a_models_own_text() -> None:
     assert pairs(["eng", "mlt"], measures=["data_size"])["data_size"].notna().all()
 
 
+def test_a_language_outside_the_models_list_is_a_level() -> None:
+    """CC-100's GiB (Conneau et al. 2020, Table 6): en 300.8, sw 1.6, the smallest 0.1."""
+    codes = ["eng", "swh", "nso", "ajp", "arb", "arb_Latn", "cmn_Hant", "hin_Latn"]
+    plain = pairs(codes, measures=["data_size", "script"])
+    for model in ("multilingual-e5-small", "intfloat/multilingual-e5-small"):
+        found = similarity.of_model(plain, model)
+        assert found.drop(columns=["data_size", *similarity.LEVELS]).equals(
+            plain.drop(columns="data_size")
+        )
+        assert found.notna().all(axis=None)
+        known = {*found.loc[found["known_source"] == 1, "source"]}
+        assert known == {"eng", "swh", "arb", "cmn_Hant", "hin_Latn"}  # arb_Latn: other letters
+        assert known == {*found.loc[found["known_target"] == 1, "target"]}
+        gib = math.log10(2**30)
+        size = found.set_index(["source", "target"])["data_size"]
+        assert size["eng", "swh"] == pytest.approx(math.log10(1.6) + gib)
+        assert size["eng", "cmn_Hant"] == pytest.approx(math.log10(16.6) + gib)
+        outside = found["known_source"] * found["known_target"] == 0
+        assert np.allclose(found.loc[outside, "data_size"], math.log10(0.01) + gib)
+        assert found.loc[~outside, "data_size"].min() > math.log10(0.01) + gib
+    asked = similarity.of_model(plain, "mt5", levels=True)
+    assert asked["data_size"].min() == math.log10(min(similarity.mc4_sizes().values())) - 1
+    for model in ("mt5", "xlm-r-base", "mbert"):  # as ever: unknown is missing
+        assert list(similarity.of_model(plain, model)) == list(plain)
+        assert similarity.of_model(plain, model)["data_size"].isna().any()
+    sizes = similarity.of_model(pairs(["swe", "eng"]), "e5")["data_size"]
+    assert sizes.tolist() == pytest.approx([math.log10(85) + gib] * 2)  # misprinted as 12.1
+
+
 def test_cc100_table() -> None:
     sizes = similarity.text_sizes("xlm-r")
     assert len(sizes) == 99  # 100 rows, Burmese twice

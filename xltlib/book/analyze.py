@@ -29,7 +29,8 @@ from xltlib.languages import similarity
 from xltlib.rank import levels, methods, recommend
 from xltlib.rank.matrix import SIZE, Matrix, Protocol, logged, matrices
 
-MOST = 8_000  # cells of one model and task: what is analysed within a minute
+MOST = 50_000  # pairs of one model and task that are explained: a minute
+RANKED = 8_000  # ... that sources are chosen from: exact inference grows with their square and more
 TREES = 3_000  # cells up to which LambdaMART is refitted for every target: some 20 s at this size
 _LEAST = 3  # sources, and targets: fewer cannot tell similarity from a language's own effect
 _STEPS = regression.STEPS | {
@@ -213,7 +214,7 @@ def analyze(
     unable |= {"differences between tasks and models": why} if why else {}
     full = full[full["source"].isin(codes) & full["target"].isin(codes)].reset_index(drop=True)
     understood, dropped = _understood(read, kept, unused)
-    understood += _sources_of(found[0].model, pairs, used)
+    understood += _sources_of(found[0].model, pairs, used, similarity.LEVELS[0] in full)
     return Report(name, understood, dropped, kept, full, tuple(found), differences, unable, seed)
 
 
@@ -244,11 +245,15 @@ def _understood(
     return (_size(kept), *others), tuple(dropped)
 
 
-def _sources_of(model: str, own: pd.DataFrame | None, used: Sequence[str]) -> tuple[str, ...]:
+def _sources_of(
+    model: str, own: pd.DataFrame | None, used: Sequence[str], levels: bool
+) -> tuple[str, ...]:
     """Where data sizes and properties of the pair come from, if not from the usual place."""
     out: tuple[str, ...] = ()
     if not _gives_sizes(own) and similarity.text_sizes(model) != similarity.text_sizes():
         out += (f"data size: the text that {model} was pre-trained on, CC-100",)
+    if levels:
+        out += ("a language without such text counts as a tenth of the smallest such size",)
     return out + ((f"properties of the pair, used as such: {', '.join(used)}",) if used else ())
 
 
@@ -423,7 +428,11 @@ def _one(
 def _ranked(parts: _Parts, zero: pd.DataFrame, pairs: pd.DataFrame, seed: int) -> dict[str, Any]:
     """Fields of `Analysis`: which source to choose, which score to expect, what to measure."""
     none, size = pd.DataFrame(), min(5, zero["source"].nunique())
-    matrix, reduced = _cells(zero, pairs)
+    some = _thinned(zero, RANKED)
+    matrix, reduced = _cells(some, pairs)
+    if len(some) < len(zero):
+        kept = f"{some['source'].nunique()} sources and {some['target'].nunique()} targets"
+        reduced.insert(0, f"choosing a source: more than {RANKED} pairs are thinned to {kept}")
     chosen = parts("choosing a source", lambda: _choices(matrix, not _no_trees(zero)), {})
     predictions = parts("scores to expect", lambda: levels.predict(matrix), none)
     return {
@@ -431,7 +440,7 @@ def _ranked(parts: _Parts, zero: pd.DataFrame, pairs: pd.DataFrame, seed: int) -
         "level": levels.accuracy(predictions, seed) if len(predictions) else {},
         "predictions": predictions,
         "best_set": parts("the best set", lambda: methods.best_set(zero, size), none),
-        "next_best": parts("what to measure next", lambda: recommend.next_best(zero, pairs), none),
+        "next_best": parts("what to measure next", lambda: recommend.next_best(some, pairs), none),
         "claims": _choice_claims(chosen, seed),
         "warnings": reduced,
     }

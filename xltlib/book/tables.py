@@ -131,8 +131,8 @@ def gather(experiment: Experiment, scores: str = "", model: str = "", task: str 
     """
     if scores:
         every = read(scores)
-        sizes = similarity.text_sizes(_model(one_metric(every), model))
-        pairs = similarity.pairs(sorted({*every["source"], *every["target"]}), sizes=sizes)
+        pairs = similarity.pairs(sorted({*every["source"], *every["target"]}))
+        pairs = similarity.of_model(pairs, _model(one_metric(every), model))
     else:
         every = read(built(experiment, "scores.parquet"))
         pairs = similarity.read_pairs(built(experiment, "pairs.parquet"))

@@ -9,13 +9,14 @@ import pandas as pd
 
 from xltlib.errors import unknown
 from xltlib.explain.effects import Design
+from xltlib.languages.similarity import LEVELS
 from xltlib.scores import cells, gain, notes, select, transfer
 
 _GAPS = 0.1  # a measure missing in more than this share of pairs is left out unless asked for
 
 
 def features_of(pairs: pd.DataFrame) -> list[str]:
-    """Numeric measure columns of a pairs table (coverage columns are none)."""
+    """Numeric columns of a pairs table that may explain (coverage columns may not)."""
     return [
         str(c)
         for c in pairs.columns.difference(["source", "target"], sort=False)
@@ -27,7 +28,8 @@ def features_of(pairs: pd.DataFrame) -> list[str]:
 
 def _chosen(pairs: pd.DataFrame, features: Sequence[str] | None) -> list[str]:
     allowed = features_of(pairs)
-    chosen = allowed if features is None else list(dict.fromkeys(features))
+    own = [f for f in allowed if f not in LEVELS]  # source and target effects absorb the levels
+    chosen = own if features is None else list(dict.fromkeys(features))
     for name in chosen:
         if name not in allowed:
             raise unknown("feature", name, allowed, "choose measures of the pairs table")

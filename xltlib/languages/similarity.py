@@ -33,7 +33,8 @@ value was observed in both languages, and ``shared_only=True`` uses nothing else
 * ``data_size``: log10 of the smaller of the two languages' text sizes. What a model can have learnt
   about both is bounded by the poorer one. Sum and difference of the logs are left out on purpose:
   source and target effects swallow the first entirely, and the second calls two unseen languages
-  similar. NaN if unknown.
+  similar. NaN if unknown. `of_model` can make "unknown to the model" a level instead of a gap: then
+  ``known_source`` and ``known_target`` say 0 or 1, and no pair lacks a size.
 """
 
 from __future__ import annotations
@@ -76,6 +77,11 @@ _UNSPACED = frozenset(
     "Hani Hans Hant Jpan Hira Kana Hrkt Bopo Thai Laoo Khmr Mymr Lana Tale Talu Tavt Tibt".split()
 )
 _OF_TEXTS = ("lexical", "lexical_translit")
+LEVELS = ("known_source", "known_target")  # columns about one language, no similarity
+# Models that have read CC-100, and those of them whose list of languages makes levels: encoders
+# that began as XLM-R (Wang et al. 2024, arXiv 2402.05672, of E5).
+_CC100 = re.compile(r"(.*/)?(xlm-?r|(multilingual-)?(e5|minilm))")
+_LEVELLED = re.compile(r"(.*/)?(multilingual-)?(e5|minilm)")
 
 
 @dataclass(frozen=True)
@@ -319,6 +325,12 @@ def _cc100_sizes() -> dict[Language, float]:
     return _sizes("cc100_language_sizes.csv", "tokens_m", 1e6)
 
 
+@cache
+def _cc100_bytes() -> dict[Language, float]:
+    """Bytes per language of CC-100: its tokens are misprinted for Swedish and Ukrainian."""
+    return _sizes("cc100_language_sizes.csv", "gib", 2**30)
+
+
 def _sizes(name: str, column: str, unit: float) -> dict[Language, float]:
     """A table of the assets; a language's lists in one script (Zawgyi and Unicode) are summed."""
     sizes: dict[Language, float] = {}
@@ -330,13 +342,13 @@ def _sizes(name: str, column: str, unit: float) -> dict[Language, float]:
 
 
 def text_sizes(model: str | None = None) -> dict[Language, float]:
-    """Tokens per language of the text a model has read: CC-100 for XLM-R, mC4 for all others.
+    """Tokens per language of the text a model has read: mC4, but CC-100 for XLM-R and its heirs.
 
     mC4's language detection has no Croatian, Tagalog or Uyghur: such text is in mC4 under other
     names. Where mC4 has no entry and CC-100 has one, that counts times the median ratio of the two.
     """
     mc4, cc100 = mc4_sizes(), _cc100_sizes()
-    if model is not None and re.match(r"(.*/)?xlm-?r", model.casefold()):
+    if model is not None and _CC100.match(model.casefold()):
         return dict(cc100)
     ratio = float(np.median([mc4[x] / size for x, size in cc100.items() if x in mc4]))
     codes = {x.code for x in mc4}
@@ -430,8 +442,32 @@ def pairs(
     return _tidy(inputs, _checked_measures(measures, has_texts=texts is not None))
 
 
-def of_model(frame: pd.DataFrame, model: str) -> pd.DataFrame:
-    """A pairs table with ``data_size`` from the text that this model has read (`text_sizes`)."""
+def of_model(frame: pd.DataFrame, model: str, *, levels: bool | None = None) -> pd.DataFrame:
+    """A pairs table with ``data_size`` from the text that this model has read (`text_sizes`).
+
+    Parameters
+    ----------
+    frame : DataFrame
+        As from `pairs`; without ``data_size`` it is given back.
+    model : str
+        Its name, as in a scores table.
+    levels : bool, optional
+        A language that the model's list lacks is a level, not a gap; by default for encoders that
+        began as XLM-R, such as multilingual-e5-small.
+
+    Returns
+    -------
+    DataFrame
+        With `levels`, columns `LEVELS` are added: 1 where the list has the language in a script
+        of the same letters, else 0. ``data_size`` is then log10 of the smaller size, bytes of
+        CC-100 (tokens of mC4 for other models), a language outside the list counting as a tenth of
+        the smallest on it; no pair lacks it. The text pairs that E5 was trained on later are not
+        counted: their languages are not published.
+    """
+    if levels is None:
+        levels = bool(_LEVELLED.match(model.casefold()))
+    if levels and "data_size" in frame:
+        return _levelled(frame, model)
     sizes = text_sizes(model)
     if sizes == text_sizes() or "data_size" not in frame:
         return frame
@@ -439,6 +475,28 @@ def of_model(frame: pd.DataFrame, model: str) -> pd.DataFrame:
     fresh = pairs(codes, measures=["data_size"], sizes=sizes)
     both = frame.drop(columns="data_size").merge(fresh, on=["source", "target"], how="left")
     return both[list(frame)]
+
+
+def _levelled(frame: pd.DataFrame, model: str) -> pd.DataFrame:
+    """`of_model` with levels."""
+    read = _cc100_bytes() if _CC100.match(model.casefold()) else mc4_sizes()
+    langs = {c: language(c) for c in {*frame["source"], *frame["target"]}}
+    size = {c: _in_its_letters(read, x) for c, x in langs.items()}
+    least = math.log10(min(read.values())) - 1
+    log = {c: least if n is None else math.log10(n) for c, n in size.items()}
+    known = {c: float(n is not None) for c, n in size.items()}
+    source, target = frame["source"], frame["target"]
+    smaller = np.minimum(source.map(log), target.map(log))
+    both = dict(zip(LEVELS, (source.map(known), target.map(known)), strict=True))
+    return frame.assign(data_size=smaller, **both)
+
+
+def _in_its_letters(sizes: Mapping[Language, float], lang: Language) -> float | None:
+    """The size of a language's text in this script, or in one that has letters in common."""
+    if lang in sizes:
+        return sizes[lang]
+    same = (k for k in sizes if k.code == lang.code and shared_script(k.script, lang.script))
+    return next((sizes[k] for k in same), None)
 
 
 def _checked_measures(names: Iterable[str] | None, *, has_texts: bool) -> list[_Measure]:

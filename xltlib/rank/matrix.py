@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from xltlib.errors import unknown
+from xltlib.languages.similarity import LEVELS
 from xltlib.rank import gp
 from xltlib.rank.gp import Array, Index
 
@@ -241,6 +242,7 @@ def measures_of(pairs: pd.DataFrame, languages: Sequence[str]) -> dict[str, Arra
     inside = pairs[pairs["source"].isin(at) & pairs["target"].isin(at)]
     i, j = (at.get_indexer(pd.Index(inside[side])) for side in ("source", "target"))
     names = [str(c) for c in pairs.select_dtypes("number") if not str(c).startswith("coverage_")]
+    names = [name for name in names if name not in LEVELS]  # of one language, no similarity
     out = {}
     for name in names:
         value = np.full((len(at), len(at)), np.nan)

@@ -86,7 +86,8 @@ def recommend(
     if pairs is None:
         of = str(table["model"].iloc[0]) if "model" in table else None
         codes = sorted({*table["source"], *table["target"], code})
-        pairs = similarity.pairs(codes, sizes=similarity.text_sizes(of))
+        pairs = similarity.pairs(codes)
+        pairs = similarity.of_model(pairs, of) if of else pairs
     ((labels, matrix),) = matrices(table, pairs, code, _QUICK_CELLS)
     column = np.flatnonzero(matrix.ends()[1] == matrix.languages.index(code))
     _enough(matrix, column, target)
