@@ -532,11 +532,12 @@ def collect(exp: Experiment) -> pd.DataFrame:
     scores.write(table, place.scores())
     codes = [c for c in exp.languages if c == text.original(c)]  # a clone is like no language
     words = cldr.vocabulary([c for c in codes if language(c).locale])
-    if exp.model.kind == "checkpoint":
-        sizes: Mapping[Any, float] = similarity.text_sizes(exp.model.name)
-    else:
+    if exp.model.kind == "tiny":
         sizes = {code: float(sum(map(len, lines))) for code, lines in text_of(exp).items()}
-    write_table(similarity.pairs(codes, texts=words, sizes=sizes), place.pairs())
+        pairs = similarity.pairs(codes, texts=words, sizes=sizes)
+    else:
+        pairs = similarity.of_model(similarity.pairs(codes, texts=words), exp.model.name)
+    write_table(pairs, place.pairs())
     return table
 
 
