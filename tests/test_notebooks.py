@@ -197,7 +197,6 @@ WRONG = {
     "11_mt5_tasks": ({"tasks": ["xnil"]}, "Did you mean 'xnli'"),
     "12_beside_published": ({"setting": "zero"}, "unknown value of setting 'zero'"),
     "13_known": ({"relatives": ["swedish"]}, "is not two languages"),
-    "14_exactly": ({"folder": "book/published"}, "name a folder with a model"),
     "16_spelling": ({"folder": "book/nowhere"}, "the kept scores are in"),
 }
 

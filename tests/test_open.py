@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from sklearn.metrics.pairwise import cosine_similarity
 
-from xltlib.data import fingerprints, text
+from xltlib.data import text
 from xltlib.data.cards import CARDS, VIEWS
 from xltlib.tasks import plain
 from xltlib.train import config, plan
@@ -59,7 +59,7 @@ def utterances(code: str) -> list[str]:
 # ---------------------------------------------------------------- text
 
 
-@pytest.mark.parametrize("module", [text, plain, fingerprints])
+@pytest.mark.parametrize("module", [text, plain])
 def test_doctests(module) -> None:
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
@@ -272,38 +272,6 @@ def test_words_never_said_begin_like_any_other() -> None:
     assert torch.equal(table[:40], before[:40])  # what pre-training said stays
     assert (table[40:] - before[:40].mean(0)).abs().max() < 0.3
     assert table[40:].unique(dim=0).shape == (10, 8)  # and they are told apart
-
-
-# ---------------------------------------------------------------- the kept model
-
-
-def test_the_kept_model_knows_what_its_card_says(repository: Path) -> None:
-    pytest.importorskip("torch")
-    from xltlib.models import tiny
-    from xltlib.models.compute import loss
-    from xltlib.train.generate import answers
-    from xltlib.train.pretrain import Sampler
-    from xltlib.train.recipes import PretrainRecipe
-
-    folder = repository / "book" / "published" / "model"
-    assert sum(p.stat().st_size for p in folder.iterdir()) < 16e6
-    model, tokenizer = tiny.load(folder)
-    recipe = PretrainRecipe(**json.loads((folder / "recipe.json").read_text()))
-    lines = ["good morning and welcome to the show", "what is the time in london", "she is at home"]
-    fresh = tiny.build(tiny.shape_of(model), tokenizer, 0)
-    hidden = Sampler({"eng": lines}, tokenizer, recipe).batch(np.random.default_rng(0))
-    losses = [loss(m.eval(), *hidden).item() for m in (model, fresh)]
-    assert losses[0] < losses[1] - 2  # nats a piece
-    (answer,) = answers(model, tokenizer, ["what is the <extra_id_0> today"], most=12)
-    assert answer.startswith("<extra_id_0>") and len(answer.split()) > 1
-    card, read = (folder / "README.md").read_text(), fingerprints.read_by(folder)
-    for lines_read in read.groupby("language", observed=True).size():
-        assert f"| {lines_read:,} |" in card
-    asked = ["Thank you very much!", "thank you very much indeed for that"]
-    assert fingerprints.was_read(asked, "en", read) == [True, False]
-    assert fingerprints.was_read(asked[:1], "swe", read) == [False]  # a line of another language
-    with pytest.raises(ValueError, match="nowhere"):
-        fingerprints.read_by("nowhere")
 
 
 # ---------------------------------------------------------------- retrieval of translations

@@ -138,20 +138,6 @@ def load(folder: Path) -> tuple[T5ForConditionalGeneration, Tokenizer]:
     return model, AutoTokenizer.from_pretrained(folder)
 
 
-def shape_of(model: T5ForConditionalGeneration) -> ModelShape:
-    """The shape that `build` made a model from."""
-    config = model.config
-    return ModelShape(
-        vocab_size=config.vocab_size,
-        d_model=config.d_model,
-        d_ff=config.d_ff,
-        n_heads=config.num_heads,
-        n_encoder=config.num_layers,
-        n_decoder=config.num_decoder_layers or config.num_layers,
-        dropout=config.dropout_rate,
-    )
-
-
 def health(model: T5ForConditionalGeneration) -> dict[str, float]:
     """Two signs of collapsed embeddings.
 
