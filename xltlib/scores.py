@@ -46,6 +46,7 @@ CELL = ["model", "task", "source", "target", "n_target", "metric"]
 _KEY = ["model", "task", "source", "target", "n_target", "seed", "metric"]
 SETS = ["source_set", "target_set"]  # optional: which treebank of the language
 SAME_UNIT = ("stderr", "chance")  # optional columns in the unit of the score
+HALF = "half"  # optional: which of two independent halves of a measurement
 TEST_SET = "test_set"  # optional: which test items; runs without it share theirs
 ILLEGAL = "illegal"  # share of outputs that are no answer: shown, never analysed
 
@@ -224,7 +225,7 @@ def check(scores: pd.DataFrame, unknown_codes: Unknown = "error") -> pd.DataFram
 
 
 def _key(df: pd.DataFrame) -> list[str]:
-    return _KEY + [c for c in SETS if c in df.columns]
+    return _KEY + [c for c in (*SETS, HALF) if c in df.columns]
 
 
 def _renamed(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:

@@ -28,7 +28,8 @@ def extras(table: pd.DataFrame) -> tuple[pd.DataFrame, list[str], list[str]]:
     -------
     The table with these columns, their names, and why each other column is not used.
     """
-    known = {c.name for c in scores.SCHEMA} | {*scores.SAME_UNIT, *scores.SETS, scores.TEST_SET}
+    known = {c.name for c in scores.SCHEMA} | {*scores.SAME_UNIT, *scores.SETS}
+    known |= {scores.TEST_SET, scores.HALF}
     used, unused = [], []
     for name in [str(c) for c in table.columns if c not in known]:
         values = pd.to_numeric(table[name], errors="coerce").astype(float)

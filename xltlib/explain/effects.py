@@ -408,7 +408,7 @@ def mrqap(design: Design, permutations: int = 999, seed: int = 0) -> Array:
     return np.array([permutation_p(design, [j], [i for i in every if i != j], rows) for j in every])
 
 
-def _resample(
+def resample(
     design: Design, statistic: Callable[[Array], Array], reps: int, seed: int = 0
 ) -> Array:
     """A statistic of `Design.gram` over bootstraps of *languages* (reps, ...).
@@ -550,7 +550,7 @@ def beyond_chance(
     for batch in list(_permuted(design, every, [], rows))[1:]:
         chance += np.sum([statistic(G) for G in batch], axis=0) / rows.shape[1]
     estimate = (point - chance) / (1 - chance[part])
-    draws = _resample(design, statistic, bootstrap, seed)
+    draws = resample(design, statistic, bootstrap, seed)
     mean = draws.mean(axis=0)
     stretch = (1 - estimate[part]) / np.maximum(1 - mean[part], TINY)
     return estimate, estimate + stretch * (draws - mean)
