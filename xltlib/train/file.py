@@ -10,15 +10,17 @@ from typing import Any
 
 import yaml
 
+from xltlib.data.datasets import languages_of
 from xltlib.tasks import TASKS
 from xltlib.train.recipes import TINY, Recipe
 
 # What a file need not say, by the kind of model.
-RECIPES = {"tiny": TINY, "checkpoint": Recipe()}
-_SEEDS = {"tiny": [0, 1, 2], "checkpoint": [0]}
+RECIPES = {"tiny": TINY, "checkpoint": Recipe(), "encoder": Recipe()}
+_SEEDS = {"tiny": [0, 1, 2], "checkpoint": [0], "encoder": [0, 1, 2]}
 _TASK = {
     "tiny": {"train_items": 1500, "validation_items": 200, "test_items": 240},
     "checkpoint": {"validation_items": 1000},
+    "encoder": {},
 }
 _FROM_SCRATCH = {"steps": 200, "lr": 2e-3, "freeze": "nothing", "encoder_lr": 1.0}
 
@@ -92,9 +94,9 @@ def _completed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     if isinstance(tasks, list):
         tasks = {str(task): {} for task in tasks}
     if isinstance(tasks, dict) and isinstance(recipe, dict):
-        tasks = {str(t): _completed_task(spec, kind, recipe, found) for t, spec in tasks.items()}
+        tasks = {str(t): _completed_task(t, spec, kind, recipe, found) for t, spec in tasks.items()}
     found["tasks"] = tasks
-    if kind == "checkpoint":
+    if kind != "tiny":
         near = folder / str(model.get("name", ""))
         found["model"] = {**model, "name": str(near)} if near.is_dir() and near != folder else model
         found["data"] = _rooted(content.get("data", {}), folder)
@@ -102,16 +104,21 @@ def _completed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _completed_task(
-    spec: Any, kind: str, recipe: Mapping[str, Any], content: Mapping[str, Any]
+    task: str, spec: Any, kind: str, recipe: Mapping[str, Any], content: Mapping[str, Any]
 ) -> Any:
-    """A task's settings over those of the experiment."""
+    """A task's settings over those of the experiment; ``all`` stands for all its languages."""
     if not isinstance(spec, dict):
         return spec
     own, scratch = spec.get("recipe", {}), spec.get("scratch", {})
     if not isinstance(own, dict) or not isinstance(scratch, dict):
         return {"sources": [], "targets": [], "recipe": {}, **spec}
+    spec = {
+        key: languages_of(task) if key in ("sources", "targets") and value == "all" else value
+        for key, value in spec.items()
+    }
     sources = content.get("sources", content.get("languages", []))
     targets = content.get("languages", []) if kind == "tiny" else spec.get("sources", sources)
+    targets = content.get("languages", targets) if kind == "encoder" else targets
     taught = {**asdict(RECIPES[kind]), **recipe, **own}
     recipes = {"recipe": taught}
     if kind == "tiny" or scratch:

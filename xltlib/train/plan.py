@@ -12,8 +12,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -23,7 +24,8 @@ from xltlib.data import datasets
 from xltlib.data.cards import CARDS, Card, Files
 from xltlib.data.fetch import sha256
 from xltlib.data.text import original
-from xltlib.train.config import PACKAGES, SCRATCH, Checkpoint, Experiment
+from xltlib.models.shape import E5_SHA256, in_package
+from xltlib.train.config import PACKAGES, SCRATCH, Encoder, Experiment, TinyModel
 from xltlib.train.recipes import Recipe
 
 # What each stage does, by version. Whoever changes a stage so that a result differs raises its
@@ -38,10 +40,14 @@ STAGES = {
     "finetune": 1,  # train.finetune, train.steps, models.compute, and how a run goes (train.run)
     "answers": 1,  # train.generate
     "baselines": 1,  # train.baselines
+    "features": 1,  # models.encoder, models.features
+    "probe": 1,  # train.probe, train.probes
     "tables": 1,  # scores, languages.similarity: what is collected from the runs
 }
 _MEMORY = ("micro_tokens", "checkpointing")  # settings of a recipe that change no score
 _TOGETHER = 2  # sources a process: starting one takes as long as a run
+_PROBED_TOGETHER = 26  # of an encoder: reading the examples of all targets takes a minute
+_ENCODED_TOGETHER = 13  # languages a process
 
 _Condition = Literal["pretrained", "alone", "shuffled", "scratch", "scratch-alone", "ngram"]
 
@@ -153,7 +159,7 @@ def _controls(exp: Experiment) -> Iterator[tuple[str, str, _Condition]]:
     conditions: tuple[_Condition, ...] = ("scratch", "shuffled", "ngram")
     for condition in conditions:
         for source in getattr(exp.controls, condition):
-            for task in exp.tasks:
+            for task in (t for t, spec in exp.tasks.items() if source in spec.sources):
                 yield source, task, condition
 
 
@@ -223,10 +229,10 @@ def _start_key(exp: Experiment, condition: str, known: str | None, seed: int | N
     """What stands for the weights that a run starts from."""
     if seed is not None:
         return _pretrain_key(exp, seed, known)
-    if exp.model.kind == "checkpoint":
-        return _model_key(exp)
     if condition == "ngram":
         return _done_with(exp, "baselines")
+    if exp.model.kind != "tiny":
+        return _model_key(exp)
     return [_vocabulary_key(exp), _done_with(exp, "model"), _model_key(exp)]
 
 
@@ -235,12 +241,42 @@ def _run_key(exp: Experiment, run: Run, task: Any, start: Any) -> str:
     spec, recipe = exp.tasks[run.task], asdict(recipe_of(exp, run))
     network = run.condition != "ngram"
     taught = {k: v for k, v in recipe.items() if k not in _MEMORY} if network else None
-    items = spec.model_dump(exclude={"sources", "seeds", "recipe", "scratch"})
+    items = spec.model_dump(exclude={"sources", "seeds", "recipe", "scratch", "pool", "layers"})
     shared = exp.languages if exp.model.kind == "tiny" else spec.sources if spec.train_items else ()
+    if isinstance(exp.model, Encoder):
+        penalties = exp.model.penalties if network else ()
+        taught = {"pool": spec.pool, "layers": layers_of(exp, run.task), "penalties": penalties}
+        taught |= {"all layers": run.seed in exp.seeds[: exp.model.layer_seeds]}
     few = [run.fewshot, exp.fewshot.model_dump(exclude={"pairs", "task"})] if run.fewshot else None
-    done = _done_with(exp, "finetune", "answers")
+    stages = ("features", "probe") if exp.model.kind == "encoder" else ("finetune", "answers")
+    done = _done_with(exp, *stages)
     about = [run.model, run.condition, run.source, run.seed]
     return digest([done, start, task, about, items, shared, taught, few])
+
+
+def layers_of(exp: Experiment, task: str) -> tuple[int, ...]:
+    """Among which layers an encoder's is chosen for a task; empty: all."""
+    assert isinstance(exp.model, Encoder)
+    return exp.tasks[task].layers or exp.model.layers
+
+
+def items_key(exp: Experiment, task: str) -> str:
+    """What stands for the features of a task's items, of all its languages.
+
+    Parallel data are read by the ids that all languages share, so these are part of it.
+    """
+    spec, languages = exp.tasks[task], encoded(exp, task)
+    counts: list[Any] = [spec.pool or spec.train_items, spec.validation_items, spec.test_items]
+    counts += [] if spec.pool else [exp.seeds]
+    made = [_done_with(exp, "features", "examples"), _model_key(exp), layers_of(exp, task)]
+    return digest([made, _task_key(exp, task), sorted(languages), counts])
+
+
+def encoded(exp: Experiment, task: str) -> tuple[str, ...]:
+    """The languages of a task, whose items an encoder reads."""
+    spec = exp.tasks[task]
+    few = [t for pair in exp.fewshot.pairs for t in pair if task == exp.fewshot.task]
+    return tuple(dict.fromkeys((*spec.sources, *spec.targets, *few)))
 
 
 def recipe_of(exp: Experiment, run: Run) -> Recipe:
@@ -283,11 +319,13 @@ def _model_key(exp: Experiment) -> Any:
     Of a local folder its files, large ones by size and time.
     """
     model = exp.model
-    if not isinstance(model, Checkpoint):
+    if isinstance(model, TinyModel):
         return asdict(model)
+    if isinstance(model, Encoder) and in_package(model.name, model.source):
+        return [model.name, E5_SHA256]
     folder = Path(model.name)
     if not folder.is_dir():
-        return [model.name, model.revision, model.weights]
+        return [model.name, model.revision, getattr(model, "weights", "")]
     files = sorted(p for p in folder.iterdir() if p.is_file())
     big = 10_000_000
     return [
@@ -304,12 +342,19 @@ class Place:
     """Where the pieces of an experiment are kept."""
 
     exp: Experiment
+    _keys: dict[str, str] = field(default_factory=dict, repr=False, compare=False)
 
     def vocabulary(self) -> Path:
         return self.exp.folder / "vocabulary" / _vocabulary_key(self.exp)
 
     def pretrained(self, seed: int, known: str | None = None) -> Path:
         return self.exp.folder / "pretrained" / _pretrain_key(self.exp, seed, known)
+
+    def features(self, task: str, code: str) -> Path:
+        """Shared by the experiments: one folder a language."""
+        if task not in self._keys:
+            self._keys[task] = items_key(self.exp, task)
+        return self.exp.folder.parent / "features" / self._keys[task] / code
 
     def run(self, run: Run) -> Path:
         return self.exp.folder / "runs" / f"{run.key}.json"
@@ -343,6 +388,10 @@ def part_of(exp: Experiment, run: Run) -> str:
     """
     if exp.model.kind == "checkpoint":
         return f"{run.task}-{run.source}-{run.seed}"
+    if exp.model.kind == "encoder":
+        first = encoded(exp, run.task).index(run.source) // _PROBED_TOGETHER
+        of = "probe" if run.condition == "pretrained" else run.condition
+        return f"{of}-{run.task}-{first + 1}"
     if run.known:
         return f"runs-{run.known}"
     if run.condition != "pretrained":
@@ -360,17 +409,32 @@ def parts(exp: Experiment) -> list[Part]:
         for known, seed in pretrained(exp):
             name, folder = _pretrain_part(seed, known), place.pretrained(seed, known)
             found.append(Part(name, ("vocabulary",), folder.name, (folder / "log.json",)))
+    if exp.model.kind == "encoder":
+        found += [part for task in exp.tasks for part in _encode_parts(place, task)]
     grouped: dict[str, list[Run]] = {}
     for run in runs(exp):
         grouped.setdefault(part_of(exp, run), []).append(run)
     for name, own in grouped.items():
         starts = [(r.pretrain_seed, r.known) for r in own if r.pretrain_seed is not None]
         needs = [_pretrain_part(*s) for s in sorted(set(starts), key=str)]
-        needs = needs or [p.name for p in found if p.name == "vocabulary"]
+        first = "vocabulary" if exp.model.kind == "tiny" else f"encode-{own[0].task}-"
+        needs = needs or [p.name for p in found if p.name.startswith(first)]
         makes = tuple(map(place.run, own))
         found.append(Part(name, tuple(needs), digest([r.key for r in own]), makes))
     key = digest([[p.key for p in found], STAGES["tables"]])
     return [*found, Part("collect", tuple(p.name for p in found), key)]
+
+
+def _encode_parts(place: Place, task: str) -> Iterator[Part]:
+    for number in range(1, 1 + math.ceil(len(encoded(place.exp, task)) / _ENCODED_TOGETHER)):
+        makes = tuple(place.features(task, code) for code in to_encode(place.exp, task, number))
+        key = digest([str(path) for path in makes])
+        yield Part(f"encode-{task}-{number}", (), key, makes)
+
+
+def to_encode(exp: Experiment, task: str, number: int) -> tuple[str, ...]:
+    """The languages that the part of a number, from 1, encodes."""
+    return encoded(exp, task)[(number - 1) * _ENCODED_TOGETHER : number * _ENCODED_TOGETHER]
 
 
 def pretrained(exp: Experiment) -> list[tuple[str | None, int]]:
@@ -470,7 +534,7 @@ def _task_cost(exp: Experiment, task: str, listed: Sequence[Run]) -> _TaskCost:
     spec, own = exp.tasks[task], [r for r in listed if r.task == task]
     few = sum(len(r.fewshot) for r in own) * len(exp.fewshot.n)
     cells = few + sum(len(spec.targets) for r in own if not r.condition.endswith("alone"))
-    if exp.model.kind == "tiny":
+    if exp.model.kind != "checkpoint":
         return _TaskCost(task, len(own), cells, None)
     # Six operations a parameter and token to learn, two to answer; answers are short, so the
     # output vocabulary is met by about a tenth of the tokens.
@@ -485,7 +549,9 @@ def _task_cost(exp: Experiment, task: str, listed: Sequence[Run]) -> _TaskCost:
 def _downloads(exp: Experiment, weights: int) -> Iterator[_Download]:
     """What an experiment makes one fetch: nothing under ``XLT_DATA``, nothing of one's own."""
     model = exp.model
-    if isinstance(model, Checkpoint):
+    if not isinstance(model, TinyModel) and not (
+        isinstance(model, Encoder) and in_package(model.name, model.source)
+    ):
         local = Path(model.name).is_dir()
         url = "a folder here" if local else f"https://huggingface.co/{model.name}"
         yield _Download(model.name, 0 if local else weights or None, model.licence, url)

@@ -1,19 +1,356 @@
-"""Probes: what a linear model can read off frozen features, and from one language in another."""
+"""Probes: a linear head on frozen features, fitted in one language and asked in all.
+
+What is probed may be a text (a label), its words (a tag each) or a question on a text (where the
+answer starts and ends). Heads are logistic regressions (scikit-learn) on standardised features;
+their penalty and the layer are chosen on the source's validation examples alone.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-_Array = npt.NDArray[np.float64]
+from xltlib.data.cards import VIEWS
+from xltlib.data.cldr import BLANK
+from xltlib.data.example import Example
+from xltlib.languages import language
+from xltlib.models.features import Features, Unit
+from xltlib.tasks.base import Task
+from xltlib.tasks.embedded import TASKS, tags_of
+from xltlib.tasks.forms import bio, numbered, simplified, with_field
+from xltlib.tasks.metrics import spans_of
+
+_Array = npt.NDArray[np.float32]
+_Vectors = npt.NDArray[np.float64]
+_Labels = Sequence[str]
+_UNSPACED = ("Hans", "Hant", "Jpan")
 
 
-def text_vectors(model: Any, tokenizer: Any, texts: Sequence[str], tokens: int = 4096) -> _Array:
+# ---------------------------------------------------------------- how a task is read
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a probe reads the examples of a task.
+
+    Attributes
+    ----------
+    unit
+        What has a vector: see `xltlib.models.features.Unit`.
+    item
+        What of an example is encoded.
+    labels
+        The labels of an example, one a vector; of a question none.
+    write
+        (example, labels) -> the output text that says them, in the task's own form.
+    """
+
+    unit: Unit
+    item: Callable[[Example], Any]
+    labels: Callable[[Example], _Labels]
+    write: Callable[[Example, _Labels], str]
+
+
+def reading_of(task: Task) -> Reading:
+    """How the examples of a task are read.
+
+    Raises
+    ------
+    ValueError
+        A task that is neither a label a text, nor a tag a word, nor a span of a text.
+    """
+    if task.name in _EMBEDDED:
+        return _EMBEDDED[task.name]
+    if task.name not in VIEWS:
+        raise ValueError(
+            f"task {task.name!r} has no label a text or a word that a probe could learn: take "
+            f"{', '.join(_EMBEDDED)} or a public task"
+        )
+    view = VIEWS[task.name]
+
+    def write(field: str, value: Callable[[_Labels], Any]) -> Callable[[Example, _Labels], str]:
+        return lambda e, labels: task.preprocess(with_field(e, field, value(labels)))[1]
+
+    if view.kind == "choice":
+        return Reading(
+            "text",
+            lambda e: " ".join(e.fields[f] for f in view.fields),
+            lambda e: [e.fields["label"]],
+            write("label", lambda labels: labels[0]),
+        )
+    if view.kind == "tags" and view.spans:
+        return Reading(
+            "words", _words, _simplified, write("tags", lambda labels: tuple(bio(labels)))
+        )
+    if view.kind == "tags":
+        return Reading("words", _words, lambda e: e.fields["tags"], write("tags", tuple))
+    return Reading(
+        "pair",
+        lambda e: (e.fields["question"], e.fields["context"]),
+        lambda e: (),
+        write("answers", tuple),
+    )
+
+
+def _words(example: Example) -> tuple[str, list[int]]:
+    """The words as a text, without spaces where the script has none, and where each begins.
+
+    >>> _words(Example("0", "eng", {"words": ["wake", "me"]}))
+    ('wake me', [0, 5])
+    """
+    words = list(example.fields["words"])
+    between = "" if language(example.language).script in _UNSPACED else " "
+    starts = accumulate((len(word) + len(between) for word in words[:-1]), initial=0)
+    return between.join(words), list(starts)
+
+
+def _simplified(example: Example) -> list[str]:
+    tags = example.fields["tags"]
+    return simplified(len(tags), spans_of(tags))
+
+
+_EMBEDDED = {
+    "entity_type": Reading(
+        "text",
+        lambda e: str(e.fields["text"]).replace(BLANK, ""),
+        lambda e: [TASKS["entity_type"].preprocess(e)[1]],
+        lambda e, labels: labels[0],
+    ),
+    "ner": Reading(
+        "words",
+        _words,
+        lambda e: tags_of(len(e.fields["words"]), e.fields["spans"]),
+        lambda e, labels: numbered(labels),
+    ),
+}
+
+
+# ---------------------------------------------------------------- a linear head
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear classifier on raw features: the standardisation is part of its weights.
+
+    Attributes
+    ----------
+    weights, bias
+        (classes, width) and (classes,).
+    classes
+        Labels, sorted.
+    mean, scale
+        (width,): of the features that it was fitted on.
+    """
+
+    weights: _Array
+    bias: _Array
+    classes: tuple[str, ...]
+    mean: _Array
+    scale: _Array
+
+    def logits(self, features: _Array) -> _Array:
+        """(n, classes) of features (n, width)."""
+        found: _Array = features @ self.weights.T + self.bias
+        return found
+
+    def predict(self, features: _Array) -> npt.NDArray[np.str_]:
+        """The most probable label of each row."""
+        return np.array(self.classes)[self.logits(features).argmax(1)]
+
+
+def fit(features: _Array, labels: _Labels, penalty: float, start: Head | None = None) -> Head:
+    """A logistic regression with an L2 penalty, C = `penalty`, on standardised features.
+
+    Parameters
+    ----------
+    features
+        (n, width).
+    labels
+        One a row; of one label alone the head always answers it.
+    start
+        A head to start from: its standardisation is kept, so that it can be gone on with. Classes
+        that it has and `labels` have not stay out.
+    """
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.linear_model import LogisticRegression
+
+    mean, scale = (start.mean, start.scale) if start else _standard(features)
+    classes = sorted(set(labels))
+    if len(classes) == 1:
+        width = features.shape[1]
+        return Head(
+            np.zeros((1, width), np.float32), np.zeros(1, np.float32), (classes[0],), mean, scale
+        )
+    model = LogisticRegression(C=penalty, max_iter=200, warm_start=start is not None)
+    if start:
+        _begin(model, start, classes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)  # 200 steps are enough to predict
+        model.fit((features - mean) / scale, np.array(labels))
+    return _folded(model.coef_, model.intercept_, tuple(map(str, model.classes_)), mean, scale)
+
+
+def _standard(features: _Array) -> tuple[_Array, _Array]:
+    return features.mean(0), features.std(0) + np.float32(1e-6)
+
+
+def _begin(model: Any, start: Head, classes: Sequence[str]) -> None:
+    """Let a regression begin where a head stands; classes that it has not begin at zero."""
+    if len(classes) == 2:
+        return  # one row for two classes: fast anyway
+    at = {label: i for i, label in enumerate(start.classes)}
+    model.coef_ = np.zeros((len(classes), start.weights.shape[1]), np.float32)
+    model.intercept_ = np.zeros(len(classes), np.float32)
+    for row, label in enumerate(classes):
+        if label in at:
+            own = start.weights[at[label]]
+            model.coef_[row] = own * start.scale
+            model.intercept_[row] = start.bias[at[label]] + own @ start.mean
+
+
+def _folded(weights: Any, bias: Any, classes: tuple[str, ...], mean: _Array, scale: _Array) -> Head:
+    """A head on raw features of one on standardised ones."""
+    if len(weights) == 1:  # two classes
+        weights = np.vstack([np.zeros_like(weights), weights])
+        bias = np.concatenate([np.zeros_like(bias), bias])
+    raw = (weights / scale).astype(np.float32)
+    return Head(raw, (bias - raw @ mean).astype(np.float32), classes, mean, scale)
+
+
+# ---------------------------------------------------------------- learning and answering
+
+
+@dataclass(frozen=True)
+class Items:
+    """Examples with their features: example i is item ``places[i]`` of the features."""
+
+    examples: Sequence[Example]
+    features: Features
+    places: Sequence[int]
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A head, the layer and penalty it was chosen with, and its score on the validation set."""
+
+    head: Head
+    layer: int
+    penalty: float
+    validation: float
+
+
+def items_of(examples: Sequence[Example], features: Features) -> Items:
+    """Examples and where their features are, by id."""
+    at = {id: i for i, id in enumerate(features.ids)}
+    return Items(examples, features, [at[e.id] for e in examples])
+
+
+def learn(
+    task: Task,
+    train: Sequence[Items],
+    layer: int,
+    penalty: float,
+    start: Head | None = None,
+) -> Head:
+    """A head fitted on the examples of one language or several."""
+    features = np.concatenate([part.features.of(part.places, layer) for part in train])
+    reading = reading_of(task)
+    if reading.unit == "pair":
+        marks = np.concatenate([_edges(part) for part in train])
+        return _paired(*(fit(features, list(np.where(m, "1", "0")), penalty) for m in marks.T))
+    labels = [label for part in train for e in part.examples for label in reading.labels(e)]
+    return fit(features, labels, penalty, start)
+
+
+def by_layer(
+    task: Task,
+    train: Items,
+    validation: Items,
+    layers: Sequence[int],
+    penalties: Sequence[float],
+) -> list[Learned]:
+    """For each layer the head whose penalty is best on the validation set, in order of layers."""
+    found = []
+    for layer in layers:
+        tried = []
+        for penalty in penalties:
+            head = learn(task, [train], layer, penalty)
+            score = task.evaluate(answers(task, head, layer, validation), validation.examples)
+            tried.append(Learned(head, layer, penalty, score[task.metric].score))
+        found.append(max(tried, key=lambda one: one.validation))
+    return found
+
+
+def answers(task: Task, head: Head, layer: int, items: Items) -> list[str]:
+    """Output texts for some items."""
+    reading, rows = reading_of(task), items.features.rows(items.places)
+    logits = head.logits(items.features.of(items.places, layer))
+    sizes = np.diff(items.features.offsets)[list(items.places)]
+    stops = np.cumsum(sizes)
+    if reading.unit == "pair":
+        assert items.features.chars is not None
+        chars = items.features.chars[rows]
+        cells = zip(items.examples, stops - sizes, stops, strict=True)
+        return [reading.write(e, [_span(logits[a:b], chars[a:b], e)]) for e, a, b in cells]
+    labels = np.array(head.classes)[logits.argmax(1)].tolist()
+    cells = zip(items.examples, stops - sizes, stops, strict=True)
+    return [reading.write(e, labels[a:b]) for e, a, b in cells]
+
+
+# ---------------------------------------------------------------- spans as answers
+
+_LONGEST_ANSWER = 30  # pieces
+
+
+def _edges(items: Items) -> npt.NDArray[np.bool_]:
+    """(rows, 2): whether an answer's first piece, its last piece, stands there."""
+    assert items.features.chars is not None
+    marks = []
+    for e, place in zip(items.examples, items.places, strict=True):
+        own = items.features.chars[items.features.rows([place])]
+        answer = str(e.fields["answers"][0])
+        begin = e.fields["context"].index(answer)
+        first = (own[:, 0] <= begin) & (begin < own[:, 1])
+        last = (own[:, 0] < begin + len(answer)) & (begin + len(answer) <= own[:, 1])
+        marks.append(np.stack([first, last], 1))
+    return np.concatenate(marks)
+
+
+def _paired(start: Head, end: Head) -> Head:
+    """One head whose two classes are the log odds of a start and of an end."""
+
+    def odds(head: Head) -> tuple[_Array, np.float32]:
+        if len(head.classes) == 1:
+            return head.weights[0], head.bias[0]
+        return head.weights[1] - head.weights[0], head.bias[1] - head.bias[0]
+
+    (w, b), (v, c) = odds(start), odds(end)
+    return Head(np.stack([w, v]), np.array([b, c]), ("start", "end"), start.mean, start.scale)
+
+
+def _span(logits: _Array, chars: npt.NDArray[np.int64], example: Example) -> str:
+    """The text from the start to the end that are most probable together."""
+    n = len(logits)
+    if not n:
+        return ""
+    both = logits[:, :1] + logits[None, :, 1]
+    allowed = np.triu(np.ones((n, n), bool)) & ~np.triu(np.ones((n, n), bool), _LONGEST_ANSWER)
+    first, last = np.unravel_index(np.where(allowed, both, -np.inf).argmax(), (n, n))
+    return str(example.fields["context"][chars[first, 0] : chars[last, 1]]).strip()
+
+
+# ---------------------------------------------------------------- a model of our own, watched
+
+
+def text_vectors(model: Any, tokenizer: Any, texts: Sequence[str], tokens: int = 4096) -> _Vectors:
     """Mean of the encoder's last states over the pieces of each text: (n, d_model).
 
     `tokens` bounds the size of a batch; the vectors do not depend on it (but for rounding).
@@ -36,7 +373,7 @@ def text_vectors(model: Any, tokenizer: Any, texts: Sequence[str], tokens: int =
 
 
 def probe(
-    vectors: _Array,
+    vectors: _Vectors,
     table: pd.DataFrame,
     label: str,
     *,

@@ -7,6 +7,7 @@ it is finished; what is interrupted goes on with what is missing.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import sys
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,8 +31,10 @@ from xltlib.data.example import Example
 from xltlib.errors import unknown
 from xltlib.io import whole, write_table, write_text
 from xltlib.languages import language, similarity
+from xltlib.tasks.base import Task
 from xltlib.tasks.embedded import WORDS
 from xltlib.tasks.plain import words_of
+from xltlib.train import plan
 from xltlib.train.config import Checkpoint, Experiment
 from xltlib.train.plan import Place, Run, part_of, parts, recipe_of, runs
 
@@ -94,6 +98,9 @@ def do_part(exp: Experiment, name: str) -> None:
         _make_vocabulary(exp)
     elif name == "collect":
         collect(exp)
+    elif name.startswith("encode-"):
+        task, _, number = name.removeprefix("encode-").rpartition("-")
+        _encode(exp, task, int(number))
     elif name.startswith("pretrain-"):
         model, _, seed = name.removeprefix("pretrain-").rpartition("-")
         _make_pretrained(exp, int(seed), model or None)
@@ -173,6 +180,13 @@ def _make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> No
     half.unlink(missing_ok=True)
 
 
+def _encode(exp: Experiment, task: str, number: int) -> None:
+    """Encode the items of some languages of a task."""
+    from xltlib.train.probes import encode  # torch
+
+    encode(exp, task, plan.to_encode(exp, task, number), partial(Worker(exp).pool, task))
+
+
 def _do_runs(exp: Experiment, listed: Sequence[Run], name: str) -> None:
     """Do those runs that are not finished yet."""
     place, worker = Place(exp), Worker(exp)
@@ -195,12 +209,19 @@ class Worker:
         self.exp, self.place = exp, Place(exp)
         self.tokenizer: Any = None  # with the first model
         self._tests: dict[tuple[str, str, int], list[Example]] = {}
+        self.prober: Any = None
+        if exp.model.kind == "encoder":
+            from xltlib.train.probes import Prober  # torch
+
+            self.prober = Prober(exp)
 
     def _among(self, of: str, split: str, code: str) -> tuple[str, ...]:
         """Languages that share the items of a split, where the data are parallel."""
         spec = self.exp.tasks[of]
-        if self.exp.model.kind == "tiny":
+        if self.exp.embedded or self.exp.model.kind == "tiny":
             return self.exp.languages
+        if self.exp.model.kind == "encoder":
+            return plan.encoded(self.exp, of)
         shared = {
             "train": (spec.sources, spec.train_items),
             "test": (spec.targets, spec.test_items),
@@ -216,15 +237,13 @@ class Worker:
         exp, spec = self.exp, self.exp.tasks[run.task]
         of = exp.task(spec.train_on or run.task)
 
-        def read(split: str, n: int, seed: int) -> list[Example]:
-            return of.source(
-                self._among(run.task, split, run.source), run.source, split, n or _ALL, seed
-            )
-
-        found = [read("train", spec.train_items, run.seed)]
+        if spec.pool:
+            found = [drawn(self.pool(run.task, run.source, "train"), spec.train_items, run.seed)]
+        else:
+            found = [self._read(of, run, "train", spec.train_items)]
         own = (exp.own(of.name) or {}).get(run.source)
         if own is None or "validation" in own:
-            found.append(read("validation", spec.validation_items, 0))
+            found.append(self.pool(run.task, run.source, "validation"))
         else:
             found.append([])
             _say(f"{run.label}: no validation file, so the weights of the last step are kept")
@@ -232,6 +251,27 @@ class Worker:
             found = [self._apart(run, examples) for examples in found]
         train = of.shuffle(found[0], run.seed) if run.condition == "shuffled" else found[0]
         return train, found[1]
+
+    def _read(self, of: Task, run: Run, split: str, n: int) -> list[Example]:
+        among = self._among(run.task, split, run.source)
+        return of.source(among, run.source, split, n or _ALL, run.seed)
+
+    def pool(self, task: str, code: str, split: str) -> list[Example]:
+        """Examples that do not depend on a run's seed: of training those that seeds draw from."""
+        spec = self.exp.tasks[task]
+        if split == "test":
+            return self.tests(task, code, 0)
+        of = self.exp.task(spec.train_on or task)
+        n = spec.pool if split == "train" else spec.validation_items
+        return of.source(self._among(task, split, code), code, split, n or _ALL, 0)
+
+    def few(self, run: Run, target: str) -> list[Example]:
+        """The target's examples for the few-shot curve, in the order in which they are taken."""
+        most = max(self.exp.fewshot.n)
+        if self.exp.tasks[run.task].pool:
+            return drawn(self.pool(run.task, target, "train"), most, 100 + run.seed)
+        among = self._among(run.task, "train", target)
+        return self.exp.task(run.task).source(among, target, "train", most, 100 + run.seed)
 
     def _apart(self, run: Run, examples: list[Example]) -> list[Example]:
         """Another task's examples without those whose text this task's test set has."""
@@ -251,6 +291,7 @@ class Worker:
         On the embedded text one a seed: a cell is a mean over seeds, so its standard error falls
         with all their items together. Of public data all seeds have the same.
         """
+        seed = seed if self.exp.model.kind == "tiny" else 0
         key, spec = (task, target, seed), self.exp.tasks[task]
         if key not in self._tests:
             among, n = self._among(task, "test", target), spec.test_items or _ALL
@@ -267,6 +308,8 @@ class Worker:
         about: dict[str, Any] = {"log": []}
         if run.condition == "ngram":
             cells = list(self._baseline(run, train))
+        elif self.prober:
+            cells = list(self.prober.cells(self, run, train, validation, about))
         else:
             cells = list(self._network(run, train, validation, about))
         rows = [row for cell in cells for row in self.rows(run, *cell)]
@@ -350,7 +393,7 @@ class Worker:
             self.tokenizer = AutoTokenizer.from_pretrained(self.place.vocabulary())
         made: Any
         if run.pretrain_seed is None:
-            made = tiny.build(spec, self.tokenizer, seed=1000 + run.seed)
+            made = tiny.build(self.exp.shape, self.tokenizer, seed=1000 + run.seed)
         else:
             made = tiny.load(self.place.pretrained(run.pretrain_seed, run.known))[0]
         if run.known:
@@ -412,9 +455,8 @@ class Worker:
 
     def _go_on(self, run: Run, model: Any, target: str, n: int) -> None:
         """Go on with `n` examples of the target; nothing is selected on target data."""
-        shot, among = self.exp.fewshot, self._among(run.task, "train", target)
-        of, most = self.exp.task(run.task), max(shot.n)
-        few = of.source(among, target, "train", most, 100 + run.seed)[:n]
+        shot = self.exp.fewshot
+        few = self.few(run, target)[:n]
         batch = min(shot.batch, n)
         self.tune(run, model, few, [], steps=shot.steps, batch=batch, lr=shot.lr, evaluations=0)
 
@@ -437,7 +479,8 @@ class Worker:
         of, spoken = self.exp.task(run.task), text.original(target)
         tests = self.tests(run.task, target, run.seed)
         split = self.exp.tasks[run.task].test_split
-        test_set = f"seed {run.seed}" if self.exp.embedded else split
+        own = self.exp.embedded and self.exp.model.kind == "tiny"
+        test_set = f"seed {run.seed}" if own else split
         return [
             {
                 "model": run.model,
@@ -456,6 +499,18 @@ class Worker:
             }
             for metric, score in of.evaluate(outputs, tests).items()
         ]
+
+
+def drawn(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
+    """`n` of some examples (0: all), in an order that the seed and the ids determine.
+
+    The first 16 are among the first 64, and languages with the same ids get the same items.
+    """
+
+    def rank(example: Example) -> bytes:
+        return hashlib.sha256(f"{seed}/{example.id}".encode()).digest()
+
+    return sorted(examples, key=rank)[: n or None]
 
 
 def _say(message: str) -> None:
@@ -530,6 +585,8 @@ def collect(exp: Experiment) -> pd.DataFrame:
         )
     place = Place(exp)
     scores.write(table, place.scores())
+    if len(layered := _by_layer(exp)):
+        write_table(layered, exp.folder / "layers.parquet")
     codes = [c for c in exp.languages if c == text.original(c)]  # a clone is like no language
     words = cldr.vocabulary([c for c in codes if language(c).locale])
     if exp.model.kind == "tiny":
@@ -539,6 +596,17 @@ def collect(exp: Experiment) -> pd.DataFrame:
         pairs = similarity.of_model(similarity.pairs(codes, texts=words), exp.model.name)
     write_table(pairs, place.pairs())
     return table
+
+
+def _by_layer(exp: Experiment) -> pd.DataFrame:
+    """Scores of every layer of an encoder, where they were kept."""
+    rows: list[tuple[Any, ...]] = []
+    for run in runs(exp) if exp.model.kind == "encoder" else ():
+        record = read_run(Place(exp).run(run)) or {}
+        about = (run.model, run.task, run.source, run.seed)
+        rows += [(*about, *one) for one in record.get("layers", ())]
+    names = ["model", "task", "source", "seed", "layer", "target", "score"]
+    return pd.DataFrame(rows, columns=names)
 
 
 def recompute(exp: Experiment) -> pd.DataFrame:

@@ -1,0 +1,156 @@
+"""Runs an experiment's probes: encodes its languages, fits heads, scores all targets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from tqdm.auto import tqdm
+
+from xltlib.data.example import Example
+from xltlib.models import compute, encoder, features
+from xltlib.train.config import Encoder, Experiment
+from xltlib.train.plan import Place, Run, layers_of
+from xltlib.train.probe import Items, Learned, answers, by_layer, items_of, learn, reading_of
+
+if TYPE_CHECKING:
+    from xltlib.train.run import Worker
+
+_Read = Callable[[str, str], list[Example]]  # (language, split) -> examples, of training the pool
+
+
+def encode(exp: Experiment, task: str, languages: Sequence[str], read: _Read) -> None:
+    """Encode the items of some languages, each unless it is there, at all layers asked for."""
+    place = Place(exp)
+    missing = [code for code in languages if not place.features(task, code).is_dir()]
+    if not missing:
+        return
+    assert isinstance(exp.model, Encoder)
+    compute.prepare_process()
+    model, tokenizer = encoder.load(
+        exp.model.name, source=exp.model.source, revision=exp.model.revision
+    )
+    reading = reading_of(exp.task(task))
+    layers = layers_of(exp, task) or range(model.config.num_hidden_layers + 1)
+    for code in missing:
+        found = {e.id: e for split in ("train", "validation", "test") for e in read(code, split)}
+        with tqdm(total=len(found), desc=f"encoding {task} {code}", mininterval=2) as bar:
+            made = features.encode(
+                model, tokenizer, reading.unit, [reading.item(e) for e in found.values()],
+                list(found), layers, place.features(task, code), bar.update,
+            )  # fmt: skip
+            bar.set_postfix_str(f"{100 * made.unknown:.1f} % of pieces unknown")
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """What a source taught: the head of each layer, and which was chosen."""
+
+    layers: list[Learned]
+
+    @property
+    def chosen(self) -> Learned:
+        """The layer that is best on the source's validation examples; of equals the highest."""
+        return max(self.layers, key=lambda one: (one.validation, one.layer))
+
+
+class Prober:
+    """Fits heads on the features of one experiment's items."""
+
+    def __init__(self, exp: Experiment) -> None:
+        self.exp, self.place = exp, Place(exp)
+        self.features = cache(self._features)
+        self._chosen: dict[tuple[str, int], Learned] = {}
+
+    def _features(self, task: str, code: str) -> features.Features:
+        return features.read(self.place.features(task, code))
+
+    def items(self, task: str, code: str, examples: Sequence[Example]) -> Items:
+        """Examples of a language with their features."""
+        return items_of(examples, self.features(task, code))
+
+    def fit(
+        self, task: str, code: str, train: Sequence[Example], check: Sequence[Example]
+    ) -> Fitted:
+        """Heads of all layers, each with the penalty that is best on validation examples."""
+        assert isinstance(self.exp.model, Encoder)
+        of, learned = self.exp.task(task), self.items(task, code, train)
+        layers = self.features(task, code).layers
+        return Fitted(
+            by_layer(of, learned, self.items(task, code, check), layers, self.exp.model.penalties)
+        )
+
+    def cells(
+        self,
+        worker: Worker,
+        run: Run,
+        train: Sequence[Example],
+        check: Sequence[Example],
+        about: dict[str, Any],
+    ) -> Iterator[tuple[str, int, list[str]]]:
+        """(target, number of its examples, output texts), of few-shot continuations too.
+
+        What was chosen, and the scores of all layers where they are wanted, are added to `about`.
+        """
+        spec = self.exp.tasks[run.task]
+        if run.condition == "alone":  # no source: layer and penalty are the first source's choice
+            chosen = self._lent(worker, run)
+        else:
+            fitted = self.fit(run.task, run.source, train, check)
+            chosen = fitted.chosen
+            wanted = run.condition == "pretrained" and run.seed in self._layer_seeds
+            about["layers"] = list(self._every_layer(worker, run, fitted)) if wanted else []
+            for target in spec.targets:
+                yield target, 0, self._answers(worker, run, target, chosen)
+        about |= {k: v for k, v in asdict(chosen).items() if k != "head"}
+        before = [] if run.condition == "alone" else [self.items(run.task, run.source, train)]
+        for target in run.fewshot:
+            few = worker.few(run, target)
+            for n in self.exp.fewshot.n:
+                yield target, n, self._after(worker, run, target, chosen, before, few[:n])
+
+    @property
+    def _layer_seeds(self) -> tuple[int, ...]:
+        assert isinstance(self.exp.model, Encoder)
+        return self.exp.seeds[: self.exp.model.layer_seeds]
+
+    def _lent(self, worker: Worker, run: Run) -> Learned:
+        """What the first source of a task chose with the same seed."""
+        key = (run.task, run.seed)
+        if key not in self._chosen:
+            first = replace(run, source=self.exp.tasks[run.task].sources[0])
+            self._chosen[key] = self.fit(run.task, first.source, *worker.training(first)).chosen
+        return self._chosen[key]
+
+    def _answers(self, worker: Worker, run: Run, target: str, by: Learned) -> list[str]:
+        tests = self.items(run.task, target, worker.tests(run.task, target, run.seed))
+        return answers(self.exp.task(run.task), by.head, by.layer, tests)
+
+    def _after(
+        self,
+        worker: Worker,
+        run: Run,
+        target: str,
+        chosen: Learned,
+        before: list[Items],
+        few: Sequence[Example],
+    ) -> list[str]:
+        """Answers of a head that learned from target examples too; it starts from the source's."""
+        learned = [*before, self.items(run.task, target, few)]
+        start = chosen.head if before else None
+        of = self.exp.task(run.task)
+        head = learn(of, learned, chosen.layer, chosen.penalty, start)
+        return self._answers(worker, run, target, replace(chosen, head=head))
+
+    def _every_layer(
+        self, worker: Worker, run: Run, fitted: Fitted
+    ) -> Iterator[tuple[int, str, float]]:
+        """(layer, target, score) of the main metric; in-language among them."""
+        of = self.exp.task(run.task)
+        for target in self.exp.tasks[run.task].targets:
+            tests = worker.tests(run.task, target, run.seed)
+            for by in fitted.layers:
+                found = of.evaluate(self._answers(worker, run, target, by), tests)
+                yield by.layer, target, round(found[of.metric].score, 6)
