@@ -224,8 +224,9 @@ class TaskSettings(_Settings):
     pool
         Training items are drawn from the first `pool` of the data set, by each seed its own;
         0: from all.
-    layers
-        Of an encoder: among which its layer is chosen for this task; empty: the model's.
+    layers, choose
+        Of an encoder: which are encoded for this task, the model's unless given; and among which
+        of them a head's is chosen, all unless given.
     train_items, validation_items, test_items
         How many of them; 0: all there are. On the embedded text every seed has test items of its
         own; a cell has this number times the number of seeds.
@@ -249,6 +250,7 @@ class TaskSettings(_Settings):
     targets: _Languages
     pool: NonNegativeInt = 0
     layers: tuple[NonNegativeInt, ...] = ()
+    choose: tuple[NonNegativeInt, ...] = ()
     train_items: NonNegativeInt = 0
     validation_items: NonNegativeInt = 0
     test_items: NonNegativeInt = 0

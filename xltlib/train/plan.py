@@ -45,6 +45,7 @@ STAGES = {
     "tables": 1,  # scores, languages.similarity: what is collected from the runs
 }
 _MEMORY = ("micro_tokens", "checkpointing")  # settings of a recipe that change no score
+_OF_ENCODERS = {"pool", "layers", "choose"}  # settings of a task that only they have
 _TOGETHER = 2  # sources a process: starting one takes as long as a run
 _PROBED_TOGETHER = 26  # of an encoder: reading the examples of all targets takes a minute
 _ENCODED_TOGETHER = 13  # languages a process
@@ -241,11 +242,12 @@ def _run_key(exp: Experiment, run: Run, task: Any, start: Any) -> str:
     spec, recipe = exp.tasks[run.task], asdict(recipe_of(exp, run))
     network = run.condition != "ngram"
     taught = {k: v for k, v in recipe.items() if k not in _MEMORY} if network else None
-    items = spec.model_dump(exclude={"sources", "seeds", "recipe", "scratch", "pool", "layers"})
+    items = spec.model_dump(exclude={*_OF_ENCODERS, "sources", "seeds", "recipe", "scratch"})
     shared = exp.languages if exp.model.kind == "tiny" else spec.sources if spec.train_items else ()
     if isinstance(exp.model, Encoder):
         penalties = exp.model.penalties if network else ()
         taught = {"pool": spec.pool, "layers": layers_of(exp, run.task), "penalties": penalties}
+        taught |= {"choose": spec.choose} if spec.choose else {}
         taught |= {"all layers": run.seed in exp.seeds[: exp.model.layer_seeds]}
     few = [run.fewshot, exp.fewshot.model_dump(exclude={"pairs", "task"})] if run.fewshot else None
     stages = ("features", "probe") if exp.model.kind == "encoder" else ("finetune", "answers")

@@ -189,7 +189,7 @@ def fit(features: _Array, labels: _Labels, penalty: float, start: Head | None = 
         return Head(
             np.zeros((1, width), np.float32), np.zeros(1, np.float32), (classes[0],), mean, scale
         )
-    model = LogisticRegression(C=penalty, max_iter=200, warm_start=start is not None)
+    model = LogisticRegression(C=penalty, max_iter=200, tol=1e-3, warm_start=start is not None)
     if start:
         _begin(model, start, classes)
     with warnings.catch_warnings():

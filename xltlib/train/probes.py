@@ -49,11 +49,13 @@ class Fitted:
     """What a source taught: the head of each layer, and which was chosen."""
 
     layers: list[Learned]
+    among: tuple[int, ...]
 
     @property
     def chosen(self) -> Learned:
         """The layer that is best on the source's validation examples; of equals the highest."""
-        return max(self.layers, key=lambda one: (one.validation, one.layer))
+        allowed = [one for one in self.layers if one.layer in self.among]
+        return max(allowed, key=lambda one: (one.validation, one.layer))
 
 
 class Prober:
@@ -72,15 +74,21 @@ class Prober:
         return items_of(examples, self.features(task, code))
 
     def fit(
-        self, task: str, code: str, train: Sequence[Example], check: Sequence[Example]
+        self,
+        task: str,
+        code: str,
+        train: Sequence[Example],
+        check: Sequence[Example],
+        *,
+        every: bool = False,
     ) -> Fitted:
-        """Heads of all layers, each with the penalty that is best on validation examples."""
+        """Heads of the layers to choose among, or of all, each with the penalty that is best."""
         assert isinstance(self.exp.model, Encoder)
         of, learned = self.exp.task(task), self.items(task, code, train)
-        layers = self.features(task, code).layers
-        return Fitted(
-            by_layer(of, learned, self.items(task, code, check), layers, self.exp.model.penalties)
-        )
+        among = self.exp.tasks[task].choose or self.features(task, code).layers
+        layers = self.features(task, code).layers if every else among
+        check_items, penalties = self.items(task, code, check), self.exp.model.penalties
+        return Fitted(by_layer(of, learned, check_items, layers, penalties), among)
 
     def cells(
         self,
@@ -98,9 +106,9 @@ class Prober:
         if run.condition == "alone":  # no source: layer and penalty are the first source's choice
             chosen = self._lent(worker, run)
         else:
-            fitted = self.fit(run.task, run.source, train, check)
-            chosen = fitted.chosen
             wanted = run.condition == "pretrained" and run.seed in self._layer_seeds
+            fitted = self.fit(run.task, run.source, train, check, every=wanted)
+            chosen = fitted.chosen
             about["layers"] = list(self._every_layer(worker, run, fitted)) if wanted else []
             for target in spec.targets:
                 yield target, 0, self._answers(worker, run, target, chosen)
