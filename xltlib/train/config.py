@@ -263,7 +263,10 @@ class TaskSettings(_Settings):
 
 
 class Fewshot(_Settings):
-    """Few-shot curves: go on from the fine-tuned model with `n` target examples."""
+    """Few-shot curves: go on from the fine-tuned model with `n` target examples.
+
+    A file may say `pairs` as ``{sources: [...], targets: [...]}``: each source with each target.
+    """
 
     task: str = "entity_type"
     pairs: tuple[tuple[_Language, _Language], ...] = ()

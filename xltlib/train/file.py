@@ -96,11 +96,25 @@ def _completed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     if isinstance(tasks, dict) and isinstance(recipe, dict):
         tasks = {str(t): _completed_task(t, spec, kind, recipe, found) for t, spec in tasks.items()}
     found["tasks"] = tasks
+    found |= {"fewshot": _paired(found["fewshot"])} if "fewshot" in found else {}
     if kind != "tiny":
         near = folder / str(model.get("name", ""))
         found["model"] = {**model, "name": str(near)} if near.is_dir() and near != folder else model
         found["data"] = _rooted(content.get("data", {}), folder)
     return found
+
+
+def _paired(few: Any) -> Any:
+    """Few-shot settings with ``pairs: {sources: [...], targets: [...]}`` written out.
+
+    >>> _paired({"pairs": {"sources": ["eng"], "targets": ["eng", "deu"]}})
+    {'pairs': [['eng', 'deu']]}
+    """
+    pairs = few.get("pairs") if isinstance(few, dict) else None
+    if not isinstance(pairs, dict) or pairs.keys() != {"sources", "targets"}:
+        return few
+    every = ([s, t] for s in pairs["sources"] for t in pairs["targets"] if s != t)
+    return {**few, "pairs": list(every)}
 
 
 def _completed_task(
