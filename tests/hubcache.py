@@ -111,3 +111,44 @@ def put_model(root: Path, name: str, revision: str, tokenizer: Any) -> Path:
     (home / "refs").mkdir(parents=True)
     (home / "refs" / "main").write_text(revision)
     return tiny_mt5(home / "snapshots" / revision, tokenizer)
+
+
+def tiny_encoder(folder: Path, texts: Iterable[str], family: str = "bert") -> Path:
+    """A whole encoder in a folder: two random layers, and XLM-R's kind of tokenizer, or BERT's."""
+    import tokenizers
+    import torch
+    from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+    torch.manual_seed(0)
+    if family == "bert":
+        marks = {"cls": "[CLS]", "sep": "[SEP]", "pad": "[PAD]", "unk": "[UNK]", "mask": "[MASK]"}
+        made = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token="[UNK]"))
+        trainer: Any = tokenizers.trainers.WordPieceTrainer(
+            vocab_size=300, special_tokens=list(marks.values())
+        )
+        made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+        made.decoder = tokenizers.decoders.WordPiece()
+    else:
+        marks = {"bos": "<s>", "pad": "<pad>", "eos": "</s>", "unk": "<unk>", "mask": "<mask>"}
+        made = tokenizers.Tokenizer(tokenizers.models.Unigram())
+        trainer = tokenizers.trainers.UnigramTrainer(
+            vocab_size=300, special_tokens=list(marks.values()), unk_token="<unk>"
+        )
+        made.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+        made.decoder = tokenizers.decoders.Metaspace()
+    made.train_from_iterator(texts, trainer)
+    first, last = (marks["cls"], marks["sep"]) if family == "bert" else ("<s>", "</s>")
+    made.post_processor = tokenizers.processors.TemplateProcessing(
+        single=f"{first} $A {last}",
+        special_tokens=[(m, made.token_to_id(m)) for m in (first, last)],
+    )
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=made, **{f"{name}_token": mark for name, mark in marks.items()}
+    )
+    config = BertConfig(
+        vocab_size=len(tokenizer), hidden_size=32, num_hidden_layers=2, num_attention_heads=2,
+        intermediate_size=64, max_position_embeddings=64, pad_token_id=tokenizer.pad_token_id,
+    )  # fmt: skip
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from xltlib.models.compute import base_of
+
 Sizes = Sequence[tuple[int, int]]  # (input, target) tokens of each example
 
 
@@ -16,20 +18,50 @@ def encode(
 ) -> tuple[list[np.ndarray], int]:
     """Token ids of each text, cut at `longest` with its end marker kept, and how many were cut."""
     full = tokenizer(list(texts))["input_ids"]
-    end, cut = tokenizer.eos_token_id, sum(len(row) > longest for row in full)
+    end, cut = end_of(tokenizer), sum(len(row) > longest for row in full)
     rows = [row if len(row) <= longest else [*row[: longest - 1], end] for row in full]
     return [np.array(row, dtype=np.int64) for row in rows], cut
 
 
-def decode(tokenizer: Any, ids: Iterable[int]) -> str:
-    """The text of output ids up to the end marker: sentinels stay, padding goes."""
-    kept: list[int] = []
-    for token in ids:
-        if token == tokenizer.eos_token_id:
+def encode_targets(
+    model: Any, tokenizer: Any, texts: Sequence[str], longest: int
+) -> tuple[list[np.ndarray], int]:
+    """`encode` in the numbers of the model's decoder, which may know some of the pieces only."""
+    rows, cut = encode(tokenizer, texts, longest)
+    pieces = _output_pieces(model)
+    if not pieces:
+        return rows, cut
+    number = {piece: i for i, piece in enumerate(pieces)}
+    unknown, start = number[tokenizer.unk_token_id], start_of(tokenizer)
+    kept = [[number.get(int(piece), unknown) for piece in row if piece != start] for row in rows]
+    return [np.array(row, dtype=np.int64) for row in kept], cut
+
+
+def decode(model: Any, tokenizer: Any, ids: Iterable[int]) -> str:
+    """The text of a decoder's ids up to the end marker: sentinels stay, other marks go."""
+    pieces, kept = _output_pieces(model), list[int]()
+    marks = (tokenizer.pad_token_id, start_of(tokenizer))
+    for token in (pieces[i] for i in ids) if pieces else ids:
+        if token == end_of(tokenizer):
             break
-        if token != tokenizer.pad_token_id:
+        if token not in marks:
             kept.append(token)
     return str(tokenizer.decode(kept, skip_special_tokens=False)).strip()
+
+
+def _output_pieces(model: Any) -> list[int]:
+    """The tokenizer's id of each number of the decoder; empty: the same."""
+    return getattr(base_of(model).config, "output_pieces", None) or []
+
+
+def start_of(tokenizer: Any) -> int | None:
+    """The mark before a text, which BERT's tokenizers call by another name; T5's have none."""
+    return tokenizer.cls_token_id if tokenizer.bos_token_id is None else tokenizer.bos_token_id
+
+
+def end_of(tokenizer: Any) -> int:
+    """The mark behind a text, which BERT's tokenizers call by another name."""
+    return tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
 
 
 def pad(rows: Sequence[np.ndarray], value: int) -> torch.Tensor:

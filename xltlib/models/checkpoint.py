@@ -1,4 +1,4 @@
-"""Any text-to-text checkpoint (mT5, umT5, ByT5, mT0, mBART, a local folder), ready to be tuned.
+"""Any text-to-text checkpoint (mT5, umT5, ByT5, mT0, mBART, `EncoderDecoderModel`), to be tuned.
 
 Weights are float32: with the recipe of mT5's authors a step changes a weight by a thousandth of
 its size, and bfloat16 weights cannot hold so small a change.
@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from xltlib.models.batches import end_of, start_of
 from xltlib.models.compute import device
 
 
@@ -48,10 +49,17 @@ def load(
         Not there, no decoder, no whole tokenizer; the message says which and what to do.
     """
     config = _config(name, revision)
-    tokenizer = _tokenizer(name, revision, config.vocab_size)
-    for rate in ("dropout_rate", "dropout"):
-        if hasattr(config, rate):
-            setattr(config, rate, dropout)
+    inside = [config.encoder, config.decoder] if config.model_type == "encoder-decoder" else []
+    tokenizer = _tokenizer(name, revision, (*inside, config)[0].vocab_size)
+    for rate in ("dropout_rate", "dropout", "hidden_dropout_prob", "attention_probs_dropout_prob"):
+        for one in (config, *inside):
+            if hasattr(one, rate):
+                setattr(one, rate, dropout)
+    marks = {"pad": tokenizer.pad_token_id, "eos": end_of(tokenizer)}
+    marks["decoder_start"] = start_of(tokenizer)
+    for mark, number in marks.items() if inside else ():  # such folders need not name them
+        if getattr(config, f"{mark}_token_id", None) is None:
+            setattr(config, f"{mark}_token_id", number)
     model: Any = _weights(name, weights or revision or "main", config)
     if lora:
         model = _with_lora(model, lora)

@@ -51,6 +51,13 @@ def base_of(model: Any) -> Any:
     return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
+def longest(model: Any, asked: int) -> int:
+    """Tokens of an input: as many as asked for, or as a BERT-like encoder has positions."""
+    of = getattr(base_of(model).config, "encoder", None)
+    offset = 0 if of is None or of.model_type == "bert" else of.pad_token_id + 1  # RoBERTa's way
+    return min(asked, getattr(of, "max_position_embeddings", asked + offset) - offset)
+
+
 def is_t5(model: Any) -> bool:
     """Whether a model is of the T5 family (T5, mT5, umT5, ByT5, mT0, ours)."""
     return base_of(model).config.model_type in ("t5", "mt5", "umt5")
@@ -84,9 +91,20 @@ def loss(
             states = _states(base, source, mask, labels)[real]
             summed = _by_parts(base.lm_head, states, labels[real])
         else:
-            logits = model(input_ids=source, attention_mask=mask, labels=labels).logits[real]
+            shown = shifted(base, labels)
+            logits = model(input_ids=source, attention_mask=mask, **shown).logits[real]
             summed = _summed(logits, labels[real])
     return summed / (total or real.sum())
+
+
+def shifted(base: Any, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+    """What a model is given to predict labels: an `EncoderDecoderModel` its decoder's input.
+
+    With labels it would warn, and hide pieces whose number is that of the input's padding.
+    """
+    if base.config.model_type != "encoder-decoder":
+        return {"labels": labels}
+    return {"decoder_input_ids": base.prepare_decoder_input_ids_from_labels(labels)}
 
 
 def _states(
@@ -120,9 +138,10 @@ def _summed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 def _plain_head(base: Any) -> bool:
     """Whether logits are the output embeddings times the decoder's states, unscaled."""
+    if not is_t5(base):
+        return False
     config = base.config
-    scaled = getattr(config, "scale_decoder_outputs", config.tie_word_embeddings)
-    return is_t5(base) and not scaled
+    return not getattr(config, "scale_decoder_outputs", config.tie_word_embeddings)
 
 
 def halved(tokens: int, longest: int) -> int:

@@ -58,6 +58,8 @@ class Form:
         output that is not legal.
     labels
         The label words that an output may hold; empty where any text is allowed.
+    copies
+        Whether outputs hold words of the input.
     """
 
     preprocess: Callable[[Example], tuple[str, str]]
@@ -65,6 +67,7 @@ class Form:
     shuffle: Callable[[Sequence[Example], int], list[Example]]
     legal: Callable[[str, Example], bool] | None = None
     labels: tuple[str, ...] = ()
+    copies: bool = False
 
 
 Metric = Callable[[Any, Example], tuple[float, float]]

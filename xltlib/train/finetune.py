@@ -14,9 +14,9 @@ import torch
 
 from xltlib.data.example import Example
 from xltlib.io import write_text
-from xltlib.models.batches import Sizes, encode, epoch, pad, split, token_epoch
+from xltlib.models.batches import Sizes, encode, encode_targets, epoch, pad, split, token_epoch
 from xltlib.models.checkpoint import check_sentinels
-from xltlib.models.compute import halved, loss, say
+from xltlib.models.compute import halved, longest, loss, say
 from xltlib.tasks.base import Task
 from xltlib.train.generate import evaluate
 from xltlib.train.recipes import Recipe
@@ -110,8 +110,8 @@ class _Trainer:
         self.texts = [(e.id, *task.preprocess(e)) for e in train]
         _, inputs, targets = zip(*self.texts, strict=True)
         check_sentinels(inputs, tokenizer)
-        self.inputs, self.cut = encode(tokenizer, inputs, recipe.max_input)
-        self.targets, cut_targets = encode(tokenizer, targets, task.max_target)
+        self.inputs, self.cut = encode(tokenizer, inputs, longest(model, recipe.max_input))
+        self.targets, cut_targets = encode_targets(model, tokenizer, targets, task.max_target)
         if self.cut or cut_targets:
             long = f"{self.cut} inputs and {cut_targets} targets of {len(train)}"
             say(f"{long} are too long and were cut")

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from xltlib.data.example import Example
-from xltlib.models.batches import by_length, decode, encode, pad
-from xltlib.models.compute import autocast, base_of, halved, is_t5
+from xltlib.models.batches import by_length, decode, encode, encode_targets, pad
+from xltlib.models.compute import autocast, base_of, halved, is_t5, longest, shifted
 from xltlib.tasks.base import Score, Task
 from xltlib.train.recipes import TINY, Recipe
 
@@ -50,8 +50,9 @@ def answers(
         without any, the output is greedy.
     """
     model.eval()
-    rows, _ = encode(tokenizer, texts, recipe.max_input)
-    words, _ = encode(tokenizer, labels, recipe.max_input) if labels else ([], 0)
+    limit = longest(model, recipe.max_input)
+    rows, _ = encode(tokenizer, texts, limit)
+    words, _ = encode_targets(model, tokenizer, labels, limit) if labels else ([], 0)
     sizes = [(len(row), most if not labels else 1) for row in rows]
     outputs, pad_id = [""] * len(rows), model.config.pad_token_id
     while True:
@@ -62,7 +63,9 @@ def answers(
                     if labels:
                         found = [labels[i] for i in _choose(model, source, words)]
                     else:
-                        found = [decode(tokenizer, ids) for ids in _greedy(model, source, most)]
+                        found = [
+                            decode(model, tokenizer, ids) for ids in _greedy(model, source, most)
+                        ]
                 for i, output in zip(group, found, strict=True):
                     outputs[i] = output
             return outputs
@@ -75,11 +78,11 @@ def _greedy(model: Any, source: torch.Tensor, most: int) -> list[list[int]]:
     """Greedy decoding with a cache; stops when every row has ended.
 
     The library's `generate` gives the same tokens (a test holds them equal) but costs several
-    times as much per step as a small model itself. Other families than T5 begin in ways of their
-    own, which it knows.
+    times as much per step as a small model itself. Other families than T5 and
+    `EncoderDecoderModel` begin in ways of their own, which it knows.
     """
     base, mask = base_of(model), source != model.config.pad_token_id
-    if not is_t5(model):
+    if not (is_t5(model) or base.config.model_type == "encoder-decoder"):
         out = base.generate(
             input_ids=source, attention_mask=mask, max_new_tokens=most, do_sample=False, num_beams=1
         )
@@ -112,6 +115,7 @@ def _choose(model: Any, source: torch.Tensor, words: Sequence[Any]) -> list[int]
     scores = []
     for word in words:
         labels = torch.from_numpy(word).to(source.device).repeat(len(source), 1)
-        logits = model(encoder_outputs=encoded, attention_mask=mask, labels=labels).logits.float()
+        shown = shifted(base_of(model), labels)
+        logits = model(encoder_outputs=encoded, attention_mask=mask, **shown).logits.float()
         scores.append(logits.log_softmax(-1).gather(2, labels[:, :, None])[:, :, 0].sum(1))
     return [int(i) for i in torch.stack(scores).argmax(0)]

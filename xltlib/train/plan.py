@@ -45,9 +45,10 @@ STAGES = {
     "tables": 1,  # scores, languages.similarity: what is collected from the runs
 }
 _MEMORY = ("micro_tokens", "checkpointing")  # settings of a recipe that change no score
-_OF_ENCODERS = {"pool", "layers", "choose"}  # settings of a task that only they have
+_OF_ENCODERS = {"pool", "layers", "choose", "among"}  # settings of a task that only they have
 _TOGETHER = 2  # sources a process: starting one takes as long as a run
 _PROBED_TOGETHER = 26  # of an encoder: reading the examples of all targets takes a minute
+_TUNED_TOGETHER = 3  # sources whose runs share a process: reading all languages takes a minute
 _ENCODED_TOGETHER = 13  # languages a process
 
 _Condition = Literal["pretrained", "alone", "shuffled", "scratch", "scratch-alone", "ngram"]
@@ -174,9 +175,10 @@ def _run(
     known: str | None = None,
 ) -> Run:
     own = known or exp.model.label
+    scratch = SCRATCH if exp.model.kind == "tiny" else f"{own}-scratch"
     model = {
         "pretrained": own, "alone": f"{own}-alone", "shuffled": f"{own}-shuffled",
-        "scratch": SCRATCH, "scratch-alone": f"{SCRATCH}-alone", "ngram": "char-ngram",
+        "scratch": scratch, "scratch-alone": f"{scratch}-alone", "ngram": "char-ngram",
     }[condition]  # fmt: skip
     starts = condition in ("pretrained", "alone", "shuffled") and exp.model.kind == "tiny"
     start = exp.pretrain.seeds[seed % len(exp.pretrain.seeds)] if starts else None
@@ -244,13 +246,16 @@ def _run_key(exp: Experiment, run: Run, task: Any, start: Any) -> str:
     taught = {k: v for k, v in recipe.items() if k not in _MEMORY} if network else None
     items = spec.model_dump(exclude={*_OF_ENCODERS, "sources", "seeds", "recipe", "scratch"})
     shared = exp.languages if exp.model.kind == "tiny" else spec.sources if spec.train_items else ()
-    if isinstance(exp.model, Encoder):
+    shared = spec.among or shared
+    if isinstance(exp.model, Encoder) and not exp.probed:
+        taught = [exp.model.decoder_layers, spec.pool, taught]
+    elif isinstance(exp.model, Encoder):
         penalties = exp.model.penalties if network else ()
         taught = {"pool": spec.pool, "layers": layers_of(exp, run.task), "penalties": penalties}
         taught |= {"choose": spec.choose} if spec.choose else {}
         taught |= {"all layers": run.seed in exp.seeds[: exp.model.layer_seeds]}
     few = [run.fewshot, exp.fewshot.model_dump(exclude={"pairs", "task"})] if run.fewshot else None
-    stages = ("features", "probe") if exp.model.kind == "encoder" else ("finetune", "answers")
+    stages = ("features", "probe") if exp.probed else ("finetune", "answers")
     done = _done_with(exp, *stages)
     about = [run.model, run.condition, run.source, run.seed]
     return digest([done, start, task, about, items, shared, taught, few])
@@ -267,7 +272,7 @@ def items_key(exp: Experiment, task: str) -> str:
 
     Parallel data are read by the ids that all languages share, so these are part of it.
     """
-    spec, languages = exp.tasks[task], encoded(exp, task)
+    spec, languages = exp.tasks[task], exp.tasks[task].among or encoded(exp, task)
     counts: list[Any] = [spec.pool or spec.train_items, spec.validation_items, spec.test_items]
     counts += [] if spec.pool else [exp.seeds]
     made = [_done_with(exp, "features", "examples"), _model_key(exp), layers_of(exp, task)]
@@ -390,7 +395,10 @@ def part_of(exp: Experiment, run: Run) -> str:
     """
     if exp.model.kind == "checkpoint":
         return f"{run.task}-{run.source}-{run.seed}"
-    if exp.model.kind == "encoder":
+    if exp.model.kind == "encoder" and not exp.probed:
+        first = exp.tasks[run.task].sources.index(run.source) // _TUNED_TOGETHER
+        return f"text-{run.task}-{first + 1}"
+    if exp.probed:
         first = encoded(exp, run.task).index(run.source) // _PROBED_TOGETHER
         of = "probe" if run.condition == "pretrained" else run.condition
         return f"{of}-{run.task}-{first + 1}"
@@ -411,7 +419,7 @@ def parts(exp: Experiment) -> list[Part]:
         for known, seed in pretrained(exp):
             name, folder = _pretrain_part(seed, known), place.pretrained(seed, known)
             found.append(Part(name, ("vocabulary",), folder.name, (folder / "log.json",)))
-    if exp.model.kind == "encoder":
+    if exp.probed:
         found += [part for task in exp.tasks for part in _encode_parts(place, task)]
     grouped: dict[str, list[Run]] = {}
     for run in runs(exp):

@@ -35,7 +35,7 @@ from xltlib.tasks.base import Task
 from xltlib.tasks.embedded import WORDS
 from xltlib.tasks.plain import words_of
 from xltlib.train import plan
-from xltlib.train.config import Checkpoint, Experiment
+from xltlib.train.config import Checkpoint, Encoder, Experiment
 from xltlib.train.plan import Place, Run, part_of, parts, recipe_of, runs
 
 if TYPE_CHECKING:
@@ -210,7 +210,7 @@ class Worker:
         self.tokenizer: Any = None  # with the first model
         self._tests: dict[tuple[str, str, int], list[Example]] = {}
         self.prober: Any = None
-        if exp.model.kind == "encoder":
+        if exp.probed:
             from xltlib.train.probes import Prober  # torch
 
             self.prober = Prober(exp)
@@ -221,7 +221,7 @@ class Worker:
         if self.exp.embedded or self.exp.model.kind == "tiny":
             return self.exp.languages
         if self.exp.model.kind == "encoder":
-            return plan.encoded(self.exp, of)
+            return spec.among or plan.encoded(self.exp, of)
         shared = {
             "train": (spec.sources, spec.train_items),
             "test": (spec.targets, spec.test_items),
@@ -353,8 +353,8 @@ class Worker:
         How it was fine-tuned is added to `about`. A checkpoint has a GPU of its own; small models
         share what there is.
         """
-        with _own_gpu() if self.exp.model.kind == "checkpoint" else nullcontext():
-            model = self.model(run)
+        with _own_gpu() if self.exp.model.kind != "tiny" else nullcontext():
+            model = self.model(run, train)
             about["device"] = str(model.device)
             if not run.condition.endswith("alone"):  # which has no source, only few examples
                 about |= self._learned(run, model, train, validation)
@@ -368,9 +368,23 @@ class Worker:
                     self._go_on(run, model, target, n)
                     yield target, n, self.answers(run, model, target)
 
-    def model(self, run: Run) -> Any:
-        """The model that a run starts from; the worker's tokenizer comes with it."""
+    def model(self, run: Run, train: Sequence[Example] = ()) -> Any:
+        """The model that a run starts from; the worker's tokenizer comes with it.
+
+        Only an encoder's new decoder depends on what it will be trained on.
+        """
         spec = self.exp.model
+        if isinstance(spec, Encoder):
+            from xltlib.models import compute, encdec
+
+            compute.prepare_process()
+            texts, targets = self._texts(run, train)
+            model, self.tokenizer = encdec.build(
+                texts, targets, name=spec.name, source=spec.source, revision=spec.revision,
+                layers=spec.decoder_layers, dropout=recipe_of(self.exp, run).dropout,
+                pretrained=not run.condition.startswith("scratch"), seed=1000 + run.seed,
+            )  # fmt: skip
+            return model
         if isinstance(spec, Checkpoint):
             from xltlib.models.checkpoint import load
 
@@ -399,6 +413,21 @@ class Worker:
         if run.known:
             tiny.reset_outputs(made, self.tokenizer, _label_words(self.exp), run.seed)
         return made.to(compute.device())
+
+    def _texts(self, run: Run, train: Sequence[Example]) -> tuple[list[str], list[str]]:
+        """Inputs of training examples, and what outputs are made of: targets and labels.
+
+        Where words are copied from the input these are also all inputs that will be read, spelt
+        out too, since a word's pieces may differ inside a text without spaces.
+        """
+        of = self.exp.task(run.task)
+        texts, targets = map(list, zip(*map(of.preprocess, train), strict=True))
+        targets += of.labels
+        if of.copies:
+            tests = [self.tests(run.task, t, run.seed) for t in self.exp.tasks[run.task].targets]
+            read = [*texts, *(of.preprocess(e)[0] for examples in tests for e in examples)]
+            targets += [*read, *map(" ".join, read)]
+        return texts, targets
 
     def _waiting(self, run: Run) -> tuple[Path, Path]:
         """Where weights, and how they were learned, wait until all targets are scored."""

@@ -13,9 +13,10 @@ from xltlib.train.recipes import Recipe
 
 
 def _below(model: Any, *, encoder: bool) -> set[int]:
-    """Ids of the weights of the input embeddings, with the encoder's if wanted."""
+    """Ids of the weights of both sides' input embeddings, with the encoder's if wanted."""
     base = base_of(model)
-    parts = [base.get_input_embeddings(), *([base.get_encoder()] if encoder else [])]
+    parts = [base.get_input_embeddings(), base.get_decoder().get_input_embeddings()]
+    parts += [base.get_encoder()] if encoder else []
     return {id(weight) for part in parts for weight in part.parameters()}
 
 
