@@ -43,6 +43,7 @@ AFTER = {
     "examples": (), "text": (), "tasks": (), "baselines": ("tasks",), "vocabulary": ("text",),
     "model": ("vocabulary",), "pretrain": ("model",), "finetune": ("tasks", "pretrain"),
     "answers": ("finetune",), "features": (), "probe": ("features", "tasks"),
+    "decoder": ("tasks", "finetune"),
     "tables": ("answers", "baselines"),
 }  # fmt: skip
 MICRO = """
@@ -72,6 +73,18 @@ tasks:
   ner: *few
 fewshot: {{pairs: [[eng, rus]], n: [4]}}
 """
+DECODED = """
+title: Two languages, text to text
+model: {{kind: encoder, use: text2text, name: {name}, source: hub}}
+languages: [eng, rus]
+sources: [eng]
+seeds: [0]
+recipe: {{steps: 3, evaluations: 1, batch: 8, precision: float32, dropout: 0.0}}
+tasks:
+  entity_type: &few {{pool: 40, train_items: 24, validation_items: 4, test_items: 8}}
+  ner: *few
+controls: {{scratch: [eng], seeds: 1}}
+"""
 LINE = "He left. When the sun rose over the hill, nobody was there to see www.it.org"
 
 
@@ -98,6 +111,7 @@ def measured(folder: Path) -> dict[str, Any]:
         "finetune": {r.label: [e["loss"] for e in f["log"]] for r, f in networks.items()},
         "answers": {r.label: _some(said[r]) for r in networks},
         **_probed(folder),
+        "decoder": _decoded(folder),
         "baselines": {r.label: _some(said[r]) for r in records.keys() - networks.keys()},
         "tables": {
             "columns": [*finished(exp)[0].columns, *pairs.columns],
@@ -122,6 +136,17 @@ def _probed(folder: Path) -> dict[str, Any]:
         "features": [float(np.abs(v).astype(float).mean()) for v in vectors],
         "probe": {label: _some(outputs) for label, outputs in said.items()},
     }
+
+
+def _decoded(folder: Path) -> dict[str, list[float]]:
+    """How an encoder with a new decoder learns, pre-trained and not."""
+    path = folder / "decoded.yml"
+    path.write_text(DECODED.format(name=folder / "tiny-encoder"))
+    exp = load(str(path))
+    for part in parts(exp):
+        do_part(exp, part.name)
+    records = {run.label: read_run(Place(exp).run(run)) or {} for run in runs(exp)}
+    return {label: [e["loss"] for e in record["log"]] for label, record in records.items()}
 
 
 PLAIN = ("massive_intent", "massive_slots")

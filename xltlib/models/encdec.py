@@ -18,7 +18,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from xltlib.data.example import MAX_WORDS
 from xltlib.models import encoder as encoders
 from xltlib.models.batches import by_length, encode, end_of, pad, start_of
-from xltlib.models.compute import autocast, device, longest
+from xltlib.models.compute import device, longest
 
 _READ = 256  # texts on which the encoder's output is measured
 _SENTINELS = [f"<extra_id_{i}>" for i in range(MAX_WORDS)]
@@ -111,9 +111,15 @@ def _joined(encoder: Any, tokenizer: Tokenizer, pieces: list[int], layers: int) 
             "bos_token_id": number[start], "eos_token_id": number[end],
         }
     )  # fmt: skip
-    decoder = AutoModelForCausalLM.from_config(own)
-    config = EncoderDecoderConfig.from_encoder_decoder_configs(encoder.config, own)
-    made: Any = EncoderDecoderModel(config, encoder, decoder)
+    try:
+        decoder = AutoModelForCausalLM.from_config(own)
+        config = EncoderDecoderConfig.from_encoder_decoder_configs(encoder.config, own)
+        made: Any = EncoderDecoderModel(config, encoder, decoder)
+    except ValueError as error:
+        raise ValueError(
+            f"no decoder can be made for an encoder of the family {own.model_type}: take one of "
+            "bert, xlm-roberta, roberta or camembert, or use: probe"
+        ) from error
     made.config.update(
         {
             "pad_token_id": pad_id, "decoder_start_token_id": number[start],
@@ -140,9 +146,8 @@ def _standardise(model: Any, tokenizer: Tokenizer, texts: Sequence[str]) -> None
     for group in by_length([(len(row), 0) for row in rows], 2**12):
         source = pad([rows[i] for i in group], model.config.pad_token_id).to(model.device)
         mask = source != model.config.pad_token_id
-        with autocast(model, "bfloat16"):
-            found = model.encoder(input_ids=source, attention_mask=mask).last_hidden_state
-        states.append(found[mask].float())
+        found = model.encoder(input_ids=source, attention_mask=mask).last_hidden_state
+        states.append(found[mask])
     deviation, mean = torch.std_mean(torch.cat(states), 0)
     *_, last = (m for m in model.encoder.modules() if isinstance(m, torch.nn.LayerNorm))
     last.weight.div_(deviation)

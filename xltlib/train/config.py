@@ -250,7 +250,7 @@ class TaskSettings(_Settings):
         How it is taught: of the file the experiment's `recipe` and the task's own changes to it.
     scratch
         The same for the model without pre-training, which is tuned for itself and has nothing to
-        keep: no weight is frozen.
+        keep: no weight is frozen, but an encoder's embeddings, of which most are never read.
     """
 
     sources: _Languages

@@ -134,7 +134,7 @@ def _completed_task(
     taught = {**asdict(RECIPES[kind]), **recipe, **own}
     recipes = {"recipe": taught}
     if kind == "tiny" or scratch or content["model"].get("use") == "text2text":
-        own = _FROM_SCRATCH if kind == "tiny" else {"encoder_lr": 1.0}
+        own = _FROM_SCRATCH if kind == "tiny" else {"encoder_lr": 1.0, "lr": 3e-4}
         recipes["scratch"] = {**taught, **own, **scratch}
     return {**_TASK[kind], "sources": sources, "targets": targets, **spec, **recipes}
 

@@ -42,6 +42,7 @@ STAGES = {
     "baselines": 1,  # train.baselines
     "features": 1,  # models.encoder, models.features
     "probe": 1,  # train.probe, train.probes
+    "decoder": 1,  # models.encdec: an encoder's new decoder, and how both start
     "tables": 1,  # scores, languages.similarity: what is collected from the runs
 }
 _MEMORY = ("micro_tokens", "checkpointing")  # settings of a recipe that change no score
@@ -255,7 +256,8 @@ def _run_key(exp: Experiment, run: Run, task: Any, start: Any) -> str:
         taught |= {"choose": spec.choose} if spec.choose else {}
         taught |= {"all layers": run.seed in exp.seeds[: exp.model.layer_seeds]}
     few = [run.fewshot, exp.fewshot.model_dump(exclude={"pairs", "task"})] if run.fewshot else None
-    stages = ("features", "probe") if exp.probed else ("finetune", "answers")
+    stages = ["features", "probe"] if exp.probed else ["finetune", "answers"]
+    stages += ["decoder"] if exp.model.kind == "encoder" and not exp.probed else []
     done = _done_with(exp, *stages)
     about = [run.model, run.condition, run.source, run.seed]
     return digest([done, start, task, about, items, shared, taught, few])
