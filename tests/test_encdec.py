@@ -316,7 +316,7 @@ def test_a_key_stands_for_the_decoder_and_how_it_is_taught(
     assert len(set(before)) == len(before) == 4
     model = {"kind": "encoder", "name": str(folders["xlm"])}
     deeper = keys(model={**model, "use": "text2text", "decoder_layers": 2})
-    slower = keys(recipe={**MINE["recipe"], "lr": 1e-4})
+    slower = keys(recipe={**MINE["recipe"], "weight_decay": 0.01})
     drawn = keys(tasks={"sib200": {"sources": ["gsw"], "pool": 6}})
     for after in (deeper, slower, drawn):
         assert not {*after[:3]} & {*before}

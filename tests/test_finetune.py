@@ -117,7 +117,7 @@ def test_other_families_and_scaled_outputs(family: str) -> None:
     theirs = model(input_ids=source, attention_mask=source != 0, labels=labels)
     torch.testing.assert_close(compute.loss(model, source, labels), theirs.loss)
     ids = model.generate(input_ids=source, attention_mask=source != 0, max_new_tokens=4)
-    wanted = [batches.decode(tokenizer, row) for row in ids[:, 1:].tolist()]
+    wanted = [batches.decode(model, tokenizer, row) for row in ids[:, 1:].tolist()]
     assert answers(model, tokenizer, TEXTS, QUICK, most=4) == wanted and any(wanted)
 
 
@@ -366,8 +366,8 @@ def test_no_examples(folder: Path) -> None:
 
 
 def test_sentinels_survive_the_round_trip(folder: Path) -> None:
-    _, tokenizer = loaded(folder)
+    model, tokenizer = loaded(folder)
     target = "<extra_id_0> NOUN <extra_id_1> VERB <extra_id_2> X"
     ids = [tokenizer.pad_token_id, *tokenizer(target)["input_ids"], tokenizer.pad_token_id]
-    _, found = read_numbered(batches.decode(tokenizer, ids))
+    _, found = read_numbered(batches.decode(model, tokenizer, ids))
     assert list(found.values()) == ["NOUN", "VERB", "X"]

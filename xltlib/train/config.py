@@ -529,8 +529,8 @@ def _check_pretrained(exp: Experiment) -> None:
     controls = exp.controls.model_fields_set - fits - ({"scratch"} if scratch else set())
     wrong = exp.model_fields_set & {"known", "text", "pretrain"}
     wrong |= {f"controls.{name}" for name in controls}
-    own = {t for t, s in exp.tasks.items() if "scratch" in s.model_fields_set and not scratch}
-    wrong |= {f"tasks.{t}.scratch" for t in own}
+    named = [] if scratch else [t for t, s in exp.tasks.items() if "scratch" in s.model_fields_set]
+    wrong |= {f"tasks.{t}.scratch" for t in named}
     if wrong:
         raise ValueError(f"{', '.join(sorted(wrong))}: only for a model of our own; remove it")
     if exp.fewshot.pairs and exp.fewshot.task not in exp.tasks:

@@ -244,7 +244,7 @@ def _run_key(exp: Experiment, run: Run, task: Any, start: Any) -> str:
     """A hash of all that determines the scores of a run."""
     spec, recipe = exp.tasks[run.task], asdict(recipe_of(exp, run))
     network = run.condition != "ngram"
-    taught = {k: v for k, v in recipe.items() if k not in _MEMORY} if network else None
+    taught: Any = {k: v for k, v in recipe.items() if k not in _MEMORY} if network else None
     items = spec.model_dump(exclude={*_OF_ENCODERS, "sources", "seeds", "recipe", "scratch"})
     shared = exp.languages if exp.model.kind == "tiny" else spec.sources if spec.train_items else ()
     shared = spec.among or shared
