@@ -6,15 +6,13 @@ it is finished; what is interrupted goes on with what is missing.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +34,7 @@ from xltlib.tasks.embedded import WORDS
 from xltlib.tasks.plain import words_of
 from xltlib.train import plan
 from xltlib.train.config import Checkpoint, Encoder, Experiment
+from xltlib.train.gpus import own_gpu
 from xltlib.train.plan import Place, Run, part_of, parts, recipe_of, runs
 
 if TYPE_CHECKING:
@@ -353,7 +352,7 @@ class Worker:
         How it was fine-tuned is added to `about`. A checkpoint has a GPU of its own; small models
         share what there is.
         """
-        with _own_gpu() if self.exp.model.kind != "tiny" else nullcontext():
+        with own_gpu() if self.exp.model.kind != "tiny" else nullcontext():
             model = self.model(run, train)
             about["device"] = str(model.device)
             if not run.condition.endswith("alone"):  # which has no source, only few examples
@@ -544,43 +543,6 @@ def drawn(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
 
 def _say(message: str) -> None:
     tqdm.write(message, file=sys.stderr)
-
-
-# ---------------------------------------------------------------- a GPU of one's own
-
-
-@contextmanager
-def _own_gpu() -> Iterator[None]:
-    """Hold a GPU that no other run on this machine holds; wait while there is none."""
-    import torch
-
-    if not torch.cuda.is_available():
-        yield
-        return
-    found = range(torch.cuda.device_count())
-    with free_of([str(torch.cuda.get_device_properties(i).uuid) for i in found]) as i:
-        torch.cuda.set_device(i)
-        yield
-
-
-@contextmanager
-def free_of(names: Sequence[str]) -> Iterator[int]:
-    """Hold the first of some named things that no other process holds; its place in the list.
-
-    The lock is a file of this user on this machine; it goes with the process that holds it.
-    """
-    folder = Path(tempfile.gettempdir(), f"xlt-gpus-{os.getuid()}")
-    folder.mkdir(exist_ok=True)
-    while True:
-        for i, name in enumerate(names):
-            with (folder / name).open("w") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                yield i
-                return
-        time.sleep(2)
 
 
 # ---------------------------------------------------------------- collecting
