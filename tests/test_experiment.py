@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from xltlib.languages import language
 from xltlib.tasks import TASKS
 from xltlib.train import plan
 from xltlib.train.config import Experiment, available, load
@@ -80,10 +81,19 @@ def test_the_embedded_experiment_is_as_large_as_promised(folder) -> None:
         assert 0.5 / (items * (3 if task == "ner" else 1)) ** 0.5 < 0.02  # 2 or 3 spans each
 
 
-def test_available(folder) -> None:
-    assert available() == [
-        "embedded", "mt5", "open", "open-long", "quick", "small",
-    ]  # fmt: skip
+def test_the_live_experiment_has_many_families_and_scripts(folder) -> None:
+    exp = load("live")
+    assert len(exp.languages) >= 30 and exp.embedded
+    assert len({language(code).script for code in exp.languages}) >= 12
+    for task, spec in exp.tasks.items():
+        for code in exp.languages:
+            for split, n in (("train", spec.pool), ("test", spec.test_items)):
+                assert len(exp.task(task).source(exp.languages, code, split, n, 0)) == n
+
+
+def test_available(folder, repository: Path) -> None:
+    kept = [path.stem for path in (repository / "experiments").glob("*.yml")]
+    assert sorted(available()) == sorted([*kept, "small"])
 
 
 def test_a_file_by_its_path_and_the_place_of_its_results(folder, monkeypatch) -> None:

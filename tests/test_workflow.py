@@ -47,6 +47,10 @@ def parts(exp):
     return [
         part("pretrain-0", key=str(exp.pretrain)), *rest, part("collect", [p.name for p in rest])
     ]
+
+
+def unavailable(exp):
+    return getattr(exp, "why", "")
 """
 XLT = """#!{python}
 import os, sys, time
@@ -86,7 +90,7 @@ SETTINGS = {
     "sources": {"deu": 1, "tur": 1},
     "notebooks": {"01_languages": {"n": 1}, "05_matrix": {"n": 1}},
 }
-NEEDS = {"01_languages": [], "05_matrix": ["scores"]}
+NEEDS = {"01_languages": [], "05_matrix": ["scores"], "17_real": ["other"]}
 
 
 class Project:
@@ -117,9 +121,9 @@ class Project:
             (folder / "bin" / name).write_text(text.format(python=sys.executable))
             (folder / "bin" / name).chmod(0o755)
 
-    def set(self, **changes: dict) -> None:
+    def set(self, name: str = "small", **changes: object) -> None:
         settings = {**SETTINGS, **changes}
-        (self.folder / "experiments" / "small.json").write_text(json.dumps(settings))
+        (self.folder / "experiments" / f"{name}.json").write_text(json.dumps(settings))
 
     def notebook(self, stem: str, code: str) -> None:
         parameters = nbformat.v4.new_code_cell("experiment = ''\nn = 0")
@@ -187,6 +191,35 @@ def test_only_what_a_change_touches_runs_again(project: Project) -> None:
     project.set(sources={"deu": 1, "tur": 9}, notebooks=SETTINGS["notebooks"] | {})
     assert project.make("small", "scores").returncode == 0
     assert project.ran() == ["source-tur", "collect"]
+
+
+def beside(project: Project, values: dict, **changes: object) -> subprocess.CompletedProcess[str]:
+    """Make the book of one chapter that shows another experiment's scores."""
+    project.notebook("17_real", "open('ran.log', 'a').write('17_real\\n')")
+    project.set("other", sources={"hau": 1}, notebooks={}, **changes)
+    project.set(notebooks={"17_real": values})
+    done = project.make()
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_a_chapter_can_show_another_experiment_which_is_run_first(project: Project) -> None:
+    done = beside(project, {})
+    ran = project.ran()
+    assert ran.index("source-hau") < ran.index("17_real") < ran.index("book")
+    assert "done other/source-hau in" in done.stderr and "9 of 9 steps" in done.stderr
+    assert (project.folder / "build" / "other" / "log" / "source-hau.json").is_file()
+    assert "nothing to do" in project.make().stdout
+
+
+@pytest.mark.parametrize("why", ["its model is not here", ""])
+def test_where_its_model_is_not_or_its_scores_are_named_it_is_not_run(
+    project: Project, why: str
+) -> None:
+    done = beside(project, {} if why else {"other": "book/published/other"}, why=why)
+    assert (f"Note: {why}; its chapters show the scores kept" in done.stderr) == bool(why)
+    assert "source-hau" not in project.ran()
+    assert not (project.folder / "build" / "other").exists()
 
 
 def jobs(project: Project, part: str) -> list[psutil.Process]:
@@ -314,4 +347,5 @@ def test_the_digest_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> None
 def test_every_notebook_says_what_it_reads(repository: Path) -> None:
     for path in sorted((repository / "notebooks").glob("*.ipynb")):
         needs = nbformat.read(path, as_version=4).metadata["xltlib"]["needs"]
-        assert set(needs) <= {"scores", "published"}, path.name
+        experiments = {p.stem for p in (repository / "experiments").glob("*.yml")}
+        assert set(needs) <= {"scores", "published", *experiments}, path.name

@@ -32,11 +32,16 @@ def declared(root: Path = ROOT) -> list[Requirement]:
     return [r for r in asked if r.name != project["name"]]
 
 
+def here(requirement: Requirement, extra: str = "") -> bool:
+    """Return whether a requirement is one on this platform, with an extra."""
+    return requirement.marker is None or requirement.marker.evaluate({"extra": extra})
+
+
 def closure(asked: list[Requirement]) -> dict[str, str]:
     """Return {name: version} of the requirements and of everything they require here."""
     found: dict[str, str] = {}
     seen: set[tuple[str, str]] = set()
-    queue = [(r, extra) for r in asked for extra in ("", *r.extras)]
+    queue = [(r, extra) for r in asked if here(r) for extra in ("", *r.extras)]
     while queue:
         requirement, extra = queue.pop()
         name = normal(requirement.name)
@@ -46,10 +51,8 @@ def closure(asked: list[Requirement]) -> dict[str, str]:
         dist = metadata.distribution(name)
         # 2.13.0+cpu and 2.13.0+cu130 are the same pin: the machine chooses the build.
         found[name] = dist.version.split("+")[0]
-        for line in dist.requires or []:
-            more = Requirement(line)
-            if more.marker is None or more.marker.evaluate({"extra": extra}):
-                queue += [(more, e) for e in ("", *more.extras)]
+        needed = [Requirement(line) for line in dist.requires or []]
+        queue += [(more, e) for more in needed if here(more, extra) for e in ("", *more.extras)]
     return dict(sorted(found.items()))
 
 
@@ -58,8 +61,9 @@ def constraints(pins: dict[str, str]) -> str:
     return HEAD + "".join(f"{name}=={version}\n" for name, version in pins.items())
 
 
-def environment(pins: dict[str, str], python: str = "3.11") -> str:
+def environment(pins: dict[str, str], asked: list[Requirement], python: str = "3.11") -> str:
     """Return the text of environment.yml: conda brings Python, pip the same versions."""
+    only = {normal(r.name): f"; {r.marker}" for r in asked if r.marker}
     lines = [
         "# conda env create -f environment.yml && conda activate xltlib",
         "# pip install --no-deps -e .",
@@ -71,7 +75,7 @@ def environment(pins: dict[str, str], python: str = "3.11") -> str:
         "  - pip",
         "  - make",
         "  - pip:",
-        *(f"      - {name}=={version}" for name, version in pins.items()),
+        *(f"      - {name}=={version}{only.get(name, '')}" for name, version in pins.items()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -86,5 +90,5 @@ def write(path: Path, text: str) -> None:
 if __name__ == "__main__":
     versions = closure(declared())
     write(ROOT / "constraints.txt", constraints(versions))
-    write(ROOT / "environment.yml", environment(versions))
+    write(ROOT / "environment.yml", environment(versions, declared()))
     print(f"{len(versions)} versions written to constraints.txt and environment.yml")

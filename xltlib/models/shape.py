@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from xltlib.data.fetch import cache
+
 # Of matrix products; weights are float32 always. `auto` is bfloat16 on a GPU, float32 on a CPU.
 Precision = Literal["auto", "bfloat16", "float32"]
 
@@ -29,6 +31,7 @@ class ModelShape:
 E5 = "intfloat/multilingual-e5-small"
 E5_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"
 E5_BYTES = 71_622_400
+_DECODED = 1  # rises when what is decoded from the file would change
 
 
 def package_file() -> Path | None:
@@ -42,3 +45,28 @@ def package_file() -> Path | None:
 def in_package(name: str, source: str) -> bool:
     """Whether an encoder's weights come from the package: asked for, or there."""
     return source == "package" or (source == "auto" and name == E5 and package_file() is not None)
+
+
+def decoded_folder() -> Path:
+    """Where the package's file is kept once it is decoded, in the Hub's format."""
+    return cache("encoders", f"e5-small-q4-{E5_SHA256[:12]}-{_DECODED}")
+
+
+def at_hand(name: str, source: str = "auto", revision: str = "main") -> str:
+    """Where an encoder can be loaded from without a network; empty: from nowhere.
+
+    >>> at_hand(".")
+    'folder'
+    """
+    if in_package(name, source):
+        return "package" if package_file() else ""
+    if Path(name).is_dir():
+        return "folder"
+    files = ("model.safetensors", "model.safetensors.index.json")
+    try:
+        from huggingface_hub import try_to_load_from_cache  # not of the analysis half
+
+        found = [try_to_load_from_cache(name, file, revision=revision) for file in files]
+    except (ModuleNotFoundError, ValueError):  # of a folder that is gone: no name on the Hub
+        return ""
+    return "Hub's cache" if any(isinstance(path, str) for path in found) else ""

