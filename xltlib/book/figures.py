@@ -7,12 +7,14 @@ colour-blind can tell apart (Okabe & Ito 2008; cividis). Languages are named in 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
@@ -21,16 +23,27 @@ from xltlib.book import style
 from xltlib.book.style import COLOURS, INK, MARKERS, Card, colour_of, looks_of, styled
 from xltlib.book.words import label_of
 from xltlib.explain.fewshot import CURVE, Fit
-from xltlib.languages import language, name
+from xltlib.languages import Language, language, name
 from xltlib.scores import cells, gain, select
 
 _SEQUENTIAL, _DIVERGING = "cividis", "PuOr_r"
 
 
+_MANY = 60  # languages that cannot be named one by one
+
+
 def in_order(codes: Sequence[str]) -> list[str]:
-    """Languages by script, family and name, so that similar ones stand together."""
+    """Languages by script, family and name; of very many the largest families first."""
     known = [language(c) for c in dict.fromkeys(codes)]
-    return [k.key for k in sorted(known, key=lambda k: (k.script or "", k.family or "", k.name))]
+    size = Counter(k.family for k in known)
+
+    def place(k: Language) -> tuple[object, ...]:
+        family, script = k.family or "", k.script or ""
+        if len(known) > _MANY:
+            return not family, -size[k.family], family, script, k.name
+        return script, family, k.name
+
+    return [k.key for k in sorted(known, key=place)]
 
 
 # -- matrices -------------------------------------------------------------------------------------
@@ -54,6 +67,10 @@ def _matrix(ax: Axes, wide: pd.DataFrame, label: str, size: float, **options: An
     same = np.array([[r == c for c in columns] for r in rows])
     off, numbers = _named(wide.mask(same)), "" if many else "{:.0f}"
     style.heatmap(ax, off, label, numbers=numbers, size=size, square=True, **options)
+    if len(columns) > _MANY:
+        _name_families(ax.yaxis, ax.axhline, rows)
+        _name_families(ax.xaxis, ax.axvline, columns)
+        return
     style.name_cells(ax, off, 8.5 if len(columns) <= 14 else 5.5)
     for codes, draw in ((rows, ax.axhline), (columns, ax.axvline)):
         scripts = [language(c).script for c in codes]
@@ -65,6 +82,34 @@ def _matrix(ax: Axes, wide: pd.DataFrame, label: str, size: float, **options: An
         if not many and np.isfinite(wide.iloc[i, j]):
             ax.text(j + 0.5, i + 0.5, f"{wide.iloc[i, j]:.0f}", ha="center", va="center",
                     fontsize=size, color="#555555", style="italic")  # fmt: skip
+
+
+def _name_families(axis: Axis, draw: Callable[..., Any], codes: Sequence[str]) -> None:
+    """Families in the place of languages: a line between them, the name where there is room."""
+    family = [language(c).family for c in codes]
+    starts = [i for i in range(len(codes)) if i == 0 or family[i] != family[i - 1]]
+    bands = [b for b in zip(starts, [*starts[1:], len(codes)], strict=True) if b[1] - b[0] >= 5]
+    for _, end in bands:
+        draw(end, color="white", linewidth=0.8)
+    names = [f"{family[a] or 'no family'} ({b - a})" for a, b in bands]
+    axis.set_ticks([(a + b) / 2 for a, b in bands], names, fontsize=7)
+    axis.set_tick_params(rotation=90 if axis.axis_name == "x" else 0)
+
+
+@styled
+def pair_effects(table: pd.DataFrame, title: str = "") -> Card:
+    """What source and target effects leave of every pair (column ``left``, in points)."""
+    codes = in_order([*table["source"], *table["target"]])
+    sources = [c for c in codes if c in set(table["source"])]
+    targets = [c for c in codes if c in set(table["target"])]
+    wide = _wide(table, "left", sources, targets)
+    top = float(np.nanquantile(wide.abs(), 0.995))
+    figure, ax = style.one_panel(1.9 + min(5.6, 5.6 * len(sources) / max(len(targets), 1)))
+    label = "points over source and target effects"
+    _matrix(ax, wide, label, 7.5 if len(targets) <= 14 else 5.5, cmap=_DIVERGING, vmin=-top,
+            vmax=top)  # fmt: skip
+    ax.set(xlabel="target", ylabel="source", title=title)
+    return figure
 
 
 @styled
@@ -364,6 +409,33 @@ def choosing(table: pd.DataFrame, most: int = 16) -> Card:
     """
     order = list(table.groupby("method")["loss_pct"].mean().sort_values().index[:most])
     return _bars(table, "loss_pct", "method", "task", order, "loss, % of the best source", "gp")
+
+
+# -- layers of a model ----------------------------------------------------------------------------
+
+
+@styled
+def by_layer(table: pd.DataFrame, line: str, panel: str = "task", label: str = "") -> Card:
+    """Estimates at every layer of a model with their 95 % intervals, a panel a task.
+
+    `table` has ``layer, estimate, low, high``, in the unit to be shown, and the columns named.
+    """
+    lines = list(dict.fromkeys(table[line]))
+    looks = looks_of(lines)
+    figure, panels = style.panels_of(table, panel, 0.7, 2.6, sharex=True)
+    for ax, own in panels:
+        for name_, rows in own.groupby(line, sort=False):
+            colour = looks["palette"][name_]
+            ax.fill_between(rows["layer"], rows["low"], rows["high"], color=colour, alpha=0.18,
+                            linewidth=0)  # fmt: skip
+            ax.plot(rows["layer"], rows["estimate"], color=colour, markersize=4,
+                    marker=looks["markers"][name_])  # fmt: skip
+        ax.set_xticks(range(0, int(table["layer"].max()) + 1, 2))
+        ax.grid(axis="y")
+    figure.supxlabel("layer (0: embeddings)", fontsize=10)
+    figure.supylabel(label, fontsize=10)
+    style.legend(figure, lines)
+    return figure
 
 
 # -- curves and clouds ----------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def similarities(
     """
     full = _of_languages(tuple(codes))
     plain = full.drop(columns=LEXICAL)
-    return (plain, full.copy()) if own is None else (_joined(plain, own), _joined(full, own))
+    return (plain, full.copy()) if own is None else (joined(plain, own), joined(full, own))
 
 
 @functools.lru_cache(maxsize=4)  # the tables of one body of work are often of the same languages
@@ -94,7 +94,7 @@ def _of_languages(codes: tuple[str, ...]) -> pd.DataFrame:
     return similarity.pairs(codes, measures=wanted, texts=texts)
 
 
-def _joined(pairs: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
+def joined(pairs: pd.DataFrame, own: pd.DataFrame) -> pd.DataFrame:
     """One's own measures beside the others, the other direction taken where one is given."""
     back = own.rename(columns={"source": "target", "target": "source"})
     both = pd.concat([own, back]).drop_duplicates(["source", "target"])

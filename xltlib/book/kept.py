@@ -58,6 +58,32 @@ def measured(experiment: Experiment, folder: str, model: str = "") -> tuple[Expe
     return design, path
 
 
+def encoded(experiment: Experiment, folder: str) -> tuple[Experiment, Path]:
+    """An experiment with a pre-trained encoder and the folder of its tables.
+
+    The one given, if it has an encoder, public tasks, and has run; else the kept one of `folder`,
+    which is named after its experiment. Beside ``scores.parquet`` a folder may hold
+    ``layers.parquet``, scores of every layer, and ``lexical.parquet``, a pairs table.
+
+    Raises
+    ------
+    ValueError
+        Nothing is kept in `folder`.
+    """
+    from xltlib.train.config import load
+
+    fits = experiment.model.kind == "encoder" and not experiment.embedded
+    if fits and (experiment.folder / "scores.parquet").is_file():
+        return experiment, experiment.folder
+    path = Path(folder)
+    if not (path / "scores.parquet").is_file():
+        raise ValueError(
+            f"folder: {path / 'scores.parquet'} is not there; the kept scores are in "
+            "book/published/matrix, and `xlt run matrix` measures them again"
+        )
+    return load(path.name), path
+
+
 def scores_in(folder: str | Path) -> pd.DataFrame:
     """The scores in a folder, one metric a task, without those of a language in other letters.
 

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from xltlib.book import words
+from xltlib.book import kept, words
+from xltlib.book.inputs import joined
 from xltlib.book.parameters import built
 from xltlib.errors import reason, unknown
 from xltlib.explain.effects import SINGULAR
@@ -119,8 +120,13 @@ class Tables:
         show(draw, table.iloc[:0], unable)
 
 
-def gather(experiment: Experiment, scores: str = "", model: str = "", task: str = _ALL) -> Tables:
+def gather(
+    experiment: Experiment, scores: str = "", model: str = "", task: str = _ALL, folder: str = ""
+) -> Tables:
     """The tables of an experiment, or of the file `scores` with similarity from lang2vec.
+
+    With `folder` those of an encoder: the experiment's if it has one and has run, else the ones
+    kept there (`kept.encoded`), with lexical similarity kept beside them.
 
     Raises
     ------
@@ -133,6 +139,13 @@ def gather(experiment: Experiment, scores: str = "", model: str = "", task: str 
         every = read(scores)
         pairs = similarity.pairs(sorted({*every["source"], *every["target"]}))
         pairs = similarity.of_model(pairs, _model(one_metric(every), model))
+    elif folder:
+        experiment, place = kept.encoded(experiment, folder)
+        every, model = read(place / "scores.parquet"), model or experiment.model.label
+        pairs = similarity.pairs(sorted({*every["source"], *every["target"]}))
+        pairs = similarity.of_model(pairs, model)
+        if (words := place / "lexical.parquet").is_file():
+            pairs = joined(pairs, similarity.read_pairs(words))
     else:
         every = read(built(experiment, "scores.parquet"))
         pairs = similarity.read_pairs(built(experiment, "pairs.parquet"))
