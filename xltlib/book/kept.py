@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from xltlib.train.config import Experiment
 
 BASELINES = ("tiny-scratch", "char-ngram")  # no pre-training; a classifier of character n-grams
+_LAYERS = ("model", "task", "source", "seed", "layer", "target", "score")
 _COLUMNS = (
     "known seed parameters tokens steps seconds flops loss cosine participation common reading "
     "width device arithmetic"
@@ -82,6 +83,27 @@ def encoded(experiment: Experiment, folder: str) -> tuple[Experiment, Path]:
             "book/published/matrix, and `xlt run matrix` measures them again"
         )
     return load(path.name), path
+
+
+def layers_in(path: str | Path) -> pd.DataFrame:
+    """Scores of every layer of an encoder: ``model, task, source, seed, layer, target, score``.
+
+    Raises
+    ------
+    ValueError
+        The file is not there, or lacks a column.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path} is not there; kept are those of book/published/matrix")
+    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    if missing := [c for c in _LAYERS if c not in table]:
+        raise ValueError(
+            f"{path} has no column {', '.join(missing)}: it needs {', '.join(_LAYERS)}"
+        )
+    keys = {c: language(c).key for c in {*table["source"], *table["target"]}}
+    codes = {side: table[side].astype(str).map(keys) for side in ("source", "target")}
+    return table[list(_LAYERS)].assign(**codes)
 
 
 def scores_in(folder: str | Path) -> pd.DataFrame:
