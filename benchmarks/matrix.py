@@ -124,9 +124,9 @@ def main() -> None:
     table = scores.read(folder / "scores.parquet")
     table = scores.select(table, model=exp.model.label)
     if not (words := folder / "lexical.parquet").is_file():
-        write_table(lexical(sorted({*table["source"], *table["target"]})), words)
+        write_table(lexical(sorted(exp.languages)), words)
     own, files = similarity.read_pairs(words), []
-    for task, rows in table.groupby("task"):
+    for task, rows in sorted(table.groupby("task"), key=lambda group: len(group[1])):
         if rows["source"].nunique() < 6:  # too few to explain anything
             continue
         digest = hashlib.sha256(pd.util.hash_pandas_object(rows, index=False).to_numpy().tobytes())
@@ -134,9 +134,9 @@ def main() -> None:
         if not files[-1].is_file():
             keep(files[-1], analysed(rows, own, str(task)))
             print(task, flush=True)
-    write(gathered(files, "about"), folder / "matrices.csv")
-    for part in PARTS:
-        write(gathered(files, part), folder / f"{part}.csv")
+        write(gathered(files, "about"), folder / "matrices.csv")
+        for part in PARTS:
+            write(gathered(files, part), folder / f"{part}.csv")
     if chosen.outputs:
         halves, frequent = from_outputs(exp, chosen.work)
         write(halves, folder / "reliability.csv")

@@ -198,6 +198,9 @@ WRONG = {
     "12_beside_published": ({"setting": "zero"}, "unknown value of setting 'zero'"),
     "13_known": ({"relatives": ["swedish"]}, "is not two languages"),
     "16_spelling": ({"folder": "book/nowhere"}, "the kept scores are in"),
+    "17_real_matrix": ({"draws": 5}, "must be 100 or more"),
+    "18_layers": ({"tasks": ["udpos"]}, "Did you mean 'udpos_dev'"),
+    "19_what_predicts": ({"folder": "book/nowhere"}, "the kept scores are in"),
 }
 
 

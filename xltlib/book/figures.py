@@ -68,8 +68,9 @@ def _matrix(ax: Axes, wide: pd.DataFrame, label: str, size: float, **options: An
     off, numbers = _named(wide.mask(same)), "" if many else "{:.0f}"
     style.heatmap(ax, off, label, numbers=numbers, size=size, square=True, **options)
     if len(columns) > _MANY:
-        _name_families(ax.yaxis, ax.axhline, rows)
-        _name_families(ax.xaxis, ax.axvline, columns)
+        colour = "#666666" if options.get("cmap") == _DIVERGING else "white"
+        _name_families(ax.yaxis, ax.axhline, rows, colour)
+        _name_families(ax.xaxis, ax.axvline, columns, colour)
         return
     style.name_cells(ax, off, 8.5 if len(columns) <= 14 else 5.5)
     for codes, draw in ((rows, ax.axhline), (columns, ax.axvline)):
@@ -84,13 +85,13 @@ def _matrix(ax: Axes, wide: pd.DataFrame, label: str, size: float, **options: An
                     fontsize=size, color="#555555", style="italic")  # fmt: skip
 
 
-def _name_families(axis: Axis, draw: Callable[..., Any], codes: Sequence[str]) -> None:
+def _name_families(axis: Axis, draw: Callable[..., Any], codes: Sequence[str], colour: str) -> None:
     """Families in the place of languages: a line between them, the name where there is room."""
     family = [language(c).family for c in codes]
     starts = [i for i in range(len(codes)) if i == 0 or family[i] != family[i - 1]]
     bands = [b for b in zip(starts, [*starts[1:], len(codes)], strict=True) if b[1] - b[0] >= 5]
     for _, end in bands:
-        draw(end, color="white", linewidth=0.8)
+        draw(end, color=colour, linewidth=0.8)
     names = [f"{family[a] or 'no family'} ({b - a})" for a, b in bands]
     axis.set_ticks([(a + b) / 2 for a, b in bands], names, fontsize=7)
     axis.set_tick_params(rotation=90 if axis.axis_name == "x" else 0)
