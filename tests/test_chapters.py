@@ -8,7 +8,9 @@ import random
 import re
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import nbformat
@@ -21,6 +23,7 @@ from xltlib.book import tables
 from xltlib.data import cldr
 from xltlib.explain import claims
 from xltlib.explain.contrast import verdict
+from xltlib.explain.effects import Effects, interval, partial_r2, relabelled
 from xltlib.rank import methods
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -132,6 +135,51 @@ def test_company_of_a_name_in_other_digits_and_signs() -> None:
     wanted = ["clock", "share", "year", "number", "words"]
     wanted += ["clock", "share", "share", "clock", "year", "sign or nothing", "sign or nothing"]
     assert [company(text) for text in given] == wanted
+
+
+def encoded(noise: float) -> tables.Tables:
+    """Scores of additive sources and targets, and noise, as a chapter gathers them."""
+    rng, rows = np.random.default_rng(1), []
+    for source, target in itertools.permutations(CODES, 2):
+        score = 0.3 + 0.05 * CODES.index(source) + 0.01 * CODES.index(target) ** 2
+        rows.append(("qa", source, target, "f1", score + rng.normal(0, noise)))
+    columns = ["task", "source", "target", "metric", "score"]
+    table = scores.check(pd.DataFrame(rows, columns=columns).assign(model="m", n_test=1000))
+    return tables.Tables(table, table, pd.DataFrame(), "m", (), ("qa",))
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.03])
+def test_what_source_and_target_effects_leave_is_that_of_least_squares(noise: float) -> None:
+    import statsmodels.formula.api as smf
+
+    data, names = encoded(noise), {"np": np, "pd": pd, "tables": tables, "cells": scores.cells}
+    names |= {"select": scores.select, "Effects": Effects, "interval": interval}
+    names |= {"data": data, "given": SimpleNamespace(draws=100)}
+    found = cell("17", "def effects_of", **names)
+    row, left = found["shares"].iloc[0], found["left"]["qa"]
+    fit = smf.ols("score ~ C(source) + C(target)", left).fit()
+    assert left["left"].to_numpy() == pytest.approx(100 * fit.resid.to_numpy(), abs=1e-9)
+    assert row["r2"] == pytest.approx(fit.rsquared_adj, abs=1e-9)
+    assert row["sd"] == pytest.approx(100 * fit.mse_resid**0.5, abs=1e-6)
+    assert row["r2_low"] <= row["r2"] + 1e-9 and (noise or row["r2_low"] > 1 - 1e-9)
+
+
+def test_a_layer_is_explained_by_words_and_by_structure_beyond_them() -> None:
+    """Shares of the cross products are those of two least-squares fits of the residuals."""
+    rng = np.random.default_rng(2)
+    X = rng.normal(size=(60, 3))
+    Y = X @ rng.normal(size=(3, 2)) + rng.normal(size=(60, 2))
+    M = np.column_stack([X, Y])
+    lists = {"LEXICAL": ["a"], "STRUCTURE": ["b"], "measures": ["a", "b", "c"]}
+    names = {"np": np, "partial_r2": partial_r2, "relabelled": relabelled, "replace": replace}
+    shares = cell("18", "def shares", **lists, **names)["shares"](M.T @ M)
+
+    def r2(k: int, y: Any) -> float:
+        rest = y - X[:, :k] @ np.linalg.lstsq(X[:, :k], y, rcond=None)[0]
+        return 1 - float(rest @ rest) / float(y @ y)
+
+    wanted = [(r2(1, y), r2(2, y) - r2(1, y), r2(3, y)) for y in Y.T]
+    assert shares == pytest.approx(np.array(wanted))
 
 
 # ---------------------------------------------------------------- kept tables

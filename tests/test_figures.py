@@ -14,7 +14,9 @@ import pytest
 
 from xltlib.book import figures
 from xltlib.book.style import COLOURS, Card
+from xltlib.data.datasets import languages_of
 from xltlib.explain import fewshot
+from xltlib.languages import language
 
 CODES = ["eng", "deu", "rus", "srp", "hin", "arb"]
 PAIRS = list(itertools.permutations(CODES, 2))
@@ -55,6 +57,17 @@ STEPS = spread(step=["lexical", "+ syntax"], partial_r2=[0.1, 0.2], task="entity
 FIGURES: dict[str, tuple[Callable[[], Card], str]] = {
     "similarity_maps": (lambda: figures.similarity_maps(pairs()), "word order"),
     "transfer_matrix": (lambda: figures.transfer_matrix(scores(), "entity_type", "tiny"), "German"),
+    "pair_effects": (
+        lambda: figures.pair_effects(pairs().assign(left=1.0), "what pairs carry"),
+        "what pairs carry",
+    ),
+    "by_layer": (
+        lambda: figures.by_layer(
+            spread(estimate=[0.1, 0.2, 0.3, 0.4], layer=[0, 1, 0, 1], of=list("aabb"), task="ner"),
+            line="of",
+        ),
+        "layer (0: embeddings)",
+    ),
     "raw_and_gain": (
         lambda: figures.raw_and_gain(scores(), "entity_type", "tiny", "tiny-scratch"),
         "gain over tiny-scratch",
@@ -202,6 +215,17 @@ def test_languages_stand_by_script() -> None:
     order = figures.in_order(["eng", "hin", "rus", "deu", "srp", "arb"])
     assert abs(order.index("rus") - order.index("srp")) == 1
     assert abs(order.index("eng") - order.index("deu")) == 1
+
+
+def test_very_many_languages_stand_by_family_the_largest_first() -> None:
+    codes = sorted(languages_of("sib200"))
+    order = figures.in_order(codes[::-1])
+    assert sorted(order) == sorted({language(c).key for c in codes}) and len(order) == 205
+    families = [language(c).family for c in order]
+    runs = [(family, len(list(own))) for family, own in itertools.groupby(families)]
+    assert len(runs) == len(set(families)) and runs[0][0] == "Indo-European"
+    sizes = [n for family, n in runs if family]
+    assert sizes == sorted(sizes, reverse=True) and runs[-1][0] is None  # no family: last
 
 
 def test_colours_stay_apart_for_the_colour_blind() -> None:

@@ -152,3 +152,32 @@ def test_reading_side_by_side_transfers_beyond_spelling(published: Path) -> None
     assert (100 * found["estimate"]).round(0).to_dict() == {
         "plain": 4, "pairs": 22, "char-ngram": 9,
     }  # fmt: skip
+
+
+def test_tables_of_an_encoder_that_has_run_come_before_the_kept_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path / "build"))
+    folder, exp = tmp_path / "matrix", load("matrix")
+    with pytest.raises(ValueError, match=r"scores.parquet is not there; .*xlt run matrix"):
+        kept.encoded(exp, str(folder))
+    folder.mkdir()
+    (folder / "scores.parquet").touch()
+    assert kept.encoded(load("quick"), str(folder)) == (exp, folder)  # not of an encoder
+    exp.folder.mkdir(parents=True)
+    (exp.folder / "scores.parquet").touch()
+    assert kept.encoded(exp, str(folder)) == (exp, exp.folder)
+
+
+def test_layers_are_read_by_key_and_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
+    row = {"model": "m", "task": "t", "source": "zh-TW", "target": "de", "seed": 0, "layer": 3}
+    table, path = pd.DataFrame([row | {"score": 0.5, "more": 1}]), tmp_path / "layers.csv"
+    table.to_csv(path, index=False)
+    found = kept.layers_in(path)
+    assert found.loc[0, ["source", "target"]].tolist() == ["cmn_Hant", "deu"]
+    assert "more" not in found
+    table.drop(columns="layer").to_csv(path, index=False)
+    with pytest.raises(ValueError, match="no column layer: it needs model, task"):
+        kept.layers_in(path)
+    with pytest.raises(ValueError, match="is not there; kept are those of"):
+        kept.layers_in(tmp_path / "none.parquet")

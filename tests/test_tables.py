@@ -63,6 +63,21 @@ def test_tables_of_ones_own_file(tmp_path, built: pd.DataFrame) -> None:
     assert "mine.csv" in said and "quick" not in said
 
 
+def test_tables_kept_of_an_encoder(tmp_path, built: pd.DataFrame, monkeypatch) -> None:
+    """One direction of lexical similarity is enough; what the model has not read is a level."""
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path / "build"))
+    model, folder = "multilingual-e5-small", tmp_path / "matrix"
+    own = scores.select(built, model="tiny").assign(model=model)
+    scores.write(pd.concat([own, own.assign(model=f"{model}-shuffled")]), folder / "scores.parquet")
+    words = pd.DataFrame({"source": ["deu"], "target": ["eng"], "lexical_translit": [0.25]})
+    write_table(words, folder / "lexical.parquet")
+    data = tables.gather(load("quick"), folder=str(folder))
+    assert (data.model, data.experiment.name) == (model, "matrix")
+    lexical = data.pairs.set_index(["source", "target"])["lexical_translit"]
+    assert lexical["deu", "eng"] == lexical["eng", "deu"] == 0.25
+    assert data.pairs["known_target"].eq(1).all()
+
+
 def test_what_is_unknown_is_named(data: tables.Tables) -> None:
     quick = load("quick")
     with pytest.raises(

@@ -71,6 +71,7 @@ def _matrix(ax: Axes, wide: pd.DataFrame, label: str, size: float, **options: An
         colour = "#666666" if options.get("cmap") == _DIVERGING else "white"
         _name_families(ax.yaxis, ax.axhline, rows, colour)
         _name_families(ax.xaxis, ax.axvline, columns, colour)
+        ax.tick_params(axis="x", rotation=90)
         return
     style.name_cells(ax, off, 8.5 if len(columns) <= 14 else 5.5)
     for codes, draw in ((rows, ax.axhline), (columns, ax.axvline)):
@@ -94,7 +95,6 @@ def _name_families(axis: Axis, draw: Callable[..., Any], codes: Sequence[str], c
         draw(end, color=colour, linewidth=0.8)
     names = [f"{family[a] or 'no family'} ({b - a})" for a, b in bands]
     axis.set_ticks([(a + b) / 2 for a, b in bands], names, fontsize=7)
-    axis.set_tick_params(rotation=90 if axis.axis_name == "x" else 0)
 
 
 @styled
