@@ -38,7 +38,7 @@ from xltlib.io import whole, write_text
 from xltlib.models import compute, encoder, features
 from xltlib.models.shape import E5
 from xltlib.tasks.base import Task
-from xltlib.tasks.forms import numbered, read_numbered, sentinel, simplified
+from xltlib.tasks.forms import numbered, read_numbered, simplified
 from xltlib.tasks.metrics import Span, read_entities
 from xltlib.train import plan
 from xltlib.train.config import Encoder, Experiment
@@ -74,6 +74,7 @@ class _Coder:
     def __post_init__(self) -> None:
         self.reading = reading_of(self.task)
         self.places = {label: i for i, label in enumerate(self.labels)}
+        self.numbered = "place_f1" not in self.task.metrics  # a tag a word, no list of entities
         self.dtype = np.dtype("<u2" if self.reading.unit == "pair" else "u1")
 
     def numbers(self, example: Example, output: str) -> tuple[int, ...]:
@@ -102,13 +103,10 @@ class _Coder:
         if self.reading.unit == "text":
             return [output]
         n = len(example.fields["words"])
-        if self._numbered(example):
+        if self.numbered:
             tags = read_numbered(output)[1]
             return [tags.get(i, "") for i in range(min(n, MAX_WORDS))]
         return simplified(n, _in_order(read_entities(output, True), example.fields["words"]))
-
-    def _numbered(self, example: Example) -> bool:
-        return sentinel(0) in self.task.preprocess(example)[1]
 
     def text(self, example: Example, found: Sequence[int]) -> str:
         """The output text that numbers stand for."""
@@ -117,7 +115,7 @@ class _Coder:
         named = [self.labels[i] for i in found]
         if self.reading.unit == "text":
             return named[0]
-        return numbered(named) if self._numbered(example) else self.reading.write(example, named)
+        return numbered(named) if self.numbered else self.reading.write(example, named)
 
 
 def _in_order(entities: Sequence[tuple[str, str]], words: Sequence[str]) -> list[Span]:
@@ -311,7 +309,8 @@ def read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
             f"{_path(folder, wrong[0])} is damaged: its bytes are not those that run.json names; "
             "take the folder anew, or write it with `xlt keep NAME FOLDER`"
         )
-    return about, *(pd.read_parquet(_path(folder, n)) for n in ("scores", "predictions"))
+    table, kept = (pd.read_parquet(_path(folder, name)) for name in ("scores", "predictions"))
+    return about, table, kept
 
 
 def check(exp: Experiment, folder: Path) -> pd.DataFrame:
@@ -378,9 +377,11 @@ def again(exp: Experiment, folder: Path, n: int, seed: int = 0) -> pd.DataFrame:
     compute.prepare_process()
     given = exp.model
     model = encoder.load(given.name, source=given.source, revision=given.revision)
-    rows = []
-    for row in tqdm(table.sample(min(n, len(table)), random_state=seed).itertuples(), total=n):
-        found = _measured(exp, runs[row.model, row.task, row.source, row.seed], row.target, model)
+    worker, rows = Worker(exp), []
+    drawn = table.sample(min(n, len(table)), random_state=seed)
+    for row in tqdm(drawn.itertuples(), total=len(drawn), desc="measuring", mininterval=2):
+        run = runs[row.model, row.task, row.source, row.seed]
+        found = _measured(worker, run, row.target, model)
         deviation = pooled[row.task, row.model]
         half = 1.96 * (row.stderr if np.isnan(deviation) else deviation)
         low, high = row.score - half, row.score + half
@@ -390,16 +391,16 @@ def again(exp: Experiment, folder: Path, n: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def _measured(exp: Experiment, run: Run, target: str, model: tuple[Any, Any]) -> float:
+def _measured(worker: Worker, run: Run, target: str, model: tuple[Any, Any]) -> float:
     """The score of one cell: only what it needs is encoded, in a folder that goes with it."""
-    worker, of = Worker(exp), exp.task(run.task)
+    exp, of = worker.exp, worker.exp.task(run.task)
     train, validation = worker.training(run)
     tests = worker.tests(run.task, target, run.seed)
-    needed = {code: {} for code in (run.source, target)}
+    needed = {code: dict[str, Example]() for code in (run.source, target)}
     needed[run.source] |= {e.id: e for e in [*train, *validation]}
     needed[target] |= {e.id: e for e in tests}
-    layers = exp.tasks[run.task].choose or layers_of(exp, run.task)
-    layers, reading = layers or range(model[0].config.num_hidden_layers + 1), reading_of(of)
+    among = exp.tasks[run.task].choose or layers_of(exp, run.task)
+    layers, reading = among or range(model[0].config.num_hidden_layers + 1), reading_of(of)
     with tempfile.TemporaryDirectory() as folder:
         made = {
             code: features.encode(
