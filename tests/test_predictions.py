@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -201,6 +202,11 @@ def test_the_commands(
 
 
 # ---------------------------------------------------------------- text as numbers and back
+
+
+def test_doctests() -> None:
+    found = doctest.testmod(predictions)
+    assert found.attempted and not found.failed
 
 
 def entities(words: str, tags: str) -> Example:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 import platform
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -241,7 +241,7 @@ def _columns(table: pd.DataFrame, task: str) -> dict[str, dict[tuple[Any, ...], 
     return found
 
 
-def _same_items(task: str, target: str, ids: Sequence[str], tests: Sequence[Example]) -> None:
+def _same_items(task: str, target: str, ids: Iterable[str], tests: Sequence[Example]) -> None:
     if list(ids) != [e.id for e in tests]:
         raise ValueError(
             f"{task} {target}: the test items are not those that were answered; take the data and "
@@ -261,6 +261,7 @@ def _write(table: pd.DataFrame, path: Path) -> None:
 
 def _about(exp: Experiment, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What made the predictions: settings, versions, the machine, and each run's choice."""
+    assert isinstance(exp.model, Encoder)
     settings = exp.model_dump(mode="json", exclude={"notebooks", "data", "pretrain", "text"})
     columns = ["key", "model", "task", "source", "seed", "layer", "penalty", "validation"]
     rows = [[(r | r["run"]).get(c) for c in columns] + [round(r["seconds"], 1)] for r in records]
