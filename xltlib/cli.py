@@ -176,6 +176,47 @@ def _run_all(exp: Any, words: Sequence[str], jobs: int | None) -> None:
             process.terminate()
 
 
+# -- kept predictions -----------------------------------------------------------------------------
+
+
+@app.command()
+def keep(
+    experiment: _Experiment,
+    folder: Annotated[Path, typer.Argument(help="where to, such as book/published/matrix")],
+    partial: Annotated[
+        bool, typer.Option("--partial", help="only the tasks that are finished")
+    ] = False,
+) -> None:
+    """Keep an encoder's scores and predictions: item ids and labels, no text."""
+    from xltlib.train.config import load
+    from xltlib.train.predictions import keep as kept
+
+    for name, size in kept(load(experiment), folder, partial=partial).items():
+        print(f"{folder / name}: {size / 1e6:.2f} MB")
+
+
+@app.command()
+def check(
+    experiment: _Experiment,
+    folder: Annotated[Path, typer.Argument(help="where `xlt keep` wrote")],
+    cells: Annotated[
+        int, typer.Option(help="measure so many cells from nothing, drawn at random")
+    ] = 0,
+    seed: Annotated[int, typer.Option(help="of the draw")] = 0,
+) -> None:
+    """Every kept score again from kept predictions and the data; or some cells from nothing."""
+    from xltlib.train import predictions
+    from xltlib.train.config import load
+
+    if cells < 0:
+        raise ValueError(f"--cells {cells}: give 0 (from kept predictions) or more")
+    exp = load(experiment)
+    found = predictions.again(exp, folder, cells, seed) if cells else predictions.check(exp, folder)
+    print(found.to_string(index=False, float_format="%.4g"))
+    if not (found["inside"] if cells else found["difference"] == 0).all():
+        raise typer.Exit(FAILED)
+
+
 # -- similarity and analysis ----------------------------------------------------------------------
 
 

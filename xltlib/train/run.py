@@ -576,7 +576,7 @@ def collect(exp: Experiment) -> pd.DataFrame:
         )
     place = Place(exp)
     scores.write(table, place.scores())
-    if len(layered := _by_layer(exp)):
+    if len(layered := layer_scores(exp)):
         write_table(layered, exp.folder / "layers.parquet")
     codes = [c for c in exp.languages if c == text.original(c)]  # a clone is like no language
     words = cldr.vocabulary([c for c in codes if language(c).locale])
@@ -589,7 +589,7 @@ def collect(exp: Experiment) -> pd.DataFrame:
     return table
 
 
-def _by_layer(exp: Experiment) -> pd.DataFrame:
+def layer_scores(exp: Experiment) -> pd.DataFrame:
     """Scores of every layer of an encoder, where they were kept."""
     rows: list[tuple[Any, ...]] = []
     for run in runs(exp) if exp.model.kind == "encoder" else ():
