@@ -71,14 +71,14 @@ def test_the_shipped_experiments_load(name: str, folder) -> None:
 
 def test_the_embedded_experiment_is_as_large_as_promised(folder) -> None:
     exp = load("embedded")
-    assert len(exp.languages) >= 12 and len(exp.seeds) >= 3
+    assert len(exp.languages) >= 12 and len(exp.seeds) >= 2
     assert len(exp.fewshot.pairs) >= 8
-    assert exp.fewshot.n == (2, 4, 8, 16, 32, 64, 128, 256)
+    assert exp.fewshot.n == (2, 8, 32, 64, 128, 256)
     tiny = {(r.source, r.task, r.seed) for r in runs(exp) if r.model == "tiny"}
-    assert len(tiny) == len(exp.languages) * 3 * len(exp.seeds)
-    for task in exp.tasks:  # an accuracy of n items has a standard error of at most 1/(2 sqrt n)
-        items = exp.tasks[task].test_items * len(exp.seeds)  # every seed has its own
-        assert 0.5 / (items * (3 if task == "ner" else 1)) ** 0.5 < 0.02  # 2 or 3 spans each
+    assert len(tiny) == len(exp.languages) * len(exp.tasks) * len(exp.seeds)
+    for spec in exp.tasks.values():  # an accuracy of n items has a standard error of 1/(2 sqrt n)
+        items = spec.test_items * len(exp.seeds)  # every seed has its own
+        assert 0.5 / items**0.5 < 0.02
 
 
 def test_the_live_experiment_has_many_families_and_scripts(folder) -> None:
