@@ -222,7 +222,7 @@ def test_a_file_that_is_no_text(folder) -> None:
 
 def test_unknown_experiment_names_the_nearest(folder) -> None:
     with pytest.raises(
-        ValueError, match="unknown experiment 'quik'. Did you mean 'quick'.*open-long"
+        ValueError, match="unknown experiment 'quik'. Did you mean 'quick'.*embedded"
     ):
         load("quik")
     with pytest.raises(ValueError, match="looked for .*nothere.yml"):
