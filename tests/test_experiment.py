@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from xltlib import scores
+from xltlib.explain.contrast import contrast
 from xltlib.languages import language
 from xltlib.tasks import TASKS
 from xltlib.train import plan
@@ -89,6 +91,18 @@ def test_the_live_experiment_has_many_families_and_scripts(folder) -> None:
         for code in exp.languages:
             for split, n in (("train", spec.pool), ("test", spec.test_items)):
                 assert len(exp.task(task).source(exp.languages, code, split, n, 0)) == n
+
+
+def test_the_kept_live_scores_are_those_of_the_experiment(folder, repository: Path) -> None:
+    exp = load("live")
+    kept = scores.one_metric(scores.read(repository / "book/published/live/scores.parquet"))
+    own = kept[kept["model"] == exp.model.label]
+    cells = {(t, s, c, n) for t in exp.tasks for s in exp.languages for c in exp.languages
+             for n in exp.seeds}  # fmt: skip
+    assert set(zip(own["task"], own["source"], own["target"], own["seed"], strict=True)) == cells
+    for control in (f"{exp.model.label}-shuffled", "char-ngram"):
+        found = contrast(scores.transfer(kept), exp.model.label, control, over="target", by="task")
+        assert set(found["verdict"]) == {"holds"}
 
 
 def test_available(folder, repository: Path) -> None:
