@@ -85,6 +85,10 @@ CACHED: dict[str, tuple[str, hubcache.Tables]] = {
     ),
     "wikiann": ("de", {"PAN-X.de": {"test": {**TAGGED, "ner_tags": [[5, 0, 1], [0]]}}}),
     "udpos": ("de", {"udpos.German": {"test": {**TAGGED, "pos_tags": [[11, 12, 11], [6]]}}}),
+    "udpos_dev": ("de", {"udpos.German": {"validation": {
+        "tokens": [["ja"], ["er"], ["da"], ["Oslo", ",", "Ida"]], "langs": [["de"]] * 4,
+        "pos_tags": [[6], [10], [2], [11, 12, 11]],
+    }}}),
     "tydiqa": (
         "fi",
         {"secondary_task": {"train": SQUAD_COLUMNS, "validation": SQUAD_COLUMNS}},
@@ -103,6 +107,10 @@ SAID = {
     "pawsx": ("paws sentence1: a b sentence2: b a", "paraphrase"),
     "wikiann": ("tag: Oslo , Ida", "LOC: Oslo $$ PER: Ida"),
     "udpos": (
+        "pos: <extra_id_0> Oslo <extra_id_1> , <extra_id_2> Ida",
+        "<extra_id_0> PROPN <extra_id_1> PUNCT <extra_id_2> PROPN",
+    ),
+    "udpos_dev": (
         "pos: <extra_id_0> Oslo <extra_id_1> , <extra_id_2> Ida",
         "<extra_id_0> PROPN <extra_id_1> PUNCT <extra_id_2> PROPN",
     ),

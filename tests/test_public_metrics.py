@@ -91,6 +91,7 @@ ONE_OF_EACH = {
         "<extra_id_0> PRON <extra_id_1> VERB",
     ),
 }
+ONE_OF_EACH["udpos_dev"] = ONE_OF_EACH["udpos"]
 
 
 def example(task: str) -> Example:

@@ -392,7 +392,8 @@ def load_embedded(name: str, overrides: Sequence[str] = ()) -> Experiment:
     found = load(name, overrides)
     if found.embedded and found.model.kind == "tiny":
         return found
-    what = "reads running text" if found.model.kind == "tiny" else "is about a pre-trained model"
+    does = {"tiny": "reads running text", "checkpoint": "fine-tunes a checkpoint"}
+    what = does.get(found.model.kind, "probes an encoder")
     raise ValueError(
         f"experiment {name!r} {what}; this is about the text, vocabulary and pre-training of an "
         "experiment on the embedded text, such as embedded or quick. The chapters on the matrix, "
