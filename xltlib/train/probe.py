@@ -291,17 +291,18 @@ def by_layer(
 
 def answers(task: Task, head: Head, layer: int, items: Items) -> list[str]:
     """Output texts for some items."""
-    reading, rows = reading_of(task), items.features.rows(items.places)
-    logits = head.logits(items.features.of(items.places, layer))
+    reading, features = reading_of(task), items.features.of(items.places, layer)
     sizes = np.diff(items.features.offsets)[list(items.places)]
     stops = np.cumsum(sizes)
+    cells = zip(items.examples, stops - sizes, stops, strict=True)
     if reading.unit == "pair":
         assert items.features.chars is not None
-        chars = items.features.chars[rows]
-        cells = zip(items.examples, stops - sizes, stops, strict=True)
+        logits, chars = (
+            head.logits(features),
+            items.features.chars[items.features.rows(items.places)],
+        )
         return [reading.write(e, [_span(logits[a:b], chars[a:b], e)]) for e, a, b in cells]
-    labels = np.array(head.classes)[logits.argmax(1)].tolist()
-    cells = zip(items.examples, stops - sizes, stops, strict=True)
+    labels = head.predict(features).tolist()
     return [reading.write(e, labels[a:b]) for e, a, b in cells]
 
 
