@@ -12,10 +12,14 @@ from babel.core import get_global
 
 from xltlib import errors
 from xltlib.languages import (
+    clash,
     is_individual,
+    is_summary,
     iso3,
+    keys,
     language,
     languages,
+    mixture,
     name,
     shared_script,
     uriel,
@@ -237,3 +241,121 @@ def test_import_is_light() -> None:
     )
     out = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("given", "key"),
+    [
+        ("zh-min-nan", "nan"),  # and not Minangkabau
+        ("zh_min_nan", "nan"),
+        ("bat-smg", "sgs"),
+        ("map-bms", "jav"),
+        ("cbk-zam", "cbk"),
+        ("zh-classical", "lzh"),
+        ("be-x-old", "bel"),
+        ("bh", "bho"),
+        ("simple", "eng"),
+        ("ns", "nso"),
+        ("hi_rom", "hin_Latn"),  # and not Romany
+        ("zh_CHT", "cmn_Hant"),  # and not Cholón
+        ("zh-CHS", "cmn"),
+        ("zho_trad", "cmn_Hant"),
+        ("en_XX", "eng"),  # mBART
+        ("ca-valencia", "cat"),
+        ("de-CH-1996", "deu"),
+        ("es-419", "spa"),
+        ("zh-cn", "cmn"),
+        ("de-de", "deu"),
+        ("por_BR", "por_BR"),
+        ("cmn_Hant_HK", "cmn_Hant_HK"),
+    ],
+)
+def test_labels_of_corpora_and_parts_of_tags(given: str, key: str) -> None:
+    assert language(given).key == key
+    assert language(key).key == key
+
+
+@pytest.mark.parametrize(
+    ("given", "joined", "region"),
+    [
+        ("eng-deu", ["eng", "deu"], None),
+        ("eng-ron-wol-sna", ["eng", "ron", "wol", "sna"], None),
+        ("en-ru", ["eng", "rus"], "en-RU"),
+        ("EN-DE", ["eng", "deu"], "en-DE"),
+        ("en_fr", ["eng", "fra"], "en-FR"),
+        ("de+en", ["deu", "eng"], None),
+        ("en->sw", ["eng", "swh"], None),
+        ("German and English", ["deu", "eng"], None),
+    ],
+)
+def test_a_mixture_is_no_language(given: str, joined: list[str], region: str | None) -> None:
+    assert mixture(given) == joined
+    with pytest.raises(ValueError, match="names several languages") as error:
+        language(given)
+    assert all(f"({key})" in str(error.value) for key in joined)
+    assert (f"write {region}" in str(error.value)) == (region is not None)
+
+
+@pytest.mark.parametrize("tag", ["zh-CN", "en-US", "sr-Latn", "ca-valencia", "de-CH-1996", "xyzzy"])
+def test_tags_and_nonsense_are_no_mixtures(tag: str) -> None:
+    assert mixture(tag) == []
+
+
+@pytest.mark.parametrize("label", ["de-Latn-QQ", "en-us-nonsense", "zho_Hant_extra1", "eng-deu-x"])
+def test_every_part_of_a_tag_is_registered(label: str) -> None:
+    with pytest.raises(ValueError, match="language"):
+        language(label)
+
+
+def test_a_glottocode_is_called_one() -> None:
+    with pytest.raises(ValueError, match=r"stan1293.*Glottocode.*ISO 639-3"):
+        language("stan1293")
+
+
+def test_keys_tell_varieties_apart_only_where_a_side_does() -> None:
+    assert keys(["en-US", "zh-CN", "zh-TW"], ["en", "zh"]) == {
+        "en-US": "eng", "en": "eng", "zh-CN": "cmn", "zh": "cmn", "zh-TW": "cmn_Hant",
+    }  # fmt: skip
+    apart = keys(["pt-BR", "pt-PT", "ca", "ca-valencia", "zh-TW", "zh-HK"], ["pt"])
+    assert apart == {
+        "pt-BR": "por_BR", "pt-PT": "por_PT", "pt": "por", "ca": "cat",
+        "ca-valencia": "cat_valencia", "zh-TW": "cmn_Hant_TW", "zh-HK": "cmn_Hant_HK",
+    }  # fmt: skip
+    assert all(language(key).key == key for key in apart.values())
+    assert keys(["por_BR"]) == {"por_BR": "por_BR"}  # a part of a table keeps its keys
+    assert [name(key) for key in ("por_BR", "cat_valencia", "cmn_Hant_HK")] == [
+        "Portuguese (Brazil)",
+        "Catalan (Valencian)",
+        "Chinese (Traditional, Hong Kong SAR China)",
+    ]
+    assert language("pt-BR").locale == "pt" and language("por_PT").locale == "pt_PT"
+
+
+def test_als_is_alemannic_beside_other_labels_of_wikimedia() -> None:
+    assert keys(["als", "deu"])["als"] == "als"
+    assert keys(["als", "sq", "simple", "en"]) == {
+        "als": "gsw", "sq": "als", "simple": "eng_simple", "en": "eng",
+    }  # fmt: skip
+
+
+def test_two_labels_of_one_language_are_both_named() -> None:
+    said = clash(["ar", "arb"])
+    assert "'ar' and 'arb' are one language, Arabic (arb)" in said and "seed" not in said
+    assert "write gsw" in clash(["als", "sq"])
+
+
+@pytest.mark.parametrize(
+    "label", "avg Avg. mean ave all max min std Average AVERAGE macro-F1 Overall Total".split()
+)
+def test_summaries(label: str) -> None:
+    assert is_summary(label)
+
+
+def test_no_language_is_called_like_a_summary_but_these() -> None:
+    """Which is meant, a table must tell from its values."""
+    listed = [e for e in iso639.ALL_LANGUAGES if e.type != "S"]
+    assert {e.name for e in listed if is_summary(e.name)} == {"Median"}
+    codes = {c for e in listed for c in (e.part1, e.part3) if c}
+    assert {c for c in codes if is_summary(c)} == set(
+        "all any ave dev gap max med min sd std sum var".split()
+    )

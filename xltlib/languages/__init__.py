@@ -2,20 +2,28 @@
 
 from xltlib.languages.codes import (
     Language,
+    clash,
     is_individual,
+    is_summary,
     iso3,
+    keys,
     language,
     languages,
+    mixture,
     name,
     shared_script,
 )
 
 __all__ = [
     "Language",
+    "clash",
     "is_individual",
+    "is_summary",
     "iso3",
+    "keys",
     "language",
     "languages",
+    "mixture",
     "name",
     "shared_script",
 ]

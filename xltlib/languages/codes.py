@@ -8,10 +8,12 @@ The ISO tables take a third of a second to read: only when a language is asked f
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import babel
@@ -20,7 +22,7 @@ from babel.localedata import exists
 
 from xltlib.errors import unknown
 from xltlib.languages import uriel
-from xltlib.languages.tables import DISTINGUISHED, MACROLANGUAGES
+from xltlib.languages.tables import DISTINGUISHED, MACROLANGUAGES, SUMMARIES, WIKIMEDIA
 
 if TYPE_CHECKING:
     import iso639
@@ -39,14 +41,20 @@ _RIGHT_TO_LEFT = frozenset(
 _MACRO_OF = {individual: macro for macro, individual in MACROLANGUAGES.items()}
 _TAG = re.compile(
     r"(?P<lang>[a-z]{2,3})(?:[-_](?P<ext>[a-z]{3}))?(?:[-_](?P<script>[a-z]{4}))?"
-    r"(?:[-_](?P<region>[a-z]{2}|\d{3}))?(?:[-_.@]\S*)?",
+    r"(?:[-_](?P<region>[a-z]{2}|[0-9]{3}))?(?P<variants>(?:[-_](?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*)"
+    r"(?:\.[a-z0-9-]+)?",
     re.IGNORECASE,
 )
+# How `Language.key` writes a region and variants; elsewhere they say where data come from.
+_KEY = re.compile(
+    r"[a-z]{3}(_[A-Z][a-z]{3})?(_[A-Z]{2}|_[0-9]{3})?(_[a-z]{5,8}|_[0-9][a-z0-9]{3,7})*"
+)
+_JOINED = re.compile(r"\s*(?:->|[-_+,;/|&→])\s*|\s+and\s+")
 
 
 @dataclass(frozen=True)
 class Language:
-    """One individual language in one script.
+    """One individual language in one script, and where a table tells them apart one variety.
 
     Attributes
     ----------
@@ -54,28 +62,37 @@ class Language:
         ISO 639-3 of the individual language, e.g. ``"pes"``.
     script : str or None
         ISO 15924, as given or CLDR's likely script; None where CLDR knows none.
+    variety : str
+        Region and variants, ``"BR"``, ``"valencia"``; empty unless `keys` needs them.
     """
 
     code: str
     script: str | None = None
+    variety: str = ""
 
     @property
     def key(self) -> str:
         """What tables call it: the code, with the script where that is unusual (`srp_Latn`).
 
-        Every language and script has a key of its own, and ``language(key)`` leads back to it.
+        Every language, script and variety has its own key; ``language(key)`` leads back to it.
         """
-        usual = self.script == _default_script(self.code)
-        return self.code if usual else f"{self.code}_{self.script}"
+        return "_".join(filter(None, (self.code, self._unusual, self.variety)))
+
+    @property
+    def _unusual(self) -> str | None:
+        return None if self.script == _default_script(self.code) else self.script
 
     @property
     def name(self) -> str:
         """English name for figures: CLDR's, also of its macrolanguage, else ISO 639-3's.
 
-        An unusual script is said: ``Serbian (Latin)``.
+        An unusual script and a variety are said: ``Serbian (Latin)``, ``Portuguese (Brazil)``.
         """
-        script = self.script if self.key != self.code else None
-        return f"{self._name} ({babel.Locale('en').scripts[script]})" if script else self._name
+        en = babel.Locale("en")
+        said = {**en.scripts, **en.territories, **{k.lower(): v for k, v in en.variants.items()}}
+        parts = filter(None, [self._unusual, *self.variety.split("_")])
+        remark = ", ".join(said.get(part, part) for part in parts)
+        return f"{self._name} ({remark})" if remark else self._name
 
     @property
     def _name(self) -> str:
@@ -95,10 +112,11 @@ class Language:
     @property
     def locale(self) -> str | None:
         """CLDR locale that `babel` can open (`sr_Cyrl`, `de`), or None."""
-        tag, usual = _cldr(self.code), self.script in (None, _default_script(self.code))
-        if self.script and exists(f"{tag}_{self.script}"):
-            return f"{tag}_{self.script}"
-        return tag if usual and exists(tag) else None
+        tag = _cldr(self.code)
+        forms = [f"{tag}_{self.script}"] if self.script else []
+        forms += [tag] if self.script is None or not self._unusual else []
+        forms = [f"{form}_{self.variety}" for form in forms if self.variety] + forms
+        return next(filter(exists, forms), None)
 
     @property
     def direction(self) -> Literal["ltr", "rtl"]:
@@ -113,28 +131,161 @@ def language(code: str) -> Language:
     Parameters
     ----------
     code : str
-        ISO 639-1, 639-2 (T or B), 639-3, BCP 47 (`sr-Latn`, `zh-CN`), NLLB (`deu_Latn`) or an
-        English name; case does not matter. A word that is a code is read as a code.
-        A macrolanguage becomes the member in `MACROLANGUAGES`, a retired code its successor; those
-        of `DISTINGUISHED` stay as they are.
+        ISO 639-1, 639-2 (T or B), 639-3, BCP 47 (`sr-Latn`, `zh-CN`), NLLB (`deu_Latn`), a label
+        of Wikimedia or CC-100 (`zh-min-nan`, `hi_rom`) or an English name; case does not matter.
+        A word that is a code is read as a code. A macrolanguage becomes the member in
+        `MACROLANGUAGES`, a retired code its successor; those of `DISTINGUISHED` stay as they are.
+        A region says where data come from, and only in a key (`por_BR`) which variety: see `keys`.
 
     Raises
     ------
     ValueError
-        If nothing fits, with the nearest codes or names.
+        If nothing fits, with the nearest codes or names; for a mixture (`eng-deu`), with both.
     """
-    text = code.strip()
-    tag = _TAG.fullmatch(text)
-    if tag and tag["script"] and tag["script"].title() not in _scripts():
-        tag = None  # Oji-Cree is a name
+    found = _stated(code)
+    return found if _KEY.fullmatch(code.strip()) else replace(found, variety="")
+
+
+def keys(*sides: Iterable[str]) -> dict[str, str]:
+    """The key of every label of a table, its sides (sources; targets) given together.
+
+    Where one side tells varieties of a language apart (`pt-BR` beside `pt-PT`), each has a key of
+    its own (`por_BR`); elsewhere a region is no part of the key (`en-US` is `eng`). Beside other
+    labels of Wikimedia, `als` is Alemannic as it is there, else Tosk Albanian as in ISO 639-3.
+    """
+    columns = [set(side) for side in sides]
+    labels = {label: _folded(label) for column in columns for label in column}
+    used = {_special()[folded][1] for folded in labels.values() if folded in _special()}
+    theirs = WIKIMEDIA if "Wikimedia" in used else {}
+    stated = {label: _stated(theirs.get(folded, label)) for label, folded in labels.items()}
+    apart: set[Language] = set()
+    for column in columns:
+        several = [replace(x, variety="") for x in {stated[label] for label in column}]
+        apart |= {x for x in several if several.count(x) > 1}
+    found = {}
+    for label, own in stated.items():
+        plain = replace(own, variety="")
+        kept = plain in apart or _KEY.fullmatch(label.strip())
+        found[label] = own.key if kept else plain.key
+    return found
+
+
+def clash(labels: Collection[str]) -> str:
+    """What to do where several labels of one side are one language, all of them named."""
+    listed, key = " and ".join(sorted(map(repr, labels))), language(min(labels)).key
+    said = f"{listed} are one language, {name(key)} ({key}): keep one of them in each table, or "
+    said += "write the code of the language, script (sr-Latn) or region (pt-BR) that is meant"
+    other = {theirs: own for own, theirs in WIKIMEDIA.items() if own in map(_folded, labels)}
+    return said + "".join(f"; Wikipedia's {own!r} is {name(new)}: write {new}"
+                          for new, own in other.items())  # fmt: skip
+
+
+def is_summary(label: str) -> bool:
+    """Whether a label is a word for a summary of others (`avg`, `Macro F1`, `max`), not a language.
+
+    Some are codes as well (`ave` Avestan, `min` Minangkabau): whether the values are summaries,
+    the table must tell.
+    """
+    words = re.findall(r"[^\W\d_]+", label.casefold())
+    return bool(words) and (words[0] in SUMMARIES - {"min"} or set(words) <= SUMMARIES)
+
+
+def mixture(label: str) -> list[str]:
+    """Keys of the languages that a label joins, ``["eng", "deu"]`` of `eng-deu`; else empty."""
+    try:
+        language(label)
+    except ValueError:
+        return [] if _folded(label) in _special() else _joined(label)
+    return []
+
+
+def _joined(label: str) -> list[str]:
+    parts = [_find(part) for part in _JOINED.split(label.strip())]
+    found = list(dict.fromkeys(part.key for part in parts if part))
+    return found if None not in parts and len(found) > 1 else []
+
+
+def _stated(code: str) -> Language:
+    """The language with all that a label states, region and variants too."""
+    found = _find(code)
+    if found is None:
+        raise _unknown(code)
+    return found
+
+
+def _find(code: str) -> Language | None:
+    text = _special().get(_folded(code), (code.strip(), ""))[0]
+    tag = _tag(text)
     raw = _part3(tag["ext"] or tag["lang"]) if tag else None
     if raw is None:
         raw, tag = _names().get(text.casefold()), None
     if raw is None:
-        known = [n.title() for n in _names()] + sorted(filter(_part3, _iso()))
-        raise unknown("language", code, known, "Give an ISO 639 code or an English name.")
+        return None
     individual = MACROLANGUAGES.get(raw, raw)
-    return Language(individual, _script(tag, raw, individual))
+    variety = [tag["region"].upper()] if tag and tag["region"] not in (None, "XX") else []
+    variety += tag["variants"].lower().replace("_", "-").split("-")[1:] if tag else []
+    return Language(individual, _script(tag, raw, individual), "_".join(variety))
+
+
+def _unknown(code: str) -> ValueError:
+    text = code.strip()
+    if found := _joined(text):
+        both = " and ".join(f"{name(key)} ({key})" for key in found)
+        form = _TAG.fullmatch(text)
+        region = (
+            f"{form['lang'].lower()}-{form['region'].upper()}" if form and form["region"] else ""
+        )
+        cure = "Name one language; leave mixtures and pairs out, or put them in two columns."
+        meant = f" If a region is meant, write {region}." if region else ""
+        return ValueError(f"{code!r} names several languages, {both}. {cure}{meant}")
+    if re.fullmatch(r"[a-z]{4}[0-9]{4}", text):
+        return ValueError(f"{code!r} looks like a Glottocode, which no package here maps: give the "
+                          "ISO 639-3 code or the English name")  # fmt: skip
+    known = [n.title() for n in _names()] + sorted(filter(_part3, _iso()))
+    return unknown("language", code, known, "Give an ISO 639 code or an English name.")
+
+
+def _folded(label: str) -> str:
+    return label.strip().casefold().replace("_", "-")
+
+
+def _tag(text: str) -> re.Match[str] | None:
+    """A tag of which every part is registered, or None; Oji-Cree is a name, eng-deu a mixture."""
+    tag, en = _TAG.fullmatch(text), babel.Locale("en")
+    if tag is None:
+        return None
+    if tag["ext"]:
+        entry = _iso().get(tag["ext"].lower())
+        if entry is None or entry.macrolanguage != _part3(tag["lang"]):
+            return None
+    if tag["script"] and tag["script"].title() not in en.scripts:
+        return None
+    variants = re.split("[-_]", tag["variants"].upper())[1:]
+    if not {*variants} <= {*en.variants, "SIMPLE"}:
+        return None
+    return tag if not tag["region"] or _is_region(tag["lang"], tag["region"]) else None
+
+
+def _is_region(lang: str, region: str) -> bool:
+    """Whether two letters after a language are a region: en-RU; not en-ru, English with Russian."""
+    place = region.upper()
+    if place not in {*babel.Locale("en").territories, *get_global("territory_aliases"), "XX"}:
+        return False
+    entry = _iso().get(region.lower())
+    if (region == place and lang.islower()) or entry is None or entry.part1 != region.lower():
+        return True
+    tag, likely = _cldr(_part3(lang) or lang), get_global("likely_subtags")
+    own = str(likely.get(tag, "")).endswith(f"_{place}")
+    return own or tag == _cldr(entry.part3) or f"{tag}_{place}" in likely
+
+
+@cache
+def _special() -> dict[str, tuple[str, str]]:
+    """Labels of corpora that are no tags: the tag, and who uses it."""
+    path = Path(__file__).parents[1] / "assets" / "corpus_codes.csv"
+    with path.open(encoding="utf-8") as file:
+        rows = csv.DictReader(line for line in file if not line.startswith("#"))
+        return {row["code"]: (row["tag"], row["used_by"]) for row in rows}
 
 
 def languages(codes: Iterable[str]) -> list[Language]:
@@ -194,12 +345,6 @@ def _script(tag: re.Match[str] | None, raw: str, individual: str) -> str | None:
         if likely:
             return str(likely.split("_")[1])
     return _default_script(individual)
-
-
-@cache
-def _scripts() -> frozenset[str]:
-    """ISO 15924 codes that CLDR names."""
-    return frozenset(babel.Locale("en").scripts)
 
 
 @cache

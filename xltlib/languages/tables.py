@@ -28,3 +28,14 @@ DISTINGUISHED = {"ajp": "apc", "aka": "twi"}
 SPEAKS_FOR = {member: macro for macro, member in MACROLANGUAGES.items()} | {
     "bos": "hbs", "cnr": "hbs", "hrv": "hbs", "nno": "nor", "twi": "aka", **DISTINGUISHED,
 }  # fmt: skip
+
+# Codes that Wikimedia uses for another language than ISO 639-3 does
+# (https://meta.wikimedia.org/wiki/Special_language_codes): there Alemannic and Norman.
+WIKIMEDIA = {"als": "gsw", "nrm": "nrf"}
+
+# Words for summaries of rows or columns. Some are codes too: ave, all, max, min, std, sum, var.
+SUMMARIES = frozenset(
+    "all any ave average averaged averages avg best count delta dev deviation f f1 gap gmean "
+    "hmean macro macroavg max maximum mean means med median micro min minimum overall range score "
+    "sd sem stddev std stdev sum total totals var variance worst zeroshot".split()
+)
