@@ -80,3 +80,19 @@ def test_recommend_without_scores_names_the_command(tmp_path, monkeypatch, capsy
     monkeypatch.setenv("XLT_BUILD", str(tmp_path))
     assert run("srp", "--task", "entity_type") == cli.USAGE
     assert "xlt run quick" in capsys.readouterr().err
+
+
+def test_recommend_by_default_takes_the_kept_scores_of_the_encoder(
+    tmp_path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path))
+    assert cli.main(["recommend", "Ukrainian", "--task", "udpos_dev", "--top", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "model multilingual-e5-small, task udpos_dev" in said
+    assert "552 measured pairs, 24 sources" in said
+
+
+def test_an_experiment_that_is_neither_run_nor_kept_says_so(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path))
+    assert cli.main(["recommend", "Ukrainian", "--experiment", "quick"]) == 2
+    assert "run `xlt run quick` first" in capsys.readouterr().err

@@ -30,7 +30,9 @@ _Target = Annotated[str, typer.Argument(help="code or English name; need not hav
 _Task = Annotated[str | None, typer.Option(help="task in the scores (needed if there are several)")]
 _Scores = Annotated[Path | None, typer.Option(help="scores table (default: of the experiment)")]
 _ScoresOf = Annotated[str, typer.Option(help="whose scores, if not --scores")]
-_Model = Annotated[str | None, typer.Option(help="model in the scores (default: tiny)")]
+_Model = Annotated[
+    str | None, typer.Option(help="model in the scores (default: that of the experiment, or tiny)")
+]
 _Json = Annotated[bool, typer.Option("--json", help="print machine-readable output")]
 
 
@@ -302,7 +304,7 @@ def recommend(
     target: _Target,
     task: _Task = None,
     scores: _Scores = None,
-    experiment: _ScoresOf = "embedded",
+    experiment: _ScoresOf = "matrix",
     model: _Model = None,
     n_target: Annotated[int, typer.Option(help="also with so many target examples")] = 0,
     top: Annotated[int, typer.Option(help="how many sources to show")] = 5,
@@ -360,7 +362,7 @@ def budget(
     law: Annotated[str, typer.Option(help="log, power or logistic")] = "power",
     task: _Task = None,
     scores: _Scores = None,
-    experiment: _ScoresOf = "embedded",
+    experiment: _ScoresOf = "curves",
     model: _Model = None,
     as_json: _Json = False,
 ) -> None:
@@ -386,15 +388,19 @@ def _asked(
     target: str, scores: Path | None, experiment: str, model: str | None, task: str | None
 ) -> tuple[str, Any, Any, dict[str, Any]]:
     """Target, scores, pairs and the part of the scores that a command asks about."""
-    from xltlib.book.tables import MODEL
+    from xltlib.book import kept
     from xltlib.languages import language
     from xltlib.scores import called, one_metric, read
+    from xltlib.train.config import load
 
-    code = language(target).key
-    path, pairs = (scores, None) if scores else _tables(experiment)
+    code, usual = language(target).key, "tiny"
+    path, pairs = scores, None
+    if path is None:
+        exp = load(experiment)
+        (path, pairs), usual = kept.tables_of(exp), exp.model.label
     table = called(one_metric(read(path)), model, task)
-    if model is None and MODEL in set(table["model"]):
-        model = MODEL
+    if model is None and usual in set(table["model"]):
+        model = usual
     for option, value in (("model", model), ("task", task)):
         found = sorted(table[option].unique())
         if value is None and len(found) > 1:
@@ -406,20 +412,6 @@ def _asked(
     }:
         pairs = None  # to be made anew, with all these languages
     return code, table, pairs, {"model": model, "task": task}
-
-
-def _tables(experiment: str) -> tuple[Path, Any]:
-    """Path of an experiment's scores, and its own pairs table."""
-    from xltlib.languages.similarity import read_pairs
-    from xltlib.train.config import load
-
-    folder = load(experiment).folder
-    scores, pairs = folder / "scores.parquet", folder / "pairs.parquet"
-    if not scores.is_file():
-        raise ValueError(
-            f"no scores at {scores}: run `xlt run {experiment}` first, or give --scores FILE"
-        )
-    return scores, read_pairs(pairs) if pairs.is_file() else None
 
 
 # -- doctor ---------------------------------------------------------------------------------------

@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from xltlib.languages import language, shared_script
+from xltlib.languages.similarity import read_pairs
 from xltlib.scores import one_metric, read
 
 if TYPE_CHECKING:
     from xltlib.train.config import Experiment
 
+PUBLISHED = Path("book/published")
 BASELINES = ("tiny-scratch", "char-ngram")  # no pre-training; a classifier of character n-grams
 _LAYERS = ("model", "task", "source", "seed", "layer", "target", "score")
 _COLUMNS = (
@@ -73,6 +75,27 @@ def encoded(experiment: Experiment, folder: str) -> tuple[Experiment, Path]:
         return experiment, experiment.folder
     path = _folder(folder, "matrix, and `xlt run matrix` measures them again")
     return load(path.name), path
+
+
+def tables_of(experiment: Experiment) -> tuple[Path, pd.DataFrame | None]:
+    """Path of an experiment's scores, of its run or else kept with the book, and its pairs table.
+
+    What is kept has none: similarity is then computed for the languages asked about.
+
+    Raises
+    ------
+    ValueError
+        It has not run, and nothing of it is kept.
+    """
+    places = (experiment.folder, PUBLISHED / experiment.name)
+    place = next((p for p in places if (p / "scores.parquet").is_file()), None)
+    if place is None:
+        raise ValueError(
+            f"no scores at {places[0] / 'scores.parquet'}: run `xlt run {experiment.name}` first, "
+            "or give --scores FILE"
+        )
+    pairs = place / "pairs.parquet"
+    return place / "scores.parquet", read_pairs(pairs) if pairs.is_file() else None
 
 
 def _folder(folder: str, cure: str) -> Path:
