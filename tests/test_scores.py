@@ -284,3 +284,46 @@ def test_seeds_with_items_of_their_own_are_not_counted_twice() -> None:
     assert (own["n_test"] == seeds * n).all()
     shared = sc.cells(table)["se"]  # as if the seeds shared their items
     assert np.sqrt((shared**2).mean()) > 1.3 * real
+
+
+def _square(codes: list[str]) -> pd.DataFrame:
+    """A score of its own for every pair of labels."""
+    both = pd.MultiIndex.from_product([codes, codes], names=["source", "target"])
+    return pd.DataFrame({"score": np.linspace(0.3, 0.9, len(both))}, index=both).reset_index()
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "keys"),
+    [
+        ("sr-Latn", "sr-Cyrl", {"srp_Latn", "srp"}),
+        ("zh-CN", "zh-TW", {"cmn", "cmn_Hant"}),
+        ("zh-Hans", "zh-Hant", {"cmn", "cmn_Hant"}),
+        ("pt-BR", "pt-PT", {"por_BR", "por_PT"}),
+        ("es", "es-MX", {"spa", "spa_MX"}),
+        ("als", "simple", {"gsw", "eng_simple"}),
+    ],
+)
+def test_scripts_and_regions_are_rows_of_their_own(one: str, other: str, keys: set[str]) -> None:
+    table = sc.check(_square(["en", "de", one, other]))
+    assert set(table["source"]) == set(table["target"]) == {"eng", "deu"} | keys
+    assert len(table) == 16
+    again = sc.check(table[table["target"] == "deu"])  # a part keeps its keys
+    assert set(again["source"]) == set(table["source"])
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "english"),
+    [("ar", "arb", "Arabic"), ("no", "nb", "Norwegian"), ("iw", "he", "Hebrew")],
+)
+def test_two_labels_of_one_language_are_named(one: str, other: str, english: str) -> None:
+    with pytest.raises(ValueError, match="are one language") as error:
+        sc.check(_square(["en", "de", one, other]))
+    said = str(error.value)
+    assert repr(one) in said and repr(other) in said and english in said and "seed" not in said
+
+
+def test_codes_of_two_styles_in_two_columns_are_one_language() -> None:
+    table = _square(["en-US", "ar", "nb"])
+    table["target"] = table["target"].map({"en-US": "eng", "ar": "arb", "nb": "no"})
+    found = sc.check(table)
+    assert set(found["source"]) == set(found["target"]) == {"eng", "arb", "nob"}

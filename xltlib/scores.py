@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
@@ -19,7 +20,7 @@ import pyarrow
 
 from xltlib.errors import unknown
 from xltlib.io import write_table
-from xltlib.languages import language
+from xltlib.languages import clash, keys, language
 
 
 class _Column(NamedTuple):
@@ -212,12 +213,11 @@ def check(scores: pd.DataFrame, unknown_codes: Unknown = "error") -> pd.DataFram
     noted = notes(scores)
     df = _renamed(scores.copy(), noted)
     df = _scored(_treebanks(df, noted), noted)
-    for side in ("source", "target"):
-        df = _coded(df, side, unknown_codes, noted)
+    df, labels = _coded(df, unknown_codes, noted)
     df = _completed(df)
     if df.empty:
         raise ValueError("the scores table has no usable row: give it at least one measured cell")
-    df = _unique(_rescaled(df, noted), noted)
+    df = _unique(_rescaled(df, noted), labels, noted)
     df = df[_NAMES + [c for c in df.columns if c not in _NAMES]]
     df = df.sort_values(_key(df), kind="stable").reset_index(drop=True)
     df.attrs = {"notes": noted}
@@ -297,24 +297,33 @@ def _number(column: pd.Series, name: str) -> pd.Series:
     return out
 
 
-def _coded(df: pd.DataFrame, side: str, other: Unknown, noted: list[str]) -> pd.DataFrame:
-    """Any code form to the language's key, each distinct code looked up once."""
-    known: dict[Any, str] = {}
-    lost: list[Any] = []
-    for code in df[side].unique():
-        try:
-            if pd.isna(code) or not str(code).strip():
-                raise ValueError(f"{side} is empty in some rows: fill in a language code")
-            known[code] = language(str(code)).key
-        except ValueError:
-            if other == "error":
-                raise
-            lost.append(code)
-    if lost:
-        rows = df[side].isin(lost) | df[side].isna()
-        _note(f"{int(rows.sum())} rows dropped: {side} unknown ({_some(lost)})", noted)
-        df = df[~rows]
-    return df.assign(**{side: df[side].map(known).astype(object)})
+def _coded(
+    df: pd.DataFrame, other: Unknown, noted: list[str]
+) -> tuple[pd.DataFrame, dict[tuple[str, str], list[str]]]:
+    """Any code form to the language's key, and the labels behind each key of each side."""
+    sides: dict[str, list[str]] = {}
+    for side in ("source", "target"):
+        lost, sides[side] = [], []
+        for code in df[side].unique():
+            try:
+                if pd.isna(code) or not str(code).strip():
+                    raise ValueError(f"{side} is empty in some rows: fill in a language code")
+                language(str(code))
+                sides[side].append(str(code))
+            except ValueError:
+                if other == "error":
+                    raise
+                lost.append(code)
+        if lost:
+            rows = df[side].isin(lost) | df[side].isna()
+            _note(f"{int(rows.sum())} rows dropped: {side} unknown ({_some(lost)})", noted)
+            df = df[~rows]
+    known, labels = keys(*sides.values()), defaultdict(list)
+    for side, own in sides.items():
+        for label in own:
+            labels[side, known[label]].append(label)
+    coded = {side: df[side].astype(str).map(known).astype(object) for side in sides}
+    return df.assign(**coded), labels
 
 
 def _completed(df: pd.DataFrame) -> pd.DataFrame:
@@ -366,7 +375,9 @@ def _rescaled(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
     return df.assign(score=df["score"].clip(0.0, 1.0))
 
 
-def _unique(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
+def _unique(
+    df: pd.DataFrame, labels: Mapping[tuple[str, str], list[str]], noted: list[str]
+) -> pd.DataFrame:
     """Exact repeats of a cell dropped; different scores of one cell are an error."""
     key = _key(df)
     repeats = df.duplicated([*key, "score"])
@@ -376,6 +387,9 @@ def _unique(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
     twice = df.duplicated(key, keep=False)
     if twice.any():
         first = df[twice].sort_values(key, kind="stable").iloc[:2]
+        for side in ("source", "target"):
+            if len(several := labels[side, first[side].iloc[0]]) > 1:
+                raise ValueError(f"{side} labels {clash(several)}")
         cell = ", ".join(f"{k}={first[k].iloc[0]}" for k in key)
         scores = " and ".join(f"{s:g}" for s in first["score"])
         raise ValueError(

@@ -55,7 +55,15 @@ import numpy.typing as npt
 from anyascii import anyascii
 
 from xltlib.errors import unknown
-from xltlib.languages import Language, is_individual, language, languages, shared_script, uriel
+from xltlib.languages import (
+    Language,
+    is_individual,
+    keys,
+    language,
+    languages,
+    shared_script,
+    uriel,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -546,5 +554,5 @@ def read_pairs(path: str | Path) -> pd.DataFrame:
             f"{path} has no column {' or '.join(sorted(missing))}: a pairs table names a source "
             "and a target in every row. `xlt similarity` makes one."
         )
-    named = {c: language(c).key for c in {*frame["source"], *frame["target"]}}
+    named = keys(frame["source"], frame["target"])
     return frame.assign(source=frame["source"].map(named), target=frame["target"].map(named))
