@@ -109,8 +109,8 @@ TINY = Recipe(
     steps=200, evaluations=2, batch=32, optimizer="adamw_fused", lr=2e-3, schedule="cosine",
     freeze="embeddings", dropout=0.0, max_input=128,
 )  # fmt: skip
-# An encoder with a new decoder: see `experiments/text2text.yml`.
+# An encoder with a new decoder: chosen on validation data of English intents (MASSIVE).
 ENCODER = Recipe(
-    steps=500, evaluations=5, batch=16, optimizer="adamw_fused", lr=1e-3, schedule="cosine",
-    encoder_lr=0.1, freeze="embeddings", max_input=128, precision="bfloat16",
+    steps=250, evaluations=5, batch=32, optimizer="adamw_fused", lr=1e-3, schedule="cosine",
+    encoder_lr=0.2, freeze="embeddings", max_input=128, precision="bfloat16",
 )  # fmt: skip
