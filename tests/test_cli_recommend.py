@@ -96,3 +96,20 @@ def test_an_experiment_that_is_neither_run_nor_kept_says_so(tmp_path, monkeypatc
     monkeypatch.setenv("XLT_BUILD", str(tmp_path))
     assert cli.main(["recommend", "Ukrainian", "--experiment", "quick"]) == 2
     assert "run `xlt run quick` first" in capsys.readouterr().err
+
+
+def test_similarity_says_what_is_imputed(capsys) -> None:
+    """lang2vec observed no morphology and no inventory of both Turkish and Kazakh."""
+    assert cli.main(["similarity", "tur", "kaz"]) == 0
+    said = capsys.readouterr().out
+    notes = [line for line in said.splitlines() if line.startswith("* ")]
+    assert [line.split()[1] for line in notes] == ["morphology", "inventory"]
+    assert all("kaz-tur" in line and "coverage 0" in line for line in notes)
+    assert said.count("0.76*") == 2 and "tur: Turkish" in said
+
+
+def test_imputed_follows_coverage(similar: pd.DataFrame) -> None:
+    found = similarity.imputed(similar)
+    assert list(found) == [c for c in similar.columns[2:] if not c.startswith("coverage_")]
+    assert found["morphology"].equals(similar["coverage_morphology"] == 0)
+    assert not found["script"].any()

@@ -534,3 +534,19 @@ def test_analysis_needs_no_torch() -> None:
         "assert not heavy & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("protocol", ["cold", "warm", "norev"])
+def test_reasons_add_up_to_the_rating(one: matrix.Matrix, protocol: matrix.Protocol) -> None:
+    """The posterior mean is linear in the covariance: so exact but for rounding."""
+    for fold in matrix.folds(one, protocol):
+        parts = methods.reasons(one, fold, protocol)
+        rating = methods.gaussian_process(one, fold, protocol)
+        np.testing.assert_allclose(parts.sum(axis=1), rating, atol=1e-8)
+        assert {"genealogy", gp.RECORD, gp.ALIKE} <= set(parts)
+
+
+def test_a_set_ends_where_no_source_helps(scores: pd.DataFrame) -> None:
+    dominant = scores.assign(score=scores["score"].where(scores["source"] != "deu", 1.0))
+    table = methods.best_set(dominant[dominant["target"] != "deu"], 5)
+    assert table["source"].tolist() == ["deu"]

@@ -280,3 +280,46 @@ def test_candidates_are_languages_with_text_that_lack_scores() -> None:
     found = recommend.candidates(["eng", "rus"], 5)
     assert len(found) == 5 and not {"eng", "rus"} & set(found)
     assert list(itertools.islice(found, 2)) != []
+
+
+# ---------------------------------------------------------------- one order, true reasons
+
+
+@pytest.mark.parametrize("target", ["pol", "kat", "rus"])
+def test_rank_score_set_and_reason_agree(whole, pairs, target) -> None:
+    """No lower row has a higher score; the set begins with rank 1; the sums of the reasons rank."""
+    some = whole[(whole["target"] != target) | whole["source"].isin(CODES[:4])]
+    found = recommend.recommend(target, some, pairs)
+    table = found.table
+    assert table["rank"].tolist() == list(range(1, len(table) + 1))
+    assert table["predicted"].is_monotonic_decreasing
+    assert found.best_set["source"][0] == table["source"][0]
+    due = table["why"].str.extract(r"([+−][0-9.]+) beside")[0].str.replace("−", "-").astype(float)
+    for measured in (True, False):
+        assert due[table["measured"] == measured].is_monotonic_decreasing
+
+
+def test_an_imputed_value_is_no_reason(whole, pairs) -> None:
+    none = pairs.assign(**{c: 0.0 for c in pairs if str(c).startswith("coverage_")})
+    guessed = [str(c).removeprefix("coverage_").replace("_", " ") for c in none if "coverage" in c]
+    for table, named in ((pairs, True), (none, False)):
+        why = " ".join(recommend.recommend("pol", whole, table).table["why"])
+        assert any(measure in why for measure in guessed) == named
+        assert "script" in why
+
+
+def test_the_script_of_a_target_counts_and_is_said(whole, pairs) -> None:
+    codes = [*CODES, "uzn", "uzn_Cyrl"]
+    more = similarity.pairs(codes)
+    latin, cyrillic = (recommend.recommend(t, whole, more) for t in ("uzn", "uz-Cyrl"))
+    assert cyrillic.target == "uzn_Cyrl" and "Uzbek (Cyrillic)" in cyrillic.rests_on
+    assert "itself" not in latin.rests_on
+    near = [set(found.table["source"][:5]) for found in (latin, cyrillic)]  # script decides here
+    assert near[0] <= set(LATIN) and near[1] <= set(CYRILLIC)
+
+
+def test_a_variety_of_the_table_is_found(whole, pairs) -> None:
+    named = {"spa": "spa_MX", "ita": "spa_ES"}
+    table = whole.replace({"source": named, "target": named})
+    both = pairs.replace({"source": named, "target": named})
+    assert recommend.recommend("es-MX", table, both).target == "spa_MX"

@@ -230,7 +230,8 @@ def similarity(
 ) -> None:
     """How similar languages are."""
     from xltlib.io import write_table
-    from xltlib.languages.similarity import pairs
+    from xltlib.languages import name
+    from xltlib.languages.similarity import imputed, pairs
 
     table = pairs(languages)
     if table.empty:
@@ -241,8 +242,21 @@ def similarity(
     elif as_json:
         print(table.to_json(orient="records"))
     else:
+        guessed = imputed(table)
+        notes = []
+        for measure in guessed.columns[guessed.any()]:
+            mark = guessed[measure].map({True: "*", False: " "})
+            table[measure] = table[measure].map("{:.2f}".format) + mark
+            rows = table[guessed[measure] & (table["source"] < table["target"])]
+            which = [f"{one}-{other}" for one, other in rows[["source", "target"]].to_numpy()]
+            more = f" and {len(which) - 8} more" if len(which) > 8 else ""
+            notes.append(f"* {measure} of {', '.join(which[:8])}{more}: imputed, nothing observed "
+                         "in both languages (coverage 0)")  # fmt: skip
         shown = [c for c in table.columns if not c.startswith("coverage_")]
         print(table[shown].to_string(index=False, float_format="%.2f"))
+        print(
+            "\n".join(notes + [f"{code}: {name(code)}" for code in dict.fromkeys(table["source"])])
+        )
 
 
 @app.command()
@@ -337,6 +351,7 @@ def _print_recommendation(found: Any, shown: Any, steps: Any, n_target: int) -> 
 
     labels = ", ".join(f"{k} {v}" for k, v in found.labels.items())
     print(f"Sources for {name(found.target)} ({found.target}); {labels}; scores of 0 to 100")
+    print("Best first, by score; why: points of 100 that an effect adds beside the average source")
     print(f"{'':4} {'source':28} {'score':>5}  {'90 % interval':13}  {'the best?':>9}")
     for row in shown.itertuples(index=False):
         source = f"{name(row.source)} ({row.source})"
@@ -389,12 +404,12 @@ def _asked(
 ) -> tuple[str, Any, Any, dict[str, Any]]:
     """Target, scores, pairs and the part of the scores that a command asks about."""
     from xltlib.book import kept
-    from xltlib.languages import language
+    from xltlib.languages import among
     from xltlib.scores import called, one_metric, read
     from xltlib.train.config import load
 
-    code, usual = language(target).key, "tiny"
-    path, pairs = scores, None
+    among(target, ())  # a misspelt one is told before files are read
+    path, pairs, usual = scores, None, "tiny"
     if path is None:
         exp = load(experiment)
         (path, pairs), usual = kept.tables_of(exp), exp.model.label
@@ -406,6 +421,7 @@ def _asked(
         if value is None and len(found) > 1:
             listed = ", ".join(found)
             raise ValueError(f"{path} holds several {option}s: add --{option}, one of {listed}")
+    code = among(target, {*table["source"], *table["target"]})
     if pairs is not None and not {*table["source"], *table["target"], code} <= {
         *pairs["source"],
         *pairs["target"],

@@ -12,7 +12,7 @@ import pandas as pd
 
 from xltlib.errors import unknown
 from xltlib.explain import fewshot
-from xltlib.languages import language
+from xltlib.languages import among
 from xltlib.rank.recommend import Recommendation, recommend
 from xltlib.scores import one_part
 
@@ -79,7 +79,8 @@ def budget(
     ValueError
         For a goal outside 0..1, an unknown source, or a table without few-shot curves.
     """
-    code, wanted = language(target).key, None if source is None else language(source).key
+    have = {*scores["source"], *scores["target"]}
+    code, wanted = among(target, have), None if source is None else among(source, have)
     table = one_part(scores, model, task, metric)
     points = fewshot.curves(table)
     own = (points["target"] == code) & (points["source"] == (wanted or points["source"]))

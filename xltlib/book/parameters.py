@@ -175,14 +175,15 @@ def at_least(low: float, kind: type = int) -> Callable[[Any], Any]:
 
 def language_of(codes: Iterable[str]) -> Callable[[Any], str]:
     """A language, in any code or by its English name, that is among `codes`."""
-    from xltlib.languages import language, name
+    from xltlib.languages import among as key_among
+    from xltlib.languages import name
 
-    among = tuple(codes)
+    allowed = tuple(codes)
 
     def inside(value: Any) -> str:
-        found = language(value).key
-        if found not in among:
-            names = [f"{code} ({name(code)})" for code in among]
+        found = key_among(value, allowed)
+        if found not in allowed:
+            names = [f"{code} ({name(code)})" for code in allowed]
             raise unknown("language measured here", value, names, "Choose one of these.")
         return found
 

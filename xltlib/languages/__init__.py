@@ -2,6 +2,7 @@
 
 from xltlib.languages.codes import (
     Language,
+    among,
     clash,
     is_individual,
     is_summary,
@@ -16,6 +17,7 @@ from xltlib.languages.codes import (
 
 __all__ = [
     "Language",
+    "among",
     "clash",
     "is_individual",
     "is_summary",

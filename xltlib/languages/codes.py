@@ -170,6 +170,12 @@ def keys(*sides: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def among(label: str, known: Collection[str]) -> str:
+    """The key of a label; of the variety it names (`pt-BR`) where that is among those known."""
+    own = _stated(label).key
+    return own if own in known else language(label).key
+
+
 def clash(labels: Collection[str]) -> str:
     """What to do where several labels of one side are one language, all of them named."""
     listed, key = " and ".join(sorted(map(repr, labels))), language(min(labels)).key

@@ -539,6 +539,19 @@ def _tidy(inputs: _Inputs, measures: Sequence[_Measure]) -> pd.DataFrame:
     return frame[frame["source"] != frame["target"]].reset_index(drop=True)
 
 
+def imputed(pairs: pd.DataFrame) -> pd.DataFrame:
+    """Whether each value of a pairs table rests on nothing observed in both languages (coverage 0).
+
+    Returns
+    -------
+    DataFrame
+        True or False, one column per measure; False where the table states no coverage.
+    """
+    names = [str(c) for c in pairs.select_dtypes("number") if not str(c).startswith("coverage_")]
+    none = {c: pairs[f"coverage_{c}"].eq(0) if f"coverage_{c}" in pairs else False for c in names}
+    return pairs[[]].assign(**none)
+
+
 def read_pairs(path: str | Path) -> pd.DataFrame:
     """Read a pairs table: `source`, `target` in any code form, one column per measure."""
     import pandas as pd

@@ -77,6 +77,8 @@ class _Preset:
 
 
 PRESET = _Preset()
+# Names of effects in reasons: the source's and its relatives' record, pairs like this one.
+RECORD, ALIKE, DATA = "other targets", "similar pairs", "data sets"
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Cells:
     data : (n, j) properties of the data sets, likewise.
     kinship : (L, L) language kernel, see `kinship`.
     slope : (k, 2) expected gain by each feature and its standard deviation, see `slopes`.
+    names : of the k features.
     """
 
     source: Index
@@ -101,6 +104,7 @@ class Cells:
     data: Array
     kinship: Array
     slope: Array
+    names: tuple[str, ...]
 
     def expected(self) -> Array:
         """(n,) standardised score before any is seen: more similar is better."""
@@ -151,37 +155,48 @@ def kernel(cells: Cells, *, reverse: bool = True) -> Array:
     out = np.empty((n, n), dtype=np.float32 if n > 5000 else np.float64)
     for start in range(0, n, _ROWS):
         rows = np.arange(start, min(start + _ROWS, n))
-        block = _language_part(cells, rows, reverse) + _feature_part(cells, rows)
+        block = sum(_effects(cells, rows, reverse).values())
+        block += cells.features[rows] @ (cells.features * cells.slope[:, 1] ** 2).T
         block[rows - start, rows] += PRESET.noise
         out[rows] = block
     return out
 
 
-def _language_part(cells: Cells, rows: Index, reverse: bool) -> Array:
-    """Effects of source, target and pair for some rows, (rows, n)."""
+def effects(cells: Cells, rows: Index, weight: Array, reverse: bool) -> dict[str, Array]:
+    """What each effect adds to the mean of some cells, (rows, outputs): by name, or by feature.
+
+    ``weight`` (n, outputs) is the inverse of the visible cells' covariance times their deviation
+    from `Cells.expected`, 0 for the others; the expected score is among what the features add.
+    """
+    found: dict[str, Array] = {
+        name: part @ weight for name, part in _effects(cells, rows, reverse).items()
+    }
+    slope = cells.slope[:, :1] + cells.slope[:, 1:] ** 2 * (cells.features.T @ weight)
+    for k, name in enumerate(cells.names):
+        found[name] = found.get(name, 0) + cells.features[rows, k, None] * slope[k]
+    return found
+
+
+def _effects(cells: Cells, rows: Index, reverse: bool) -> dict[str, Array]:
+    """Covariance of some cells with all, (rows, n), by effect; without the features' slopes."""
     preset, s, t = PRESET, cells.source_language, cells.target_language
     like_source = cells.kinship[s[rows]][:, s]
     like_target = cells.kinship[t[rows]][:, t]
     same_source = (cells.source[rows][:, None] == cells.source).astype(float)
-    part = preset.source * same_source + preset.source_like * like_source
-    part += (preset.source_by_target * same_source + preset.pair * like_source) * like_target
+    record = preset.source * same_source + preset.source_like * like_source
+    record += preset.source_by_target * same_source * like_target
+    pair = preset.pair * like_source * like_target
     if reverse:
-        part += preset.reverse * cells.kinship[s[rows]][:, t] * cells.kinship[t[rows]][:, s]
-    part[cells.target[rows][:, None] == cells.target] += preset.level
-    return part
-
-
-def _feature_part(cells: Cells, rows: Index) -> Array:
-    """Effects of the pair's similarity, of its data sets' properties, and of both together."""
-    preset, (_, apart) = PRESET, _compared(cells.features, rows)
-    steep = cells.features * cells.slope[:, 1]
-    part = steep[rows] @ steep.T + preset.smooth * _radial(apart, preset.smooth_reach)
-    if cells.data.shape[1]:
-        inner, data_apart = _compared(cells.data, rows)
-        part += preset.data_linear * inner + preset.data * _radial(data_apart, preset.data_reach)
-        both = _radial(apart, preset.joint_reach[0]) * _radial(data_apart, preset.joint_reach[1])
-        part += preset.joint * both
-    return part
+        pair += preset.reverse * cells.kinship[s[rows]][:, t] * cells.kinship[t[rows]][:, s]
+    apart = _compared(cells.features, rows)[1]
+    pair += preset.smooth * _radial(apart, preset.smooth_reach)
+    pair[cells.target[rows][:, None] == cells.target] += preset.level
+    if not cells.data.shape[1]:
+        return {RECORD: record, ALIKE: pair}
+    inner, data_apart = _compared(cells.data, rows)
+    data = preset.data_linear * inner + preset.data * _radial(data_apart, preset.data_reach)
+    both = _radial(apart, preset.joint_reach[0]) * _radial(data_apart, preset.joint_reach[1])
+    return {RECORD: record, ALIKE: pair, DATA: data + preset.joint * both}
 
 
 def _compared(x: Array, rows: Index) -> tuple[Array, Array]:

@@ -85,6 +85,7 @@ class Matrix:
             data=features_of(list(self.data[:, ~of_languages].T), self.target),
             kinship=gp.kinship(self.measures),
             slope=np.vstack([gp.slopes(varied), np.tile(gp.UNSIGNED_SLOPE, (further.shape[1], 1))]),
+            names=(*varied, *[gp.DATA] * further.shape[1]),
         )
 
     def of_languages(self) -> np.ndarray:

@@ -137,14 +137,34 @@ def _source_mean(matrix: Matrix, fold: Fold, power: float) -> Array:
 
 def gaussian_process(matrix: Matrix, fold: Fold, protocol: Protocol) -> Array:
     """Ours: the process of `xltlib.rank.gp`, with some of a second output for the top ranks."""
-    z, _ = standardised(matrix, fold, POWER)
-    both = np.column_stack([z, _top_gain(matrix, fold)])
-    return _rated(matrix, fold, protocol, both) @ np.array([1.0, TOP_WEIGHT])
+    mean, _ = given_the_rest(matrix, fold, protocol, _outputs(matrix, fold))
+    centred, spread = _centred(matrix, fold, mean)
+    return centred / spread @ np.array([1.0, TOP_WEIGHT])
 
 
-def top_rating(matrix: Matrix, fold: Fold, protocol: Protocol) -> Array:
-    """Predicted 1 / rank of the asked cells, standardised within target."""
-    return _rated(matrix, fold, protocol, _top_gain(matrix, fold)[:, None])[:, 0]
+def reasons(matrix: Matrix, fold: Fold, protocol: Protocol) -> pd.DataFrame:
+    """What each effect and each measure adds to the rating of `gaussian_process`, (b, effects).
+
+    The mean of a Gaussian process is linear in its covariance, so that of a sum of effects is a
+    sum, and the columns add up to the rating.
+    """
+    reverse, left = protocol != "norev", _outputs(matrix, fold)
+    left -= matrix.cells.expected()[:, None]
+    term, precision = _term(matrix, fold, protocol), matrix.precision(reverse)
+    left[fold.hidden] = gp.leave_out(precision, left, fold.hidden, term)[0]
+    weight = precision @ left
+    image = precision @ term
+    weight -= np.outer(image, image @ left / (1 + term @ image))
+    found = gp.effects(matrix.cells, fold.asked, weight, reverse)
+    found[gp.RECORD] = found[gp.RECORD] + np.outer(term[fold.asked], term @ weight)
+    _, spread = _centred(matrix, fold, np.sum(list(found.values()), axis=0))
+    each = {name: _centred(matrix, fold, part)[0] / spread for name, part in found.items()}
+    return pd.DataFrame({name: part @ [1.0, TOP_WEIGHT] for name, part in each.items()})
+
+
+def _outputs(matrix: Matrix, fold: Fold) -> Array:
+    """(n, 2) standardised score and `_top_gain`."""
+    return np.column_stack([standardised(matrix, fold, POWER)[0], _top_gain(matrix, fold)])
 
 
 def _top_gain(matrix: Matrix, fold: Fold) -> Array:
@@ -155,13 +175,12 @@ def _top_gain(matrix: Matrix, fold: Fold) -> Array:
     return gain / max(float(np.std(gain[~np.isnan(score)])), 1e-12)
 
 
-def _rated(matrix: Matrix, fold: Fold, protocol: Protocol, value: Array) -> Array:
-    """Mean of the asked cells given all visible ones (b, outputs), standardised within target."""
-    mean, _ = given_the_rest(matrix, fold, protocol, value)
+def _centred(matrix: Matrix, fold: Fold, mean: Array) -> tuple[Array, Array]:
+    """Values of the asked cells (b, outputs) less their mean within target, and their spread."""
     at = matrix.target[fold.asked]
     centred = mean - np.column_stack([target_mean(m, at)[at] for m in mean.T])
     spread = np.sqrt(np.column_stack([target_mean(m * m, at)[at] for m in centred.T]))
-    return centred / np.maximum(spread, 1e-12)
+    return centred, np.maximum(spread, 1e-12)
 
 
 def given_the_rest(
@@ -173,11 +192,17 @@ def given_the_rest(
     """
     prior = matrix.cells.expected()
     prior = prior if value.ndim == 1 else prior[:, None]
-    term = np.sqrt(gp.PRESET.record) * _records(matrix, fold) if protocol == "warm" else None
-    precision = matrix.precision(protocol != "norev")
+    precision, term = matrix.precision(protocol != "norev"), _term(matrix, fold, protocol)
     mean, covariance = gp.leave_out(precision, value - prior, fold.hidden, term)
     asked = np.isin(fold.hidden, fold.asked)
     return mean[asked] + prior[fold.asked], covariance[np.ix_(asked, asked)]
+
+
+def _term(matrix: Matrix, fold: Fold, protocol: Protocol) -> Array:
+    """(n,) the linear effect of the warm protocol alone: `_records`."""
+    if protocol != "warm":
+        return np.zeros(len(matrix.score))
+    return np.sqrt(gp.PRESET.record) * _records(matrix, fold)
 
 
 def _records(matrix: Matrix, fold: Fold) -> Array:
@@ -389,7 +414,8 @@ def best_set(scores: pd.DataFrame, k: int = 3) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``k, source, mean_best, loss_pct``, one row per step.
+        ``k, source, mean_best, loss_pct``, one row per step; fewer than k where no further source
+        serves any target better.
     """
     table = scores[scores["source"] != scores["target"]]
     wide = table.pivot_table(index="source", columns="target", values="score", aggfunc="mean")
@@ -398,9 +424,12 @@ def best_set(scores: pd.DataFrame, k: int = 3) -> pd.DataFrame:
     score = wide.to_numpy()
     # A target never served by its own language: its worst score stands until a source covers it.
     have, ceiling = np.nanmin(score, axis=0), np.nanmax(score, axis=0)
-    rows = []
+    rows: list[tuple[int, str, float, float]] = []
     for step in range(1, k + 1):
-        pick = int(np.fmax(score, have).mean(axis=1).argmax())
+        mean = np.fmax(score, have).mean(axis=1)
+        pick = int(mean.argmax())
+        if rows and not mean[pick] > have.mean() + 1e-12:
+            break
         have = np.fmax(score[pick], have)
         loss = 100 * np.mean((ceiling - have) / np.maximum(ceiling, 1e-12))
         rows.append((step, wide.index[pick], have.mean(), loss))

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from xltlib.languages import language, similarity
+from xltlib.languages import among, language, name, similarity
 from xltlib.rank import levels, methods
 from xltlib.rank.gp import Array, Index
-from xltlib.rank.matrix import SIZE, Fold, Matrix, Side, folds, matrices, target_mean
+from xltlib.rank.matrix import Fold, Matrix, Side, folds, matrices, target_mean
 from xltlib.scores import CELL, cells, one_part, transfer
 
 _QUICK_CELLS = 1_600  # read at most: the nearest targets, for an answer in about a second
@@ -36,12 +36,12 @@ class Recommendation:
     ----------
     target : its key.
     labels : model, task and metric of the scores it rests on.
-    table : ``rank, source, measured, predicted, low, high, p_best, why``, in the order of ``gp``:
-        by predicted score, with a little for being likely to be the very best. The interval is a
-        90 % one, for a measured cell that of its standard error where this is known; ``p_best`` is
-        the chance that no other source does better.
-    best_set : ``k, source, expected_best``: sources to train together, each step the one that
-        raises the expected best score most; none is added that raises it no more.
+    table : ``rank, source, measured, predicted, low, high, p_best, why``, by score: measured or
+        predicted, the predicted ones in the order of ``gp``. The interval is a 90 % one, for a
+        measured cell that of its standard error where this is known; ``p_best`` is the chance that
+        no other source does better; ``why`` says what puts a source above or below the average one.
+    best_set : ``k, source, expected_best``: sources to train together, first the first of the
+        table, then the one that raises the expected best score most; none that raises it no more.
     rests_on : a sentence: how much was measured and how well such predictions held elsewhere.
     """
 
@@ -81,7 +81,7 @@ def recommend(
         For an unknown language, an ambiguous or empty table, one too small to learn from, or a
         target the pairs table lacks.
     """
-    code = language(target).key
+    code = among(target, {*scores["source"], *scores["target"]})
     table = one_part(scores, model, task, metric)
     if pairs is None:
         of = str(table["model"].iloc[0]) if "model" in table else None
@@ -92,16 +92,22 @@ def recommend(
     column = np.flatnonzero(matrix.ends()[1] == matrix.languages.index(code))
     _enough(matrix, column, target)
     se = _errors(table, matrix, column)
-    mean, covariance, bonus = _predicted(matrix, column, se)
+    mean, covariance, order, why = _predicted(matrix, column, se, _observed(pairs))
     past = _past(matrix, column)
     draws = _draws(mean, np.where(np.diag(se > 0), 1, past.spread**2) * covariance)
-    best = _chosen(matrix, column, draws, min(k, len(mean)))
+    best = _chosen(matrix, column[order], draws[:, order], min(k, len(mean)))
     rows = _rows(matrix, column, mean, covariance, past.half_width, draws)
-    rows = rows.iloc[np.argsort(-(mean + bonus), kind="stable")].reset_index(drop=True)
+    rows = rows.assign(why=why).iloc[order].reset_index(drop=True)
     rows.insert(0, "rank", np.arange(1, len(rows) + 1))
     evidence = _rests_on(matrix, past)
     if rows["measured"].any() and not (se > 0).any():
         evidence += " Its measured scores have no known error and are taken as exact."
+    if code != language(code).code and code not in {*table["source"], *table["target"]}:
+        of_script = [m for m in ("script", "spacing") if m in matrix.measures]
+        evidence += (
+            f" Of {name(code)} itself {' and '.join(of_script) or 'nothing'} is known, "
+            "all other similarities are those of its language."
+        )
     return Recommendation(code, labels, rows, best, evidence)
 
 
@@ -131,23 +137,64 @@ def _errors(table: pd.DataFrame, matrix: Matrix, column: Index) -> Array:
     return np.nan_to_num(known.reindex(sources).to_numpy(float))
 
 
-def _predicted(matrix: Matrix, cells: Index, se: Array) -> tuple[Array, Array, Array]:
-    """Mean and covariance over the target's cells, and what the top ranks' output adds to the
-    order.
+def _predicted(
+    matrix: Matrix, cells: Index, se: Array, observed: set[tuple[str, str, str]]
+) -> tuple[Array, Array, Index, list[str]]:
+    """Mean and covariance over the target's cells, their order, and what it is due to.
 
-    A measured cell keeps its score and its error. With none measured the order is that of ``gp``
-    in `methods.compare_methods`.
+    A measured cell keeps its score and its error. The predicted scores are given out in the order
+    of ``gp``, which weighs in who is likely to be the very best (`methods.compare_methods`).
     """
     hidden = cells[np.isnan(matrix.score[cells])]
     mean, covariance = matrix.score[cells].copy(), np.diag(se**2)
-    bonus = np.zeros(len(cells))
+    rating = mean - np.nanmean(mean) if len(hidden) < len(cells) else mean
+    why = [f"measured, {_points(x)} beside the average measured source" for x in rating]
     if len(hidden):
-        at, fold = np.isin(cells, hidden), Fold(hidden, hidden)
-        own, spread = levels.posterior(matrix, fold, "warm")
-        mean[at], covariance[np.ix_(at, at)] = np.clip(own, 0, 1), spread
-        top = methods.top_rating(matrix, fold, "warm")
-        bonus[at] = methods.TOP_WEIGHT * own.std() * top
-    return mean, covariance, bonus
+        at, fold = np.flatnonzero(np.isin(cells, hidden)), Fold(hidden, hidden)
+        own, covariance[np.ix_(at, at)] = levels.posterior(matrix, fold, "warm")
+        due = methods.reasons(matrix, fold, "warm")
+        rating[at] = due.sum(axis=1)
+        mean[at[np.argsort(-rating[at], kind="stable")]] = np.clip(np.sort(own)[::-1], 0, 1)
+        for i, text in zip(at, _why(matrix, hidden, own.std() * due, observed), strict=True):
+            why[i] = text
+    return mean, covariance, np.lexsort([-rating, -mean]), why
+
+
+def _why(
+    matrix: Matrix, cells: Index, points: pd.DataFrame, observed: set[tuple[str, str, str]]
+) -> list[str]:
+    """What most puts each source above or below the average one, in points of 100, with the sum.
+
+    A measure of which nothing was observed in both languages is part of the rest.
+    """
+    out = []
+    for (_, row), s, t in zip(
+        points.iterrows(), *(end[cells] for end in matrix.ends()), strict=True
+    ):
+        pair = (matrix.languages[s], matrix.languages[t])
+        known = row[[m not in matrix.measures or (m, *pair) in observed for m in row.index]]
+        top = known[known.abs() > 5e-4].sort_values(key=np.abs, ascending=False).head(3)
+        parts = []
+        for effect, gain in top.items():
+            value = f" ({matrix.measures[effect][s, t]:.2f})" if effect in matrix.measures else ""
+            parts.append(f"{str(effect).replace('_', ' ')}{value} {_points(gain)}")
+        parts.append(f"the rest {_points(row.sum() - top.sum())}")
+        out.append(f"{_points(row.sum())} beside the average source: {', '.join(parts)}")
+    return out
+
+
+def _points(share: float) -> str:
+    return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "\N{MINUS SIGN}")
+
+
+def _observed(pairs: pd.DataFrame) -> set[tuple[str, str, str]]:
+    """(measure, language, other) of which something was observed, in both directions."""
+    seen = ~similarity.imputed(pairs)
+    found: set[tuple[str, str, str]] = set()
+    for measure in seen:
+        for one, other in pairs.loc[seen[measure], ["source", "target"]].to_numpy():
+            found |= {(str(measure), one, other), (str(measure), other, one)}
+    return found
 
 
 @dataclass(frozen=True)
@@ -201,12 +248,15 @@ def _rests_on(matrix: Matrix, past: _Past) -> str:
 
 
 def _chosen(matrix: Matrix, cells: Index, draws: Array, k: int) -> pd.DataFrame:
-    """Greedy set of sources by the expected best score among them, over draws of the prediction."""
+    """Greedy set of sources by the expected best score among them, over draws of the prediction.
+
+    The first cell is the best one.
+    """
     have, left = np.zeros(len(draws)), list(range(len(cells)))
     rows: list[dict[str, object]] = []
     for step in range(1, k + 1):
         gain = np.maximum(draws[:, left], have[:, None]).mean(axis=0)
-        pick = left.pop(int(gain.argmax()))
+        pick = left.pop(int(gain.argmax()) if rows else 0)
         if rows and not gain.max() > have.mean() + 1e-9:
             break
         have = np.maximum(have, draws[:, pick])
@@ -242,32 +292,8 @@ def _rows(
             "low": np.clip(mean - wide, 0, 1),
             "high": np.clip(mean + wide, 0, 1),
             "p_best": (first / first.sum(axis=1, keepdims=True)).mean(axis=0),
-            "why": _reasons(matrix, cells),
         }
     )
-
-
-def _reasons(matrix: Matrix, cells: Index) -> list[str]:
-    """For each source, measures in which it is among the nearest tenth, and its record."""
-    score = matrix.score - target_mean(matrix.score, matrix.target)[matrix.target]
-    record = target_mean(score, matrix.source)
-    why: list[list[str]] = [[] for _ in cells]
-    for name in matrix.measures:
-        value = matrix.similarity(name)[cells]
-        if name == SIZE or not np.isfinite(value).any() or np.nanmax(value) == np.nanmin(value):
-            continue
-        bar = np.nanquantile(value, 0.9)
-        if np.nanmean(value >= bar) > 0.5:  # most sources tie: that sets none of them apart
-            continue
-        for reasons, own in zip(why, value, strict=True):
-            if own >= bar:
-                near = f"near in {name.replace('_', ' ')} ({own:.2f})"
-                reasons.append("same script" if name == "script" else near)
-    for reasons, own in zip(why, record[matrix.source[cells]], strict=True):
-        if np.isfinite(own):
-            side = "above" if own >= 0 else "below"
-            reasons.append(f"elsewhere {100 * abs(own):.1f} points {side} the average source")
-    return ["; ".join(reasons) or "nothing measured supports it" for reasons in why]
 
 
 # -- the next measurement -------------------------------------------------------------------------
