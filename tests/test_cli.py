@@ -16,7 +16,7 @@ import xltlib
 from xltlib import cli
 from xltlib.cli import FAILED, INTERRUPTED, USAGE, main
 from xltlib.train import plan
-from xltlib.train.config import load
+from xltlib.train.config import claim, load
 
 SMALL = """
 title: Two languages, one task
@@ -212,7 +212,7 @@ def test_a_part_that_fails_is_named_and_the_others_are_not_started(say, folder: 
 def test_similarity(say, folder: Path) -> None:
     code, out, _ = say("similarity", "de", "English", "nld_Latn")
     assert code == 0
-    head, *rows = out.splitlines()
+    head, *rows = out.partition("\n\n")[0].splitlines()
     assert {tuple(row.split()[:2]) for row in rows} == {
         (a, b) for a in ("deu", "eng", "nld") for b in ("deu", "eng", "nld") if a != b
     }
@@ -308,6 +308,28 @@ def test_doctor(say) -> None:
     assert code == 0 and report["experiment"]["parts_missing"] == PARTS
     assert report["experiment"]["folder"] == str(load("small").folder)
     assert report["packages"]["babel"]
+
+
+def test_doctor_in_an_empty_folder(say, monkeypatch, tmp_path) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    code, out, _ = say("doctor")
+    assert code == 0 and "device: " in out and "no experiment here" in out
+    assert json.loads(say("doctor", "--json")[1])["experiment"] is None
+
+
+def test_two_experiments_of_one_name_are_kept_apart(say, folder: Path, tmp_path) -> None:
+    small = folder / "experiments" / "small.yml"
+    claim(load("small"), "small")
+    copy = tmp_path / "elsewhere" / "small.yml"
+    copy.parent.mkdir()
+    copy.write_bytes(small.read_bytes())
+    assert load(str(copy)) == load("small")  # the same experiment
+    copy.write_text(SMALL.replace("seeds: [0]", "seeds: [1]"))
+    code, _, err = say("run", str(copy), "--list")
+    assert code == USAGE and str(small.resolve()) in err and "name of its own" in err
+    copy.write_text("name: mine2\n" + copy.read_text())
+    assert say("run", str(copy), "--list")[0] == 0
 
 
 def test_doctor_says_where_the_encoder_is(say, monkeypatch, tmp_path) -> None:

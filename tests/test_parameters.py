@@ -17,7 +17,7 @@ from xltlib.book.parameters import (
     optional,
     root,
 )
-from xltlib.languages import iso3
+from xltlib.languages import key
 from xltlib.train.config import load
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -36,12 +36,20 @@ def test_values_come_back_as_the_specs_make_them() -> None:
         task=("entity_type", "ner"),
         steps=at_least(0),
         goal=float,
-        sources=each(iso3),
-        target=optional(iso3),
+        sources=each(key),
+        target=optional(key),
     )
     assert found.sources == ["deu", "rus"]
     assert (found.task, found.steps, found.target) == ("entity_type", 3, "")
     assert isinstance(found.goal, float)
+
+
+@pytest.mark.parametrize("text", ['["Finnish", "zh-TW"]', "Finnish, zh-TW"])
+def test_a_list_as_papermill_hands_it_over(text: str) -> None:
+    found = check_parameters(_after("languages = []", languages=text), languages=each(key))
+    assert found.languages == ["fin", "cmn_Hant"]
+    plain = check_parameters(_after("tasks = []", tasks='["ner"]'), tasks=list)
+    assert plain.tasks == ["ner"]
 
 
 def test_an_unknown_parameter_of_papermill_stops_and_names_the_nearest() -> None:
@@ -78,11 +86,11 @@ def test_without_a_history_every_plain_value_counts() -> None:
         (float, "1", "a number"),
         (list, "a", "a list"),
         (("entity_type", "ner"), "nre", "Did you mean 'ner'"),
-        (iso3, "Germann", "German"),
-        (iso3, 3, "p = 3"),
+        (key, "Germann", "German"),
+        (key, 3, "p = 3"),
         (at_least(1), 0, "1 or more"),
-        (each(iso3), ["deu", "zzzz9"], "zzzz9"),
-        (each(iso3), 4, "give a list"),
+        (each(key), ["deu", "zzzz9"], "zzzz9"),
+        (each(key), 4, "give a list"),
         (language_of(["deu", "rus"]), "srp", "deu"),
     ],
 )

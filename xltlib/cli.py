@@ -125,9 +125,11 @@ def run(
     elif list_parts:
         _print_parts(exp, as_json)
     elif part:
+        from xltlib.train.config import claim
         from xltlib.train.run import do_part
 
         do_part(exp, part)
+        claim(exp, experiment)
     else:
         _run_all(exp, [experiment, *(w for o in overrides or () for w in ("--set", o))], jobs)
         scores = str(exp.folder / "scores.parquet")
@@ -434,14 +436,17 @@ def _asked(
 
 
 @app.command()
-def doctor(experiment: _Experiment = "embedded", as_json: _Json = False) -> None:
+def doctor(
+    experiment: Annotated[
+        str | None, typer.Argument(help="a name or a .yml file (default: embedded, if it is here)")
+    ] = None,
+    as_json: _Json = False,
+) -> None:
     """What is installed, which device, what would run."""
     from xltlib.train import plan
-    from xltlib.train.config import load
+    from xltlib.train.config import available
 
-    exp = load(experiment)
-    runs, done = plan.runs(exp), plan.done(exp)
-    missing = [name for name, is_done in done.items() if not is_done]
+    name = experiment or ("embedded" if "embedded" in available() else None)
     found: dict[str, Any] = {
         "xltlib": xltlib.__version__,
         "python": sys.version.split()[0],
@@ -449,27 +454,41 @@ def doctor(experiment: _Experiment = "embedded", as_json: _Json = False) -> None
         "cores": os.cpu_count(),
         "device": _device(),
         "encoder": _encoder(),
-        "experiment": {
-            "name": exp.name,
-            "folder": str(exp.folder),
-            "languages": list(exp.languages),
-            "runs": len(runs),
-            "parts": len(done),
-            "parts_missing": missing,
-        },
+        "experiment": _state(name) if name else None,
     }
     if as_json:
         print(json.dumps(found))
         return
     print(f"xltlib {found['xltlib']}, Python {found['python']}, {found['cores']} cores")
-    for name, version in found["packages"].items():
-        print(f"  {name:14} {version or 'not installed: pip install xltlib[train]'}")
+    for package, version in found["packages"].items():
+        print(f"  {package:14} {version or 'not installed: pip install xltlib[train]'}")
     print(f"device: {found['device']}")
     print(f"encoder: {found['encoder']}")
-    print(
-        f"experiment {exp.name}: {len(exp.languages)} languages, {len(runs)} runs in "
-        f"{len(done)} parts, {len(missing)} parts missing"
-    )
+    if about := found["experiment"]:
+        print(
+            f"experiment {about['name']}: {len(about['languages'])} languages, "
+            f"{about['runs']} runs in {about['parts']} parts, "
+            f"{len(about['parts_missing'])} parts missing"
+        )
+    else:
+        print("no experiment here: go to the book's folder, or give the path of a .yml file")
+
+
+def _state(experiment: str) -> dict[str, Any]:
+    """What an experiment is and what is done of it."""
+    from xltlib.train import plan
+    from xltlib.train.config import load
+
+    exp = load(experiment)
+    done = plan.done(exp)
+    return {
+        "name": exp.name,
+        "folder": str(exp.folder),
+        "languages": list(exp.languages),
+        "runs": len(plan.runs(exp)),
+        "parts": len(done),
+        "parts_missing": [name for name, is_done in done.items() if not is_done],
+    }
 
 
 def _device() -> str:

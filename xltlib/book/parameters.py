@@ -8,6 +8,7 @@ first cell.
 from __future__ import annotations
 
 import ast
+import json
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -66,7 +67,7 @@ def check_parameters(namespace: Mapping[str, Any], /, **allowed: Spec) -> Simple
     **allowed
         Every parameter of the notebook: a type (`str`, `int`, `float`, `bool`, `list`), a tuple of
         the values allowed, or a function that returns the value to use and raises ValueError
-        (`experiment=load`, `source=iso3`, `targets=each(iso3)`, `steps=at_least(0)`).
+        (`experiment=load`, `source=key`, `targets=each(key)`, `steps=at_least(0)`).
 
     Returns
     -------
@@ -130,11 +131,21 @@ def _checked(parameter: str, value: Any, spec: Spec) -> Any:
         return _typed(parameter, value, spec)
     try:
         return spec(value)
-    except (ValueError, TypeError, AttributeError) as error:  # iso3(3) has no .strip
+    except (ValueError, TypeError, AttributeError) as error:  # key(3) has no .strip
         raise ValueError(f"parameter {parameter} = {value!r}: {error}") from None
 
 
+def _listed(value: Any) -> Any:
+    """A list as papermill's -p hands it over, a text of JSON; anything else as it is."""
+    try:
+        found = json.loads(value) if isinstance(value, str) else value
+    except ValueError:
+        return value
+    return found if isinstance(found, list) else value
+
+
 def _typed(parameter: str, value: Any, kind: type) -> Any:
+    value = _listed(value) if kind is list else value
     fits = isinstance(value, (int, float) if kind is float else kind)
     if not fits or (isinstance(value, bool) and kind is not bool):
         raw = f" (papermill: -r {parameter} VALUE keeps it text)" if kind is str else ""
@@ -144,9 +155,10 @@ def _typed(parameter: str, value: Any, kind: type) -> Any:
 
 
 def each(spec: Spec) -> Callable[[Any], list[Any]]:
-    """A list, every entry of it checked; text is a list with commas: ``"deu, rus"``."""
+    """A list, every entry of it checked; text is JSON or has commas: ``"deu, rus"``."""
 
     def inside(value: Any) -> list[Any]:
+        value = _listed(value)
         entries = value.split(",") if isinstance(value, str) else value
         if not isinstance(entries, list | tuple):
             raise ValueError("give a list, or text with commas")

@@ -301,6 +301,11 @@ def languages(codes: Iterable[str]) -> list[Language]:
     return list(dict.fromkeys(language(c) for c in codes))
 
 
+def key(code: str) -> str:
+    """What tables call it: ``key("zh-TW") == "cmn_Hant"``."""
+    return language(code).key
+
+
 def iso3(code: str) -> str:
     """ISO 639-3 code of the individual language: ``iso3("zh-TW") == "cmn"``.
 

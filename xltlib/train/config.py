@@ -32,6 +32,7 @@ from pydantic import (
 from xltlib.data import datasets
 from xltlib.data.cards import VIEWS
 from xltlib.errors import unknown
+from xltlib.io import write_text
 from xltlib.languages import language
 from xltlib.models.shape import ModelShape
 from xltlib.tasks import TASKS, Task, embedded_task
@@ -42,6 +43,7 @@ from xltlib.train.recipes import TINY, PretrainRecipe, Recipe
 
 SCRATCH = "tiny-scratch"  # the same without pre-training
 _EXPERIMENTS = Path("experiments")
+_MADE_OF = "experiment.txt"  # in its folder: the file that it was made of
 PACKAGES = ("babel", "torch", "transformers", "tokenizers", "sentencepiece", "scikit-learn")
 
 
@@ -380,11 +382,28 @@ def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
         Unknown experiment, malformed file, unknown key or language, value of the wrong type; the
         message names the key, what is allowed and the cure.
     """
-    path = Path(name) if name.endswith((".yml", ".yaml")) else _EXPERIMENTS / f"{name}.yml"
+    path = _path(name)
     if not path.is_file():
         cure = f"use one of these, or give the path of a .yml file (looked for {path})"
         raise unknown("experiment", name, available(), cure)
-    return _checked(_validated(file.read(path, overrides), str(path)))
+    exp = _checked(_validated(file.read(path, overrides), str(path)))
+    mark = exp.folder / _MADE_OF
+    other = Path(mark.read_text(encoding="utf-8").strip()) if mark.is_file() else path
+    if other.is_file() and not (other.samefile(path) or other.read_bytes() == path.read_bytes()):
+        raise ValueError(
+            f"{exp.folder} holds what {other} made, and {path} is another experiment of the same "
+            "name: give it a name of its own (name: mine2), or another place (XLT_BUILD)"
+        )
+    return exp
+
+
+def claim(exp: Experiment, name: str) -> None:
+    """Say in the experiment's folder which file fills it: `load` keeps others out."""
+    write_text(exp.folder / _MADE_OF, f"{_path(name).resolve()}\n")
+
+
+def _path(name: str) -> Path:
+    return Path(name) if name.endswith((".yml", ".yaml")) else _EXPERIMENTS / f"{name}.yml"
 
 
 def load_embedded(name: str, overrides: Sequence[str] = ()) -> Experiment:
