@@ -217,7 +217,7 @@ def test_similarity(say, folder: Path) -> None:
         (a, b) for a in ("deu", "eng", "nld") for b in ("deu", "eng", "nld") if a != b
     }
     assert "coverage_" not in head and head.split()[:2] == ["source", "target"]
-    assert all(re.fullmatch(r"-?\d+\.\d\d|NaN|nan", n) for row in rows for n in row.split()[2:])
+    assert all(re.fullmatch(r"-?\d+\.\d\d\*?|NaN|nan", n) for row in rows for n in row.split()[2:])
 
 
 def test_similarity_json_and_files_hold_the_same(say, folder: Path) -> None:

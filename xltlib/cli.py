@@ -256,9 +256,8 @@ def similarity(
                          "in both languages (coverage 0)")  # fmt: skip
         shown = [c for c in table.columns if not c.startswith("coverage_")]
         print(table[shown].to_string(index=False, float_format="%.2f"))
-        print(
-            "\n".join(notes + [f"{code}: {name(code)}" for code in dict.fromkeys(table["source"])])
-        )
+        names = [f"{code}: {name(code)}" for code in dict.fromkeys(table["source"])]
+        print("\n".join(["", *notes, *names]))
 
 
 @app.command()
