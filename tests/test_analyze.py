@@ -250,7 +250,7 @@ def test_further_columns_are_properties_of_the_pair_or_not_used(table: pd.DataFr
     once = more[more["seed"] == 0]
     _, used, unused = inputs.extras(scores.check(once))
     assert "pair_rank" not in used
-    assert any("'rank' not used: it orders the sources" in s for s in unused)
+    assert any("'rank' not used: it orders the pairs" in s for s in unused)
 
 
 def test_a_rank_column_does_not_make_the_ranking_right(small: pd.DataFrame) -> None:

@@ -113,8 +113,8 @@ def test_wide_matrix(tmp_path) -> None:
     }
     turned = sc.read(path, rows="targets").set_index(["source", "target"])["score"]
     assert turned[("eng", "rus")] == pytest.approx(0.705)
-    with pytest.raises(ValueError, match="sources"):
-        sc.read(path, rows="source")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="unknown rows 'sideways'.*source, target"):
+        sc.read(path, rows="sideways")
 
 
 def test_names_of_treebanks_are_languages_and_their_sets(tmp_path) -> None:

@@ -25,6 +25,7 @@ ANALYSIS = (
 TRAINING = ("torch", "transformers", "tokenizers", "datasets", "accelerate", "sentencepiece")
 # Import names that differ from the names packages are installed under.
 PACKAGE_OF = {
+    "charset_normalizer": "charset-normalizer",
     "iso639": "python-iso639",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",

@@ -30,6 +30,17 @@ _Target = Annotated[str, typer.Argument(help="code or English name; need not hav
 _Task = Annotated[str | None, typer.Option(help="task in the scores (needed if there are several)")]
 _Scores = Annotated[Path | None, typer.Option(help="scores table (default: of the experiment)")]
 _ScoresOf = Annotated[str, typer.Option(help="whose scores, if not --scores")]
+_Metric = Annotated[str | None, typer.Option(help="metric in the scores, where there are several")]
+_Rows = Annotated[
+    str | None,
+    typer.Option(metavar="SIDE", help="rows of a matrix: source or target (default: as it says)"),
+]
+_Lower = Annotated[
+    bool | None,
+    typer.Option(
+        "--lower-is-better/--higher-is-better", help="the numbers are losses or errors, or not"
+    ),
+]
 _Model = Annotated[
     str | None, typer.Option(help="model in the scores (default: that of the experiment, or tiny)")
 ]
@@ -262,7 +273,7 @@ def similarity(
 
 @app.command()
 def analyze(
-    scores: Annotated[Path, typer.Argument(help="tidy scores or a matrix: .csv, .tsv or .parquet")],
+    scores: Annotated[Path, typer.Argument(help="a table of scores in almost any form")],
     out: Annotated[Path, typer.Option(help="folder for the report and tables")],
     pairs: Annotated[
         Path | None, typer.Option(help="similarity of your own: source, target, measures")
@@ -272,7 +283,13 @@ def analyze(
     ] = None,
     task: Annotated[str | None, typer.Option(help="only this task")] = None,
     model: Annotated[str | None, typer.Option(help="only this model")] = None,
-    rows: Annotated[str, typer.Option(help="rows of a matrix: sources or targets")] = "sources",
+    metric: _Metric = None,
+    features: Annotated[
+        str | None,
+        typer.Option(help="further columns known before any score, separated by commas"),
+    ] = None,
+    rows: _Rows = None,
+    lower_is_better: _Lower = None,
     drop_unknown: Annotated[
         bool, typer.Option("--drop-unknown", help="leave unknown languages out")
     ] = False,
@@ -295,7 +312,10 @@ def analyze(
         model=model,
         task=task,
         measures=measures.split(",") if measures else None,
-        rows=rows,  # type: ignore[arg-type]
+        metric=metric,
+        features=[name.strip() for name in features.split(",")] if features else (),
+        rows=rows,
+        lower_is_better=lower_is_better,
         unknown_codes="drop" if drop_unknown else "error",
         permutations=permutations,
         bootstrap=bootstrap,
@@ -321,6 +341,9 @@ def recommend(
     scores: _Scores = None,
     experiment: _ScoresOf = "matrix",
     model: _Model = None,
+    metric: _Metric = None,
+    rows: _Rows = None,
+    lower_is_better: _Lower = None,
     n_target: Annotated[int, typer.Option(help="also with so many target examples")] = 0,
     top: Annotated[int, typer.Option(help="how many sources to show")] = 5,
     as_json: _Json = False,
@@ -331,7 +354,8 @@ def recommend(
 
     if top < 1:
         raise ValueError(f"--top {top}: show at least one source")
-    code, table, pairs, part = _asked(target, scores, experiment, model, task)
+    read = {"rows": rows, "metric": metric, "lower_is_better": lower_is_better}
+    code, table, pairs, part = _asked(target, scores, experiment, model, task, **read)
     found = recommended(code, table, pairs, **part)
     if n_target:
         found = with_examples(found, table, n_target)
@@ -380,13 +404,17 @@ def budget(
     scores: _Scores = None,
     experiment: _ScoresOf = "curves",
     model: _Model = None,
+    metric: _Metric = None,
+    rows: _Rows = None,
+    lower_is_better: _Lower = None,
     as_json: _Json = False,
 ) -> None:
     """How many target examples a goal takes."""
     from xltlib.book.budget import budget as needed
     from xltlib.languages import name
 
-    code, table, pairs, part = _asked(target, scores, experiment, model, task)
+    read = {"rows": rows, "metric": metric, "lower_is_better": lower_is_better}
+    code, table, pairs, part = _asked(target, scores, experiment, model, task, **read)
     found = needed(code, table, goal, pairs, source=source, law=law, **part)
     if as_json:
         print(found.to_json(orient="records"))
@@ -401,9 +429,14 @@ def budget(
 
 
 def _asked(
-    target: str, scores: Path | None, experiment: str, model: str | None, task: str | None
+    target: str,
+    scores: Path | None,
+    experiment: str,
+    model: str | None,
+    task: str | None,
+    **how: Any,
 ) -> tuple[str, Any, Any, dict[str, Any]]:
-    """Target, scores, pairs and the part of the scores that a command asks about."""
+    """Target, scores (read as `how` says), pairs and the part of the scores asked about."""
     from xltlib.book import kept
     from xltlib.languages import among
     from xltlib.scores import called, one_metric, read
@@ -414,7 +447,7 @@ def _asked(
     if path is None:
         exp = load(experiment)
         (path, pairs), usual = kept.tables_of(exp), exp.model.label
-    table = called(one_metric(read(path)), model, task)
+    table = called(one_metric(read(path, **how)), model, task)
     if model is None and usual in set(table["model"]):
         model = usual
     for option, value in (("model", model), ("task", task)):

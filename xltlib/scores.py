@@ -1,26 +1,27 @@
 """The scores table: one row per measured cell, and the only thing the analysis half ever reads.
 
-Columns are listed in `SCHEMA`. `read` takes Parquet, CSV or TSV, tidy or as a wide source x target
-matrix, in steps: the file, its shape, the names of its columns, its languages, its values. Whatever
-is changed or dropped on the way is a warning and a sentence of `notes`.
+Columns are listed in `SCHEMA`. `read` takes any file that `xltlib.reading` knows, tidy or a matrix;
+`check` goes by steps: the names of the columns, the languages, the values. Whatever is changed or
+dropped on the way is a warning and a sentence of `notes`.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
-import pyarrow
 
+from xltlib import reading
 from xltlib.errors import unknown
 from xltlib.io import write_table
-from xltlib.languages import clash, keys, language
+from xltlib.languages import clash, is_summary, keys, language
 
 
 class _Column(NamedTuple):
@@ -51,17 +52,6 @@ HALF = "half"  # optional: which of two independent halves of a measurement
 TEST_SET = "test_set"  # optional: which test items; runs without it share theirs
 ILLEGAL = "illegal"  # share of outputs that are no answer: shown, never analysed
 
-# Other names of the columns, as published tables have them.
-ALIASES = {
-    "source": ("src", "source_lang", "train_lang", "lang_train", "transfer_lang", "train", "pivot"),
-    "target": ("tgt", "target_lang", "test_lang", "lang_pred", "task_lang", "test", "eval_lang"),
-    "score": ("accuracy", "acc", "f1", "f1_score", "bleu", "las", "exact_match", "em", "value"),
-    "model": ("model_id", "arm"),
-    "task": ("task_name",),
-    "n_target": ("shots", "n_shots", "k_shot"),
-    "n_test": ("num_eval_examples", "n_eval", "test_size"),
-}
-_MISSING = ["", "nan", "na", "n/a", "none", "-", "--"]  # how a missing number is written
 _UD_NAME = r"^UD_(.+)-(\w+)$"  # a treebank of Universal Dependencies
 _UD_CODES = {  # its languages that have another name in ISO 639-3
     "Abkhaz": "abk", "Apurina": "apu", "Assyrian": "aii", "Bororo": "bor", "Buryat": "bxr",
@@ -73,10 +63,10 @@ _UD_CODES = {  # its languages that have another name in ISO 639-3
 }  # fmt: skip
 _NAMES = [column.name for column in SCHEMA]
 _REQUIRED = [column.name for column in SCHEMA if column.default is None]
+_some = reading.some
 _PRIOR_DF = 4  # weight of the group's seed variance beside a cell's own few seeds
 
 Unknown = Literal["error", "drop"]
-Wide = Literal["sources", "targets"]
 
 
 class ScoresWarning(UserWarning):
@@ -96,102 +86,52 @@ def _note(sentence: str, noted: list[str]) -> None:
     warnings.warn(sentence, ScoresWarning, stacklevel=3)
 
 
-def _some(values: Iterable[Any], most: int = 4) -> str:
-    shown = [str(v) for v in values]
-    more = f" and {len(shown) - most} more" if len(shown) > most else ""
-    return ", ".join(shown[:most]) + more
-
-
-# -- the file and its shape -----------------------------------------------------------------------
+# -- reading --------------------------------------------------------------------------------------
 
 
 def read(
-    path: str | os.PathLike[str], rows: Wide = "sources", unknown_codes: Unknown = "error"
+    path: str | os.PathLike[str],
+    rows: str | None = None,
+    unknown_codes: Unknown = "error",
+    metric: str | None = None,
+    lower_is_better: bool | None = None,
 ) -> pd.DataFrame:
-    """Read and `check` a scores table: Parquet, CSV or TSV, tidy or wide.
+    """Read and `check` a scores table in any form that `xltlib.reading` knows, tidy or a matrix.
 
-    A file without source and target columns is taken as a matrix whose first column names the
-    rows; `rows` says whether these are the sources or the targets, unless the head of that column
-    does. Names of treebanks (``UD_Ancient_Greek-PROIEL``) are a language and one of its sets.
+    Parameters
+    ----------
+    rows
+        ``"source"`` or ``"target"``: what the rows of a matrix are; unless given, what the heading
+        of their labels says, else sources. Names of treebanks (``UD_Ancient_Greek-PROIEL``) are a
+        language and one of its sets.
+    unknown_codes, metric, lower_is_better
+        Of `check`.
 
     Raises
     ------
     ValueError
-        A file that is missing, empty or damaged, or all that `check` refuses.
+        A file that is missing, empty, damaged or no table, or all that `check` refuses.
     """
-    if rows not in get_args(Wide):
-        raise unknown("rows", rows, get_args(Wide), "say what the rows of the matrix are")
+    side = None if rows is None else rows.removesuffix("s")
+    if side not in (None, "source", "target"):
+        raise unknown("rows", rows, ("source", "target"), "say what the rows of the matrix are")
     file = Path(path)
     if not file.is_file():
         what = "is a folder, name a file in it" if file.is_dir() else "is not there"
         raise ValueError(f"no scores file: {file} {what}; check the path, or run the experiment")
-    df = _load(file)
-    if df.shape[0] == 0 or df.shape[1] < 2:
-        raise ValueError(
-            f"{file} holds no table of scores: it needs the columns source, target, score"
-        )
-    return check(_melted(df, rows, file.name) if _is_wide(df) else df, unknown_codes)
-
-
-def _load(path: Path) -> pd.DataFrame:
-    """The file as it stands; a damaged one is a ValueError."""
-    with path.open("rb") as file:
-        head = file.read(4)
-    if not head:
-        raise ValueError(f"{path} is empty: write the scores again, or rerun what made it")
-    try:
-        if head == b"PAR1":
-            return pd.read_parquet(path)
-        if path.suffix.lower() in {".parquet", ".pq"}:
-            raise ValueError("it does not begin as a Parquet file does")
-        with path.open(encoding="utf-8-sig") as text:
-            first = text.readline()
-        separator = max("\t;,", key=first.count)
-        return pd.read_csv(path, sep=separator, encoding="utf-8-sig", keep_default_na=False)
-    except (ValueError, OSError, pyarrow.ArrowException) as error:
-        raise ValueError(
-            f"{path} cannot be read as a table ({str(error).splitlines()[0]}): it may be damaged "
-            "or cut short; write it again as CSV or Parquet, or rerun what made it"
-        ) from None
-
-
-def _is_wide(df: pd.DataFrame) -> bool:
-    """A matrix names at most its rows, in the first column; all other heads are languages."""
-    first, *rest = df.columns
-    if len(rest) < 2 or any(_role(head) for head in rest):
-        return False
-    return not _role(first) or sum(map(_is_language, rest)) > len(rest) / 2
-
-
-def _role(head: Any) -> str:
-    """Which of the required columns a name means; empty if none."""
-    name = str(head).strip().lower()
-    return next((role for role in _REQUIRED if name in (role, *ALIASES[role])), "")
-
-
-def _is_language(head: Any) -> bool:
-    try:
-        return bool(language(str(head)))
-    except ValueError:
-        return False
-
-
-def _melted(df: pd.DataFrame, rows: str, name: str) -> pd.DataFrame:
-    """A matrix with its row labels in the first column, as source, target, score."""
-    labels = df.columns[0]
-    if _role(labels) in ("source", "target"):
-        rows = f"{_role(labels)}s"
-    columns = "target" if rows == "sources" else "source"
-    long = df.melt(id_vars=[labels], var_name=columns, value_name="score")
-    long = long.rename(columns={labels: rows[:-1]})[_REQUIRED]
-    long.attrs["notes"] = [f"{name} read as a matrix, its rows being {rows}"]
-    return long
+    table = reading.tidy(reading.load(file), side, file.name)
+    return check(table, unknown_codes, metric, lower_is_better)
 
 
 # -- checking -------------------------------------------------------------------------------------
 
 
-def check(scores: pd.DataFrame, unknown_codes: Unknown = "error") -> pd.DataFrame:
+def check(
+    scores: pd.DataFrame,
+    unknown_codes: Unknown = "error",
+    metric: str | None = None,
+    lower_is_better: bool | None = None,
+) -> pd.DataFrame:
     """A scores table in its one canonical form, or a ValueError that names the cure.
 
     Parameters
@@ -201,6 +141,11 @@ def check(scores: pd.DataFrame, unknown_codes: Unknown = "error") -> pd.DataFram
         columns of `SCHEMA` take their defaults, other columns are kept.
     unknown_codes
         ``"error"`` or ``"drop"`` rows whose language is not known (noted).
+    metric
+        Only this one, where a table has several, in rows or in columns.
+    lower_is_better
+        True turns losses and errors into scores (noted how); False says that they are scores
+        though they look otherwise; by default such tables are refused.
 
     Returns
     -------
@@ -211,13 +156,17 @@ def check(scores: pd.DataFrame, unknown_codes: Unknown = "error") -> pd.DataFram
     if unknown_codes not in get_args(Unknown):
         raise unknown("unknown_codes", unknown_codes, get_args(Unknown), "choose one of them")
     noted = notes(scores)
-    df = _renamed(scores.copy(), noted)
+    df = _renamed(scores.copy(), metric, noted)
     df = _scored(_treebanks(df, noted), noted)
+    df = _without_summaries(
+        df.assign(**{s: df[s].map(_plain) for s in ("source", "target")}), noted
+    )
     df, labels = _coded(df, unknown_codes, noted)
     df = _completed(df)
     if df.empty:
         raise ValueError("the scores table has no usable row: give it at least one measured cell")
-    df = _unique(_rescaled(df, noted), labels, noted)
+    df = _higher(df, lower_is_better, noted)
+    df = _unique(_rescaled(df, lower_is_better, noted), labels, noted)
     df = df[_NAMES + [c for c in df.columns if c not in _NAMES]]
     df = df.sort_values(_key(df), kind="stable").reset_index(drop=True)
     df.attrs = {"notes": noted}
@@ -228,30 +177,59 @@ def _key(df: pd.DataFrame) -> list[str]:
     return _KEY + [c for c in (*SETS, HALF) if c in df.columns]
 
 
-def _renamed(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
+def _renamed(df: pd.DataFrame, metric: str | None, noted: list[str]) -> pd.DataFrame:
     """Field-typical column names to ours; the metric is taken from the score's own name."""
     df = df.rename(columns={c: str(c).strip() for c in df.columns})
     lower = {str(c).lower(): c for c in df.columns}
     if len(lower) < len(df.columns):
         twice = [c for c in df.columns if lower[str(c).lower()] != c]
         raise ValueError(f"columns {_some(twice)} appear twice (case apart): rename or drop one")
-    for name, others in ALIASES.items():
-        found = [lower[o] for o in (name, *others) if o in lower]
-        if name in df.columns or not found:
+    for name in (*_NAMES, "stderr"):
+        found = [c for c in df.columns if reading.role(c) == name]
+        if name in df.columns or not found or name == "score":
             continue
         # of several, one that varies: MT tables have 'target_lang' English in every row
         chosen = next((c for c in found if df[c].nunique() > 1), found[0])
-        if name == "score" and "metric" not in lower and str(chosen).lower() != "value":
-            df["metric"] = str(chosen).lower()
-        if chosen != name:
-            _note(f"column {chosen!r} read as {name!r}", noted)
-            df = df.rename(columns={chosen: name})
+        if name == "task" and _of_targets(df, chosen):
+            continue
+        _note(f"column {chosen!r} read as {name!r}", noted)
+        df = df.rename(columns={chosen: name})
+    df = _one_score(df, metric, noted)
     missing = [name for name in _REQUIRED if name not in df.columns]
     if missing:
         raise ValueError(
             f"the scores table has no column {_some(missing)} (it has {_some(df.columns, 12)}): "
             "rename yours to source, target, score"
         )
+    return df
+
+
+def _of_targets(df: pd.DataFrame, column: str) -> bool:
+    """Whether a column such as ``dataset`` names the test set of each target, and no task."""
+    return "target" in df and bool((df.groupby(column)["target"].nunique() < 2).any())
+
+
+def _one_score(df: pd.DataFrame, metric: str | None, noted: list[str]) -> pd.DataFrame:
+    """The column of scores, or the rows of the metric, that is asked for or comes first."""
+    if metric is not None and "metric" in df.columns:
+        return select(df.assign(metric=df["metric"].astype(str)), metric=metric)
+    found = [c for c in df.columns if reading.role(c) == "score"]
+    if metric is not None:
+        asked = [c for c in found if set(reading.words(metric)) <= set(reading.words(c))]
+        if not asked:
+            raise unknown("metric", metric, found, "choose a column of scores")
+        chosen = min(asked, key=len)
+    elif "score" in df.columns or not found:
+        return df
+    else:
+        chosen = min(found, key=lambda c: (df[c].nunique() < 2, *reading.preference(c)))
+    others = [c for c in found if c != chosen and not reading.lower_is_better(c)]
+    more = f" (--metric {others[0]} reads that one)" if others else ""
+    if chosen != "score":
+        _note(f"column {chosen!r} read as 'score'{more}", noted)
+        df = df.drop(columns="score", errors="ignore").rename(columns={chosen: "score"})
+    if "metric" not in df.columns and chosen.lower() not in ("value", "score"):
+        df["metric"] = metric or chosen.lower()
     return df
 
 
@@ -271,30 +249,40 @@ def _treebanks(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
 def _scored(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
     """Scores as numbers, rows without one dropped."""
     for name in ("score", *(c for c in SAME_UNIT if c in df.columns)):
-        df[name] = _number(df[name], name)
+        df[name] = reading.numbers(df[name], name, noted)
     unscored = df["score"].isna()
     if unscored.any():
         _note(f"{int(unscored.sum())} rows without a score dropped", noted)
     return df[~unscored].copy()
 
 
-def _number(column: pd.Series, name: str) -> pd.Series:
-    """A column as floats; text in it is an error that names the row."""
-    out = pd.to_numeric(column, errors="coerce").astype(float)
-    if np.isfinite(out).all():
-        return out
-    text = column.astype("string").str.strip().str.lower()
-    bad = out.isna() & ~(text.isna() | text.isin(_MISSING))
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise ValueError(
-            f"{name} in row {row + 1} is {column.iloc[row]!r}, not a number "
-            f"({int(bad.sum())} such rows): write numbers with a decimal point, leave unknown empty"
-        )
-    if np.isinf(out).any():
-        row = int(np.flatnonzero(np.isinf(out))[0])
-        raise ValueError(f"{name} in row {row + 1} is infinite: correct it or leave it empty")
-    return out
+def _plain(label: Any) -> Any:
+    return label if pd.isna(label) else reading.plain_label(label)
+
+
+def _without_summaries(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
+    """Rows whose source or target is a mean, a maximum, ... of the others, left out and named.
+
+    Of words that are codes too (``min``, ``sd``), those that hold such numbers.
+    """
+    for side, other in (("source", "target"), ("target", "source")):
+        labels = {x for x in df[side].unique() if is_summary(str(x))}
+        rest = df[~df[side].isin(labels)].groupby(other)["score"]
+        known = {"min": rest.min(), "sum": rest.sum(), "med": rest.median(), "sd": rest.std(),
+                 "var": rest.var(), "gap": rest.max() - rest.min()}  # fmt: skip
+        for label in list(labels):
+            own = df[df[side] == label].set_index(other)["score"]
+            if (kind := str(label).strip().lower()) in known:
+                expected = known[kind].reindex(own.index)
+                if not np.allclose(own, expected, rtol=0.02, atol=0.051):
+                    labels.discard(label)
+        if labels:
+            rows = df[side].isin(labels)
+            listed = _some(sorted(repr(x) for x in labels))
+            _note(f"{int(rows.sum())} rows dropped: {side} {listed} sums others up, no language",
+                  noted)  # fmt: skip
+            df = df[~rows]
+    return df
 
 
 def _coded(
@@ -340,7 +328,10 @@ def _completed(df: pd.DataFrame) -> pd.DataFrame:
 
 
 def _counts(df: pd.DataFrame, column: _Column) -> pd.Series:
-    values = _number(df[column.name], column.name)
+    given = df[column.name]
+    if column.name == "seed" and given.map(lambda x: bool(re.search(r"\d", str(x)))).all():
+        given = given.astype(str).str.replace(r"^(seed|run|fold)[ _-]*", "", case=False, regex=True)
+    values = reading.numbers(given, column.name, [], count=True)
     bad = values.notna() & ((values < 0) | (values != values.round()))
     if bad.any():
         raise ValueError(
@@ -352,27 +343,125 @@ def _counts(df: pd.DataFrame, column: _Column) -> pd.Series:
     return values.fillna(column.default).astype("int64")
 
 
-def _rescaled(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
+def _higher(df: pd.DataFrame, lower: bool | None, noted: list[str]) -> pd.DataFrame:
+    """Ranks are refused; losses and errors too, or are turned into scores if `lower` is true."""
+    groups = df[df["n_target"] == 0].groupby(["model", "task", "metric", "seed"], sort=False)
+    for (model, task, *_), group in groups:
+        for side in ("target", "source"):
+            if _are_ranks(group, side):
+                top = group["score"].max()
+                raise ValueError(
+                    f"the scores of {task}, {model} are ranks, 1 to {top:g} within each {side}: "
+                    "give the scores that they rank"
+                )
+    named = df["metric"].map({m: reading.lower_is_better(m) for m in df["metric"].unique()})
+    if lower is None and named.any() and not named.all():
+        losses = _some(df.loc[named, "metric"].unique())
+        _note(f"{int(named.sum())} rows dropped: {losses} is no score (--metric reads it)", noted)
+        return df[~named].copy()
+    if lower is None and named.any():
+        raise ValueError(
+            f"{df['metric'].iloc[0]!r} is better when lower: add --lower-is-better to turn it into "
+            "a score, or choose another column with --metric"
+        )
+    if lower is None:
+        for _, group in groups:
+            _refuse_losses(group)
+    if not lower:
+        return df
+    parts = df.groupby("metric", sort=False)["score"]
+    turned = pd.concat([_turned(values, str(metric), noted) for metric, values in parts])
+    return df.assign(score=turned.reindex(df.index))
+
+
+def _are_ranks(group: pd.DataFrame, side: str) -> bool:
+    """Whether each column (or row) of the matrix is its own ranking, from 1 or 0 up."""
+    within = group.groupby(side)["score"]
+    if group["score"].nunique() < 3 or len(within) < 2 or (within.size() < 3).any():
+        return False
+    first = group["score"] - group["score"].min() + 1
+    by = first.groupby(group[side])
+    return group["score"].min() in (0, 1) and any(
+        (by.rank(method) == first).all() for method in ("average", "min", "max", "dense", "first")
+    )
+
+
+def _refuse_losses(group: pd.DataFrame) -> None:
+    """A matrix in which a language is nearly always worst on itself holds losses or errors."""
+    sizes = group.groupby("target")["score"].transform("size")
+    home = group[(group["source"] == group["target"]) & (sizes >= 4)]
+    least = group.groupby("target")["score"].transform("min").loc[home.index]
+    lowest = int((home["score"] <= least).sum())
+    varied = group["score"].nunique() > 2
+    if varied and len(home) >= 4 and lowest >= 0.9 * len(home):
+        raise ValueError(
+            f"in {lowest} of {len(home)} languages the score of the language on itself is the "
+            "lowest of its targets: if lower is better, add --lower-is-better; if these are "
+            "scores, --higher-is-better"
+        )
+    top = group["score"].max()
+    if 1.5 < top <= 10 and "bleu" not in str(group["metric"].iloc[0]):
+        raise ValueError(
+            f"the scores reach {top:g}, too much for 0..1 and little for 0..100: if they are "
+            "losses or perplexities, add --lower-is-better; if they are of 100, --higher-is-better"
+        )
+
+
+def _turned(values: pd.Series, metric: str, noted: list[str]) -> pd.Series:
+    """Losses, perplexities and error rates as scores, higher is better, in 0..1."""
+    kind, top = set(reading.words(metric)), float(values.max())
+    if (values < 0).any():
+        raise ValueError(f"{metric} {values.min():g} is below 0: no loss, perplexity or error rate")
+    if kind & {"perplexity", "ppl"}:
+        how, out = "1 / x", 1 / values.clip(lower=1)
+    elif kind & {"error", "err", "wer", "cer", "ter", "eer"} or (metric == "score" and top <= 1):
+        unit = 1 if top <= 1.5 else 100
+        how, out = "1 - x" if unit == 1 else "1 - x / 100", (1 - values / unit).clip(lower=0)
+    else:
+        how, out = "exp(-x)", np.exp(-values)
+    _note(f"{metric}, lower is better, turned into a score by {how}", noted)
+    return out
+
+
+def _rescaled(df: pd.DataFrame, lower: bool | None, noted: list[str]) -> pd.DataFrame:
     """Per model, task and metric: 0..100 becomes 0..1, anything else outside 0..1 is an error."""
     groups = df.groupby(["model", "task", "metric"], sort=False)["score"]
-    top, low, middle = (groups.transform(f) for f in ("max", "min", "median"))
+    top, low = (groups.transform(f) for f in ("max", "min"))
     if (low < 0).any() or (top > 100).any():
         worst = df["score"].min() if (low < 0).any() else df["score"].max()
-        raise ValueError(f"score {worst:g} is outside 0..1 (and 0..100): correct or remove the row")
-    odd = ((top > 1 + 1e-9) & (top <= 1.5)) | ((top > 1.5) & (middle <= 1))
-    if odd.any():
-        task = df.loc[odd, "task"].iloc[0]
         raise ValueError(
-            f"scores of task {task!r} reach {df.loc[odd, 'score'].max():g} with median "
-            f"{middle[odd].iloc[0]:g}: 0..1 and 0..100 seem mixed; bring them to one scale"
+            f"score {worst:g} is outside 0..1 (and 0..100): correct or remove the row, or, if "
+            "lower is better, add --lower-is-better"
         )
-    percent = top > 1.5
+    percent = (top > 1.5) & (lower is not True)
+    odd = ((top > 1 + 1e-9) & (top <= 1.5)) | (percent & _two_scales(df, groups))
+    if odd.any():
+        part = df[odd & (df["task"] == df.loc[odd, "task"].iloc[0])]
+        small = part[part["score"] <= 1]
+        rows = (small if len(small) < len(part) / 2 else part[part["score"] > 1]).head(3)
+        raise ValueError(
+            f"scores of task {part['task'].iloc[0]!r} lie between {part['score'].min():g} and "
+            f"{part['score'].max():g}: 0..1 and 0..100 seem mixed, as in "
+            f"{_some(f'{r.source} -> {r.target} {r.score:g}' for r in rows.itertuples())}; bring "
+            "them to one scale"
+        )
     if percent.any():
         tasks = df.loc[percent, "task"].unique()
         _note(f"scores of {_some(tasks)} are on 0..100 and were divided by 100", noted)
         unit = np.where(percent, 100.0, 1.0)
         df = df.assign(**{c: df[c] / unit for c in ("score", *SAME_UNIT) if c in df.columns})
     return df.assign(score=df["score"].clip(0.0, 1.0))
+
+
+def _two_scales(df: pd.DataFrame, groups: Any) -> pd.Series:
+    """Whether a group on 0..100 has scores up to 1 that a gap parts from all others."""
+    score = df["score"]
+    small = score.where((score > 0) & (score <= 1))
+    keys = [df[c] for c in ("model", "task", "metric")]
+    least = score.where(score > 1).groupby(keys).transform("min")
+    most, some = (small.groupby(keys).transform(f) for f in ("max", "median"))
+    apart = (least > 5 * most) & (100 * some >= least / 2)
+    return apart | (groups.transform("median") <= 1)
 
 
 def _unique(

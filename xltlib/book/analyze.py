@@ -22,7 +22,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from xltlib import scores
-from xltlib.book.inputs import LEXICAL, extras, similarities
+from xltlib.book.inputs import LEXICAL, extras, own_measures, similarities
 from xltlib.errors import reason
 from xltlib.explain import claims, contrast, fewshot, observations, regression
 from xltlib.languages import similarity
@@ -163,7 +163,10 @@ def analyze(
     model: str | None = None,
     task: str | None = None,
     measures: Iterable[str] | None = None,
-    rows: scores.Wide = "sources",
+    metric: str | None = None,
+    features: Sequence[str] = (),
+    rows: str | None = None,
+    lower_is_better: bool | None = None,
     unknown_codes: scores.Unknown = "error",
     permutations: int = 999,
     bootstrap: int = 300,
@@ -176,15 +179,16 @@ def analyze(
     ----------
     table
         A scores table or the path of one (`scores.read`): tidy or a matrix, any language codes.
-        Further columns that are properties of the pair (sizes, overlaps) are used (`extras`).
+        Further columns that are properties of the pair (sizes, overlaps) are used (`extras`),
+        others if `features` names them.
     pairs
         Similarity of your own, higher = more alike, beside that of lang2vec; a column of the same
         name takes its place.
-    model, task
+    model, task, metric
         Only this one.
     measures
         Only these columns of similarity explain.
-    rows, unknown_codes
+    rows, lower_is_better, unknown_codes
         Of `scores.read`.
     permutations, bootstrap, seed
         Of MRQAP, of the intervals, of both.
@@ -196,9 +200,13 @@ def analyze(
     ValueError
         A table that cannot be read, or of which nothing can be analysed; the message says why.
     """
-    read, name = _read(table, rows, unknown_codes)
+    read, name = _read(table, rows, unknown_codes, metric, lower_is_better)
     kept = scores.select(scores.called(read, model, task), model=model, task=task)
-    kept, used, unused = extras(kept)
+    kept, used, unused = extras(kept, features)
+    if pairs is not None:
+        unused += pairs.attrs.get("notes", [])
+        pairs, left_out = own_measures(kept, pairs)
+        unused += left_out
     groups = [(g, *usable(g)) for _, g in kept.groupby(["task", "model"], sort=True)]
     codes = sorted({code for _, rows, _ in groups for code in (*rows["source"], *rows["target"])})
     chosen = None if measures is None else tuple(measures)
@@ -242,7 +250,8 @@ def _understood(
     if len(read) > len(kept):
         notes.append(f"{len(read) - len(kept)} rows of other models or tasks dropped, as asked")
     others, dropped = _sorted_out(notes)
-    return (_size(kept), *others), tuple(dropped)
+    shape = others[:1] if others and "read as a matrix" in others[0] else []
+    return (*shape, _size(kept), *others[len(shape) :]), tuple(dropped)
 
 
 def _sources_of(
@@ -258,14 +267,14 @@ def _sources_of(
 
 
 def _read(
-    table: pd.DataFrame | str | os.PathLike[str], rows: scores.Wide, unknown_codes: scores.Unknown
+    table: pd.DataFrame | str | os.PathLike[str], rows: str | None, *how: Any
 ) -> tuple[pd.DataFrame, str]:
     """The checked table and its name; what was changed is in its notes, not in warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", scores.ScoresWarning)
         if isinstance(table, pd.DataFrame):
-            return scores.check(table, unknown_codes), "this table"
-        return scores.read(table, rows, unknown_codes), Path(table).name
+            return scores.check(table, *how), "this table"
+        return scores.read(table, rows, *how), Path(table).name
 
 
 def _sorted_out(notes: Iterable[str]) -> tuple[list[str], list[Dropped]]:

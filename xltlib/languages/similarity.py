@@ -58,7 +58,6 @@ from xltlib.errors import unknown
 from xltlib.languages import (
     Language,
     is_individual,
-    keys,
     language,
     languages,
     shared_script,
@@ -553,19 +552,10 @@ def imputed(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def read_pairs(path: str | Path) -> pd.DataFrame:
-    """Read a pairs table: `source`, `target` in any code form, one column per measure."""
-    import pandas as pd
+    """Read a pairs table: `source`, `target` in any code form, one column per measure.
 
-    if Path(path).suffix == ".parquet":
-        frame = pd.read_parquet(path)
-    else:
-        codes = {"source": str, "target": str}  # `nan` is Min Nan Chinese, no missing value
-        frame = pd.read_csv(path, dtype=codes, keep_default_na=False, na_values=[""])
-    missing = {"source", "target"} - set(frame.columns)
-    if missing:
-        raise ValueError(
-            f"{path} has no column {' or '.join(sorted(missing))}: a pairs table names a source "
-            "and a target in every row. `xlt similarity` makes one."
-        )
-    named = keys(frame["source"], frame["target"])
-    return frame.assign(source=frame["source"].map(named), target=frame["target"].map(named))
+    Any form that `xltlib.reading` knows, a matrix of one measure too.
+    """
+    from xltlib import reading
+
+    return reading.pairs(Path(path))

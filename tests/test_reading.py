@@ -1,0 +1,340 @@
+"""Tables as people have them: every form is read as the same scores, what is no table says why."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from xltlib import reading
+from xltlib import scores as sc
+from xltlib.book import inputs
+from xltlib.languages import language
+
+pytestmark = pytest.mark.filterwarnings("ignore::xltlib.scores.ScoresWarning")
+BOOK = Path(__file__).resolve().parents[1] / "book"
+RIGHT = {
+    ("eng", "eng"): 0.81, ("eng", "deu"): 0.715, ("eng", "tur"): 0.655,
+    ("deu", "eng"): 0.75, ("deu", "deu"): 0.76, ("deu", "tur"): 0.67,
+    ("tur", "eng"): 0.775, ("tur", "deu"): 0.705, ("tur", "tur"): 0.7,
+}  # fmt: skip
+MATRIX = ",en,de,tr\nen,81,71.5,65.5\nde,75,76,67\ntr,77.5,70.5,70\n"
+
+
+def examples(name: str) -> list[list[str]]:
+    """The rows of a table of the book, without the fences around the examples."""
+    with (BOOK / name).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(file))[1:]
+    return [[cell.removeprefix("```text\n").removesuffix("\n```") for cell in row] for row in rows]
+
+
+def read(folder: Path, content: str | bytes, name: str = "t.csv", **how: object) -> pd.DataFrame:
+    data = content.encode() if isinstance(content, str) else content
+    (folder / name).write_bytes(data)
+    return sc.read(folder / name, **how)  # type: ignore[arg-type]
+
+
+def values(table: pd.DataFrame) -> dict[tuple[str, str], float]:
+    return table.set_index(["source", "target"])["score"].round(9).to_dict()
+
+
+@pytest.mark.parametrize(("form", "example", "note"), examples("forms.csv"))
+def test_every_form_of_the_book_is_the_same_table(
+    tmp_path: Path, form: str, example: str, note: str
+) -> None:
+    assert note
+    assert values(read(tmp_path, example)) == RIGHT
+
+
+@pytest.mark.parametrize(("example", "words"), examples("refused.csv"))
+def test_what_the_book_says_is_refused(tmp_path: Path, example: str, words: str) -> None:
+    with pytest.raises(ValueError) as error:
+        read(tmp_path, example)
+    assert words in str(error.value)
+    for never in ("damaged", "no table", "unexpected"):
+        assert never not in str(error.value)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_encodings(tmp_path: Path, encoding: str, ending: str) -> None:
+    text = MATRIX.replace("tr", "Türkçe").replace("Türkçe", "tr", 1).replace("Türkçe", "tr")
+    text = f"Tabelle 1: Übertragung{ending}" + text.replace("\n", ending)
+    assert values(read(tmp_path, text.encode(encoding))) == RIGHT
+
+
+def test_excel(tmp_path: Path) -> None:
+    sheet = pd.read_csv(io.StringIO(MATRIX), index_col=0)
+    with pd.ExcelWriter(tmp_path / "t.xlsx") as writer:
+        pd.DataFrame([["About these scores"]]).to_excel(writer, sheet_name="About", index=False)
+        sheet.to_excel(writer, sheet_name="XNLI", startrow=2)
+        sheet.to_excel(writer, sheet_name="NER")
+    table = sc.read(tmp_path / "t.xlsx")
+    assert values(table) == RIGHT
+    assert any("'XNLI'; other sheets left out: NER" in note for note in sc.notes(table))
+    (tmp_path / "named.csv").write_bytes((tmp_path / "t.xlsx").read_bytes())
+    assert values(sc.read(tmp_path / "named.csv")) == RIGHT
+    (tmp_path / "cut.xlsx").write_bytes((tmp_path / "t.xlsx").read_bytes()[:2000])
+    with pytest.raises(ValueError, match="Excel or zip file, but is damaged"):
+        sc.read(tmp_path / "cut.xlsx")
+
+
+def test_what_pandas_writes(tmp_path: Path) -> None:
+    frame = pd.read_csv(io.StringIO(MATRIX), index_col=0)
+    named = frame.rename_axis(index="source", columns="target")
+    long = named.stack().rename("score").reset_index()
+    for written in (named.to_csv(), named.T.to_csv(), long.to_csv(), long.to_json(),
+                    long.to_json(orient="split"), long.to_json(orient="table")):  # fmt: skip
+        assert values(read(tmp_path, written)) == RIGHT
+    both = pd.concat({"xnli": named, "ner": named}, axis=1, names=["task"])
+    table = read(tmp_path, both.to_csv())
+    assert values(table[table["task"] == "ner"]) == values(table[table["task"] == "xnli"]) == RIGHT
+    models = pd.concat({"mbert": frame, "xlmr": frame}, names=["model", "source"])
+    assert set(read(tmp_path, models.to_csv())["model"]) == {"mbert", "xlmr"}
+    frame.to_parquet(tmp_path / "m.parquet")
+    assert values(sc.read(tmp_path / "m.parquet")) == RIGHT
+
+
+def test_the_side_that_rows_are_is_said_first_and_may_be_given(tmp_path: Path) -> None:
+    said = sc.notes(read(tmp_path, MATRIX))[0]
+    assert said == ("t.csv read as a matrix, its rows being sources (it does not say: --rows "
+                    "target reads it the other way)")  # fmt: skip
+    turned = pd.read_csv(io.StringIO(MATRIX), index_col=0).T.to_csv()
+    assert values(read(tmp_path, turned, rows="target")) == RIGHT
+    corners = {"test/train": "target", "Source (rows) / Target (columns)": "source",
+               "↓ eval → train": "target", "train →": "target", "tuned on": "source"}  # fmt: skip
+    for corner, side in corners.items():
+        table = turned if side == "target" else MATRIX
+        assert values(read(tmp_path, corner + table[table.index(",en") :])) == RIGHT
+
+
+def test_pair_columns_by_their_heading(tmp_path: Path) -> None:
+    rows = pd.DataFrame([(s, t, v) for (s, t), v in RIGHT.items()], columns=["s", "t", "score"])
+    for heading, first, second, sep in (
+        ("lang_pair", "s", "t", "-"), ("tgt-src", "t", "s", "-"), ("Language Pair", "s", "t", "/"),
+        ("setting", "s", "t", " → "),
+    ):  # fmt: skip
+        table = pd.DataFrame({heading: rows[first] + sep + rows[second], "score": rows["score"]})
+        assert values(read(tmp_path, table.to_csv(index=False))) == RIGHT
+    with pytest.raises(ValueError, match="'eng-qqq-de' is not two languages"):
+        read(tmp_path, "pair,score\neng-qqq-de,0.5\nde-en,0.4\n")
+
+
+def test_metrics_tasks_and_runs_beside_the_scores(tmp_path: Path) -> None:
+    wide = "model,seed,source,en,de\nm,1,en,.9,.5\nm,2,en,.8,.4\nm,1,de,.5,.9\nm,2,de,.5,.8\n"
+    assert sorted(read(tmp_path, wide)["seed"].unique()) == [1, 2]
+    runs = read(tmp_path, wide.replace(",1,", ",run-1,").replace(",2,", ",run-2,"))
+    assert sorted(runs["seed"].unique()) == [1, 2]
+    text = "train_lang,test_lang,f1,accuracy,note\nen,de,0.3,0.5,a\nde,en,0.2,0.4,b\n"
+    assert list(read(tmp_path, text)["score"]) == [0.4, 0.5]
+    chosen = read(tmp_path, text, metric="f1")
+    assert list(chosen["score"]) == [0.2, 0.3] and set(chosen["metric"]) == {"f1"}
+    with pytest.raises(ValueError, match="unknown metric 'bleu'.*accuracy"):
+        read(tmp_path, text, metric="bleu")
+    long = (
+        "source,target,metric,value\nen,de,acc,0.5\nde,en,acc,0.4\nen,de,loss,2.5\nde,en,loss,3\n"
+    )
+    table = read(tmp_path, long)
+    assert list(table["score"]) == [0.4, 0.5] and any("'loss'" in n or "loss is" in n
+                                                      for n in sc.notes(table))  # fmt: skip
+
+
+def test_losses_become_scores_when_asked(tmp_path: Path) -> None:
+    rows = "source,target,{}\nen,de,{}\nen,tr,{}\nde,en,{}\nde,tr,{}\n"
+    for name, given_, right in (
+        ("eval_loss", (1, 2, 0.5, 3), np.exp([-0.5, -3, -1, -2])),
+        ("perplexity", (4, 200, 2, 8), [1 / 2, 1 / 8, 1 / 4, 1 / 200]),
+        ("WER", (20, 40, 10, 90), [0.9, 0.1, 0.8, 0.6]),
+        ("error rate", (0.2, 0.4, 0.1, 0.9), [0.9, 0.1, 0.8, 0.6]),
+    ):
+        text = rows.format(name, *given_)
+        with pytest.raises(ValueError, match="better when lower"):
+            read(tmp_path, text)
+        assert list(read(tmp_path, text, lower_is_better=True)["score"]) == pytest.approx(right)
+    small = ",en,de,tr\nen,,7.1,6.5\nde,5.5,,6.7\ntr,7.5,7.5,\n"
+    assert read(tmp_path, small, lower_is_better=False)["score"].max() == pytest.approx(0.075)
+
+
+@pytest.mark.parametrize("method", ["average", "min", "max", "dense", "first"])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_ranks_are_no_scores(tmp_path: Path, method: str, axis: int) -> None:
+    codes = "en de fr ru tr hi".split()
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(rng.integers(1, 9, (6, 6)), codes, codes).rank(axis, method)
+    for ranks in (frame, frame - frame.min().min(), frame.mask(np.eye(6) > 0).rank(axis, method)):
+        with pytest.raises(ValueError, match="are ranks"):
+            read(tmp_path, ranks.to_csv())
+
+
+def test_a_word_that_is_a_code_is_a_language_where_its_numbers_are_no_summary(
+    tmp_path: Path,
+) -> None:
+    frame = pd.DataFrame(np.linspace(0.2, 0.9, 16).reshape(4, 4), *(["en", "de", "tr", "fr"],) * 2)
+    for word, column in (("min", frame.min(axis=1)), ("avg", frame.mean(axis=1)),
+                         ("std", frame.std(axis=1)), ("Average", frame.mean(axis=1))):  # fmt: skip
+        table = read(tmp_path, frame.assign(**{word: column.round(3)}).to_csv())
+        assert len(table) == 16 and any(repr(word) in note for note in sc.notes(table))
+    real = read(tmp_path, frame.assign(min=[0.31, 0.77, 0.5, 0.66]).to_csv())
+    assert len(real) == 20 and "min" in set(real["target"])
+
+
+# -- outcomes as explanations ---------------------------------------------------------------------
+
+
+def _with_outcomes() -> pd.DataFrame:
+    """A table with what published tables carry beside the score, the score's children included."""
+    codes = "eng deu fra rus tur hin swh cmn arb fin".split()
+    rng = np.random.default_rng(3)
+    rows = pd.DataFrame([(s, t) for s in codes for t in codes], columns=["source", "target"])
+    level = {c: rng.normal(0.6, 0.1) for c in codes}
+    score = rows["target"].map(level) + rng.normal(0, 0.05, len(rows))
+    score = score.mask(rows["source"] == rows["target"], 0.9 + rng.normal(0, 0.02, len(rows)))
+    home = dict(zip(rows["source"], score.where(rows["source"] == rows["target"]), strict=False))
+    own = score[(rows["source"] == rows["target"]).to_numpy()].to_numpy()
+    home = dict(zip(codes, own, strict=True))
+    at_source, at_target = rows["source"].map(home), rows["target"].map(home)
+    loss = 1 - score + rng.normal(0, 0.004, len(rows))
+    size = {c: float(i * 1000 + 1) for i, c in enumerate(codes)}
+    return rows.assign(
+        score=score, **{
+            "eval_loss": loss, "transfer_gap": at_source - score, "x1": at_source - score,
+            "x2": score / at_source, "x3": at_target - score, "x4": loss,
+            "score_std": rng.random(len(rows)), "runtime": rng.random(len(rows)),
+            "rank": score.groupby(rows["target"]).rank(), "mystery": rng.random(len(rows)),
+            "mean_of_source": score.groupby(rows["source"]).transform("mean"),
+            "train size": rows["source"].map(size), "token_overlap": rng.random(len(rows)),
+            "syntactic distance": rng.random(len(rows)),
+        },
+    )  # fmt: skip
+
+
+def test_outcomes_of_the_run_are_no_properties_of_the_pair() -> None:
+    table = sc.check(_with_outcomes())
+    _, used, unused = inputs.extras(table)
+    assert used == ["pair_train_size", "pair_token_overlap", "pair_syntactic_distance"]
+    said = " ".join(unused)
+    for name in ("eval_loss", "transfer_gap", "x1", "x2", "x3", "x4", "score_std", "runtime",
+                 "rank", "mystery", "mean_of_source"):  # fmt: skip
+        assert f"column {name!r} not used" in said
+    assert "--features mystery" in said and "--features x1" not in said
+    _, used, _ = inputs.extras(table, ["mystery"])
+    assert "pair_mystery" in used
+    with pytest.raises(ValueError, match="unknown feature 'mysteri'.*'mystery'"):
+        inputs.extras(table, ["mysteri"])
+
+
+def test_outcomes_in_a_table_of_pairs_are_left_out_too() -> None:
+    whole = _with_outcomes()
+    own = whole[["source", "target", "x1", "token_overlap", "eval_loss"]]
+    kept, unused = inputs.own_measures(sc.check(whole[["source", "target", "score"]]), own)
+    assert list(kept) == ["source", "target", "token_overlap"] and len(unused) == 2
+
+
+# -- written tables come back, and nothing else breaks --------------------------------------------
+
+_CODES = st.lists(
+    st.sampled_from("en de fr ru tr hi sw zh fi eu ja th id is se las nan".split()),
+    min_size=3, max_size=6, unique=True,
+)  # fmt: skip
+_MANY = settings(
+    max_examples=150, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True
+)
+
+
+@st.composite
+def matrices(draw: st.DrawFn) -> pd.DataFrame:
+    codes = draw(_CODES)
+    numbers = st.integers(min_value=150, max_value=999).map(lambda n: n / 10)
+    rows = draw(st.lists(st.lists(numbers, min_size=len(codes), max_size=len(codes)),
+                         min_size=len(codes), max_size=len(codes)))  # fmt: skip
+    return pd.DataFrame(rows, index=codes, columns=codes)
+
+
+def _long(frame: pd.DataFrame) -> pd.DataFrame:
+    return frame.rename_axis(index="source", columns="target").stack().rename("score").reset_index()
+
+
+FORMS = {
+    "comma": lambda f: f.to_csv(),
+    "tab": lambda f: f.to_csv(sep="\t"),
+    "german": lambda f: f.to_csv(sep=";", decimal=","),
+    "utf-16": lambda f: f.to_csv(sep="\t").encode("utf-16"),
+    "plus minus": lambda f: f.map("{:.1f} ± 0.4".format).to_csv(),
+    "bold": lambda f: f.map("**{:.1f}**".format).to_csv(),
+    "per cent": lambda f: f.map("{:.1f} %".format).to_csv(),
+    "markdown": lambda f: f.rename_axis("source").to_markdown(),
+    "latex": lambda f: "\\begin{tabular}{l" + "r" * len(f) + "}\n" + "\\\\\n".join(
+        " & ".join(map(str, row)) for row in [["", *f], *f.reset_index().to_numpy().tolist()]
+    ) + "\\\\\n\\end{tabular}",
+    "turned": lambda f: f.T.rename_axis("target \\ source").to_csv(),
+    "printed": lambda f: f.to_string(),
+    "records": lambda f: _long(f).to_json(orient="records"),
+    "lines": lambda f: _long(f).to_json(orient="records", lines=True),
+    "nested": lambda f: json.dumps(f.T.to_dict()),
+    "pairs": lambda f: _long(f).assign(pair=lambda t: t["source"] + "->" + t["target"])[
+        ["pair", "score"]].to_csv(index=False),
+    "title": lambda f: "Table 1. All scores\n\n" + f.to_csv() + "\nOne seed\n",
+    "two headings": lambda f: pd.concat({"xnli": f}, axis=1).to_csv(),
+    "mean": lambda f: f.assign(avg=f.mean(axis=1).round(1)).to_csv(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_table_written_in_any_form_comes_back_equal(tmp_path: Path, form: str) -> None:
+    @settings(_MANY, max_examples=25)
+    @given(matrices())
+    def holds(frame: pd.DataFrame) -> None:
+        right = {(language(r.source).key, language(r.target).key): round(r.score / 100, 9)
+                 for r in _long(frame).itertuples()}  # fmt: skip
+        try:
+            found = values(read(tmp_path, FORMS[form](frame)))
+        except ValueError as error:  # a matrix whose diagonal is lowest by chance
+            assume("lower is better" not in str(error))
+            raise
+        assert found == pytest.approx(right)
+
+    holds()
+
+
+@_MANY
+@given(st.binary(max_size=300) | st.text(max_size=300).map(lambda t: t.encode("utf-8", "ignore")))
+def test_any_bytes_are_read_or_refused_in_words(tmp_path_factory, data: bytes) -> None:
+    _no_other_exception(tmp_path_factory.getbasetemp() / "any.csv", data)
+
+
+_CELL = st.sampled_from(
+    ["", "en", "de", "tr", "source", "target", "score", "0.5", "81,5", "—", "avg", "±", "1e999",
+     "→", "{", "[", "\\\\", "&", "|", "'", '"', "nan", "UD_German-GSD", "en->de", "-1", "%", "\0"]
+) | st.text(max_size=4)  # fmt: skip
+
+
+@_MANY
+@given(st.lists(st.lists(_CELL, max_size=5), max_size=6), st.sampled_from(",;\t|& "))
+def test_any_cells_are_read_or_refused_in_words(tmp_path_factory, rows, sep: str) -> None:
+    text = "\n".join(sep.join(row) for row in rows)
+    _no_other_exception(
+        tmp_path_factory.getbasetemp() / "cells.csv", text.encode("utf-8", "ignore")
+    )
+
+
+def _no_other_exception(path: Path, data: bytes) -> None:
+    """Read as scores and as pairs, or a ValueError with a cure; every language is registered."""
+    path.write_bytes(data)
+    for how in (sc.read, reading.pairs):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                table = how(path)
+            except ValueError as error:
+                assert str(error)
+                continue
+        for code in {*table["source"], *table["target"]}:
+            assert language(code).key == code and language(code).name
