@@ -127,8 +127,8 @@ def load(path: Path) -> pd.DataFrame:
         ) from None
     if frame.shape[0] == 0 or frame.shape[1] < 2:
         raise ValueError(
-            f"{path} holds no table: it needs a heading and rows, as source, target, score or as a "
-            "matrix"
+            f"{path} holds no table of scores or pairs: it needs a heading and rows, such as "
+            "source, target, score, or a matrix"
         )
     frame.attrs["notes"] = notes
     return frame

@@ -400,7 +400,11 @@ def _refuse_losses(group: pd.DataFrame) -> None:
             "scores, --higher-is-better"
         )
     top = group["score"].max()
-    if 1.5 < top <= 10 and "bleu" not in str(group["metric"].iloc[0]):
+    if (
+        1.5 < top <= 10
+        and group["score"].median() > 1
+        and "bleu" not in str(group["metric"].iloc[0])
+    ):
         raise ValueError(
             f"the scores reach {top:g}, too much for 0..1 and little for 0..100: if they are "
             "losses or perplexities, add --lower-is-better; if they are of 100, --higher-is-better"
@@ -443,7 +447,7 @@ def _rescaled(df: pd.DataFrame, lower: bool | None, noted: list[str]) -> pd.Data
             f"scores of task {part['task'].iloc[0]!r} lie between {part['score'].min():g} and "
             f"{part['score'].max():g}: 0..1 and 0..100 seem mixed, as in "
             f"{_some(f'{r.source} -> {r.target} {r.score:g}' for r in rows.itertuples())}; bring "
-            "them to one scale"
+            "them to one scale, or, if lower is better, add --lower-is-better"
         )
     if percent.any():
         tasks = df.loc[percent, "task"].unique()
