@@ -79,7 +79,7 @@ model: {{kind: encoder, use: text2text, name: {name}, source: hub}}
 languages: [eng, rus]
 sources: [eng]
 seeds: [0]
-recipe: {{steps: 3, evaluations: 1, batch: 8, precision: float32, dropout: 0.0}}
+recipe: {{steps: 3, evaluations: 1, batch: 8, encoder_lr: 0.1, precision: float32, dropout: 0.0}}
 tasks:
   entity_type: &few {{pool: 40, train_items: 24, validation_items: 4, test_items: 8}}
   ner: *few

@@ -39,8 +39,7 @@ def build(
     """An encoder with a new decoder, ready to be tuned, and the encoder's tokenizer.
 
     The decoder starts from the encoder's last layers, as that of Rothe, Narayan and Severyn (2020,
-    10.1162/tacl_a_00313). Its output rows start as the encoder's embeddings of their pieces, and
-    learn by themselves: tied to frozen ones they would not.
+    10.1162/tacl_a_00313). Its output rows are the encoder's embeddings of their pieces.
 
     Parameters
     ----------
@@ -110,7 +109,6 @@ def _joined(encoder: Any, tokenizer: Tokenizer, pieces: list[int], layers: int) 
             "is_decoder": True, "add_cross_attention": True, "vocab_size": len(pieces),
             "num_hidden_layers": layers, "pad_token_id": number[pad_id],
             "bos_token_id": number[start], "eos_token_id": number[end],
-            "tie_word_embeddings": False,
         }
     )  # fmt: skip
     try:
@@ -133,8 +131,9 @@ def _joined(encoder: Any, tokenizer: Tokenizer, pieces: list[int], layers: int) 
         above = re.sub(r"(?<=\.layer\.)\d+", lambda m: str(int(m[0]) + first), name)
         if above in given and weight.shape == given[above].shape:
             weight.copy_(given[above])
-    for side in (decoder.get_input_embeddings(), decoder.get_output_embeddings()):
-        side.weight.data.copy_(encoder.get_input_embeddings().weight.data[pieces])
+    decoder.get_input_embeddings().weight.data.copy_(
+        encoder.get_input_embeddings().weight.data[pieces]
+    )
     return made
 
 

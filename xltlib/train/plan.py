@@ -42,7 +42,7 @@ STAGES = {
     "baselines": 1,  # train.baselines
     "features": 1,  # models.encoder, models.features
     "probe": 1,  # train.probe, train.probes
-    "decoder": 2,  # models.encdec: an encoder's new decoder, and how both start
+    "decoder": 1,  # models.encdec: an encoder's new decoder, and how both start
     "tables": 1,  # scores, languages.similarity: what is collected from the runs
 }
 _MEMORY = ("micro_tokens", "checkpointing")  # settings of a recipe that change no score
