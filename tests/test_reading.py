@@ -186,6 +186,75 @@ def test_a_word_that_is_a_code_is_a_language_where_its_numbers_are_no_summary(
     assert len(real) == 20 and "min" in set(real["target"])
 
 
+LATEX = r"""\begin{table}\centering
+\begin{tabular}{@{}ll|ccc@{}} \toprule
+Model & Src. & en & de & tr \\ \cmidrule(lr){3-5}
+\multirow{3}{*}{mBERT} & en & \textbf{81.0}$_{\pm 0.4}$ & 71.5 & \cellcolor{red!10}65.5 \\
+ & de & 75.0 & 76.0 & 67.0 \\ \rowcolor{gray!20}
+ & tr & 77.5 & \textcolor{red}{70.5} & 70.0 \\ \midrule
+\multirow{3}{*}{XLM-R} & en & 81.0 & 71.5 & 65.5 \\ & de & 75.0 & 76.0 & 67.0 \\
+ & tr & 77.5 & 70.5 & 70.0 \\ \bottomrule
+\end{tabular}\caption{Results}\end{table}"""
+TWO_MODELS = {
+    "LaTeX with merged cells and colours": LATEX,
+    "rows that head sections": "Source,en,de,tr\nmBERT,,,\n{0}XLM-R,,,\n{0}",
+    "exported runs": "Name,lr,State,train_lang,model,test/f1.en,test/f1.de,test/f1.tr,test_avg_f1,"
+    "test/loss.en,test/loss.de,test/loss.tr\n{1}",
+    "the Trainer's keys": "model_name_or_path,train_lang,predict_accuracy_en,predict_accuracy_de,"
+    "predict_accuracy_tr,predict_runtime_en,predict_runtime_de,predict_runtime_tr\n{2}",
+    "merged cells of a sheet": "Model,Train,en,de,tr\nmBERT,{3}XLM-R,{3}",
+}
+
+
+@pytest.mark.parametrize("form", TWO_MODELS)
+def test_two_models_in_one_table(tmp_path: Path, form: str) -> None:
+    body = MATRIX.partition("\n")[2]
+    lines, models = body.splitlines(), ("mBERT", "XLM-R")
+    runs = [f"r,1e-5,ok,{x.partition(',')[0]},{m},{x.partition(',')[2]},70,.4,.5,.6"
+            for m in models for x in lines]  # fmt: skip
+    keys = [f"{m},{x},120,130,140" for m in models for x in lines]
+    sheet = body.replace("\nd", "\n,d").replace("\nt", "\n,t")
+    text = TWO_MODELS[form]
+    if text is not LATEX:
+        text = text.format(body, "\n".join(runs), "\n".join(keys), sheet)
+    table = read(tmp_path, text)
+    assert set(table["model"]) == {"mBERT", "XLM-R"}
+    for _, one in table.groupby("model"):
+        assert values(one) == RIGHT
+
+
+def test_runs_in_columns_and_words_before_the_heading(tmp_path: Path) -> None:
+    runs = "source,target,seed1,seed2\nen,de,.8,.7\nde,en,.5,.6\n"
+    table = read(tmp_path, runs)
+    assert list(table["seed"]) == [1, 2, 1, 2] and list(table["score"]) == [0.5, 0.6, 0.8, 0.7]
+    means = read(tmp_path, "source,target,mean,std\nen,de,.8,.01\nde,en,.5,.02\n")
+    assert list(means["score"]) == [0.5, 0.8]
+    assert values(read(tmp_path, "# XNLI, mBERT\n" + MATRIX)) == RIGHT
+    pairs = read(tmp_path, "direction,chrf\nen2de,50\nde2en,60\n")
+    assert values(pairs) == {("deu", "eng"): 0.6, ("eng", "deu"): 0.5}
+    with pytest.raises(ValueError, match="no heading, its first row is en, de, 81"):
+        read(tmp_path, "en,de,81\nen,tr,71\nde,en,70\n")
+    rows = "model,source,target,score\na,en,de,{}\na,de,en,.7\nb,en,de,81\nb,de,en,71\n"
+    with pytest.raises(ValueError, match="seem mixed"):
+        read(tmp_path, rows.format(0.8))
+
+
+def test_what_changes_nothing(tmp_path: Path) -> None:
+    """Names of the codes, order of rows and columns, the unit, splitting over seeds."""
+    frame = pd.read_csv(io.StringIO(MATRIX), index_col=0)
+    for names in ("eng deu tur", "en-US de-DE tr-TR", "eng_Latn deu_Latn tur_Latn",
+                  "English German Turkish", "EN DE TR"):  # fmt: skip
+        renamed = frame.set_axis(names.split()).set_axis(names.split(), axis=1)
+        assert values(read(tmp_path, renamed.to_csv())) == RIGHT
+    assert (
+        values(read(tmp_path, frame.loc[["tr", "en", "de"], ["de", "tr", "en"]].to_csv())) == RIGHT
+    )
+    assert values(read(tmp_path, (frame / 100).to_csv())) == RIGHT
+    seeds = pd.concat({1: frame - 1, 2: frame + 1}, names=["seed", "source"])
+    means = sc.cells(read(tmp_path, seeds.to_csv()))
+    assert means.set_index(["source", "target"])["score"].to_dict() == pytest.approx(RIGHT)
+
+
 # -- outcomes as explanations ---------------------------------------------------------------------
 
 

@@ -73,7 +73,7 @@ LOWER = """loss perplexity ppl error err wer cer ter nll bpc bpb bits entropy ms
 _BESIDE = set(
     """eval test predict prediction pred dev val valid validation macro micro weighted avg average
     mean cross zero shot overall strict main final norm none percent pct rate in per byte character
-    word token cased top 1 l span seqeval""".split()
+    word token cased top 1 l span seqeval results metrics""".split()
 )
 _OUTCOME = {*_HIGHER, *LOWER} | set(
     """runtime seconds time steps step epoch epochs std sd stdev stderr se var variance ci low high
@@ -218,7 +218,8 @@ def _text(data: bytes, path: Path, notes: list[str]) -> str:
 
 def _delimited(text: str) -> list[list[str]]:
     """Rows of cells, by the separator that gives most lines the same number of cells."""
-    lines = [line for line in text.splitlines() if line.strip()]
+    rule = re.compile(r"[\s|+:=-]*")
+    lines = [line for line in text.splitlines() if not rule.fullmatch(line)]
     sample = lines[:300]
     best: tuple[float, str] = (0.0, ",")
     for sep in "\t;,|":
@@ -234,7 +235,7 @@ def _delimited(text: str) -> list[list[str]]:
     rows = list(csv.reader(lines, delimiter=best[1], skipinitialspace=True))
     if best[1] == "|":
         rows = [_unbarred(row) for row in rows]
-    return [row for row in rows if not all(re.fullmatch(r"\s*[:+=|-]*\s*", c) for c in row)]
+    return rows
 
 
 def _unbarred(row: list[str]) -> list[str]:
@@ -271,6 +272,8 @@ def _untexed(cell: str) -> list[str]:
     cell = re.sub(
         r"\\(?:diagbox|backslashbox)(?:\[[^\]]*\])?\{([^{}]*)\}\{([^{}]*)\}", r"\1 / \2", cell
     )
+    silent = r"\\(?:(?:cell|row|column|text)?color|[hv]space|label|cite\w*|footnote\w*)\*?"
+    cell = re.sub(silent + r"(?:\[[^\]]*\])?\{[^{}]*\}", "", cell)
     cell = re.sub(r"\\pm(?![a-zA-Z])", "±", cell).replace("\\%", "%").replace("\\&", "&")
     cell = re.sub(r"\$?_\{?\\?(?:scriptsize|tiny|small)?\s*±?\s*([\d.,]+)\}?\$?", r"±\1", cell)
     cell = re.sub(r"\\rightarrow|\\to(?![a-zA-Z])", "→", cell).replace("\\downarrow", "↓")
@@ -423,10 +426,13 @@ def _without_lines_of_text(rows: list[list[Any]]) -> tuple[list[list[Any]], list
 
     if max((sum(c != "" for c in row) for row in rows), default=0) < 2:
         return [], []
-    first = next(i for i, row in enumerate(rows) if not alone(row))
+    width = Counter(map(len, rows)).most_common(1)[0][0]
+    short = next((i for i, row in enumerate(rows) if len(row) >= width - 1), 0)  # with commas in it
+    lost, rows = [", ".join(map(str, row)) for row in rows[:short]], rows[short:]
+    first = next((i for i, row in enumerate(rows) if not alone(row)), 0)
     last = next(i for i in range(len(rows), 0, -1) if not alone(rows[i - 1]))
     tail = [row for row in rows[last:] if _is_language(row[0])]  # a language without any score
-    lost = [str(row[0]) for row in (*rows[:first], *rows[last:]) if not _is_language(row[0])]
+    lost += [str(row[0]) for row in (*rows[:first], *rows[last:]) if not _is_language(row[0])]
     return [*rows[first:last], *tail], lost
 
 
@@ -441,7 +447,8 @@ def _heading_rows(rows: list[list[Any]]) -> tuple[int, list[Any]]:
     n = max(n, 1)
     last = rows[n - 1]
     if n > 1 and sum(c != "" for c in last) <= 2 and not any(_is_language(c) for c in last if c):
-        return n - 1, last  # pandas: the names of the index
+        index = all(role(c) or set(words(c)) <= _FILL for c in last)
+        return n - 1, last if index else []  # as pandas names an index; else it heads a section
     texts = [c for c in last[1:] if c != ""]
     if n > 1 and sum(map(_is_language, texts)) < len(texts) / 2 and not _all_same(rows[n - 2]):
         return 1, []
@@ -514,7 +521,12 @@ def tidy(frame: pd.DataFrame, rows: str | None = None, name: str = "the table") 
         elif not known and (found := _decorated(heads)):
             frame = frame.set_axis(pd.MultiIndex.from_tuples(found), axis=1)
         if known < 2 and frame.columns.nlevels == 1:
-            frame = _one_side(_split_pairs(frame, notes), notes)
+            if not any(roles) and any(map(_numeric, heads)):
+                raise ValueError(
+                    f"{name} has no heading, its first row is {some(heads, 6)}: add a first row "
+                    "such as source, target, score"
+                )
+            frame = _runs(_one_side(_split_pairs(frame, notes), notes), notes)
             frame.attrs = {"notes": notes}
             return frame
     long = _melted(frame, rows, name, notes)
@@ -572,8 +584,20 @@ def _halves(value: str) -> tuple[str, ...]:
     if len(arrow) == 2 and all(arrow):
         return tuple(arrow)
     cuts = [(value[: m.start()], value[m.end() :]) for m in re.finditer(r"\s*[-–—_/|:,]\s*", value)]
+    if "2" in value:
+        cuts.append((value.partition("2")[0], value.partition("2")[2]))
     fit = [cut for cut in cuts if all(map(_is_language, cut))]
     return fit[0] if len(fit) == 1 else ()
+
+
+def _runs(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Columns ``seed1, seed2, ...`` of scores as rows, one a run."""
+    runs = [h for h in frame.columns if re.fullmatch(r"(seed|run|fold|trial)[ _-]?\d+", h, re.I)]
+    if len(runs) < 2 or "score" in {role(h) for h in frame.columns}:
+        return frame
+    notes.append(f"columns {some(runs)} read as the scores of numbered runs")
+    rest = [h for h in frame.columns if h not in runs]
+    return frame.melt(id_vars=rest, value_vars=runs, var_name="seed", value_name="score")
 
 
 def _one_side(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
@@ -607,11 +631,15 @@ def _melted(frame: pd.DataFrame, rows: str | None, name: str, notes: list[str]) 
     lost: list[int] = []
     for j in (j for j in range(len(heads)) if j not in labels):
         text = heads[j][level]
-        nuisance = is_outcome(text) and not _is_language(text) and not is_summary(text)
+        apart = len(depth) > 1 and not any(h for k, h in enumerate(heads[j]) if k != level)
+        nuisance = (apart or is_outcome(text)) and not (_is_language(text) or is_summary(text))
         (lost if nuisance else values).append(j)
     if lost:
         notes.append(f"columns left out, no languages: {some(heads[j][level] for j in lost)}")
+    frame, section = _sections(frame, at, values)
     beside = _beside(frame, heads, [j for j in labels if j != at])
+    if section is not None:
+        beside[_kind_of(section, map(str, beside.columns))] = section
     levels = _levels(heads, values, level)
     other = "target" if side == "source" else "source"
     parts = [
@@ -626,6 +654,17 @@ def _melted(frame: pd.DataFrame, rows: str | None, name: str, notes: list[str]) 
             notes.append(f"columns left out: {some(long.loc[outcome, 'metric'].unique())}")
             long = long[~outcome].reset_index(drop=True)
     return long
+
+
+def _sections(
+    frame: pd.DataFrame, at: int, values: list[int]
+) -> tuple[pd.DataFrame, pd.Series | None]:
+    """Rows with a label only, no language, head those below them and become a label of these."""
+    alone = (frame[values] == "").all(axis=1) & ~frame[at].map(_is_language) & (frame[at] != "")
+    if not alone.any():
+        return frame, None
+    heads = frame[at].where(alone).ffill().fillna("")[~alone]
+    return frame[~alone].reset_index(drop=True), heads.reset_index(drop=True)
 
 
 def _labels(column: pd.Series, head: tuple[str, ...], level: int, place: int) -> bool:
@@ -951,12 +990,13 @@ def _kind_of(labels: Iterable[Any], taken: Iterable[str]) -> str:
     """What labels without a heading are: metrics, numbered runs, models, else tasks."""
     found = [str(x) for x in dict.fromkeys(labels) if str(x)]
     kind = "task"
-    if found and all(is_score(x) or lower_is_better(x) for x in found):
+    if found and all(is_score(x) or lower_is_better(x) or is_outcome(x) for x in found):
         kind = "metric"
     elif found and all(re.fullmatch(r"(seed|run)?\W?\d+", x, re.I) for x in found):
         kind = "seed"
     elif any(_MODEL_LIKE.search(x) for x in found):
         kind = "model"
+    taken = set(taken)
     return kind if kind not in taken else next(k for k in ("task", "model", "extra", "more")
                                                if k not in taken)  # fmt: skip
 

@@ -214,6 +214,8 @@ def _one_score(df: pd.DataFrame, metric: str | None, noted: list[str]) -> pd.Dat
     if metric is not None and "metric" in df.columns:
         return select(df.assign(metric=df["metric"].astype(str)), metric=metric)
     found = [c for c in df.columns if reading.role(c) == "score"]
+    if not found:
+        found = [c for c in df.columns if reading.words(c) in (["mean"], ["avg"], ["average"])]
     if metric is not None:
         asked = [c for c in found if set(reading.words(metric)) <= set(reading.words(c))]
         if not asked:
@@ -438,7 +440,8 @@ def _rescaled(df: pd.DataFrame, lower: bool | None, noted: list[str]) -> pd.Data
             "lower is better, add --lower-is-better"
         )
     percent = (top > 1.5) & (lower is not True)
-    odd = ((top > 1 + 1e-9) & (top <= 1.5)) | (percent & _two_scales(df, groups))
+    models = percent.groupby([df["task"], df["metric"]]).transform("nunique") > 1
+    odd = ((top > 1 + 1e-9) & (top <= 1.5)) | (percent & _two_scales(df, groups)) | models
     if odd.any():
         part = df[odd & (df["task"] == df.loc[odd, "task"].iloc[0])]
         small = part[part["score"] <= 1]
