@@ -235,3 +235,11 @@ def test_colours_stay_apart_for_the_colour_blind() -> None:
     seen = np.clip(colours**2.2 @ simulate.T, 0, 1) ** (1 / 2.2)
     gaps = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)]
     assert min(gaps) > 0.15
+
+
+def test_maps_mark_what_is_imputed() -> None:
+    table = pairs()
+    table.loc[:2, "coverage_word_order"] = 0.0
+    card = figures.similarity_maps(table)
+    marks = {ax.get_title(loc="left"): ax.lines[0].get_xydata() for ax in card.axes if ax.lines}
+    assert {title: len(at) for title, at in marks.items()} == {"word order": 3, "script": 0}

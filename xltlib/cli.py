@@ -376,7 +376,9 @@ def _print_recommendation(found: Any, shown: Any, steps: Any, n_target: int) -> 
 
     labels = ", ".join(f"{k} {v}" for k, v in found.labels.items())
     print(f"Sources for {name(found.target)} ({found.target}); {labels}; scores of 0 to 100")
-    print("Best first, by score; why: points of 100 that an effect adds beside the average source")
+    print(
+        "Best first, by score; below each, what puts it above or below the average source (points)"
+    )
     print(f"{'':4} {'source':28} {'score':>5}  {'90 % interval':13}  {'the best?':>9}")
     for row in shown.itertuples(index=False):
         source = f"{name(row.source)} ({row.source})"

@@ -24,6 +24,7 @@ from xltlib.book.style import COLOURS, INK, MARKERS, Card, colour_of, looks_of, 
 from xltlib.book.words import label_of
 from xltlib.explain.fewshot import CURVE, Fit
 from xltlib.languages import Language, language, name
+from xltlib.languages.similarity import imputed
 from xltlib.scores import cells, gain, select
 
 _SEQUENTIAL, _DIVERGING = "cividis", "PuOr_r"
@@ -160,17 +161,23 @@ def raw_and_gain(scores: pd.DataFrame, task: str, model: str, baseline: str) -> 
 def similarity_maps(
     pairs: pd.DataFrame, measures: Sequence[str] | None = None, across: int = 3
 ) -> Card:
-    """One small map per measure of similarity (pairs table), higher = more alike."""
+    """One small map per measure of similarity (pairs table), higher = more alike.
+
+    A cross marks a value that rests on nothing observed in both languages (`imputed`).
+    """
     skip = {"source", "target"}
     shown = list(measures or [c for c in pairs.columns if c not in skip and "coverage" not in c])
     shown = [m for m in shown if pairs[m].notna().any()]
     order = in_order([*pairs["source"], *pairs["target"]])
     long = pairs.melt(["source", "target"], shown, "measure", "value")
+    long["imputed"] = imputed(pairs).reindex(columns=shown, fill_value=False).melt()["value"]
     figure, panels = style.panels_of(long, "measure", 0.6, 2.15, across)
     for i, ((ax, rows), measure) in enumerate(zip(panels, shown, strict=True)):
         wide = _wide(rows, "value", order, order).mask(np.eye(len(order), dtype=bool))
         full: Any = {"vmin": 0.0, "vmax": 1.0} if measure.startswith("coverage_") else {}
         style.heatmap(ax, wide, size=7, cmap=_SEQUENTIAL, square=True, **full)
+        y, x = np.nonzero(_wide(rows.astype({"imputed": float}), "imputed", order, order) == 1)
+        ax.plot(x + 0.5, y + 0.5, "x", color="0.5", markersize=min(4, 50 / len(order)))
         style.name_cells(ax, _named(wide), 7 if len(order) <= 14 else 4)
         if i % across:
             ax.set_yticks([])

@@ -155,7 +155,8 @@ def _predicted(
         due = methods.reasons(matrix, fold, "warm")
         rating[at] = due.sum(axis=1)
         mean[at[np.argsort(-rating[at], kind="stable")]] = np.clip(np.sort(own)[::-1], 0, 1)
-        for i, text in zip(at, _why(matrix, hidden, own.std() * due, observed), strict=True):
+        due *= own.std() / max(rating[at].std(), 1e-12)  # as far apart as the predicted scores
+        for i, text in zip(at, _why(matrix, hidden, due, observed), strict=True):
             why[i] = text
     return mean, covariance, np.lexsort([-rating, -mean]), why
 
@@ -173,7 +174,7 @@ def _why(
     ):
         pair = (matrix.languages[s], matrix.languages[t])
         known = row[[m not in matrix.measures or (m, *pair) in observed for m in row.index]]
-        top = known[known.abs() > 5e-4].sort_values(key=np.abs, ascending=False).head(3)
+        top = known[known.abs() > 5e-4].sort_values(key=np.abs, ascending=False).head(5)
         parts = []
         for effect, gain in top.items():
             value = f" ({matrix.measures[effect][s, t]:.2f})" if effect in matrix.measures else ""
