@@ -9,9 +9,12 @@ import iso639
 import pytest
 from babel import Locale
 from babel.core import get_global
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xltlib import errors
 from xltlib.languages import (
+    among,
     clash,
     is_individual,
     is_summary,
@@ -305,6 +308,37 @@ def test_tags_and_nonsense_are_no_mixtures(tag: str) -> None:
 def test_every_part_of_a_tag_is_registered(label: str) -> None:
     with pytest.raises(ValueError, match="language"):
         language(label)
+
+
+@pytest.mark.parametrize(
+    "given", ["srp_Latn", "cmn_Hant", "uzn_Cyrl", "por_BR", "cmn_Hant_HK", "cat_valencia"]
+)
+def test_names_with_remarks_lead_back(given: str) -> None:
+    assert among(name(given), {given}) == given
+    assert language("Chinese (Simplified)").key == "cmn"
+    with pytest.raises(ValueError, match="unknown language"):
+        language("Serbian (whispered)")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.one_of(
+        st.text(max_size=12),
+        st.from_regex(r"[a-z]{2,3}([-_][A-Za-z]{2,5}){0,3}", fullmatch=True),
+        st.tuples(
+            st.sampled_from(sorted(uriel.load().codes)), st.sampled_from(["Latn", "US", "x", "de"])
+        ).map("_".join),
+    )
+)
+def test_what_is_accepted_is_a_registered_language(text: str) -> None:
+    """Or a ValueError; what a table would call it leads back, and it has an English name."""
+    try:
+        found = language(text)
+    except ValueError:
+        return
+    own = keys([text])[text]
+    assert language(own).key == own and language(found.key) == found
+    assert iso639.Language.from_part3(found.code).status in ("A", "R") and found.name
 
 
 def test_a_glottocode_is_called_one() -> None:

@@ -42,7 +42,7 @@ _MACRO_OF = {individual: macro for macro, individual in MACROLANGUAGES.items()}
 _TAG = re.compile(
     r"(?P<lang>[a-z]{2,3})(?:[-_](?P<ext>[a-z]{3}))?(?:[-_](?P<script>[a-z]{4}))?"
     r"(?:[-_](?P<region>[a-z]{2}|[0-9]{3}))?(?P<variants>(?:[-_](?:[a-z0-9]{5,8}|[0-9][a-z0-9]{3}))*)"
-    r"(?:\.[a-z0-9-]+)?",
+    r"(?:\.utf-?8)?",
     re.IGNORECASE,
 )
 # How `Language.key` writes a region and variants; elsewhere they say where data come from.
@@ -88,10 +88,8 @@ class Language:
 
         An unusual script and a variety are said: ``Serbian (Latin)``, ``Portuguese (Brazil)``.
         """
-        en = babel.Locale("en")
-        said = {**en.scripts, **en.territories, **{k.lower(): v for k, v in en.variants.items()}}
         parts = filter(None, [self._unusual, *self.variety.split("_")])
-        remark = ", ".join(said.get(part, part) for part in parts)
+        remark = ", ".join(_said().get(part, part) for part in parts)
         return f"{self._name} ({remark})" if remark else self._name
 
     @property
@@ -226,11 +224,29 @@ def _find(code: str) -> Language | None:
     if raw is None:
         raw, tag = _names().get(text.casefold()), None
     if raw is None:
-        return None
+        return _remarked(text)
     individual = MACROLANGUAGES.get(raw, raw)
     variety = [tag["region"].upper()] if tag and tag["region"] not in (None, "XX") else []
     variety += tag["variants"].lower().replace("_", "-").split("-")[1:] if tag else []
     return Language(individual, _script(tag, raw, individual), "_".join(variety))
+
+
+def _remarked(text: str) -> Language | None:
+    """A name with its script, region or variant as `Language.name` writes it: Serbian (Latin)."""
+    form = re.fullmatch(r"(.*\w) \((.+)\)", text)
+    code = _names().get(form[1].casefold()) if form else None
+    if form is None or code is None:
+        return None
+    known = {said.casefold(): part for part, said in _said().items()}
+    parts = [known.get(remark) for remark in form[2].casefold().split(", ")]
+    return None if None in parts else _find("_".join([code, *filter(None, parts)]))
+
+
+@cache
+def _said() -> dict[str, str]:
+    """English names of scripts, regions and variants."""
+    en = babel.Locale("en")
+    return {**en.territories, **{k.lower(): v for k, v in en.variants.items()}, **en.scripts}
 
 
 def _unknown(code: str) -> ValueError:
