@@ -116,6 +116,11 @@ def test_the_side_that_rows_are_is_said_first_and_may_be_given(tmp_path: Path) -
         assert values(read(tmp_path, corner + table[table.index(",en") :])) == RIGHT
 
 
+def test_more_labels_than_kinds(tmp_path: Path) -> None:
+    text = ",,,,en,de\na,b,c,en,.5,.6\na,b,d,de,.7,.8\n"
+    assert len(read(tmp_path, text)) == 4
+
+
 def test_pair_columns_by_their_heading(tmp_path: Path) -> None:
     rows = pd.DataFrame([(s, t, v) for (s, t), v in RIGHT.items()], columns=["s", "t", "score"])
     for heading, first, second, sep in (

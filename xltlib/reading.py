@@ -510,7 +510,7 @@ def tidy(frame: pd.DataFrame, rows: str | None = None, name: str = "the table") 
     notes = list(frame.attrs.get("notes", []))
     if frame.columns.nlevels == 1:
         frame = frame.rename(columns=str)
-        twice = frame.columns[frame.columns.duplicated()].unique()
+        twice = [c for c in frame.columns[frame.columns.duplicated()].unique() if c]
         if len(twice):
             raise ValueError(f"columns {some(map(repr, twice))} appear twice: rename or drop one")
         heads = list(frame.columns)
@@ -526,6 +526,7 @@ def tidy(frame: pd.DataFrame, rows: str | None = None, name: str = "the table") 
                     f"{name} has no heading, its first row is {some(heads, 6)}: add a first row "
                     "such as source, target, score"
                 )
+            frame = frame.loc[:, frame.columns != ""]  # the numbers of the rows
             frame = _runs(_one_side(_split_pairs(frame, notes), notes), notes)
             frame.attrs = {"notes": notes}
             return frame
@@ -997,8 +998,8 @@ def _kind_of(labels: Iterable[Any], taken: Iterable[str]) -> str:
     elif any(_MODEL_LIKE.search(x) for x in found):
         kind = "model"
     taken = set(taken)
-    return kind if kind not in taken else next(k for k in ("task", "model", "extra", "more")
-                                               if k not in taken)  # fmt: skip
+    free = (k for k in ("task", "model", *(f"label {i}" for i in range(99))) if k not in taken)
+    return kind if kind not in taken else next(free)
 
 
 def some(values: Iterable[Any], most: int = 4) -> str:

@@ -158,9 +158,9 @@ def check(
     noted = notes(scores)
     df = _renamed(scores.copy(), metric, noted)
     df = _scored(_treebanks(df, noted), noted)
-    df = _without_summaries(
-        df.assign(**{s: df[s].map(_plain) for s in ("source", "target")}), noted
-    )
+    for side in ("source", "target"):
+        df[side] = df[side].map({x: _plain(x) for x in df[side].unique()})
+    df = _without_summaries(df, noted)
     df, labels = _coded(df, unknown_codes, noted)
     df = _completed(df)
     if df.empty:
@@ -268,7 +268,8 @@ def _without_summaries(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
     Of words that are codes too (``min``, ``sd``), those that hold such numbers.
     """
     for side, other in (("source", "target"), ("target", "source")):
-        labels = {x for x in df[side].unique() if is_summary(str(x))}
+        if not (labels := {x for x in df[side].unique() if is_summary(str(x))}):
+            continue
         rest = df[~df[side].isin(labels)].groupby(other)["score"]
         known = {"min": rest.min(), "sum": rest.sum(), "med": rest.median(), "sd": rest.std(),
                  "var": rest.var(), "gap": rest.max() - rest.min()}  # fmt: skip
