@@ -120,6 +120,8 @@ def read(
         what = "is a folder, name a file in it" if file.is_dir() else "is not there"
         raise ValueError(f"no scores file: {file} {what}; check the path, or run the experiment")
     table = reading.tidy(reading.load(file), side, file.name)
+    for sentence in notes(table):
+        warnings.warn(sentence, ScoresWarning, stacklevel=2)
     return check(table, unknown_codes, metric, lower_is_better)
 
 
