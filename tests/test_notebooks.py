@@ -201,6 +201,8 @@ WRONG = {
     "17_real_matrix": ({"draws": 5}, "must be 100 or more"),
     "18_layers": ({"tasks": ["udpos"]}, "Did you mean 'udpos_dev'"),
     "19_what_predicts": ({"folder": "book/nowhere"}, "the kept scores are in"),
+    "20_examples": ({"law": "powr"}, "unknown value of law 'powr'. Did you mean 'power'"),
+    "21_tuned": ({"permutations": 5}, "must be 99 or more"),
 }
 
 

@@ -631,11 +631,11 @@ def _control_curve(ax: Axes, control: pd.DataFrame, row: pd.Series, least: float
 
 
 @styled
-def known_curves(table: pd.DataFrame) -> Card:
-    """Score by number of target examples, one panel a target and one line a condition.
+def known_curves(table: pd.DataFrame, panel: str = "target") -> Card:
+    """Score by number of target examples, one panel a target (or task) and one line a condition.
 
-    `table` has ``target, line, n_target, estimate, low, high`` (0..100); lines in the order to be
-    shown. A line whose name begins with "no" is a control and drawn grey, two at most.
+    `table` has `panel` and ``line, n_target, estimate, low, high`` (0..100); lines in the order to
+    be shown. A line whose name begins with "no" is a control and drawn grey, two at most.
     """
     lines = list(dict.fromkeys(table["line"]))
     own = [line for line in lines if not line.startswith("no ")]
@@ -644,8 +644,9 @@ def known_curves(table: pd.DataFrame) -> Card:
     least = float(table.loc[table["n_target"] > 0, "n_target"].min())
     shift = {line: 0.12 * (i - (len(own) - 1) / 2) for i, line in enumerate(own)}
     x = _at(table["n_target"], least) + table["line"].map(shift).fillna(0.0)
-    given = table.assign(_x=x, target=[name(t) for t in table["target"]])
-    figure, panels = style.panels_of(given, "target", 0.0, 3.4, 9, sharey=True)
+    titles = [name(t) for t in table[panel]] if panel == "target" else table[panel]
+    given = table.assign(_x=x, **{panel: titles})
+    figure, panels = style.panels_of(given, panel, 0.0, 3.4, 9, sharey=True)
     for ax, rows in panels:
         ax.vlines(rows["_x"], rows["low"], rows["high"], linewidth=1.1,
                   color=[palette[line] for line in rows["line"]])  # fmt: skip
@@ -656,7 +657,7 @@ def known_curves(table: pd.DataFrame) -> Card:
             dashes=dict.fromkeys(own, "") | dict(zip(grey, ((1, 2), (4, 2)), strict=False)),
             errorbar=None, estimator=None, legend=False, ax=ax,
         )  # fmt: skip
-    _examples_axis(figure, table, "accuracy, 0 to 100")
+    _examples_axis(figure, table, "score, 0 to 100")
     dotted = Line2D([], [], marker="p", color=style.SOFT, linestyle=":")
     dashed = Line2D([], [], marker="p", color=style.SOFT, linestyle="--")
     controls = dict(zip(grey, (dotted, dashed), strict=False))
