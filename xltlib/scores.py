@@ -370,8 +370,9 @@ def _higher(df: pd.DataFrame, lower: bool | None, noted: list[str]) -> pd.DataFr
             "a score, or choose another column with --metric"
         )
     if lower is None:
-        for _, group in groups:
-            _refuse_losses(group)
+        for (*_, metric, _), group in groups:
+            if metric != ILLEGAL:
+                _refuse_losses(group, metric != "score" and reading.is_score(metric))
     if not lower:
         return df
     parts = df.groupby("metric", sort=False)["score"]
@@ -391,14 +392,17 @@ def _are_ranks(group: pd.DataFrame, side: str) -> bool:
     )
 
 
-def _refuse_losses(group: pd.DataFrame) -> None:
-    """A matrix in which a language is nearly always worst on itself holds losses or errors."""
+def _refuse_losses(group: pd.DataFrame, named: bool) -> None:
+    """A matrix in which a language is nearly always worst on itself holds losses or errors.
+
+    Unless its metric has the name of one that is better when higher (`named`).
+    """
     sizes = group.groupby("target")["score"].transform("size")
     home = group[(group["source"] == group["target"]) & (sizes >= 4)]
     least = group.groupby("target")["score"].transform("min").loc[home.index]
     lowest = int((home["score"] <= least).sum())
     varied = group["score"].nunique() > 2
-    if varied and len(home) >= 4 and lowest >= 0.9 * len(home):
+    if varied and not named and len(home) >= 4 and lowest >= 0.9 * len(home):
         raise ValueError(
             f"in {lowest} of {len(home)} languages the score of the language on itself is the "
             "lowest of its targets: if lower is better, add --lower-is-better; if these are "
