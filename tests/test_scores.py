@@ -327,3 +327,13 @@ def test_codes_of_two_styles_in_two_columns_are_one_language() -> None:
     table["target"] = table["target"].map({"en-US": "eng", "ar": "arb", "nb": "no"})
     found = sc.check(table)
     assert set(found["source"]) == set(found["target"]) == {"eng", "arb", "nob"}
+
+
+def test_a_diagonal_that_is_lowest_is_a_loss_unless_the_metric_is_named() -> None:
+    codes = ["eng", "deu", "fra", "tur", "fin"]
+    cells = [(s, t, 0.2 if s == t else 0.4 + 0.01 * i) for i, s in enumerate(codes) for t in codes]
+    table = pd.DataFrame(cells, columns=["source", "target", "score"])
+    with pytest.raises(ValueError, match="in 5 of 5 languages .* add --lower-is-better"):
+        sc.check(table)
+    for metric in ("accuracy", sc.ILLEGAL):
+        assert len(sc.check(table.assign(metric=metric))) == 25
