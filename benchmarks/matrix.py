@@ -53,7 +53,7 @@ def analysed(table: pd.DataFrame, own: pd.DataFrame, task: str) -> dict[str, obj
     found = analyze(table, own, task=task, progress=True)
     one = found.analyses[0]
     labels = {"matrix": task, "task": one.task, "model": one.model, "metric": one.metric}
-    about = labels | one.counts | one.level | one.whole | {"warnings": "; ".join(one.warnings)}
+    about = labels | one.level | one.counts | one.whole | {"warnings": "; ".join(one.warnings)}
     parts = {p: getattr(one, p).assign(matrix=task).to_dict("records") for p in PARTS}
     return {"about": about | {"seconds": time.perf_counter() - began}, **parts}
 
