@@ -9,7 +9,8 @@ A folder of kept predictions holds four files:
   task and target. Of a text n is 1 and of tagged words their number, a byte a prediction: its
   place in the task's ``labels``. Of a question n is 2, the first character of the answer in the
   context and the one past its last, two bytes each, the lower one first.
-* ``run.json``: ``labels`` by task, settings, packages, a row a run with the layer that it chose.
+* ``run.json``: ``labels`` by task, settings, packages, a row a run with the layer that it chose,
+  and ``illegal``, the share of outputs that are no answer: ``[model, task, share]``.
 
 Equal items of all sources and seeds are side by side, so that little is left of them packed.
 """
@@ -180,9 +181,8 @@ def keep(exp: Experiment, folder: Path, *, partial: bool = False) -> dict[str, i
             f"them with `xlt run {exp.name}`, or keep the finished tasks with --partial"
         )
     kept = [run for run in listed if run.task in tasks]
-    table = scores.one_metric(
-        scores.check(table_of([row for run in kept for row in records[run.key]["scores"]]))
-    )
+    measured = scores.check(table_of([r for run in kept for r in records[run.key]["scores"]]))
+    table = scores.one_metric(measured)
     worker, labels = Worker(exp), dict[str, list[str]]()
     rows = [row for task in tasks for row in _predicted(worker, task, kept, table, labels)]
     layered = layer_scores(exp)
@@ -192,6 +192,8 @@ def keep(exp: Experiment, folder: Path, *, partial: bool = False) -> dict[str, i
     names = ["task", "target", "id", "n", "labels"]
     _write(pd.DataFrame(rows, columns=names), _path(folder, "predictions"))
     about = _about(exp, [records[run.key] for run in kept]) | {"labels": labels}
+    no_answer = measured[measured["metric"] == scores.ILLEGAL].groupby(["model", "task"])["score"]
+    about["illegal"] = [(*key, round(share, 5)) for key, share in no_answer.mean().items()]
     about["sha256"] = {name: sha256(_path(folder, name)) for name in _TABLES}
     last = write_text(folder / "run.json", json.dumps(about) + "\n")  # it vouches for the others
     files = [*(_path(folder, name) for name in _TABLES), last]
