@@ -192,8 +192,8 @@ def keep(exp: Experiment, folder: Path, *, partial: bool = False) -> dict[str, i
     names = ["task", "target", "id", "n", "labels"]
     _write(pd.DataFrame(rows, columns=names), _path(folder, "predictions"))
     about = _about(exp, [records[run.key] for run in kept]) | {"labels": labels}
-    no_answer = measured[measured["metric"] == scores.ILLEGAL].groupby(["model", "task"])["score"]
-    about["illegal"] = [(*key, round(share, 5)) for key, share in no_answer.mean().items()]
+    none = measured[measured["metric"] == scores.ILLEGAL].groupby(["model", "task"])["score"]
+    about["illegal"] = none.mean().round(5).reset_index().to_numpy().tolist()
     about["sha256"] = {name: sha256(_path(folder, name)) for name in _TABLES}
     last = write_text(folder / "run.json", json.dumps(about) + "\n")  # it vouches for the others
     files = [*(_path(folder, name) for name in _TABLES), last]
