@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 from evidence import PARTS, gathered, keep
 
-from xltlib import scores
+from xltlib import reading, scores
 from xltlib.book.analyze import analyze
 from xltlib.book.inputs import LEXICAL
 from xltlib.data import datasets
@@ -125,7 +125,7 @@ def main() -> None:
     table = scores.select(table, model=exp.model.label)
     if not (words := folder / "lexical.parquet").is_file():
         write_table(lexical(sorted(exp.languages)), words)
-    own, files = similarity.read_pairs(words), []
+    own, files = reading.pairs(words), []
     for task, rows in sorted(table.groupby("task"), key=lambda group: len(group[1])):
         if rows["source"].nunique() < 6:  # too few to explain anything
             continue

@@ -133,8 +133,8 @@ FIGURES: dict[str, tuple[Callable[[], Card], str]] = {
         lambda: figures.expected_scores(spread(score=[0.35, 0.9], predicted=[0.3, 0.5])),
         "outside",
     ),
-    "known_curves": (
-        lambda: figures.known_curves(
+    "example_curves": (
+        lambda: figures.example_curves(
             pd.DataFrame(
                 [
                     (target, line, n, 20.0 + n, 18.0 + n, 22.0 + n)

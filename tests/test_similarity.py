@@ -20,6 +20,7 @@ import pandas as pd
 import pytest
 from babel import Locale
 
+from xltlib import reading
 from xltlib.io import write_table
 from xltlib.languages import language, similarity, uriel
 from xltlib.languages.similarity import MEASURES, feature_languages, feature_names, pairs
@@ -422,17 +423,17 @@ def test_bad_requests_are_told() -> None:
 def test_written_table_reads_back(tmp_path: Path, suffix: str) -> None:
     table = pairs(["nan", "eng", "hrv"])  # Min Nan is `nan`, and no missing value
     path = write_table(table, tmp_path / "deep" / f"pairs{suffix}")
-    back = similarity.read_pairs(path)
+    back = reading.pairs(path)
     pd.testing.assert_frame_equal(back, table, check_dtype=False)  # strings: object or str
     assert [p.name for p in path.parent.iterdir()] == [path.name]  # nothing temporary left
 
 
 def test_reading_normalises_and_complains(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("source,target,x\nde,English,0.5\n")
-    assert similarity.read_pairs(tmp_path / "a.csv").iloc[0].tolist() == ["deu", "eng", 0.5]
+    assert reading.pairs(tmp_path / "a.csv").iloc[0].tolist() == ["deu", "eng", 0.5]
     (tmp_path / "b.csv").write_text("source,x\nde,1\n")
     with pytest.raises(ValueError, match="no column target"):
-        similarity.read_pairs(tmp_path / "b.csv")
+        reading.pairs(tmp_path / "b.csv")
     with pytest.raises(ValueError, match="xlsx"):
         write_table(pd.DataFrame(), tmp_path / "c.xlsx")
 

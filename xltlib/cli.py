@@ -299,16 +299,16 @@ def analyze(
     as_json: Annotated[bool, typer.Option("--json", help="print analysis.json")] = False,
 ) -> None:
     """What a table of scores shows, as report and tables."""
+    from xltlib import reading
     from xltlib.book import report
     from xltlib.book.analyze import analyze as analyzed
-    from xltlib.languages.similarity import read_pairs
 
     for option, value, least in (("permutations", permutations, 0), ("bootstrap", bootstrap, 20)):
         if value < least:
             raise ValueError(f"--{option} {value}: give {least} or more")
     found = analyzed(
         scores,
-        read_pairs(pairs) if pairs else None,
+        reading.pairs(pairs) if pairs else None,
         model=model,
         task=task,
         measures=measures.split(",") if measures else None,

@@ -745,7 +745,7 @@ def _levels(heads: list[tuple[str, ...]], values: list[int], level: int) -> dict
     return out
 
 
-def pairs(path: Path) -> pd.DataFrame:
+def pairs(path: str | Path) -> pd.DataFrame:
     """A table of pairs of languages: ``source, target`` by their keys and columns of numbers.
 
     A matrix is one measure, which the file's name names.
@@ -755,6 +755,7 @@ def pairs(path: Path) -> pd.DataFrame:
     ValueError
         Of `load` and `tidy`; no source or target; a language that is not known.
     """
+    path = Path(path)
     if not path.is_file():
         raise ValueError(f"no pairs file: {path} is not there; check the path")
     frame = tidy(load(path), None, path.stem)

@@ -206,6 +206,7 @@ def analyze(
     if pairs is not None:
         unused += pairs.attrs.get("notes", [])
         pairs, left_out = own_measures(kept, pairs)
+        pairs = None if set(pairs) == {"source", "target"} else pairs
         unused += left_out
     groups = [(g, *usable(g)) for _, g in kept.groupby(["task", "model"], sort=True)]
     codes = sorted({code for _, rows, _ in groups for code in (*rows["source"], *rows["target"])})

@@ -631,7 +631,7 @@ def _control_curve(ax: Axes, control: pd.DataFrame, row: pd.Series, least: float
 
 
 @styled
-def known_curves(table: pd.DataFrame, panel: str = "target") -> Card:
+def example_curves(table: pd.DataFrame, panel: str = "target") -> Card:
     """Score by number of target examples, one panel a target (or task) and one line a condition.
 
     `table` has `panel` and ``line, n_target, estimate, low, high`` (0..100); lines in the order to

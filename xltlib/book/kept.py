@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from xltlib import reading
 from xltlib.languages import language, shared_script
-from xltlib.languages.similarity import read_pairs
 from xltlib.scores import one_metric, read
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def tables_of(experiment: Experiment) -> tuple[Path, pd.DataFrame | None]:
             "or give --scores FILE"
         )
     pairs = place / "pairs.parquet"
-    return place / "scores.parquet", read_pairs(pairs) if pairs.is_file() else None
+    return place / "scores.parquet", reading.pairs(pairs) if pairs.is_file() else None
 
 
 def _folder(folder: str, cure: str) -> Path:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from xltlib import reading
 from xltlib.book import kept, words
 from xltlib.book.inputs import joined
 from xltlib.book.parameters import built
@@ -145,10 +146,10 @@ def gather(
         pairs = similarity.pairs(sorted({*every["source"], *every["target"]}))
         pairs = similarity.of_model(pairs, model)
         if (words := place / "lexical.parquet").is_file():
-            pairs = joined(pairs, similarity.read_pairs(words))
+            pairs = joined(pairs, reading.pairs(words))
     else:
         every = read(built(experiment, "scores.parquet"))
-        pairs = similarity.read_pairs(built(experiment, "pairs.parquet"))
+        pairs = reading.pairs(built(experiment, "pairs.parquet"))
     table = one_metric(every)
     chosen = _model(table, model)
     tasks = _tasks(select(table, model=chosen), task)

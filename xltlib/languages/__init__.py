@@ -11,7 +11,6 @@ from xltlib.languages.codes import (
     keys,
     language,
     languages,
-    mixture,
     name,
     shared_script,
 )
@@ -27,7 +26,6 @@ __all__ = [
     "keys",
     "language",
     "languages",
-    "mixture",
     "name",
     "shared_script",
 ]

@@ -194,16 +194,8 @@ def is_summary(label: str) -> bool:
     return bool(words) and (words[0] in SUMMARIES - {"min"} or set(words) <= SUMMARIES)
 
 
-def mixture(label: str) -> list[str]:
-    """Keys of the languages that a label joins, ``["eng", "deu"]`` of `eng-deu`; else empty."""
-    try:
-        language(label)
-    except ValueError:
-        return [] if _folded(label) in _special() else _joined(label)
-    return []
-
-
 def _joined(label: str) -> list[str]:
+    """Keys of the languages that a label joins, ``["eng", "deu"]`` of `eng-deu`; else empty."""
     parts = [_find(part) for part in _JOINED.split(label.strip())]
     found = list(dict.fromkeys(part.key for part in parts if part))
     return found if None not in parts and len(found) > 1 else []

@@ -55,14 +55,7 @@ import numpy.typing as npt
 from anyascii import anyascii
 
 from xltlib.errors import unknown
-from xltlib.languages import (
-    Language,
-    is_individual,
-    language,
-    languages,
-    shared_script,
-    uriel,
-)
+from xltlib.languages import Language, is_individual, language, languages, shared_script, uriel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -549,13 +542,3 @@ def imputed(pairs: pd.DataFrame) -> pd.DataFrame:
     names = [str(c) for c in pairs.select_dtypes("number") if not str(c).startswith("coverage_")]
     none = {c: pairs[f"coverage_{c}"].eq(0) if f"coverage_{c}" in pairs else False for c in names}
     return pairs[[]].assign(**none)
-
-
-def read_pairs(path: str | Path) -> pd.DataFrame:
-    """Read a pairs table: `source`, `target` in any code form, one column per measure.
-
-    Any form that `xltlib.reading` knows, a matrix of one measure too.
-    """
-    from xltlib import reading
-
-    return reading.pairs(Path(path))

@@ -297,10 +297,8 @@ def answers(task: Task, head: Head, layer: int, items: Items) -> list[str]:
     cells = zip(items.examples, stops - sizes, stops, strict=True)
     if reading.unit == "pair":
         assert items.features.chars is not None
-        logits, chars = (
-            head.logits(features),
-            items.features.chars[items.features.rows(items.places)],
-        )
+        logits = head.logits(features)
+        chars = items.features.chars[items.features.rows(items.places)]
         return [reading.write(e, [_span(logits[a:b], chars[a:b], e)]) for e, a, b in cells]
     labels = head.predict(features).tolist()
     return [reading.write(e, labels[a:b]) for e, a, b in cells]
