@@ -341,7 +341,7 @@ def test_similarity_of_ones_own(small: pd.DataFrame, tmp_path: Path, capsys) -> 
     one = analyze.analyze(small, own, permutations=0, bootstrap=20).analyses[0]
     assert "mine" in set(one.coefficients["feature"])
     assert "nearest_mine" in set(one.methods["method"])
-    assert set(one.steps["step"].tail(1)) == {"+ your own"}
+    assert list(one.steps["step"].tail(2)) == ["+ your own", regression.ALONE]
     plain, _ = inputs.similarities(CODES[:6], own)
     merged = plain.set_index(["source", "target"])["script"]
     row = own.iloc[5]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import os
 import subprocess
 import sys
@@ -298,6 +299,28 @@ def test_nested_gain_is_real_where_planted_and_not_where_not(world) -> None:
     assert null.loc["+ morphology", "cv_gain_low"] < 0.01
     assert null.loc["+ morphology", "diff_low"] <= 0
     assert null.loc["+ morphology", "p_added"] > 0.01
+
+
+@pytest.mark.parametrize(("betas", "better"), [((0.0, 0.3, 0.0), True), ((0.3, 0.0, 0.0), False)])
+def test_structure_alone_is_compared_with_the_first_step_either_way(world, betas, better) -> None:
+    """What carries transfer is better than the other; of structure alone nothing adds to itself."""
+    _, pairs = world
+    scores = made_scores(pairs, np.random.default_rng(5), betas)
+    out = rg.nested(scores, pairs, bootstrap=60, permutations=19).set_index("step")
+    alone, growing = out.loc[rg.ALONE], out.loc["+ morphology"]
+    assert list(out.index)[-1] == rg.ALONE and alone["features"] == "word_order, morphology"
+    assert math.isnan(alone["p_added"])
+    for figure, low, high in (("difference", "diff_low", "diff_high"),
+                              ("cv_gain", "cv_gain_low", "cv_gain_high")):  # fmt: skip
+        assert alone[low] <= alone[figure] <= alone[high]
+        assert alone[low] > 0 if better else alone[high] < 0
+        assert alone[figure] < growing[figure] + 0.05  # the growing model has the words as well
+    judged = claims.of_tables(out.reset_index(), pd.DataFrame(columns=["feature"]), "t")
+    verdicts = judged.set_index("claim")["verdict"]
+    for part in ("fit", "prediction"):
+        claim = f"structure predicts better than lexical similarity ({part})"
+        assert verdicts[claim] == ("holds" if better else "does not hold")
+    assert len(judged) == 5  # similarity predicts; structure adds, and is better, each two ways
 
 
 def test_level_beats_the_baselines_and_does_not_leak(world) -> None:

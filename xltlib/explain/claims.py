@@ -12,7 +12,7 @@ import pandas as pd
 from xltlib.explain import effects
 from xltlib.explain.contrast import verdict
 from xltlib.explain.effects import t_quantile
-from xltlib.explain.regression import explain, nested
+from xltlib.explain.regression import ALONE, explain, nested
 from xltlib.scores import cells, gain, in_language, select, transfer
 
 
@@ -129,7 +129,7 @@ def verdicts(
             options: dict[str, Any] = {"task": task, "model": model, "baseline": base, "seed": seed}
             options["permutations"] = permutations
             growing = nested(scores, pairs, steps, bootstrap=bootstrap, **options)
-            used = growing["features"].iloc[-1].split(", ")
+            used = growing.loc[growing["step"] != ALONE, "features"].iloc[-1].split(", ")
             fit = explain(scores, pairs, used, **options)
             rows += _nested_claims(growing, task, what)
             rows += _measure_claims(fit.coefficients, task, what)
@@ -153,20 +153,24 @@ def _with_verdicts(rows: Sequence[_Claim]) -> pd.DataFrame:
 
 
 def _nested_claims(table: pd.DataFrame, task: str, what: str) -> list[_Claim]:
-    """Similarity predicts; structure adds to the first step, in and out of sample."""
+    """Similarity predicts; structure adds to the first step, and without it says more than it."""
+    alone, table = (table[(table["step"] == ALONE) == own] for own in (True, False))
     last, first = table.iloc[-1], str(table["features"].iloc[0])
-    lexical = first.startswith("lexical")
-    adds = f"structure adds to {'lexical similarity' if lexical else first.replace('_', ' ')}"
+    called = "lexical similarity" if first.startswith("lexical") else first.replace("_", " ")
+    adds, better = f"structure adds to {called}", f"structure predicts better than {called}"
     phon = table[table["step"].str.contains("phon")]
     core = phon.iloc[-1] if len(phon) else last
+    compared = [(adds, core), *((better, r) for _, r in alone.iterrows())]
     seen, unseen = "partial R2 over effects", "error removed on languages never seen"
     return [
         ("similarity predicts transfer to a new language", task, f"{task}, {what}: {unseen}, all "
          "measures", last["cv_r2"], last["cv_low"], last["cv_high"], None, None),
-        (f"{adds} (prediction)", task, f"{task}, {what}: {unseen}, "
-         "difference", core["cv_gain"], core["cv_gain_low"], core["cv_gain_high"], None, None),
-        (f"{adds} (fit)", task, f"{task}, {what}: {seen}, difference",
-         core["difference"], core["diff_low"], core["diff_high"], core["p_added"], None),
+        *((f"{claim} (prediction)", task, f"{task}, {what}: {unseen}, difference",
+           r["cv_gain"], r["cv_gain_low"], r["cv_gain_high"], None, None)
+          for claim, r in compared),
+        *((f"{claim} (fit)", task, f"{task}, {what}: {seen}, difference",
+           r["difference"], r["diff_low"], r["diff_high"], r["p_added"], None)
+          for claim, r in compared),
     ]  # fmt: skip
 
 

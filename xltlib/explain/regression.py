@@ -31,6 +31,8 @@ STEPS: dict[str, tuple[str, ...]] = {
     "+ phonology": ("phonology",),
     "+ the rest": ("genealogy", "geography", "script", "data_size"),
 }
+STRUCTURE = ("word_order", "morphology", "phonology")
+ALONE = "structure alone"  # the row of `nested` that is no step
 TIGHT = 0.9  # correlation from which two measures are called inseparable
 
 
@@ -297,7 +299,8 @@ def nested(
     Returns
     -------
     DataFrame
-        One row per step.
+        One row per step, and the row `ALONE`: the measures of `STRUCTURE` without those of the
+        first step, compared with it (it is not nested in it: ``p_added`` is NaN).
 
         * ``features`` (cumulated); ``partial_r2, low, high`` over the effects, beyond chance
           (`variance_added`), so a step that adds nothing may lower it
@@ -318,21 +321,25 @@ def nested(
     cumulated: list[list[int]] = []
     for group in used.values():
         cumulated.append([*sum(cumulated[-1:], []), *map(data.features.index, group)])
+    first, alone = cumulated[0], [i for i, f in enumerate(data.features) if f in STRUCTURE]
+    subsets = [*cumulated, alone] if alone and not {*first} & {*alone} else cumulated
     rows = effects.relabelled(data, permutations, seed)
     found, draws = effects.beyond_chance(
         data,
-        lambda G: np.array([effects.partial_r2(G, k) for k in cumulated]),
-        range(len(cumulated)), bootstrap, rows, seed,
+        lambda G: np.array([effects.partial_r2(G, k) for k in subsets]),
+        range(len(subsets)), bootstrap, rows, seed,
     )  # fmt: skip
-    out = pd.DataFrame({"step": list(used)})
-    out["features"] = [", ".join(data.features[i] for i in k) for k in cumulated]
+    out = pd.DataFrame({"step": [*used, ALONE][: len(subsets)]})
+    out["features"] = [", ".join(data.features[i] for i in k) for k in subsets]
     out["partial_r2"], out["difference"] = found, found - found[0]
     out["low"], out["high"] = effects.share_interval(found, draws)
     ends = effects.share_interval(found - found[0], draws - draws[:, :1])
-    out["diff_low"], out["diff_high"] = ends
-    first = cumulated[0]
-    out["p_added"] = [effects.permutation_p(data, k[len(first) :], first, rows) for k in cumulated]
-    out = out.join(_removed(_heldout_errors(data, [[], *cumulated]), seed))
+    free = effects.interval(draws - draws[:, :1])  # without the first step it can also be less
+    for name, clipped, end in zip(("diff_low", "diff_high"), ends, free, strict=True):
+        out[name] = np.where(out["step"] == ALONE, end, clipped)
+    added = [effects.permutation_p(data, k[len(first) :], first, rows) for k in cumulated]
+    out["p_added"] = pd.Series(added)
+    out = out.join(_removed(_heldout_errors(data, [[], *subsets]), seed))
     out.attrs = {"notes": list(data.notes)}
     return out
 
