@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import t, ttest_1samp
 
 from xltlib.explain import claims, effects, observations
 from xltlib.explain import regression as rg
@@ -321,6 +322,33 @@ def test_structure_alone_is_compared_with_the_first_step_either_way(world, betas
         claim = f"structure predicts better than lexical similarity ({part})"
         assert verdicts[claim] == ("holds" if better else "does not hold")
     assert len(judged) == 5  # similarity predicts; structure adds, and is better, each two ways
+
+
+def test_claims_are_pooled_by_data_set_as_by_hand() -> None:
+    """Equal errors: the plain mean, and Student's t over the data sets (Paule & Mandel exactly)."""
+    y, half = np.array([0.30, 0.10, 0.24, 0.02]), 0.05
+    table = pd.DataFrame({"claim": "a", "estimate": y, "data": list("pqrs")})
+    table = table.assign(low=y - half, high=y + half)
+    spread = t.ppf(0.975, 3) * y.std(ddof=1) / 2  # 2: the root of four
+    one = claims.pooled(table).iloc[0]
+    wanted = [y.mean(), y.mean() - spread, y.mean() + spread]
+    assert one[["estimate", "low", "high"]].to_list() == pytest.approx(wanted, abs=1e-6)
+    assert one["p"] == pytest.approx(ttest_1samp(y, 0).pvalue, abs=1e-6)
+    # a matrix measured ten times over is no further evidence, and other claims cost certainty
+    again = pd.concat([table, *[table.iloc[:1]] * 9])
+    both = claims.pooled(pd.concat([again, again.assign(claim="b")])).iloc[0]
+    assert both[["estimate", "low", "high"]].to_list() == pytest.approx(wanted, abs=1e-6)
+    assert (both["n"], both["n_matrices"]) == (4, 13) and both["p_holm"] == pytest.approx(
+        2 * one["p"]
+    )
+    # data sets that agree better than their errors allow are no more certain than those
+    same = claims.pooled(table.assign(estimate=0.2, low=0.15, high=0.25)).iloc[0]
+    assert same["high"] - 0.2 == pytest.approx(t.ppf(0.975, 3) * half / 1.96 / 2)
+    alone = claims.pooled(table.iloc[:1]).iloc[0]
+    assert math.isnan(alone["low"]) and alone["verdict"] == "cannot tell"
+    # an interval cut off at 0 (`effects.share_interval`) has its error from the other side
+    cut = pd.concat([table.assign(low=0.0, high=y + half)] * 2)
+    assert claims.pooled(cut).iloc[0]["low"] == pytest.approx(one["low"])
 
 
 def test_level_beats_the_baselines_and_does_not_leak(world) -> None:

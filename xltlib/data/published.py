@@ -51,6 +51,9 @@ class _Table:
 
     Attributes
     ----------
+    data
+        The annotated data behind the scores, without its release: matrices of one data set share
+        test items, and are no independent evidence.
     columns
         Of a table with one row per pair: the file's column -> ours. Without, rows are sources and
         columns targets, a code being the first word of its label.
@@ -70,6 +73,7 @@ class _Table:
 
     file: str
     task: str
+    data: str
     model: str
     metric: str
     columns: Mapping[str, str] = field(default_factory=dict)

@@ -12,7 +12,7 @@ import pandas as pd
 from xltlib.explain import effects
 from xltlib.explain.contrast import verdict
 from xltlib.explain.effects import t_quantile
-from xltlib.explain.regression import ALONE, explain, nested
+from xltlib.explain.regression import ALONE, explain, holm, nested
 from xltlib.scores import cells, gain, in_language, select, transfer
 
 
@@ -142,14 +142,60 @@ def of_tables(steps: pd.DataFrame, coefficients: pd.DataFrame, task: str) -> pd.
     return _with_verdicts([*rows, *_measure_claims(coefficients, task, "score")])
 
 
+def pooled(claims: pd.DataFrame, unit: str = "data") -> pd.DataFrame:
+    """Each claim over several matrices: a random-effects mean whose unit is the data set.
+
+    Matrices of one data set share items and languages. They are taken as fully dependent: their
+    mean counts once, with the mean of their standard errors. Over units: the variance between them
+    by Paule & Mandel (1982, doi:10.6028/jres.087.022), the interval by Student's t with units - 1
+    degrees of freedom, that of Knapp & Hartung (2003, doi:10.1002/sim.1482) where units differ by
+    more than their errors and never narrower.
+
+    Parameters
+    ----------
+    claims
+        A row a claim and matrix: ``claim, estimate, low, high`` (95 %) and the column `unit`. What
+        has no interval is left out.
+
+    Returns
+    -------
+    DataFrame
+        ``claim, estimate, low, high, p``, ``p_holm`` (corrected for the claims of this table),
+        ``n`` units, ``n_matrices``, ``verdict`` (the interval and ``p_holm`` must agree). One unit
+        alone has no interval.
+    """
+    from statsmodels.stats.meta_analysis import combine_effects
+
+    rows = []
+    for claim, own in claims.dropna(subset=["low", "high"]).groupby("claim", sort=False):
+        cut = np.isclose(own["low"], own["estimate"].clip(upper=0))  # `effects.share_interval`
+        half = np.where(cut, own["high"] - own["estimate"], (own["high"] - own["low"]) / 2)
+        each = own.assign(se=half / 1.96).groupby(unit)[["estimate", "se"]].mean()
+        mean, se, df = each["estimate"].mean(), math.nan, len(each) - 1
+        if df:
+            y, v = each["estimate"].to_numpy(), np.maximum(each["se"].to_numpy(), 1e-9) ** 2
+            found = combine_effects(y, v, method_re="iterated")
+            mean, se = float(found.mean_effect_re), float(found.sd_eff_w_re)
+        p = float(effects.p_of_t(np.array(mean / se), max(df, 1)))
+        reach = t_quantile(max(df, 1)) * se
+        rows.append((claim, mean, mean - reach, mean + reach, p, df + 1, len(own)))
+    out = pd.DataFrame(rows, columns=["claim", "estimate", "low", "high", "p", "n", "n_matrices"])
+    out.insert(5, "p_holm", holm(out["p"]))
+    return out.assign(verdict=_agreed(out["low"], out["high"], out["p_holm"]))
+
+
 def _with_verdicts(rows: Sequence[_Claim]) -> pd.DataFrame:
     """A row a claim; where a permutation test was made, it must agree with the interval."""
     out = pd.DataFrame(rows, columns=_CLAIM)
     numbers = out[["low", "high", "p_mrqap", "p_holm"]].astype(float)
-    unsure = numbers["p_holm"].fillna(numbers["p_mrqap"]) > 0.05
-    judged = map(verdict, numbers["low"], numbers["high"])
-    out["verdict"] = ["cannot tell" if u else v for u, v in zip(unsure, judged, strict=True)]
-    return out
+    p = numbers["p_holm"].fillna(numbers["p_mrqap"])
+    return out.assign(verdict=_agreed(numbers["low"], numbers["high"], p))
+
+
+def _agreed(low: pd.Series, high: pd.Series, p: pd.Series) -> list[str]:
+    """`verdict` of each interval where its test, if one was made, says so too."""
+    judged = map(verdict, low, high)
+    return ["cannot tell" if u else v for u, v in zip(p > 0.05, judged, strict=True)]
 
 
 def _nested_claims(table: pd.DataFrame, task: str, what: str) -> list[_Claim]:

@@ -97,7 +97,7 @@ def explain(
     fit = effects.clustered(w.X, w.y, data.source, data.target, w.rank + w.X.shape[1])
     table = _coefficient_table(data, w, fit)
     table["p_mrqap"] = effects.mrqap(data, permutations, seed) if permutations else np.nan
-    table["p_holm"] = _holm(table["p_mrqap"])
+    table["p_holm"] = holm(table["p_mrqap"])
     table = table.join(_beside(data, w))
     table["vif"] = _inflation(w.X)
     warned = _inseparable(w.X, table["vif"])
@@ -128,11 +128,14 @@ def _coefficient_table(data: Design, w: Within, fit: effects.Clustered) -> pd.Da
     return pd.DataFrame(columns, index=list(data.features))
 
 
-def _holm(p: pd.Series) -> Array:
-    """p corrected for the number of tests; missing where nothing was tested."""
+def holm(p: pd.Series) -> Array:
+    """p corrected for the number of tests (Holm 1979); missing where nothing was tested."""
     from statsmodels.stats.multitest import multipletests
 
-    return np.asarray(p if p.isna().any() else multipletests(p, method="holm")[1], dtype=float)
+    out, tested = p.to_numpy(dtype=float, copy=True), p.notna().to_numpy()
+    if tested.any():
+        out[tested] = multipletests(out[tested], method="holm")[1]
+    return out
 
 
 def _beside(data: Design, w: Within) -> pd.DataFrame:
