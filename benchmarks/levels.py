@@ -5,7 +5,7 @@
 Prints, for every measured property of a target, the mean over published matrices of its ridge
 coefficient on the target's level (both standardised): `EASE` is half of it. Then the R2 of levels
 with one target language held out, from a flat start and from slopes in which this matrix, and
-those of the same scores in another selection, had no part.
+all others of the same data set, had no part.
 """
 
 from __future__ import annotations
@@ -15,10 +15,14 @@ import pandas as pd
 from evidence import MATRICES
 from ranking import loaded
 
+from xltlib.data import published
 from xltlib.rank import gp, levels
 from xltlib.rank.matrix import Matrix
 
-SAME = ({"xpos-10000", "rice-xlmr", "pos-xlmr"}, {"xnli-mt5", "xnli-xlmr"})
+
+def relatives(name: str) -> list[str]:
+    """The matrices of the same data set, this one among them."""
+    return [n for n in MATRICES if published.SCORES[n].data == published.SCORES[name].data]
 
 
 def properties(one: Matrix) -> tuple[np.ndarray, pd.DataFrame]:
@@ -53,8 +57,7 @@ def main() -> None:
     print(pd.DataFrame({"half the mean": mean / 2, "EASE": levels.EASE}).round(3).to_string())
     rows = {}
     for name, (level, easy) in found.items():
-        out = {name}.union(*(group for group in SAME if name in group))
-        rest, own = each.drop(index=list(out)), weight.drop(index=list(out))
+        rest, own = each.drop(index=relatives(name)), weight.drop(index=relatives(name))
         others = rest.mul(own, axis=0).sum() / rest.notna().mul(own, axis=0).sum() / 2
         flat, slope = np.zeros(easy.shape[1]), others[list(easy)].to_numpy()
         r2 = (held_out(tables[name], level, easy, s) for s in (flat, slope))

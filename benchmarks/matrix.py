@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import re
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from evidence import PARTS, gathered, keep
+from evidence import PARTS, gathered, keep, of_words
 
 from xltlib import reading, scores
 from xltlib.book.analyze import analyze
@@ -52,10 +53,23 @@ def analysed(table: pd.DataFrame, own: pd.DataFrame, task: str) -> dict[str, obj
     began = time.perf_counter()
     found = analyze(table, own, task=task, progress=True)
     one = found.analyses[0]
-    labels = {"matrix": task, "task": one.task, "model": one.model, "metric": one.metric}
-    about = labels | one.level | one.counts | one.whole | {"warnings": "; ".join(one.warnings)}
+    labels = {"matrix": task, "data": data_of(task), "task": one.task, "model": one.model}
+    about = (
+        labels
+        | {"metric": one.metric}
+        | one.level
+        | one.counts
+        | one.whole
+        | {"warnings": "; ".join(one.warnings)}
+    )
     parts = {p: getattr(one, p).assign(matrix=task).to_dict("records") for p in PARTS}
-    return {"about": about | {"seconds": time.perf_counter() - began}, **parts}
+    words = of_words(task, table[table["task"] == task], own)
+    return {"about": about | {"seconds": time.perf_counter() - began}, **parts, "words": words}
+
+
+def data_of(task: str) -> str:
+    """The data set of a task without its release, as in `xltlib.data.published`."""
+    return re.sub(r" [\d.]+$", "", datasets.card_of(task).title.split(",")[0])
 
 
 # ---------------------------------------------------------------- from outputs
@@ -135,7 +149,7 @@ def main() -> None:
             keep(files[-1], analysed(rows, own, str(task)))
             print(task, flush=True)
         write(gathered(files, "about"), folder / "matrices.csv")
-        for part in PARTS:
+        for part in (*PARTS, "words"):
             write(gathered(files, part), folder / f"{part}.csv")
     if chosen.outputs:
         halves, frequent = from_outputs(exp, chosen.work)

@@ -1,26 +1,27 @@
 """What a source gains by similarity: the slopes of `gp.SLOPE`, and what they add on a new table.
 
-    python benchmarks/slopes.py [--rank]
+    python benchmarks/slopes.py [--out book/published]
 
 For every measure of similarity: the coefficient of a regression of the standardised score on source
 effects and similarity, in each published matrix; their random-effects mean and standard deviation
 between matrices (DerSimonian & Laird 1986). `gp.SLOPE` is that mean and `WIDER` times that
-deviation, rounded. With ``--rank`` also the cold and warm losses of `gp` on the matrices of at
-most `MOST` cells, with `gp.SLOPE` and with slopes in which this matrix, and those of the same
-scores in another selection, had no part.
+deviation, rounded. With ``--out`` also ``left_out.csv``: losses and rank correlations of `gp`,
+cold and warm, on the matrices of at most `MOST` cells, with `gp.SLOPE` (all) and with slopes in
+which this matrix, and all others of the same data set, had no part (others).
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
 import pandas as pd
 from evidence import MATRICES
-from levels import SAME
-from ranking import PROTOCOLS, loaded
+from levels import relatives
+from ranking import PROTOCOLS, loaded, write
 
 from xltlib.rank import gp, methods
 from xltlib.rank.matrix import Fold, Matrix, features_of, standardised
@@ -68,21 +69,17 @@ def slopes(b: pd.DataFrame, variance: pd.DataFrame) -> dict[str, tuple[float, fl
     return out
 
 
-def losses(one: Matrix, slope: dict[str, tuple[float, float]]) -> dict[str, float]:
-    """Loss and rank correlation of `gp` under both protocols."""
-    out = {}
+def losses(one: Matrix, slope: dict[str, tuple[float, float]]) -> pd.DataFrame:
+    """`gp` under both protocols, with intervals."""
     with mock.patch.object(gp, "SLOPE", slope):
         fresh = dataclasses.replace(one)
-        for protocol in PROTOCOLS:
-            found = methods.choices(fresh, protocol, ["gp"])
-            out |= {f"{protocol} loss": found["loss_pct"].mean(),
-                    f"{protocol} rho": found["spearman"].mean()}  # fmt: skip
-    return out
+        found = {p: methods.summary(methods.choices(fresh, p, ["gp"])) for p in PROTOCOLS}
+    return pd.concat(found, names=["protocol"]).reset_index("protocol")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rank", action="store_true", help="also what they add (a minute)")
+    parser.add_argument("--out", type=Path, help="folder: also what they add (a minute)")
     chosen = parser.parse_args()
     tables = {name: loaded(name) for name in MATRICES}
     found = {name: coefficients(one) for name, one in tables.items()}
@@ -90,19 +87,17 @@ def main() -> None:
     print(b.round(2).to_string())
     table = pd.DataFrame(slopes(b, variance), index=["mean", f"{WIDER} sd"]).T
     print(table.assign(SLOPE=pd.Series(gp.SLOPE)).round(3).to_string())
-    if not chosen.rank:
+    if not chosen.out:
         return
-    rows = {}
+    rows = []
     for name, one in tables.items():
         if len(one.score) > MOST:
             continue
-        out = {name}.union(*(group for group in SAME if name in group))
-        others = slopes(b.drop(index=list(out)), variance.drop(index=list(out)))
-        for label, slope in (("SLOPE", gp.SLOPE), ("of the others", others)):
-            rows[name, label] = losses(one, slope)
-    ranked = pd.DataFrame(rows).T
-    print(ranked.round(3).to_string())
-    print(ranked.groupby(level=1).mean().round(3).to_string())
+        out = relatives(name)
+        others = slopes(b.drop(index=out), variance.drop(index=out))
+        for label, slope in (("all", gp.SLOPE), ("others", others)):
+            rows.append(losses(one, slope).assign(matrix=name, slopes=label))
+    write(pd.concat(rows), chosen.out / "left_out.csv")
 
 
 if __name__ == "__main__":

@@ -413,6 +413,11 @@ def test_controls_and_verdicts(world) -> None:
     means = means.set_index("condition")
     assert list(means.index) == ["in-language", "zero-shot", "tiny-shuffled"]
     assert means.loc["in-language", "mean"] == pytest.approx(0.9)
+    some = both[(both["model"] == "tiny") | both["source"].isin(CODES[:4])]
+    means_some = claims.conditions(some, "tiny", ["tiny-shuffled"]).set_index("condition")
+    paired = some[(some["model"] == "tiny") & some["source"].isin(CODES[:4])]["score"]
+    assert means_some.loc[claims.SHARED, "mean"] == pytest.approx(paired.mean())  # like with like
+    assert means_some["n"].to_dict() == {"zero-shot": 132, claims.SHARED: 44, "tiny-shuffled": 44}
     # equal scores still carry the noise of their test items: t(11) * sqrt(.09 / 1000 / 12)
     half = means.loc["in-language", "high"] - 0.9
     assert half == pytest.approx(2.201 * np.sqrt(0.09 / 12000), rel=1e-3)

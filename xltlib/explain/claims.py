@@ -15,6 +15,8 @@ from xltlib.explain.effects import t_quantile
 from xltlib.explain.regression import ALONE, explain, holm, nested
 from xltlib.scores import cells, gain, in_language, select, transfer
 
+SHARED = "zero-shot, the controls' pairs"  # of `conditions`
+
 
 def _mean_row(table: pd.DataFrame, value: str) -> dict[str, float]:
     """Mean of the cells with an interval over languages (two-way clustered)."""
@@ -41,28 +43,33 @@ def mean_transfer(scores: pd.DataFrame, metric: str | None = None) -> pd.DataFra
 def conditions(scores: pd.DataFrame, model: str, controls: Sequence[str] = ()) -> pd.DataFrame:
     """In-language, zero-shot and control means side by side, for `figures.transfer_means`.
 
-    Every mean is over the pairs measured in that condition; where a control covers only some
-    sources, `compare` gives the paired difference.
+    Controls are often measured from fewer sources: the pairs that all conditions share are the ones
+    their means are over, and the model is shown on these as well (`SHARED`).
 
     Returns
     -------
     DataFrame
         ``task, metric, condition, mean, low, high, n`` (95 % over languages; n cells), in order.
     """
-    zero = mean_transfer(scores)
     own = cells(in_language(select(scores, model=model)))
-    rows = []
+    zero = cells(transfer(scores[scores["model"].isin([model, *controls])]))
+    rows: list[_Claim] = []
     for (task, metric), group in own.groupby(["task", "metric"]):
         y, n = group["score"].to_numpy(dtype=float), len(group)
         spread = float(y.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
         noise = math.sqrt(float((group["se"] ** 2).sum())) / n
         half = max(spread, noise) * t_quantile(max(n - 1, 1))
         rows.append((task, metric, "in-language", y.mean(), y.mean() - half, y.mean() + half, n))
-    for name in (model, *controls):
-        label = "zero-shot" if name == model else name
-        for r in select(zero, model=name).to_dict("records"):
-            ends = (r["mean"], r["low"], r["high"], r["n_pairs"])
-            rows.append((r["task"], r["metric"], label, *ends))
+    for (task, metric), group in zero.groupby(["task", "metric"]):
+        measured = group.groupby(["source", "target"])["model"].transform("nunique")
+        shared = group[measured == group["model"].nunique()]
+        parts = [("zero-shot", group[group["model"] == model])]
+        parts += [(c, shared[shared["model"] == c]) for c in controls if c in set(group["model"])]
+        if len(parts) > 1 and len(same := shared[shared["model"] == model]) < len(parts[0][1]):
+            parts.insert(1, (SHARED, same))
+        for label, own_cells in parts:
+            r = _mean_row(own_cells, "score")
+            rows.append((task, metric, label, r["mean"], r["low"], r["high"], r["n_pairs"]))
     out = pd.DataFrame(rows, columns=["task", "metric", "condition", "mean", "low", "high", "n"])
     return out.assign(low=out["low"].clip(lower=0), high=out["high"].clip(upper=1))
 
