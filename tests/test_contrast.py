@@ -98,22 +98,42 @@ def test_one_unit_alone_has_no_interval_and_no_verdict() -> None:
         assert row["verdict"] == "cannot tell"
 
 
-def test_the_bootstrap_covers_effects_of_languages_and_seeds() -> None:
-    """Truth 0, large effects of sources, targets and seeds: most intervals hold it."""
+@pytest.mark.parametrize("apart", [False, True])
+def test_intervals_over_languages_and_seeds_hold_the_truth(apart: bool) -> None:
+    """Truth 0, large effects of sources, targets and three seeds (fewer than 3 % miss: chance)."""
     rng, units, covered = np.random.default_rng(1), ("source", "target", "seed"), 0
-    for trial in range(60):
-        a, b, c = rng.normal(size=10), rng.normal(size=10), rng.normal(size=5)
-        rows = [
-            (i, j, s, a[i] + b[j] + c[s] / 3 + rng.normal() / 3)
-            for i, j, s in itertools.product(range(10), range(10), range(5))
-            if i != j
-        ]
-        table = pd.DataFrame(rows, columns=["source", "target", "seed", "y"])
-        (row,) = estimates(table, "y", over=units, draws=400, seed=trial).to_dict("records")
+    cells = pd.DataFrame(itertools.product(range(8), range(8), range(3)), columns=units)
+    cells = cells[cells["source"] != cells["target"]]
+    for _ in range(100):
+        a, b, c = rng.normal(size=8), rng.normal(size=8), rng.normal(size=3)
+        y = a[cells["source"]] + b[cells["target"]] + c[cells["seed"]] / 2
+        named = cells.assign(y=y + rng.normal(size=len(cells)), target=cells["target"] + 9 * apart)
+        (row,) = estimates(named, "y", over=units).to_dict("records")
         covered += row["low"] <= 0 <= row["high"]
-    assert 50 <= covered <= 60
-    again = estimates(table, "y", over=units, draws=400, seed=trial)
-    assert again.loc[0, "low"] == row["low"]  # same table, same interval
+    assert 90 <= covered <= 99
+
+
+def test_several_units_are_an_analysis_of_variance() -> None:
+    """Balanced cells: mean squares of statsmodels, Satterthwaite's degrees of freedom."""
+    from statsmodels.formula.api import ols
+    from statsmodels.stats.anova import anova_lm
+
+    rng, (items, seeds) = np.random.default_rng(0), (12, 4)
+    table = pd.DataFrame(itertools.product(range(items), range(seeds)), columns=["item", "seed"])
+    effects = rng.normal(size=items)[table["item"]] + rng.normal(size=seeds)[table["seed"]]
+    table["y"] = effects + rng.normal(size=len(table))
+    squares = anova_lm(ols("y ~ C(item) + C(seed)", table).fit())["mean_sq"] / len(table)
+    variance = squares["C(item)"] + squares["C(seed)"] - squares["Residual"]
+    own = squares[["C(item)", "C(seed)"]] - squares["Residual"]
+    parts = [own["C(item)"] ** 2 / 11, own["C(seed)"] ** 2 / 3, squares["Residual"] ** 2 / 48]
+    half = stats.t.ppf(0.975, variance**2 / sum(parts)) * np.sqrt(variance)
+    (row,) = estimates(table, "y", over=("item", "seed")).to_dict("records")
+    assert (row["high"] - row["low"]) / 2 == pytest.approx(half)
+
+
+def test_a_unit_that_is_no_column_is_refused() -> None:
+    with pytest.raises(ValueError, match="no unit 'item'|item"):
+        contrast(scores(), "ours", "grams", over=("seed", "item"))
 
 
 def _fills(marks: PathCollection) -> list[str]:

@@ -418,9 +418,9 @@ def test_controls_and_verdicts(world) -> None:
     paired = some[(some["model"] == "tiny") & some["source"].isin(CODES[:4])]["score"]
     assert means_some.loc[claims.SHARED, "mean"] == pytest.approx(paired.mean())  # like with like
     assert means_some["n"].to_dict() == {"zero-shot": 132, claims.SHARED: 44, "tiny-shuffled": 44}
-    # equal scores still carry the noise of their test items: t(11) * sqrt(.09 / 1000 / 12)
+    # equal scores still carry the noise of their test items: 1.96 * sqrt(.09 / 1000 / 12)
     half = means.loc["in-language", "high"] - 0.9
-    assert half == pytest.approx(2.201 * np.sqrt(0.09 / 12000), rel=1e-3)
+    assert half == pytest.approx(1.96 * np.sqrt(0.09 / 12000), rel=1e-3)
     assert means.loc["zero-shot", "low"] > means.loc["tiny-shuffled", "high"]
     table = claims.verdicts(
         both, pairs, "tiny", controls=["tiny-shuffled"], bootstrap=40, permutations=99

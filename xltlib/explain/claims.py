@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from xltlib.explain import effects
-from xltlib.explain.contrast import verdict
+from xltlib.explain.contrast import VERDICTS, estimates, verdict
 from xltlib.explain.effects import t_quantile
 from xltlib.explain.regression import ALONE, explain, holm, nested
 from xltlib.scores import cells, gain, in_language, select, transfer
@@ -18,26 +18,30 @@ from xltlib.scores import cells, gain, in_language, select, transfer
 SHARED = "zero-shot, the controls' pairs"  # of `conditions`
 
 
-def _mean_row(table: pd.DataFrame, value: str) -> dict[str, float]:
-    """Mean of the cells with an interval over languages (two-way clustered)."""
-    y, n = table[value].to_numpy(dtype=float), len(table)
-    source, target = (pd.factorize(table[c])[0].astype(np.int64) for c in ("source", "target"))
-    if min(source.max(), target.max()) < 1:
-        raise ValueError("a mean over languages with an interval needs two sources and two targets")
-    fit = effects.clustered(np.ones((n, 1)), y, source, target, 1)
-    noise = math.sqrt(float((table["se"] ** 2).sum())) / n
-    mean, se = float(fit.beta[0]), max(float(fit.se[0]), noise)  # equal cells are not exact
-    half = t_quantile(fit.df) * se
-    return {"mean": mean, "se": se, "low": mean - half, "high": mean + half, "n_pairs": n}
+def _over_languages(table: pd.DataFrame, value: str, over: str | Sequence[str]) -> pd.DataFrame:
+    """Mean per model, task and metric with its interval, at least that of the cells' own errors."""
+    keys = ["model", "task", "metric"]
+    found = estimates(table, value, over=over, by=keys)
+    noise = table.groupby(keys, sort=False)["se"].agg(lambda se: math.sqrt((se**2).sum()) / len(se))
+    least = 1.96 * found[keys].join(noise, on=keys)["se"]  # equal cells are not exact
+    low, high = found["estimate"] - least, found["estimate"] + least
+    ends = {"low": found["low"].clip(upper=low), "high": found["high"].clip(lower=high)}
+    return found.assign(**ends).rename(columns={"estimate": "mean"})
 
 
 def mean_transfer(scores: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
-    """Mean zero-shot score per model, task and metric; intervals over languages (two-way)."""
+    """Mean zero-shot score per model, task and metric; intervals over languages.
+
+    Returns
+    -------
+    DataFrame
+        ``model, task, metric, mean, low, high, n_pairs`` and what else `contrast.estimates` counts.
+    """
     table = cells(transfer(select(scores, metric=metric)))
-    keys = ["model", "task", "metric"]
-    rows = [dict(zip(keys, key, strict=True)) | _mean_row(group, "score")
-            for key, group in table.groupby(keys)]  # fmt: skip
-    return pd.DataFrame(rows)
+    for side in ("source", "target"):
+        if table[side].nunique() < 2:
+            raise ValueError("a mean over languages needs two sources and two targets")
+    return _over_languages(table, "score", ("source", "target"))
 
 
 def conditions(scores: pd.DataFrame, model: str, controls: Sequence[str] = ()) -> pd.DataFrame:
@@ -51,26 +55,22 @@ def conditions(scores: pd.DataFrame, model: str, controls: Sequence[str] = ()) -
     DataFrame
         ``task, metric, condition, mean, low, high, n`` (95 % over languages; n cells), in order.
     """
-    own = cells(in_language(select(scores, model=model)))
     zero = cells(transfer(scores[scores["model"].isin([model, *controls])]))
-    rows: list[_Claim] = []
-    for (task, metric), group in own.groupby(["task", "metric"]):
-        y, n = group["score"].to_numpy(dtype=float), len(group)
-        spread = float(y.std(ddof=1)) / math.sqrt(n) if n > 1 else 0.0
-        noise = math.sqrt(float((group["se"] ** 2).sum())) / n
-        half = max(spread, noise) * t_quantile(max(n - 1, 1))
-        rows.append((task, metric, "in-language", y.mean(), y.mean() - half, y.mean() + half, n))
-    for (task, metric), group in zero.groupby(["task", "metric"]):
-        measured = group.groupby(["source", "target"])["model"].transform("nunique")
-        shared = group[measured == group["model"].nunique()]
-        parts = [("zero-shot", group[group["model"] == model])]
-        parts += [(c, shared[shared["model"] == c]) for c in controls if c in set(group["model"])]
-        if len(parts) > 1 and len(same := shared[shared["model"] == model]) < len(parts[0][1]):
-            parts.insert(1, (SHARED, same))
-        for label, own_cells in parts:
-            r = _mean_row(own_cells, "score")
-            rows.append((task, metric, label, r["mean"], r["low"], r["high"], r["n_pairs"]))
-    out = pd.DataFrame(rows, columns=["task", "metric", "condition", "mean", "low", "high", "n"])
+    parts = {"in-language": (cells(in_language(select(scores, model=model))), "source")}
+    both = ("source", "target")
+    parts |= {"zero-shot": (zero[zero["model"] == model], both)}
+    by_task = zero.groupby(["task", "metric"])["model"].transform("nunique")
+    measured = zero.groupby(["task", "metric", *both])["model"].transform("nunique")
+    shared = zero[measured == by_task]
+    fewer = zero[(measured < by_task) & (zero["model"] == model)]
+    same = shared[(shared["model"] == model) & shared["task"].isin(fewer["task"])]
+    parts |= {SHARED: (same, both)}
+    parts |= {c: (shared[shared["model"] == c], both) for c in controls}
+    out = pd.concat(
+        [_over_languages(t, "score", over).assign(condition=c) for c, (t, over) in parts.items()]
+    )
+    out = out[["task", "metric", "condition", "mean", "low", "high", "n"]]
+    out = out.sort_values(["task", "metric"], kind="stable", ignore_index=True)
     return out.assign(low=out["low"].clip(lower=0), high=out["high"].clip(upper=1))
 
 
@@ -80,21 +80,12 @@ def compare(scores: pd.DataFrame, model: str, control: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``task, metric, model, control, difference, se, low, high`` (95 % over languages, two-way
-        clustered), ``n_pairs``.
+        ``task, metric, model, control, difference, low, high`` (95 % over languages),
+        ``n_pairs``.
     """
     table = cells(transfer(gain(scores, model, control)), "gain")
-    rows = [
-        {
-            "task": task,
-            "metric": name,
-            "model": model,
-            "control": control,
-            **_mean_row(group, "gain"),
-        }
-        for (task, name), group in table.groupby(["task", "metric"])
-    ]
-    return pd.DataFrame(rows).rename(columns={"mean": "difference"})
+    found = _over_languages(table.assign(model=model), "gain", ("source", "target"))
+    return found.assign(control=control).rename(columns={"mean": "difference"})
 
 
 _CLAIM = ["claim", "task", "evidence", "estimate", "low", "high", "p_mrqap", "p_holm"]
@@ -188,7 +179,7 @@ def pooled(claims: pd.DataFrame, unit: str = "data") -> pd.DataFrame:
         rows.append((claim, mean, mean - reach, mean + reach, p, df + 1, len(own)))
     out = pd.DataFrame(rows, columns=["claim", "estimate", "low", "high", "p", "n", "n_matrices"])
     out.insert(5, "p_holm", holm(out["p"]))
-    return out.assign(verdict=_agreed(out["low"], out["high"], out["p_holm"]))
+    return out.assign(verdict=_agreed(out, out["p_holm"]))
 
 
 def _with_verdicts(rows: Sequence[_Claim]) -> pd.DataFrame:
@@ -196,13 +187,19 @@ def _with_verdicts(rows: Sequence[_Claim]) -> pd.DataFrame:
     out = pd.DataFrame(rows, columns=_CLAIM)
     numbers = out[["low", "high", "p_mrqap", "p_holm"]].astype(float)
     p = numbers["p_holm"].fillna(numbers["p_mrqap"])
-    return out.assign(verdict=_agreed(numbers["low"], numbers["high"], p))
+    return out.assign(verdict=_agreed(out, p))
 
 
-def _agreed(low: pd.Series, high: pd.Series, p: pd.Series) -> list[str]:
-    """`verdict` of each interval where its test, if one was made, says so too."""
-    judged = map(verdict, low, high)
-    return ["cannot tell" if u else v for u, v in zip(p > 0.05, judged, strict=True)]
+def _agreed(claims: pd.DataFrame, p: pd.Series) -> list[str]:
+    """`verdict` of each interval where its test, if one was made, says so too.
+
+    What a measure adds is never less than nothing: a model that predicts worse with it had too few
+    languages to learn from, which is no evidence that the claim is false.
+    """
+    judged = map(verdict, claims["low"].astype(float), claims["high"].astype(float))
+    adds = claims["claim"].str.contains("similarity predicts|structure adds")
+    told = zip(judged, p > 0.05, adds, strict=True)
+    return ["cannot tell" if u or (a and v == VERDICTS[1]) else v for v, u, a in told]
 
 
 def _nested_claims(table: pd.DataFrame, task: str, what: str) -> list[_Claim]:
