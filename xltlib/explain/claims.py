@@ -18,7 +18,7 @@ from xltlib.scores import cells, gain, in_language, select, transfer
 SHARED = "zero-shot, the controls' pairs"  # of `conditions`
 
 
-def _over_languages(table: pd.DataFrame, value: str, over: str | Sequence[str]) -> pd.DataFrame:
+def _over_languages(table: pd.DataFrame, value: str, over: Sequence[str]) -> pd.DataFrame:
     """Mean per model, task and metric with its interval, at least that of the cells' own errors."""
     keys = ["model", "task", "metric"]
     found = estimates(table, value, over=over, by=keys)
@@ -56,8 +56,8 @@ def conditions(scores: pd.DataFrame, model: str, controls: Sequence[str] = ()) -
         ``task, metric, condition, mean, low, high, n`` (95 % over languages; n cells), in order.
     """
     zero = cells(transfer(scores[scores["model"].isin([model, *controls])]))
-    parts = {"in-language": (cells(in_language(select(scores, model=model))), "source")}
-    both = ("source", "target")
+    both = ["source", "target"]
+    parts = {"in-language": (cells(in_language(select(scores, model=model))), ["source"])}
     parts |= {"zero-shot": (zero[zero["model"] == model], both)}
     by_task = zero.groupby(["task", "metric"])["model"].transform("nunique")
     measured = zero.groupby(["task", "metric", *both])["model"].transform("nunique")

@@ -134,7 +134,7 @@ def estimates(
     for label, own in cells.groupby(by, sort=False) if by else [((), cells)][: len(cells)]:
         y = own[value].astype(float)
         if len(units) == 1:
-            ends = student(y.groupby(own[units[0]]).mean().to_numpy())
+            ends = student(y.groupby(own[units[0]]).mean().to_numpy(dtype=np.float64))
         else:
             ends = _crossed(own, value, units)
         rows.append((*label, *own[sides].mean(), *ends, *_counts(own), verdict(*ends[1:])))

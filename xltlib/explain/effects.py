@@ -205,7 +205,7 @@ def p_of_t(t: Array, df: int) -> Array:
     return np.asarray(2 * special.stdtr(df, -np.abs(t)))
 
 
-def t_quantile(df: int) -> float:
+def t_quantile(df: float) -> float:
     """97.5 % quantile of Student's t."""
     return float(special.stdtrit(df, 0.975))
 
