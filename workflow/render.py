@@ -2,14 +2,16 @@
 
 Jupyter Book wants one folder that holds every page. build/<experiment>/stage is that folder:
 the pages of book/, the notebooks as papermill executed them, and what is only known now (how this
-was built, the picture of the first page). The finished site replaces build/<experiment>/html in
-one step, so a broken build leaves the last good book alone.
+was built, what the chapters assert, the picture of the first page). The finished site replaces
+build/<experiment>/html in one step, so a broken build leaves the last good book alone.
 """
 
 from __future__ import annotations
 
 import base64
+import html
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -17,7 +19,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import yaml
+
+from xltlib.book import assertions, words
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import status  # noqa: E402
@@ -25,6 +30,7 @@ import status  # noqa: E402
 ROOT = Path(__file__).resolve().parents[1]
 PICTURE_FROM = "17_real_matrix"
 PICTURE_TAG = "landing"
+ENDS = ("estimate", "low", "high")
 
 
 def pictures(notebook: dict) -> Iterator[tuple[bool, str, bytes]]:
@@ -61,6 +67,56 @@ def landing(notebooks: Path, folder: Path) -> str:
         f"its n and its intervals are in [the chapter on the matrix]({chapter}.ipynb).\n"
         "```\n"
     )
+
+
+def asserted(notebooks: Path) -> pd.DataFrame:
+    """Every statement of the executed notebooks, with its page, judged beside its family."""
+    found = []
+    for path in sorted(notebooks.glob("*.ipynb")):
+        notebook = json.loads(path.read_text("utf-8"))
+        title = "".join(notebook["cells"][0]["source"]).split("\n")[0].removeprefix("# ")
+        rows = assertions.recorded(notebook)
+        found.append(rows.assign(page=path.stem, title=title))
+    rows = [t for t in found if len(t)]
+    if not rows:
+        return pd.DataFrame(columns=[*assertions.COLUMNS, "page", "title"])
+    return assertions.corrected(pd.concat(rows, ignore_index=True))
+
+
+def assertions_page(table: pd.DataFrame) -> str:
+    """Return the Markdown and HTML that book/assertions.md includes: families, then statements."""
+    if table.empty:
+        return "This book was built without results: no chapter asserts anything.\n"
+    titles = dict(zip(table["page"], table["title"], strict=True))
+    families = assertions.families(table)
+    families["by_chance"] = families["by_chance"].round(1)
+    families["page"] = [f"[{titles[p]}](../notebooks/{p}.ipynb)" for p in families["page"]]
+    heads = [c.replace("_", " ") for c in families]
+    texts = [[str(v) for v in row] for row in families.to_numpy().tolist()]
+    first = (
+        f"In all {assertions.in_words(table)} "
+        "Download: {download}`assertions.csv <../generated/assertions.csv>`."
+    )
+    head = "statement,estimate,interval over,verdict,corrected,family,kind,where"
+    rows = []
+    for r in table.fillna({"estimate": math.nan}).to_dict("records"):
+        ends = words.estimate(*(float(r[c] if r[c] is not None else math.nan) for c in ENDS), 2)
+        link = f'<a href="../notebooks/{r["page"]}.html#answer">{html.escape(r["title"])}</a>'
+        over = f"{r['n']:.0f} ({r['unit']})" if r["unit"] else "no interval"
+        verdict = [r["verdict"] or "described", r["verdict_corrected"] or "–"]
+        shown = [r["sentence"], f"{ends} {r['scale']}", f"{over}; {r['cells']:,.0f} cells"]
+        shown += [*verdict, r["family"], r["kind"]]
+        cells = [*map(html.escape, shown), f"{link}: {html.escape(r['where'])}"]
+        rows.append("<tr>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>")
+    th = "".join(f'<th scope="col">{c}</th>' for c in head.split(","))
+    return "\n".join(
+        [
+            first, "", "## Families\n", status.table(heads, texts), "## Statements\n",
+            '<div id="assertions" class="pst-scrollable-table-container">',
+            f'<table class="table"><thead><tr>{th}</tr></thead>', "<tbody>", *rows,
+            "</tbody></table></div>", "",
+        ]
+    )  # fmt: skip
 
 
 def only_present(toc: dict, stage: Path) -> dict:
@@ -111,6 +167,9 @@ def make_stage(stage: Path, notebooks: Path, built: str) -> None:
     generated.mkdir()
     (generated / "landing.md").write_text(landing(notebooks, generated), "utf-8")
     (generated / "status.md").write_text(built, "utf-8")
+    found = asserted(notebooks)
+    found.to_csv(generated / "assertions.csv", index=False)
+    (generated / "assertions.md").write_text(assertions_page(found), "utf-8")
     toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text("utf-8"))
     (stage / "_toc.yml").write_text(yaml.safe_dump(only_present(toc, stage)), "utf-8")
 

@@ -22,3 +22,56 @@
   window.addEventListener("load", reachable);
   window.addEventListener("resize", reachable);
 })();
+
+// The page of assertions: choices and a search above its table. Without a script it is whole.
+(function () {
+  const COLUMNS = { verdict: 3, corrected: 4, family: 5, kind: 6 };
+
+  function filter() {
+    const box = document.getElementById("assertions");
+    if (!box) return;
+    const rows = [...box.querySelectorAll("tbody tr")];
+    const form = document.createElement("form");
+    form.className = "assertions-filter";
+    form.addEventListener("submit", (event) => event.preventDefault());
+    const count = document.createElement("p");
+    count.setAttribute("role", "status");
+
+    function field(name, input) {
+      const label = document.createElement("label");
+      label.append(name + " ", input);
+      form.append(label, " ");
+      input.addEventListener("input", show);
+      return input;
+    }
+
+    const text = document.createElement("input");
+    text.type = "search";
+    field("words", text);
+    const choices = Object.entries(COLUMNS).map(([name, at]) => {
+      const select = document.createElement("select");
+      const values = [...new Set(rows.map((row) => row.cells[at].textContent))].sort();
+      for (const value of ["", ...values]) select.add(new Option(value || "all", value));
+      return [at, field(name, select)];
+    });
+
+    function show() {
+      const wanted = text.value.toLowerCase().split(/\s+/);
+      let shown = 0;
+      for (const row of rows) {
+        const words = row.textContent.toLowerCase();
+        row.hidden =
+          !wanted.every((word) => words.includes(word)) ||
+          !choices.every(([at, c]) => !c.value || c.value === row.cells[at].textContent);
+        shown += !row.hidden;
+      }
+      count.textContent = `${shown} of ${rows.length} statements shown`;
+      window.dispatchEvent(new Event("resize")); // what scrolls may have changed
+    }
+
+    box.before(form, count);
+    show();
+  }
+
+  window.addEventListener("load", filter);
+})();
