@@ -20,8 +20,8 @@ import pytest
 
 from xltlib import scores
 from xltlib.book import tables
-from xltlib.data import cldr
-from xltlib.explain import claims
+from xltlib.data import cldr, published
+from xltlib.explain import claims, regression
 from xltlib.explain.contrast import verdict
 from xltlib.explain.effects import Effects, interval, partial_r2, relabelled
 from xltlib.rank import methods
@@ -111,6 +111,21 @@ def test_a_criterion_is_reached_or_not_as_its_figure_says() -> None:
     assert table.apply(reached, axis=1).tolist() == table["wanted"].tolist()
 
 
+def test_criteria_are_counted_one_by_one() -> None:
+    """A row holds two criteria; small losses meet them, and the whole interval is the hard way."""
+    nan = float("nan")
+    rows = [
+        ("loss_pct", 10.0, 6.0, 9.0, 7.0, 9.5),  # the first, surely
+        ("ndcg3", 50.0, 60.0, 61.0, 55.0, 65.0),  # both, the first surely
+        ("r2_loto", nan, 0.7, 0.6, 0.5, 0.8),  # none
+    ]
+    columns = ["figure", "must", "aim", "gp", "low", "high"]
+    criteria = pd.DataFrame(rows, columns=columns)
+    names = {"criteria": criteria, "np": np, "pd": pd, "tables": tables}
+    counted = cell("10", "counted = []", **names)["counted"]
+    assert counted.iloc[:, 1:].to_numpy().tolist() == [[2, 2, 2], [3, 1, 0]]
+
+
 def test_shape_finds_labels_that_length_or_punctuation_give_away() -> None:
     from sklearn.ensemble import ExtraTreesClassifier
     from sklearn.feature_extraction import DictVectorizer
@@ -193,6 +208,34 @@ def test_every_published_matrix_has_every_part() -> None:
     assert all(set(kept[name]["matrix"]) <= names for name in parts)
     assert set(kept["methods"]["protocol"]) == {"cold", "warm"}
     assert kept["matrices"]["citation"].notna().all()  # whose scores these are
+    of = {name: published.SCORES[name].data for name in names}
+    assert kept["matrices"].set_index("matrix")["data"].to_dict() == of  # the unit of every claim
+
+
+def test_words_of_names_are_the_published_steps_where_every_pair_has_texts() -> None:
+    """The same models on the same pairs, made by another way: not one digit differs."""
+    pairs = pd.read_csv(KEPT / "matrices.csv").set_index("matrix")["n_pairs"]
+    steps, words = (pd.read_csv(KEPT / f"{name}.csv") for name in ("steps", "words"))
+    whole = words[words["n_pairs"] == words["matrix"].map(pairs)]
+    assert whole["matrix"].nunique() >= 3
+    both = whole.merge(steps, on=["matrix", "step", "features"], suffixes=("", "_steps"))
+    assert both["step"].nunique() >= 5 and set(both["words"]) >= {"names"}
+    for c in ("partial_r2", "low", "high", "diff_low", "cv_r2", "cv_gain_high"):
+        assert both[c].to_numpy() == pytest.approx(both[f"{c}_steps"].to_numpy(), abs=1e-9)
+    texts = words[words["step"] == regression.ALONE].groupby(["matrix"])["partial_r2"].nunique()
+    assert (texts == 1).all()  # structure alone is the same beside either
+
+
+def test_slopes_left_out_are_those_of_other_data() -> None:
+    """Both kinds of slopes choose for the same targets; where they agree, so do the choices."""
+    table = pd.read_csv(KEPT / "left_out.csv")
+    kinds = table.pivot(index=["matrix", "protocol"], columns="slopes", values="n_targets")
+    assert (kinds["all"] == kinds["others"]).all() and len(kinds) >= 20
+    methods_kept = pd.read_csv(KEPT / "methods.csv").query("method == 'gp'")
+    keys = ["matrix", "protocol"]
+    both = table[table["slopes"] == "all"].merge(methods_kept, on=keys, suffixes=("", "_kept"))
+    assert len(both) == len(kinds)
+    assert both["loss_pct"].to_numpy() == pytest.approx(both["loss_pct_kept"].to_numpy(), rel=1e-3)
 
 
 def test_kept_verdicts_follow_from_the_intervals() -> None:
