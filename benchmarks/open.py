@@ -52,14 +52,26 @@ def leaks(exp: Experiment) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
+def correct(exp: Experiment, table: pd.DataFrame) -> pd.Series:
+    """Whether each output of `predictions` is right, by the data's own labels."""
+    worker, found = Worker(exp), pd.Series(False, index=table.index)
+    for (task, target, seed), own in table.groupby(["task", "target", "seed"], observed=True):
+        of, tests = exp.task(str(task)), worker.tests(str(task), str(target), int(seed))
+        metric, known = of.metrics[of.metric], {e.id: e for e in tests}
+        told = [(str(o), known[i]) for o, i in zip(own["output"], own["id"], strict=True)]
+        found[own.index] = [metric(of.postprocess(o, e), e)[0] > 0 for o, e in told]
+    return found
+
+
 def predictions(exp: Experiment) -> pd.DataFrame:
-    """What every run answered: `KEY`, item id, output."""
+    """What every run answered: `KEY`, item id, output, and whether it is right."""
     place, tables = Place(exp), []
     for run in plan.runs(exp):
         own = pd.read_parquet(place.outputs(run))
         about = {"model": run.model, "task": run.task, "source": run.source, "seed": run.seed}
         tables.append(own.assign(**about))
     table = pd.concat(tables, ignore_index=True)[[*KEY, "id", "output"]]
+    table["correct"] = correct(exp, table)
     return table.astype({c: "category" for c in ("model", "task", "source", "target", "output")})
 
 

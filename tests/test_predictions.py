@@ -101,6 +101,20 @@ def test_every_score_is_that_of_the_kept_predictions(made: Any) -> None:
     assert list(found["difference"]) == [0.0] * len(exp.tasks)
 
 
+def test_right_and_wrong_answers_give_the_score_of_their_cell(made: Any) -> None:
+    exp, folder = made
+    task = next(iter(exp.tasks))
+    found = predictions.items(folder, task)
+    cell = ["model", "source", "target", "n_target", "seed"]
+    kept = scores.read(folder / "scores.parquet").query("task == @task").set_index(cell)["score"]
+    by_item = found.groupby(cell)["score"]
+    assert set(by_item.size()) == {20} and len(by_item) == len(kept)
+    assert by_item.mean().reindex(kept.index).to_list() == pytest.approx(kept.to_list())
+    scored_by_f1 = list(exp.tasks)[1]
+    with pytest.raises(ValueError, match="F1"):
+        predictions.items(folder, scored_by_f1)
+
+
 def test_a_prediction_that_changes_changes_a_score(made: Any, tmp_path: Path) -> None:
     exp, folder = made
     table = pd.read_parquet(folder / "predictions.parquet")

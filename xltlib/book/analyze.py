@@ -451,7 +451,7 @@ def _ranked(parts: _Parts, zero: pd.DataFrame, pairs: pd.DataFrame, seed: int) -
         "predictions": predictions,
         "best_set": parts("the best set", lambda: methods.best_set(zero, size), none),
         "next_best": parts("what to measure next", lambda: recommend.next_best(some, pairs), none),
-        "claims": _choice_claims(chosen, seed),
+        "claims": _choice_claims(chosen),
         "warnings": reduced,
     }
 
@@ -519,13 +519,13 @@ def _compared(chosen: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _choice_claims(chosen: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
+def _choice_claims(chosen: dict[str, pd.DataFrame]) -> pd.DataFrame:
     """Does choosing by similarity and scores lose less than the simple rules?"""
     words = {"best_mean": "one best-average source", "english": "English", "random": "chance"}
     rows = []
     for protocol, table in chosen.items():
         for other, called in words.items():
-            less, low, high = methods.lead(table, "gp", other, seed)
+            less, low, high = methods.lead(table, "gp", other)
             if math.isfinite(less):
                 evidence = f"loss of {called} minus loss of gp, per cent of the best, {protocol}"
                 claim = f"a chosen source beats {called} ({protocol})"

@@ -193,11 +193,11 @@ def _with_verdicts(rows: Sequence[_Claim]) -> pd.DataFrame:
 def _agreed(claims: pd.DataFrame, p: pd.Series) -> list[str]:
     """`verdict` of each interval where its test, if one was made, says so too.
 
-    What a measure adds is never less than nothing: a model that predicts worse with it had too few
-    languages to learn from, which is no evidence that the claim is false.
+    What a measure adds is never less than nothing, and a model that predicts worse had too many
+    measures for its languages: neither is evidence that a claim is false.
     """
     judged = map(verdict, claims["low"].astype(float), claims["high"].astype(float))
-    adds = claims["claim"].str.contains("similarity predicts|structure adds")
+    adds = claims["claim"].str.contains("similarity predicts|structure adds|prediction")
     told = zip(judged, p > 0.05, adds, strict=True)
     return ["cannot tell" if u or (a and v == VERDICTS[1]) else v for v, u, a in told]
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import sparse
 
 from xltlib.errors import unknown
@@ -21,7 +22,7 @@ from xltlib.explain.effects import Array, t_quantile
 
 VERDICTS = ("holds", "does not hold", "cannot tell")  # every judgement is one of these
 _CELL = ("task", "metric", "source", "target", "n_target", "seed")
-_COUNTED = ("source", "target", "language", "seed")  # counted wherever a table has them
+_COUNTED = ("source", "target", "language", "seed", "item")  # counted wherever a table has them
 
 _Names = str | Sequence[str]
 
@@ -134,7 +135,7 @@ def estimates(
     for label, own in cells.groupby(by, sort=False) if by else [((), cells)][: len(cells)]:
         y = own[value].astype(float)
         if len(units) == 1:
-            ends = student(y.groupby(own[units[0]]).mean().to_numpy(dtype=np.float64))
+            ends = student(y.groupby(own[units[0]]).mean().to_numpy())
         else:
             ends = _crossed(own, value, units)
         rows.append((*label, *own[sides].mean(), *ends, *_counts(own), verdict(*ends[1:])))
@@ -162,7 +163,7 @@ def contrast(
     return estimates(differences(scores, first, second, on=list(key), **how), over=over, by=by)
 
 
-def student(values: Sequence[float] | Array) -> tuple[float, float, float]:
+def student(values: Sequence[float] | NDArray[np.floating]) -> tuple[float, float, float]:
     """Mean and its 95 % interval by Student's t; of a single value, the interval is NaN."""
     y = np.asarray(values, dtype=float)
     if len(y) < 2:

@@ -8,7 +8,8 @@ A folder of kept predictions holds four files:
   the layer that was chosen: (n, cells), where cell j is the j-th row of ``scores.parquet`` of that
   task and target. Of a text n is 1 and of tagged words their number, a byte a prediction: its
   place in the task's ``labels``. Of a question n is 2, the first character of the answer in the
-  context and the one past its last, two bytes each, the lower one first.
+  context and the one past its last, two bytes each, the lower one first. ``correct``, where an
+  answer is right or wrong (n is 1), is a bit a cell: whether it is right.
 * ``run.json``: ``labels`` by task, settings, packages, a row a run with the layer that it chose,
   and ``illegal``, the share of outputs that are no answer: ``[model, task, share]``.
 
@@ -189,7 +190,7 @@ def keep(exp: Experiment, folder: Path, *, partial: bool = False) -> dict[str, i
     layered = layered[layered["task"].isin(tasks)].astype({"score": "float32"})
     _write(table, _path(folder, "scores"))
     _write(layered, _path(folder, "layers"))
-    names = ["task", "target", "id", "n", "labels"]
+    names = ["task", "target", "id", "n", "labels", "correct"]
     _write(pd.DataFrame(rows, columns=names), _path(folder, "predictions"))
     about = _about(exp, [records[run.key] for run in kept]) | {"labels": labels}
     none = measured[measured["metric"] == scores.ILLEGAL].groupby(["model", "task"])["score"]
@@ -206,7 +207,7 @@ def _predicted(
     kept: Sequence[Run],
     table: pd.DataFrame,
     labels: dict[str, list[str]],
-) -> Iterator[tuple[str, str, str, int, bytes]]:
+) -> Iterator[tuple[str, str, str, int, bytes, bytes | None]]:
     """Rows of ``predictions.parquet`` of one task; its labels are added to `labels`."""
     coder, columns, made = _Coder(worker.exp.task(task)), _columns(table, task), {}
     known: dict[str, list[dict[str, tuple[int, ...]]]] = {}
@@ -230,7 +231,17 @@ def _predicted(
         sizes = [len(next(iter(own.values()))) for own in known[target]]
         parts = np.split(matrix, np.cumsum(sizes)[:-1])
         for example, size, part in zip(worker.tests(task, target, 0), sizes, parts, strict=True):
-            yield task, target, example.id, size, part.tobytes()
+            correct = _correct(coder, example, part[0]) if coder.reading.unit == "text" else None
+            yield task, target, example.id, size, part.tobytes(), correct
+
+
+def _correct(coder: _Coder, example: Example, found: _Labels) -> bytes:
+    """Whether each of the answers (cells,) to an item is right, a bit each."""
+    task, right = coder.task, np.zeros(len(coder.labels), dtype=bool)
+    for i in np.unique(found):
+        answer = task.postprocess(coder.text(example, (int(i),)), example)
+        right[i] = task.metrics[task.metric](answer, example)[0] > 0
+    return np.packbits(right[found]).tobytes()
 
 
 def _columns(table: pd.DataFrame, task: str) -> dict[str, dict[tuple[Any, ...], int]]:
@@ -253,7 +264,7 @@ def _same_items(task: str, target: str, ids: Iterable[str], tests: Sequence[Exam
 
 def _write(table: pd.DataFrame, path: Path) -> None:
     made = pyarrow.Table.from_pandas(table, preserve_index=False)
-    dictionary = [name for name in table.columns if name != "labels"]
+    dictionary = [name for name in table.columns if name not in ("labels", "correct")]
     with whole(path) as temporary:
         pyarrow.parquet.write_table(
             made, temporary, compression="zstd", compression_level=19, use_dictionary=dictionary,
@@ -314,6 +325,37 @@ def read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
         )
     table, kept = (pd.read_parquet(_path(folder, name)) for name in ("scores", "predictions"))
     return about, table, kept
+
+
+def items(folder: Path, task: str) -> pd.DataFrame:
+    """Each answer as a row, right or wrong: what test items contribute to an error.
+
+    Returns
+    -------
+    DataFrame
+        ``model, task, source, target, n_target, seed, item, score`` (1 right, 0 wrong).
+
+    Raises
+    ------
+    ValueError
+        The folder keeps no right and wrong of the task.
+    """
+    _, table, kept = read(folder)
+    own = kept[(kept["task"] == task)]
+    if "correct" not in own or own.empty or own["correct"].isna().any():
+        raise ValueError(
+            f"{folder} does not say which answers of {task!r} are right: keep it again with "
+            "`xlt keep NAME FOLDER`; a task scored by F1 has no right and wrong by item"
+        )
+    parts = []
+    for target, rows in own.groupby("target", observed=True, sort=False):
+        cells = table[(table["task"] == task) & (table["target"] == target)]
+        bits = np.frombuffer(b"".join(rows["correct"]), np.uint8).reshape(len(rows), -1)
+        right = np.unpackbits(bits, axis=1, count=len(cells))
+        long = cells.loc[cells.index.repeat(len(rows)), ["task", "target", *_CELL]]
+        item = np.tile(rows["id"].astype(str), len(cells))
+        parts.append(long.assign(item=item, score=right.T.ravel().astype(float)))
+    return pd.concat(parts, ignore_index=True)
 
 
 def check(exp: Experiment, folder: Path) -> pd.DataFrame:
