@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import difflib
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import iso639
 import pytest
-from babel import Locale
+from babel import Locale, localedata
 from babel.core import get_global
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +28,7 @@ from xltlib.languages import (
     languages,
     name,
     shared_script,
+    understood,
     uriel,
 )
 from xltlib.languages.tables import DISTINGUISHED, MACROLANGUAGES
@@ -391,3 +396,85 @@ def test_no_language_is_called_like_a_summary_but_these() -> None:
     assert {c for c in codes if is_summary(c)} == set(
         "all any ave dev gap max med min sd std sum var".split()
     )
+
+
+# -- names of their own ---------------------------------------------------------------------------
+
+OWN_NAMES = Path(uriel.__file__).parents[1] / "assets" / "own_names.csv"
+
+
+def own_names() -> list[list[str]]:
+    """Every CLDR locale's name for its language, in its script, but for those read anyway."""
+    found = set()
+    for tag in localedata.locale_identifiers():
+        locale = Locale.parse(tag)
+        own = locale.languages.get(tag) or locale.languages.get(locale.language)
+        plain = Locale(locale.language).languages.get(locale.language)
+        if locale.territory or locale.variant or not own or (locale.script and own == plain):
+            continue
+        try:
+            if language(tag) and len(own) > 1:
+                found.add((own, tag))
+        except ValueError:  # a language that ISO 639-3 lacks
+            continue
+    english = {e.name.casefold() for e in iso639.ALL_LANGUAGES}
+    english |= {n.print.casefold() for e in iso639.ALL_LANGUAGES for n in e.other_names or ()}
+    english |= {n.casefold() for n in Locale("en").languages.values()}
+    return [["name", "tag"], *map(list, sorted(x for x in found if x[0].casefold() not in english))]
+
+
+def test_own_names_are_those_of_the_cldr() -> None:
+    """Where not, ``python tests/test_languages.py`` writes them anew."""
+    with OWN_NAMES.open(encoding="utf-8", newline="") as file:
+        assert list(csv.reader(file)) == own_names()
+
+
+@pytest.mark.parametrize(
+    ("label", "key"),
+    [
+        ("deutsch", "deu"), ("Français", "fra"), ("franc\u0327ais", "fra"), ("日本語", "jpn"),
+        ("Türkçe", "tur"), ("中文", "cmn"), ("繁體中文", "cmn_Hant"), ("srpski", "srp_Latn"),
+        ("ўзбекча", "uzn_Cyrl"), ("norsk", "nob"), ("العربية", "arb"), ("ქართული", "kat"),
+    ],
+)  # fmt: skip
+def test_a_language_is_known_by_its_own_name(label: str, key: str) -> None:
+    assert language(label).key == key
+    assert understood([label, key, name(key)]).startswith(f"{label!r} as {name(key)} ({key})")
+
+
+@pytest.mark.parametrize(
+    ("label", "key"),
+    [
+        ("Chinese (Simplified)", "cmn"), ("Chinese (Traditional)", "cmn_Hant"),
+        ("Simplified Chinese", "cmn"), ("Serbian (Latin)", "srp_Latn"),
+        ("Acehnese (Arabic script)", "ace_Arab"), ("Kurdish (Northern)", "kmr"),
+        ("Norwegian (Nynorsk)", "nno"), ("Norwegian", "nob"), ("Arabic (Egyptian)", "arz"),
+        ("Portuguese (Brazil)", "por"), ("Brazilian Portuguese", "por"),
+        ("Modern Standard Arabic", "arb"), ("Greek (Ancient)", "grc"),
+    ],
+)  # fmt: skip
+def test_names_with_a_remark(label: str, key: str) -> None:
+    assert language(label).key == key
+
+
+def test_a_name_of_two_languages_is_refused_with_both() -> None:
+    with pytest.raises(ValueError, match=r"North Ndebele \(nde\) and South Ndebele \(nbl\)"):
+        language("isiNdebele")
+
+
+def test_the_nearest_are_difflibs_and_found_at_once() -> None:
+    allowed = [e.name for e in iso639.ALL_LANGUAGES]
+    found, lower = errors.Allowed(allowed), {a.lower(): a for a in allowed}
+    for text in ("Germn", "qqq", "the quick brown fox", "Türkçe", "ab", "", "language", "é" * 300):
+        close = difflib.get_close_matches(text.lower(), lower, n=3, cutoff=0.6)
+        assert found.nearest(text) == [lower[c] for c in close]
+    began = time.process_time()
+    for i in range(200):
+        with pytest.raises(ValueError, match="unknown language"):
+            language(f"nolanguage{i}")
+    assert (time.process_time() - began) / 200 < 0.01  # difflib alone: 0.04
+
+
+if __name__ == "__main__":
+    with OWN_NAMES.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(own_names())

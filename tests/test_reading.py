@@ -116,6 +116,61 @@ def test_the_side_that_rows_are_is_said_first_and_may_be_given(tmp_path: Path) -
         assert values(read(tmp_path, corner + table[table.index(",en") :])) == RIGHT
 
 
+def test_cells_of_any_kind_in_a_parquet_file(tmp_path: Path) -> None:
+    rows = [(s, t, v) for (s, t), v in RIGHT.items()]
+    odd = pd.DataFrame(rows, columns=["source", "target", "score"]).astype({"source": "category"})
+    odd = odd.assign(tags=[[1], None, []] * 3, at=pd.Timestamp(0))
+    odd["n_test"] = pd.array([5, None, 7] * 3, "Int64")
+    odd.to_parquet(tmp_path / "t.parquet")
+    table = sc.read(tmp_path / "t.parquet")
+    assert values(table) == RIGHT and set(table["n_test"].dropna()) == {5, 7}
+    assert set(reading.pairs(tmp_path / "t.parquet")["source"]) == {"eng", "deu", "tur"}
+    for column, cells, cause in (
+        ("score", [[0.5]] * 9, "'\\[0.5\\]', not a number"),
+        ("score", odd["at"], "a date"),
+        ("target", [["en"]] * 9, "unknown language"),
+        ("source", [None] * 9, "is empty"),
+    ):
+        odd.assign(**{column: cells}).to_parquet(tmp_path / "t.parquet")
+        with pytest.raises(ValueError, match=cause):
+            sc.read(tmp_path / "t.parquet")
+    whole = (tmp_path / "t.parquet").read_bytes()
+    for at in range(0, len(whole), 97):
+        flipped = bytes([whole[at] ^ 64])
+        _no_other_exception(tmp_path / "t.parquet", whole[:at] + flipped + whole[at + 1 :])
+
+
+def test_an_empty_code_in_a_table_of_pairs_is_no_language(tmp_path: Path) -> None:
+    for empty in (None, np.nan, "", " "):
+        frame = pd.DataFrame({"source": ["en", empty], "target": ["de", "en"], "x": [0.1, 0.2]})
+        frame.to_parquet(tmp_path / "p.parquet")
+        with pytest.raises(ValueError, match="p.parquet: source is empty in row 2"):
+            reading.pairs(tmp_path / "p.parquet")
+
+
+def test_a_cell_longer_than_a_reader_takes(tmp_path: Path) -> None:
+    for cell in ("x" * 140_000, "<a" * 20_000, "1" + " " * 20_000 + "x", "a to" * 20_000):
+        with pytest.raises(ValueError, match="t.csv|unknown language|not a number"):
+            read(tmp_path, f"source,target,score\nen,de,0.5\n{cell},en,0.4\nde,en,{cell}\n")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Sourcee,tr\nmBERT,,,\n{0}XLM-{0RT,,,\n{0}XLM}",  # no row of a table
+        "avg&score&&&\\\\&UD_German-GSD\n81,5&[&&&target&%\n\\\\&$^$&&|&avg",  # no cell of a matrix
+    ],
+)
+def test_faults_that_were_found(tmp_path: Path, text: str) -> None:
+    _no_other_exception(tmp_path / "t.csv", text.encode())
+
+
+def test_own_names_are_read_with_a_note(tmp_path: Path) -> None:
+    table = read(tmp_path, MATRIX.replace("de", "Deutsch").replace("tr", "Türkçe"))
+    assert values(table) == RIGHT
+    assert any("'Deutsch' as German (deu), 'Türkçe' as Turkish (tur)" in n for n in sc.notes(table))
+
+
 def test_more_labels_than_kinds(tmp_path: Path) -> None:
     text = ",,,,en,de\na,b,c,en,.5,.6\na,b,d,de,.7,.8\n"
     assert len(read(tmp_path, text)) == 4

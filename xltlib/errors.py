@@ -3,16 +3,49 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Iterable
+
+import numpy as np
 
 SHOWN = 8  # a list longer than this is read by nobody
 
 
+class Allowed(tuple[str, ...]):
+    """Allowed values, of which the nearest are found at once even among thousands."""
+
+    @functools.cached_property
+    def _letters(self) -> tuple[dict[str, str], np.ndarray, np.ndarray]:
+        """Values by their lower case, its length, and how often each letter (mod 64) is in it."""
+        by_lower = {a.lower(): a for a in self}
+        counts = np.zeros((64, len(by_lower)), np.uint8)
+        for i, text in enumerate(by_lower):
+            for letter in text[:255]:
+                counts[ord(letter) % 64, i] += 1
+        return by_lower, np.array([*map(len, by_lower)]), counts
+
+    def nearest(self, value: object, cutoff: float = 0.6) -> list[str]:
+        """The three that look most like `value` (case ignored), as difflib's get_close_matches.
+
+        Letters in common bound the ratio from above: few are compared in full.
+        """
+        by_lower, length, counts = self._letters
+        text, names = str(value).lower()[:255], list(by_lower)
+        own = np.bincount([ord(c) % 64 for c in text], minlength=64)
+        shared = sum(np.minimum(counts[k], own[k]).astype(int) for k in np.flatnonzero(own))
+        bound = 2 * shared / np.maximum(length + len(text), 1)
+        matcher, best = difflib.SequenceMatcher(b=text), [(cutoff, "")] * 3
+        for i in sorted(np.flatnonzero(bound >= cutoff), key=lambda i: -bound[i]):
+            if bound[i] < best[2][0]:
+                break
+            matcher.set_seq1(names[i])
+            best = sorted([*best, (matcher.ratio(), names[i])], reverse=True)[:3]
+        return [by_lower[name] for _, name in best if name]
+
+
 def nearest(value: object, allowed: Iterable[object], *, cutoff: float = 0.6) -> list[str]:
     """Allowed values that look like `value`, most similar first (case ignored)."""
-    by_lower = {str(a).lower(): str(a) for a in allowed}
-    close = difflib.get_close_matches(str(value).lower(), by_lower, n=3, cutoff=cutoff)
-    return [by_lower[c] for c in close]
+    return Allowed(map(str, allowed)).nearest(value, cutoff)
 
 
 def reason(error: ValueError) -> str:
@@ -43,12 +76,12 @@ def unknown(what: str, value: object, allowed: Iterable[object], cure: str = "")
     ValueError
         Use as ``raise unknown("task", task, TASKS, "List them with `xlt tasks`.")``.
     """
-    names = [str(a) for a in allowed]
-    close = nearest(value, names)
+    names = allowed if isinstance(allowed, Allowed) else Allowed(map(str, allowed))
+    close = names.nearest(value)
     parts = [f"unknown {what} {value!r}."]
     if close:
         parts.append(f"Did you mean {' or '.join(repr(c) for c in close)}?")
-    rest = [n for n in names if n not in close]
+    rest = [n for n in names[: SHOWN + 3] if n not in close]
     if len(names) <= SHOWN:
         parts.append(f"Allowed: {', '.join(close + rest) or 'nothing'}.")
     elif not close or len(names) <= 10 * SHOWN:  # of thousands only the near ones help

@@ -21,7 +21,7 @@ import pandas as pd
 from xltlib import reading
 from xltlib.errors import unknown
 from xltlib.io import write_table
-from xltlib.languages import clash, is_summary, keys, language
+from xltlib.languages import clash, is_summary, keys, language, understood
 
 
 class _Column(NamedTuple):
@@ -119,7 +119,7 @@ def read(
     if not file.is_file():
         what = "is a folder, name a file in it" if file.is_dir() else "is not there"
         raise ValueError(f"no scores file: {file} {what}; check the path, or run the experiment")
-    table = reading.tidy(reading.load(file), side, file.name)
+    table = reading.table(file, side)
     for sentence in notes(table):
         warnings.warn(sentence, ScoresWarning, stacklevel=2)
     return check(table, unknown_codes, metric, lower_is_better)
@@ -311,6 +311,8 @@ def _coded(
             rows = df[side].isin(lost) | df[side].isna()
             _note(f"{int(rows.sum())} rows dropped: {side} unknown ({_some(lost)})", noted)
             df = df[~rows]
+    if read_as := understood(dict.fromkeys(sides["source"] + sides["target"])):
+        _note(f"languages read by a name of theirs: {read_as}", noted)
     known, labels = keys(*sides.values()), defaultdict(list)
     for side, own in sides.items():
         for label in own:

@@ -9,10 +9,12 @@ from xltlib.languages.codes import (
     iso3,
     key,
     keys,
+    known,
     language,
     languages,
     name,
     shared_script,
+    understood,
 )
 
 __all__ = [
@@ -24,8 +26,10 @@ __all__ = [
     "iso3",
     "key",
     "keys",
+    "known",
     "language",
     "languages",
     "name",
     "shared_script",
+    "understood",
 ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import re
+import unicodedata
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -20,7 +21,7 @@ import babel
 from babel.core import get_global
 from babel.localedata import exists
 
-from xltlib.errors import unknown
+from xltlib.errors import Allowed, unknown
 from xltlib.languages import uriel
 from xltlib.languages.tables import DISTINGUISHED, MACROLANGUAGES, SUMMARIES, WIKIMEDIA
 
@@ -130,7 +131,8 @@ def language(code: str) -> Language:
     ----------
     code : str
         ISO 639-1, 639-2 (T or B), 639-3, BCP 47 (`sr-Latn`, `zh-CN`), NLLB (`deu_Latn`), a label
-        of Wikimedia or CC-100 (`zh-min-nan`, `hi_rom`) or an English name; case does not matter.
+        of Wikimedia or CC-100 (`zh-min-nan`, `hi_rom`), an English name, with a remark too
+        (`Chinese (Simplified)`), or the language's own (`Deutsch`); case does not matter.
         A word that is a code is read as a code. A macrolanguage becomes the member in
         `MACROLANGUAGES`, a retired code its successor; those of `DISTINGUISHED` stay as they are.
         A region says where data come from, and only in a key (`por_BR`) which variety: see `keys`.
@@ -138,7 +140,8 @@ def language(code: str) -> Language:
     Raises
     ------
     ValueError
-        If nothing fits, with the nearest codes or names; for a mixture (`eng-deu`), with both.
+        If nothing fits, with the nearest codes or names; for a mixture (`eng-deu`) or a name of
+        several languages (`isiNdebele`), with these.
     """
     found = _stated(code)
     return found if _KEY.fullmatch(code.strip()) else replace(found, variety="")
@@ -184,6 +187,17 @@ def clash(labels: Collection[str]) -> str:
                           for new, own in other.items())  # fmt: skip
 
 
+def known(label: str) -> bool:
+    """Whether `language` knows a label."""
+    return _find(label) is not None
+
+
+def understood(labels: Iterable[str]) -> str:
+    """What labels that are neither codes nor English names are read as: `'deutsch' as German`."""
+    named = {x: language(x) for x in labels if not _registered(x.strip())}
+    return ", ".join(f"{label!r} as {own.name} ({own.key})" for label, own in named.items())
+
+
 def is_summary(label: str) -> bool:
     """Whether a label is a word for a summary of others (`avg`, `Macro F1`, `max`), not a language.
 
@@ -209,14 +223,21 @@ def _stated(code: str) -> Language:
     return found
 
 
+@cache
 def _find(code: str) -> Language | None:
-    text = _special().get(_folded(code), (code.strip(), ""))[0]
+    text = unicodedata.normalize("NFC", code.strip())
+    return _registered(text) or _remarked(text) or _of_own_name(text)
+
+
+def _registered(text: str) -> Language | None:
+    """What a code or an English name means."""
+    text = _special().get(_folded(text), (text, ""))[0]
     tag = _tag(text)
     raw = _part3(tag["ext"] or tag["lang"]) if tag else None
     if raw is None:
         raw, tag = _names().get(text.casefold()), None
     if raw is None:
-        return _remarked(text)
+        return None
     individual = MACROLANGUAGES.get(raw, raw)
     variety = [tag["region"].upper()] if tag and tag["region"] not in (None, "XX") else []
     variety += tag["variants"].lower().replace("_", "-").split("-")[1:] if tag else []
@@ -224,14 +245,32 @@ def _find(code: str) -> Language | None:
 
 
 def _remarked(text: str) -> Language | None:
-    """A name with its script, region or variant as `Language.name` writes it: Serbian (Latin)."""
-    form = re.fullmatch(r"(.*\w) \((.+)\)", text)
-    code = _names().get(form[1].casefold()) if form else None
-    if form is None or code is None:
+    """A name with a remark: as `Language.name` writes it (`Serbian (Latin)`), or a part of it."""
+    form = re.fullmatch(r"(.*\w) \((.+?)( script)?\)", text.casefold())
+    if form is None:
         return None
     known = {said.casefold(): part for part, said in _said().items()}
-    parts = [known.get(remark) for remark in form[2].casefold().split(", ")]
-    return None if None in parts else _find("_".join([code, *filter(None, parts)]))
+    parts = [known.get(remark) for remark in form[2].split(", ")]
+    if (code := _names().get(form[1])) and None not in parts:
+        return _registered("_".join([code, *filter(None, parts)]))
+    whole = (f"{form[2]} {form[1]}", f"{form[1]} {form[2]}")  # Kurdish (Northern)
+    return next(filter(None, (_registered(x) or _of_own_name(x) for x in whole)), None)
+
+
+def _of_own_name(text: str) -> Language | None:
+    tags = _own_names().get(text.casefold(), [])
+    return _registered(tags[0]) if len(tags) == 1 else None
+
+
+@cache
+def _own_names() -> dict[str, list[str]]:
+    """Case-folded names that languages have in themselves, and CLDR's of varieties, to tags."""
+    english = babel.Locale("en").languages.items()
+    names = {name.casefold(): [tag] for tag, name in english if "_" in tag}
+    path = Path(__file__).parents[1] / "assets" / "own_names.csv"
+    for row in csv.DictReader(path.read_text("utf-8").splitlines()):
+        names.setdefault(row["name"].casefold(), []).append(row["tag"])
+    return names
 
 
 @cache
@@ -243,6 +282,9 @@ def _said() -> dict[str, str]:
 
 def _unknown(code: str) -> ValueError:
     text = code.strip()
+    if tags := _own_names().get(text.casefold()):
+        listed = " and ".join(f"{name(tag)} ({key(tag)})" for tag in tags)
+        return ValueError(f"{code!r} is the own name of {listed}: write the code that is meant")
     if found := _joined(text):
         both = " and ".join(f"{name(key)} ({key})" for key in found)
         form = _TAG.fullmatch(text)
@@ -255,8 +297,12 @@ def _unknown(code: str) -> ValueError:
     if re.fullmatch(r"[a-z]{4}[0-9]{4}", text):
         return ValueError(f"{code!r} looks like a Glottocode, which no package here maps: give the "
                           "ISO 639-3 code or the English name")  # fmt: skip
-    known = [n.title() for n in _names()] + sorted(filter(_part3, _iso()))
-    return unknown("language", code, known, "Give an ISO 639 code or an English name.")
+    return unknown("language", code, _known(), "Give an ISO 639 code or an English name.")
+
+
+@cache
+def _known() -> Allowed:
+    return Allowed([n.title() for n in _names()] + sorted(filter(_part3, _iso())))
 
 
 def _folded(label: str) -> str:

@@ -1,0 +1,311 @@
+"""Files as frames: Parquet, Excel, JSON, LaTeX, or text parted by tabs, semicolons, commas, bars
+or spaces, in any usual encoding. pandas, openpyxl and charset-normalizer do the reading."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import json
+import re
+import warnings
+import zipfile
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import charset_normalizer
+import numpy as np
+import pandas as pd
+
+from xltlib.reading.grid import headed
+from xltlib.reading.headings import is_score, kind_of, languages_in, some
+
+_OTHER = {  # how files begin that are no table here: what it is, and the cure
+    b"\xd0\xcf\x11\xe0": ("an old Excel file (.xls)", "save it as .xlsx or CSV"),
+    b"%PDF": ("a PDF file", "copy its table into a CSV file"),
+    b"\x93NUMPY": ("a NumPy array without the names of its languages", "write it as a CSV matrix"),
+    **{head: (f"compressed by {how}", "unpack it") for head, how in (
+        (b"\x1f\x8b", "gzip"), (b"BZh", "bzip2"), (b"\xfd7zXZ", "xz"),
+        (b"\x28\xb5\x2f\xfd", "zstd"))},
+    **{head: (what, "write the table as CSV or Parquet") for head, what in (
+        (b"\x80\x04", "a Python pickle"), (b"\x80\x05", "a Python pickle"),
+        (b"ARROW1", "a Feather file"), (b"\x89HDF", "an HDF5 file"))},
+    **dict.fromkeys((b"\x89PNG", b"\xff\xd8\xff"),
+                    ("a picture", "write its numbers into a CSV file")),
+}  # fmt: skip
+_NEITHER = "it is neither text nor a kind of file known here"
+
+
+class _Refused(ValueError):
+    """An error that says all there is to say."""
+
+
+def load(path: Path) -> pd.DataFrame:
+    """The file's table with its headings, cells as they stand; ``attrs["notes"]``.
+
+    Raises
+    ------
+    ValueError
+        What the file is instead of a table, or why it cannot be read.
+    """
+    data = path.read_bytes()
+    if not data.strip():
+        raise ValueError(f"{path} is empty: write the table again, or rerun what made it")
+    notes: list[str] = []
+    try:
+        frame = _frame(data, path, notes)
+    except _Refused as error:
+        raise ValueError(str(error)) from None
+    except Exception as error:  # a damaged file leads its reader anywhere
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise ValueError(
+            f"{path} cannot be read as a table ({said}): it may be damaged or cut short; write it "
+            "again as CSV or Parquet"
+        ) from None
+    if frame.shape[0] == 0 or frame.shape[1] < 2:
+        raise ValueError(
+            f"{path} holds no table of scores or pairs: it needs a heading and rows, such as "
+            "source, target, score, or a matrix"
+        )
+    frame.attrs["notes"] = notes
+    return frame
+
+
+def _frame(data: bytes, path: Path, notes: list[str]) -> pd.DataFrame:
+    if data[:4] == b"PAR1":
+        return _indexed(pd.read_parquet(io.BytesIO(data)))
+    if path.suffix.lower() in {".parquet", ".pq"}:
+        raise ValueError("it does not begin as a Parquet file does")
+    for head, (what, cure) in _OTHER.items():
+        if data.startswith(head):
+            raise _Refused(f"{path} is {what}: {cure}")
+    if data[:2] == b"PK":
+        return headed(_sheet(data, path, notes), notes)
+    text = _text(data, notes)
+    if text.lstrip()[:1] in {"[", "{"} and (found := _json(text, path, notes)) is not None:
+        return found
+    if re.match(r"\s*<(!doctype|html|table|\?xml)", text, re.I):
+        raise _Refused(f"{path} is a page of HTML or XML: save its table as CSV")
+    if "\\\\" in text and "&" in text:
+        notes.append("read as a LaTeX table")
+        return headed(_latex(text), notes)
+    return headed(_delimited(text), notes)
+
+
+def _plain(column: pd.Series) -> pd.Series:
+    """Numbers and text as they are; as text, dates, lists and what else cells can hold."""
+    if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
+        return column
+    known = (str, float, np.number)
+    cells = [c if isinstance(c, known) or (isinstance(c, int) and abs(c) < 1e300) else str(c)
+             for c in column]  # fmt: skip
+    return pd.Series(cells, column.index, dtype=object).mask(column.isna(), np.nan)
+
+
+def _indexed(frame: pd.DataFrame) -> pd.DataFrame:
+    """A frame of plain cells; an index that says something becomes columns."""
+    if isinstance(frame.index, pd.RangeIndex) or frame.index.inferred_type == "integer":
+        frame = frame.reset_index(drop=True)
+    else:
+        frame = frame.rename_axis(index=[str(n or "") for n in frame.index.names]).reset_index()
+    return frame.apply(_plain)
+
+
+def _sheet(data: bytes, path: Path, notes: list[str]) -> list[list[Any]]:
+    """The cells of the first sheet that has a table."""
+    try:
+        names = zipfile.ZipFile(io.BytesIO(data)).namelist()
+    except Exception as error:  # zipfile raises what its struct and codecs raise
+        raise _Refused(f"{path} begins as an Excel or zip file, but is damaged: {error}") from None
+    if "mimetype" in names:
+        raise _Refused(f"{path} is an OpenDocument file: save it as .xlsx or CSV")
+    if not any(name.startswith("xl/") for name in names):
+        raise _Refused(f"{path} is a zip archive: unpack it")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            sheets = pd.read_excel(
+                io.BytesIO(data), sheet_name=None, header=None, dtype=object, na_filter=False
+            )
+    except Exception as error:  # openpyxl has no error of its own for a damaged file
+        raise _Refused(
+            f"{path} is an Excel file that cannot be opened ({error}): save it again, or as CSV"
+        ) from None
+    full = {str(name): sheet for name, sheet in sheets.items() if min(sheet.shape) > 1}
+    if not full:
+        raise _Refused(f"{path} is an Excel file without a table in any sheet: check the file")
+    name, *others = full
+    left_out = f"; other sheets left out: {', '.join(others[:4])}" if others else ""
+    notes.append(f"read from the Excel sheet {name!r}{left_out}")
+    return full[name].to_numpy(dtype=object).tolist()
+
+
+def _text(data: bytes, notes: list[str]) -> str:
+    """Text of any usual encoding; other bytes are an error."""
+    marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16",
+             codecs.BOM_UTF16_BE: "utf-16"}  # fmt: skip
+    encoding = next((name for mark, name in marks.items() if data.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in data[:200]:  # Latin letters in UTF-16, unmarked
+        encoding = "utf-16-le" if data[1:2] == b"\0" else "utf-16-be"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError:
+        matches = charset_normalizer.from_bytes(data[:50_000])
+        likely = {name for m in matches for name in m.could_be_from_charset}
+        best = matches.best()
+        if best is None:
+            raise ValueError(_NEITHER) from None
+        encoding = "cp1252" if likely & {"cp1252", "latin_1"} else best.encoding
+        text = data.decode(encoding, errors="replace")
+    if "\0" in text:
+        raise ValueError(_NEITHER)
+    if not encoding.startswith("utf-8"):
+        notes.append(f"read as text in {encoding}")
+    return text
+
+
+def _delimited(text: str) -> list[list[str]]:
+    """Rows of cells, by the separator that gives most lines the same number of cells."""
+    lines = [line for line in text.splitlines() if not re.fullmatch(r"[\s|+:=-]*", line)]
+    best: tuple[float, str] = (0.0, ",")
+    for sep in "\t;,|":
+        widths = Counter(map(len, csv.reader(lines[:300], delimiter=sep)))
+        share = max((n for w, n in widths.items() if w > 1), default=0) / len(lines[:300] or "_")
+        if share > best[0] + 1e-9:
+            best = (share, sep)
+    if best[0] < 0.5:  # as printed: columns of a fixed width
+        rows = [re.split(r"\s{2,}|\t", line.strip()) for line in lines]
+        widths = Counter(map(len, rows))
+        if rows and max(widths) > 2 and max(widths.values()) >= len(rows) / 2:
+            return rows
+    rows = list(csv.reader(lines, delimiter=best[1], skipinitialspace=True))
+    return [_unbarred(row) for row in rows] if best[1] == "|" else rows
+
+
+def _unbarred(row: list[str]) -> list[str]:
+    """A line of Markdown without the bars at its ends."""
+    if len(row) > 1:
+        row = row[1:] if not row[0].strip() and not row[-1].strip() else row
+        row = row[:-1] if not row[-1].strip() else row
+    return row
+
+
+# -- LaTeX ----------------------------------------------------------------------------------------
+
+_RULES = re.compile(
+    r"\\(hline|toprule|midrule|bottomrule|addlinespace|cmidrule|cline|specialrule|centering)"
+    r"(\([^)]*\))?(\[[^\]]*\])?(\{[^{}]*\})*"
+)
+_COMMAND = (r"\\[a-zA-Z]+\*?(?:\[[^\]]*\])?\{([^{}]*)\}", r"\1")
+_TEX = (  # what a cell's commands become, in order
+    (r"\\multirow(\[[^\]]*\])?\{[^{}]*\}\{[^{}]*\}", ""),
+    (r"\\(?:diagbox|backslashbox)(?:\[[^\]]*\])?\{([^{}]*)\}\{([^{}]*)\}", r"\1 / \2"),
+    (r"\\(?:(?:cell|row|column|text)?color|[hv]space|label|cite\w*|footnote\w*)\*?"
+     r"(?:\[[^\]]*\])?\{[^{}]*\}", ""),
+    (r"\\pm(?![a-zA-Z])", "±"), (r"\\([%&])", r"\1"),
+    (r"\$?_\{?\\?(?:scriptsize|tiny|small)?\s*±?\s*([\d.,]+)\}?\$?", r"±\1"),
+    (r"\\rightarrow|\\to(?![a-zA-Z])", "→"), (r"\\downarrow", "↓"),
+    (r"\\(?:text)?backslash", r"\\ "), (r"\\_", "_"), *[_COMMAND] * 3,
+    (r"\\[a-zA-Z]+(?![a-zA-Z])\s*", ""), ("[${}~]", " "),
+)  # fmt: skip
+
+
+def _latex(text: str) -> list[list[str]]:
+    """Rows of cells of the first tabular; its commands are resolved or removed."""
+    text = re.sub(r"(?<!\\)%.*", "", text)
+    body = re.search(r"\\begin\{(tabular\w*\*?)\}(.*?)(\\end\{\1\}|\Z)", text, re.DOTALL)
+    text = body[2] if body else text
+    text = re.sub(r"\A\s*(\[[^\]]*\])?\s*(\{(?:[^{}]|\{[^{}]*\})*\}\s*){1,2}", "", text)
+    lines = re.split(r"\\\\(?:\[[^\]]*\])?|\\tabularnewline", _RULES.sub("", text))
+    return [
+        [c for cell in re.split(r"(?<!\\)&", line) for c in _untexed(cell.strip())]
+        for line in lines
+        if line.strip()
+    ]
+
+
+def _untexed(cell: str) -> list[str]:
+    """A cell's text; one that spans several columns is followed by empty ones."""
+    span = 1
+    if wide := re.fullmatch(r"\\multicolumn\{(\d{1,3})\}\{[^{}]*\}\{(.*)\}", cell, re.DOTALL):
+        span, cell = int(wide[1]), wide[2]
+    for pattern, plain in _TEX:
+        cell = re.sub(pattern, plain, cell)
+    return [cell.strip(), *[""] * (min(span, 500) - 1)]
+
+
+# -- JSON -----------------------------------------------------------------------------------------
+
+
+def _json(text: str, path: Path, notes: list[str]) -> pd.DataFrame | None:
+    """Records, JSON lines, pandas' forms, scores nested by language; None where it is no JSON."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        try:
+            found = [json.loads(line) for line in text.splitlines() if line.strip()]
+            notes.append("read as JSON, one record a line")
+        except ValueError:
+            if path.suffix.lower() in {".json", ".jsonl", ".ndjson"}:
+                raise _Refused(f"{path} is damaged JSON ({error}): write it again") from None
+            return None
+    if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
+        return _indexed(pd.json_normalize(found))
+    if not isinstance(found, dict):
+        raise _Refused(f"{path} is JSON without a table: give a list of records, or CSV")
+    if isinstance(found.get("data"), list) and ("columns" in found or "schema" in found):
+        return _indexed(pd.DataFrame(found["data"], found.get("index"), found.get("columns")))
+    if whose := _written_by(found):
+        raise _Refused(
+            f"{path} is {whose}: it names what was tested, not the language that the model was "
+            "fine-tuned on. Put several such results into one table with the columns source, "
+            "target, score"
+        )
+    if all(isinstance(v, list) for v in found.values()) or all(
+        isinstance(v, dict) and all(k.isdigit() for k in v) for v in found.values()
+    ):
+        return _indexed(pd.DataFrame(found).reset_index(drop=True))
+    return _nested(found, path, notes)
+
+
+def _written_by(found: dict[str, Any]) -> str:
+    """Which tool's report of one model this is; empty if of none known."""
+    if {"task_name", "mteb_version", "mteb_dataset_name", "dataset_revision"} & set(found):
+        return "a result of MTEB"
+    if isinstance(found.get("results"), dict) and {"versions", "configs", "config"} & set(found):
+        return "a result of lm-evaluation-harness"
+    trained = any(re.match(r"(train|eval|predict|test)_\w+$", key) for key in found)
+    return "the Trainer's result of one run" if trained or "log_history" in found else ""
+
+
+def _nested(found: dict[str, Any], path: Path, notes: list[str]) -> pd.DataFrame:
+    """Numbers under keys under keys, such as ``{source: {target: score}}``, as rows."""
+    leaves = list(_leaves(found, ()))
+    depth = max((len(keys) for keys, _ in leaves), default=0)
+    rows = [(*keys, value) for keys, value in leaves if len(keys) == depth]
+    frame = pd.DataFrame(rows, columns=[*map(str, range(depth)), "value"])
+    levels = [str(i) for i in range(depth) if languages_in(frame[str(i)]) >= 0.5]
+    if len(levels) != 2:
+        have = f"only one language ({some(frame[levels[0]].unique())})" if levels else "no language"
+        raise _Refused(
+            f"{path} is JSON whose scores stand under {have}, not under a source and a target: "
+            "make it records with source, target and score"
+        )
+    names = dict(zip(levels, ("source", "target"), strict=True))
+    for other in (c for c in frame.columns[:-1] if c not in names):
+        names[other] = kind_of(frame[other], names.values())
+    frame = frame.rename(columns={**names, "value": "score"})
+    if "metric" in frame:
+        frame = frame[frame["metric"].map(is_score)]
+    notes.append("read as {source: {target: score}}: the outer language taken for the source")
+    return frame.reset_index(drop=True)
+
+
+def _leaves(found: Any, keys: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], float]]:
+    if isinstance(found, dict):
+        for key, value in found.items():
+            yield from _leaves(value, (*keys, key))
+    elif isinstance(found, (int, float)) and not isinstance(found, bool):
+        yield keys, found

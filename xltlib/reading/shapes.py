@@ -1,0 +1,321 @@
+"""Frames as tidy tables: a matrix becomes rows, a column of pairs a source and a target."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from xltlib.languages import is_summary, keys, understood
+from xltlib.reading.cells import is_data, is_number, numbers
+from xltlib.reading.files import load
+from xltlib.reading.headings import (
+    decorated,
+    is_filler,
+    is_language,
+    is_outcome,
+    is_score,
+    kind_of,
+    languages_in,
+    plain_label,
+    role,
+    some,
+    words,
+)
+
+_ARROW = re.compile(r"\s*(?:->|=>|→|⇒|>|⟶|-->)\s*|\s+to\s+")
+_PAIR_NAME = re.compile(r"(lang(uage)?s?)?_?(pairs?|direction)(_?(id|name))?|langs|lang_lang")
+_SIDES = ("source", "target")
+_TURNED = {"source": "target", "target": "source"}
+_Heads = list[tuple[str, ...]]  # of every column its heading in each row of headings
+
+
+def table(path: Path, rows: str | None = None) -> pd.DataFrame:
+    """The file's table with one row a cell.
+
+    Parameters
+    ----------
+    rows
+        ``"source"`` or ``"target"``: what the rows of a matrix are; unless given, what the heading
+        of its labels says, else sources, and a note says so.
+
+    Returns
+    -------
+    DataFrame
+        Columns ``source, target, score`` of a matrix, other tables with their own headings;
+        ``attrs["notes"]``, what was understood and left out.
+
+    Raises
+    ------
+    ValueError
+        Of `load`; two columns of one name, no headings, no labels of the rows.
+    """
+    frame, name = load(path), path.name
+    notes = list(frame.attrs["notes"])
+    if frame.columns.nlevels == 1:
+        frame = frame.rename(columns=str)
+        twice = [c for c in frame.columns[frame.columns.duplicated()].unique() if c]
+        if twice:
+            raise ValueError(f"columns {some(map(repr, twice))} appear twice: rename or drop one")
+        heads = list(frame.columns)
+        roles = {role(h) for h in heads}
+        known = sum(map(is_language, heads[1:]))
+        if roles.issuperset(_SIDES) and known <= len(heads) / 2:
+            known = 0
+        elif not known and (found := decorated(heads)):
+            frame = frame.set_axis(pd.MultiIndex.from_tuples(found), axis=1)
+        if known < 2 and frame.columns.nlevels == 1:
+            if not any(roles) and any(map(is_number, heads)):
+                raise ValueError(
+                    f"{name} has no heading, its first row is {some(heads, 6)}: add a first row "
+                    "such as source, target, score"
+                )
+            frame = frame.loc[:, frame.columns != ""]  # the numbers of the rows
+            frame = _runs(_one_side(_split_pairs(frame, notes), notes), notes)
+            frame.attrs = {"notes": notes}
+            return frame
+    long = _melted(frame, rows, name, notes)
+    long.attrs = {"notes": notes}
+    return long
+
+
+def pairs(path: str | Path) -> pd.DataFrame:
+    """A table of pairs of languages: ``source, target`` by their keys and columns of numbers.
+
+    A matrix is one measure, which the file's name names.
+
+    Raises
+    ------
+    ValueError
+        Of `table`; no source or target; a language that is not known.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"no pairs file: {path} is not there; check the path")
+    frame = table(path)
+    notes = list(frame.attrs["notes"])
+    if notes and "read as a matrix" in notes[0]:
+        notes[0] = f"pairs read as a matrix of {path.stem!r}"
+        frame = frame.rename(columns={"score": path.stem})
+    for side in _SIDES:
+        found = [c for c in frame.columns if role(c) == side]
+        if side not in frame.columns and found:
+            notes.append(f"pairs: column {found[0]!r} read as {side!r}")
+            frame = frame.rename(columns={found[0]: side})
+    if missing := {*_SIDES} - {*frame.columns}:
+        raise ValueError(
+            f"{path} has no column {' or '.join(sorted(missing))} (it has "
+            f"{some(frame.columns, 12)}): a pairs table names a source and a target in every row. "
+            "`xlt similarity` makes one."
+        )
+    for side in _SIDES:
+        if (empty := frame[side].isna() | (frame[side].astype(str).str.strip() == "")).any():
+            row = int(np.flatnonzero(empty)[0]) + 1
+            raise ValueError(f"{path}: {side} is empty in row {row}: fill in a language code")
+    labels = {side: frame[side].map(plain_label) for side in _SIDES}
+    sums = pd.DataFrame(labels).map(is_summary).any(axis=1)
+    if sums.any():
+        notes.append("pairs: rows and columns that sum others up left out")
+        frame, labels = frame[~sums], {side: own[~sums] for side, own in labels.items()}
+    key = keys(*labels.values())
+    if read_as := understood(key):
+        notes.append(f"pairs: languages read by a name of theirs: {read_as}")
+    out = pd.DataFrame({side: own.map(key) for side, own in labels.items()})
+    for name in (c for c in frame.columns if c not in labels):
+        try:
+            out[name] = frame[name] if frame[name].dtype.kind in "biuf" else numbers(
+                frame[name], name, notes)  # fmt: skip
+        except ValueError as error:
+            notes.append(f"pairs: column {name!r} not used: {error}")
+    out.attrs = {"notes": notes}
+    return out
+
+
+# -- tidy tables ----------------------------------------------------------------------------------
+
+
+def _split_pairs(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """A column of pairs, ``en->de``, or ``en-de`` under a heading that says so, as two columns."""
+    if {role(h) for h in frame.columns}.issuperset(_SIDES):
+        return frame
+    for head in frame.columns:
+        values = frame[head].astype(str)
+        sides = [side for w in words(head) if (side := role(w)) in _SIDES]
+        said = bool(_PAIR_NAME.fullmatch("_".join(words(head)))) or len(set(sides)) == 2
+        first = values.iloc[0]
+        if not said and (is_number(first) or len(_ARROW.split(first)) != 2):
+            continue
+        halves = {v: _halves(v) for v in values.unique()}
+        bad = [v for v, found in halves.items() if not found]
+        if bad and not said:
+            continue
+        if bad:
+            raise ValueError(
+                f"{head} {bad[0]!r} is not two languages parted by -> or -: write it as en->de, or "
+                "give the columns source and target"
+            )
+        order = _SIDES[::-1] if sides[:1] == ["target"] else _SIDES
+        both = dict(zip(order, zip(*(halves[v] for v in values), strict=True), strict=True))
+        notes.append(f"column {head!r} read as {order[0]} and {order[1]}, {first!r} for one")
+        return frame.drop(columns=head).assign(**both)
+    return frame
+
+
+def _halves(value: str) -> tuple[str, ...]:
+    """The two languages of a pair; empty if it is not two."""
+    arrow = _ARROW.split(value.strip())
+    if len(arrow) == 2 and all(arrow):
+        return tuple(arrow)
+    cuts = [(value[: m.start()], value[m.end() :]) for m in re.finditer(r"\s*[-–—_/|:,]\s*", value)]
+    if "2" in value:
+        cuts.append((value.partition("2")[0], value.partition("2")[2]))
+    fit = [cut for cut in cuts if all(map(is_language, cut))]
+    return fit[0] if len(fit) == 1 else ()
+
+
+def _runs(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Columns ``seed1, seed2, ...`` of scores as rows, one a run."""
+    runs = [h for h in frame.columns if re.fullmatch(r"(seed|run|fold|trial)[ _-]?\d+", h, re.I)]
+    if len(runs) < 2 or "score" in map(role, frame.columns):
+        return frame
+    notes.append(f"columns {some(runs)} read as the scores of numbered runs")
+    rest = [h for h in frame.columns if h not in runs]
+    return frame.melt(id_vars=rest, value_vars=runs, var_name="seed", value_name="score")
+
+
+def _one_side(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """A column that is only called ``language`` is the side that no other column is."""
+    missing = {*_SIDES} - {role(h) for h in frame.columns}
+    plain = [h for h in frame.columns if "lang" in words(h) and is_filler(h)]
+    if len(missing) == len(plain) == 1:
+        (side,) = missing
+        notes.append(f"column {plain[0]!r} read as {side!r}")
+        return frame.rename(columns={plain[0]: side})
+    return frame
+
+
+# -- matrices -------------------------------------------------------------------------------------
+
+
+def _melted(frame: pd.DataFrame, rows: str | None, name: str, notes: list[str]) -> pd.DataFrame:
+    """A matrix as source, target, score and what its other labels say."""
+    heads: _Heads = [c if isinstance(c, tuple) else (c,) for c in frame.columns]
+    frame = frame.set_axis(range(len(heads)), axis=1)
+    depth = range(len(heads[0]))
+    level = max(depth, key=lambda k: sum(is_language(h[k]) for h in heads[1:]))
+    labels = [j for j, h in enumerate(heads) if _labels(frame[j], h, level, j)]
+    if not labels:
+        raise ValueError(
+            f"{name} is a matrix whose rows have no names: add a first column with the language of "
+            "each row"
+        )
+    at = max(labels, key=lambda j: (role(heads[j][-1]) in _SIDES,
+                                    round(languages_in(frame[j]), 2), -j))  # fmt: skip
+    side, said = _orientation(heads, at, level, rows, name)
+    notes.insert(0, said)
+    values: list[int] = []
+    lost: list[int] = []
+    for j in (j for j in range(len(heads)) if j not in labels):
+        text = heads[j][level]
+        apart = len(depth) > 1 and not any(h for k, h in enumerate(heads[j]) if k != level)
+        nuisance = (apart or is_outcome(text)) and not (is_language(text) or is_summary(text))
+        (lost if nuisance else values).append(j)
+    if lost:
+        notes.append(f"columns left out, no languages: {some(heads[j][level] for j in lost)}")
+    frame, section = _sections(frame, at, values)
+    beside = _beside(frame, heads, [j for j in labels if j != at])
+    if section is not None:
+        beside[kind_of(section, map(str, beside.columns))] = section
+    levels = _levels(heads, values, level)
+    other = _TURNED[side]
+    parts = [
+        beside.assign(**{side: frame[at], "score": frame[j]}, **{other: heads[j][level]},
+                      **{kind: heads[j][k] for k, kind in levels.items()})
+        for j in values
+    ]  # fmt: skip
+    long = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[side, other])
+    if "metric" in long:
+        outcome = long["metric"].map(lambda m: not is_score(m) and is_outcome(m))
+        if outcome.any() and not outcome.all():
+            notes.append(f"columns left out: {some(long.loc[outcome, 'metric'].unique())}")
+            long = long[~outcome].reset_index(drop=True)
+    return long
+
+
+def _labels(column: pd.Series, head: tuple[str, ...], level: int, place: int) -> bool:
+    """Whether a column of a matrix labels its rows and holds no scores."""
+    known, filled = is_language(head[level]), [c for c in column if c != ""]
+    if role(head[-1]) in ("model", "task", "seed", "metric", "n_target", "n_test"):
+        return not known
+    text = sum(not is_data(c) for c in filled) > len(filled) / 2
+    return text and not (known and place)
+
+
+def _orientation(
+    heads: _Heads, at: int, level: int, rows: str | None, name: str
+) -> tuple[str, str]:
+    """Which side the rows are, and the sentence on it."""
+    corner = " ".join(dict.fromkeys(h for h in heads[at] if h))
+    said = _corner(corner)
+    over = {x for h in heads for k, x in enumerate(h) if k != level}
+    across = next((role(x) for x in over if role(x) in _SIDES), "")
+    found = said or _TURNED.get(across, "")
+    how = f"{name} read as a matrix, its rows being {rows or found or 'source'}s"
+    if rows:
+        how += ", as asked" + (f" (though it says {corner!r})" if found not in ("", rows) else "")
+    elif not found:
+        how += " (it does not say: --rows target reads it the other way)"
+    elif said:
+        how += f" (it says {corner!r})"
+    return rows or found or "source", how
+
+
+def _corner(text: str) -> str:
+    """Which side the rows are by the heading of their labels, ``target \\ source``; or empty."""
+    tokens = re.findall(r"[↓→]|[^\W_]+", text)
+    sides = [(i, s) for i, t in enumerate(tokens) if (s := role(t)) in _SIDES]
+    marks = [(i, t) for i, t in enumerate(tokens) if re.match("[↓→]|row|col", t, re.I)]
+    if not sides or not marks:
+        return sides[0][1] if sides else ""
+    place, mark = marks[0]
+    before = [s for i, s in sides if i < place]
+    side = before[-1] if before else sides[0][1]
+    return side if re.match("↓|row", mark, re.I) else _TURNED[side]
+
+
+def _sections(
+    frame: pd.DataFrame, at: int, values: list[int]
+) -> tuple[pd.DataFrame, pd.Series | None]:
+    """Rows with a label only, no language, head those below them and become a label of these."""
+    alone = (frame[values] == "").all(axis=1) & ~frame[at].map(is_language) & (frame[at] != "")
+    if not alone.any():
+        return frame, None
+    heads = frame[at].where(alone).ffill().fillna("")[~alone]
+    return frame[~alone].reset_index(drop=True), heads.reset_index(drop=True)
+
+
+def _beside(frame: pd.DataFrame, heads: _Heads, others: list[int]) -> pd.DataFrame:
+    """The other labels of the rows, under the names of columns of a scores table."""
+    named: dict[str, pd.Series] = {}
+    for j in others:
+        column = frame[j].replace("", np.nan).ffill().fillna("")  # as merged cells are
+        if not (head := heads[j][-1]) and list(column) == list(range(len(column))):
+            continue  # the number of the row
+        kind = role(head) or head or kind_of(column, named)
+        named[kind if kind not in named else f"{kind} {j}"] = column
+    return pd.DataFrame(named, index=frame.index)
+
+
+def _levels(heads: _Heads, values: list[int], level: int) -> dict[int, str]:
+    """What further rows of headings say: level -> column; one that says a side is known already."""
+    out: dict[int, str] = {}
+    for k in range(len(heads[0])):
+        over = {heads[j][k] for j in values}
+        if k == level or over == {""} or any(role(x) in _SIDES for x in over):
+            continue
+        named = role(heads[0][k])
+        known = named in ("model", "task", "metric", "seed")
+        out[k] = named if known else kind_of(sorted(over), out.values())
+    return out
