@@ -202,6 +202,8 @@ def test_bad_overrides(folder, override: str, message: str) -> None:
         ({"seeds: [0]": "seeds: [0]\ncheckpoint: {name: x}"}, "unknown key in .* 'checkpoint'"),
         ({"seeds: [0]": "seeds: [0]\nfinetune: {ner: {}}"}, "unknown key in .* 'finetune'"),
         ({"title: Two": "name: ../up\ntitle: Two"}, "'../up' must be letters, digits"),
+        ({"title: Two": "name: -rf\ntitle: Two"}, "'-rf' must be letters, digits.*no - first"),
+        ({"seeds: [0]": "seeds: [0]\npretrain: {seeds: []}"}, "pretrain.seeds is empty: name at l"),
     ],
 )
 def test_wrong_content_is_named(write, change: dict[str, str], message: str) -> None:
@@ -221,6 +223,22 @@ def test_wrong_content_is_named(write, change: dict[str, str], message: str) -> 
         ("- eng\n- rus\n", r"mine.yml holds ..eng., .rus..: an experiment is `key: value` lines"),
         ("", r"mine.yml holds nothing"),
         ("!!python/object/apply:os.getcwd []", r"not readable YAML"),
+        ("[" * 5000, r"mine.yml is not readable YAML"),
+        ("a: &a [1, 1]\nb: &b [*a, *a]", r"mine.yml is not readable YAML: aliases.*not read"),
+        ("a: !!int x", r"mine.yml is not readable YAML"),
+        ("? [1]\n: 2", r"mine.yml is not readable YAML"),
+        ("recipe: true", "recipe must be `key: value` lines, such as lr: 1e-3, got True"),
+        ("seeds: !!timestamp x", "seeds must be a list, got 'x'"),
+        ("2001-01-01: x", "unknown key in .*mine.yml '2001-01-01'"),
+        ("model: {kind: {a: b}}", "model.kind"),
+        (
+            "model: {kind: encoder, name: " + "9" * 500 + "}",
+            "mine.yml cannot be read as an exp.*long",
+        ),
+        (
+            "fewshot: {pairs: {sources: true, targets: [eng]}}",
+            "pairs: sources and targets must be l",
+        ),
     ],
 )
 def test_malformed_files(write, text: str, message: str) -> None:
@@ -241,6 +259,8 @@ def test_unknown_experiment_names_the_nearest(folder) -> None:
         load("quik")
     with pytest.raises(ValueError, match="looked for .*nothere.yml"):
         load("nothere.yml")
+    with pytest.raises(ValueError, match="unknown experiment 'xxx"):
+        load("x" * 500)
 
 
 def test_unknown_part_names_the_nearest(folder) -> None:

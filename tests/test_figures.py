@@ -186,6 +186,17 @@ def test_figure(name: str) -> None:
     assert svg == draw()._repr_svg_()  # same table, same bytes
 
 
+def test_a_dollar_in_a_name_is_no_formula() -> None:
+    table = pd.DataFrame(
+        [("$^$", 20.0, 10.0, 30.0), ("a $x_1$", 40.0, 35.0, 45.0)],
+        columns=["task", "estimate", "low", "high"],
+    )
+    for log in (False, True):
+        figure = figures.estimates(table, rows="task", log=log)
+        ET.fromstring(figure._repr_svg_())
+        assert "$^$" in texts(figure) and not any("mathdefault" in t for t in texts(figure))
+
+
 def test_saving_is_whole_and_repeatable(tmp_path) -> None:
     figure = FIGURES["shares"][0]()
     figure.save(tmp_path / "figure.png")

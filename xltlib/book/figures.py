@@ -18,6 +18,7 @@ from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import LogFormatter
 
 from xltlib.book import style
 from xltlib.book.style import COLOURS, INK, MARKERS, Card, colour_of, looks_of, styled
@@ -306,6 +307,7 @@ def estimates(
         if log:
             ax.set_xscale("log")
             ax.xaxis.set_major_formatter("{x:g}")
+            ax.xaxis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
         elif bound is None:
             ax.set_xlim(left=min(0.0, own[["estimate", *ends]].min().min()))
         else:

@@ -188,7 +188,7 @@ class Encoder(_Settings):
 class Pretraining(PretrainRecipe):
     """Pre-training and its seeds: one model each."""
 
-    seeds: tuple[int, ...] = (0,)
+    seeds: Annotated[tuple[int, ...], Field(min_length=1)] = (0,)
 
 
 class Text(_Settings):
@@ -383,10 +383,18 @@ def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
         message names the key, what is allowed and the cure.
     """
     path = _path(name)
-    if not path.is_file():
+    if not os.path.isfile(path):  # False too of a name that no file can have
         cure = f"use one of these, or give the path of a .yml file (looked for {path})"
         raise unknown("experiment", name, available(), cure)
-    exp = _checked(_validated(file.read(path, overrides), str(path)))
+    try:
+        exp = _checked(_validated(file.read(path, overrides), str(path)))
+    except Exception as why:  # what no check foresaw
+        if isinstance(why, ValueError):
+            raise
+        raise ValueError(
+            f"{path} cannot be read as an experiment ({why or type(why).__name__}): compare it "
+            "with experiments/quick.yml"
+        ) from why
     mark = exp.folder / _MADE_OF
     other = Path(mark.read_text(encoding="utf-8").strip()) if mark.is_file() else path
     if other.is_file() and not (other.samefile(path) or other.read_bytes() == path.read_bytes()):
@@ -492,8 +500,11 @@ def _checked(exp: Experiment) -> Experiment:
     targets = (code for spec in specs for code in spec.targets)
     every = exp.languages or tuple(dict.fromkeys((*sources, *targets)))
     exp = exp.model_copy(update={"languages": every, "sources": exp.sources or sources})
-    if not exp.name.replace("-", "").replace("_", "").isalnum():
-        raise ValueError(f"name {exp.name!r} must be letters, digits, - and _ (a folder)")
+    if not re.fullmatch(r"\w[\w-]{0,99}", exp.name):
+        raise ValueError(
+            f"name {exp.name!r} must be letters, digits, - and _ (a folder), 100 at most and no - "
+            "first"
+        )
     for name in exp.data:
         datasets.card_of(name)
     for name in exp.tasks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -26,9 +27,20 @@ _FROM_SCRATCH = {"steps": 200, "lr": 2e-3, "freeze": "nothing", "encoder_lr": 1.
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 2e-3 is a number, as in YAML 1.2 and everywhere else."""
+    """YAML in which 2e-3 is a number, as in YAML 1.2 and everywhere else, and a date is text."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):  # a few lines of them can stand for gigabytes
+            raise ValueError("aliases, such as *this, are not read; write the value out")
+        return super().compose_node(parent, index)
+
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        if self.flow_level > 50:  # takes seconds, then Python's stack
+            raise ValueError("brackets are nested more than 50 deep")
+        super().fetch_flow_collection_start(token)
 
 
+_Loader.add_constructor("tag:yaml.org,2002:timestamp", yaml.SafeLoader.construct_yaml_str)
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"^[-+]?[0-9][0-9.]*[eE][-+]?[0-9]+$"),
@@ -36,8 +48,14 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _yaml(text: str) -> Any:
-    return yaml.load(text, _Loader)  # noqa: S506  (a SafeLoader)
+def _yaml(text: str | bytes, where: str, cure: str) -> Any:
+    """What JSON can say too, with text for keys; any failure of the reader is a ValueError."""
+    try:
+        text = text if isinstance(text, str) else text.decode("utf-8")
+        return json.loads(json.dumps(yaml.load(text, _Loader), default=str))  # noqa: S506  (safe)
+    except Exception as error:  # odd tags and deep nesting lead it anywhere
+        said = str(error) or type(error).__name__
+        raise ValueError(f"{where} is not readable YAML: {said}. {cure}") from None
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
@@ -48,10 +66,7 @@ def read(path: Path, overrides: Sequence[str] = ()) -> dict[str, Any]:
     ValueError
         No YAML, no mapping, an override that does not fit.
     """
-    try:
-        content = _yaml(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not readable YAML: {error}. Mend the line it names.") from None
+    content = _yaml(path.read_bytes(), str(path), "Mend the line it names.")
     if not isinstance(content, dict):
         found = "nothing" if content is None else repr(content)[:40]
         raise ValueError(f"{path} holds {found}: an experiment is `key: value` lines")
@@ -71,18 +86,15 @@ def _override(content: dict[str, Any], override: str) -> None:
         content = content.setdefault(group, {})
         if not isinstance(content, dict):
             raise ValueError(f"--set {key}: {group!r} is a value, it has no {last!r} inside")
-    try:
-        content[last] = _yaml(value)
-    except yaml.YAMLError:
-        cure = "write lists as [0, 1] and text with spaces in quotes"
-        raise ValueError(f"--set {key}: {value!r} is not readable YAML: {cure}") from None
+    cure = "Write lists as [0, 1] and text with spaces in quotes."
+    content[last] = _yaml(value, f"--set {key}: {value[:60]!r}", cure)
 
 
 def _kind(content: Mapping[str, Any]) -> str:
     """The kind of model; where it is none of ours, the check of types says so."""
     model = content.get("model", {})
     found = model.get("kind") if isinstance(model, dict) else None
-    return found if found in RECIPES else "tiny"
+    return found if isinstance(found, str) and found in RECIPES else "tiny"
 
 
 def _completed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -91,9 +103,11 @@ def _completed(content: dict[str, Any], folder: Path) -> dict[str, Any]:
     model = {"kind": kind, **model} if isinstance(model, dict) else model
     found = {"seeds": _SEEDS[kind], **content, "model": model}
     recipe, tasks = found.pop("recipe", {}), found.get("tasks", list(TASKS))
+    if not isinstance(recipe, dict):
+        raise ValueError(f"recipe must be `key: value` lines, such as lr: 1e-3, got {recipe!r}")
     if isinstance(tasks, list):
         tasks = {str(task): {} for task in tasks}
-    if isinstance(tasks, dict) and isinstance(recipe, dict):
+    if isinstance(tasks, dict):
         tasks = {str(t): _completed_task(t, spec, kind, recipe, found) for t, spec in tasks.items()}
     found["tasks"] = tasks
     found |= {"fewshot": _paired(found["fewshot"])} if "fewshot" in found else {}
@@ -113,6 +127,8 @@ def _paired(few: Any) -> Any:
     pairs = few.get("pairs") if isinstance(few, dict) else None
     if not isinstance(pairs, dict) or pairs.keys() != {"sources", "targets"}:
         return few
+    if not all(isinstance(side, list) for side in pairs.values()):
+        raise ValueError(f"fewshot.pairs: sources and targets must be lists, got {pairs}")
     every = ([s, t] for s in pairs["sources"] for t in pairs["targets"] if s != t)
     return {**few, "pairs": list(every)}
 
