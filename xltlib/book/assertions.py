@@ -22,7 +22,7 @@ from xltlib.explain.contrast import VERDICTS
 
 MIME = "application/vnd.xlt.assertions+json"
 COLUMNS = (
-    "sentence estimate low high scale unit n cells family kind verdict bound p where"
+    "sentence estimate low high scale unit n cells family kind verdict bound p df where"
 ).split()  # fmt: skip
 UNITS = ("seed", "item", "source", "target", "language", "pair", "family", "curve", "data set")
 _METHODS = {"confirmatory": "holm", "exploratory": "fdr_bh", "descriptive": ""}
@@ -55,7 +55,8 @@ def record(table: pd.DataFrame, **same: Any) -> pd.DataFrame:
           claim of the paper or of the design), exploratory, or descriptive (nothing is tested);
         * ``verdict``, of `contrast.VERDICTS`; "" where the kind is descriptive;
         * ``bound``, which a verdict compares with (0 if left out), and ``p`` of another test that
-          had to agree with the interval (none if left out);
+          had to agree with the interval (none if left out); ``df``, degrees of freedom of the
+          interval's Student's t, as `contrast` has them (n - 1 if left out);
         * ``where``: the kept table or the function that it was computed from.
     **same
         Columns with one value in every row.
@@ -80,7 +81,7 @@ def record(table: pd.DataFrame, **same: Any) -> pd.DataFrame:
     data = json.loads(rows.to_json(orient="records"))
     shown = f"<p>{in_words(rows)}</p>{tables.listed(families(rows), digits=1).data}"
     display({MIME: data, "text/html": shown}, raw=True)
-    return corrected(table.reset_index(drop=True).assign(bound=rows["bound"], p=rows["p"]))
+    return corrected(table.reset_index(drop=True).assign(**rows[["bound", "p", "df"]]))
 
 
 def of_claims(claims: pd.DataFrame, counts: pd.DataFrame, key: str = "task") -> pd.DataFrame:
@@ -127,11 +128,11 @@ def recorded(notebook: Mapping[str, Any]) -> pd.DataFrame:
 def corrected(table: pd.DataFrame) -> pd.DataFrame:
     """Statements with ``p``, and with the verdict that is left beside the others of their family.
 
-    A p is that of Student's t with n - 1 degrees of freedom (n of the scarcest unit), the standard
-    error taken from the end of the interval on the bound's side, so that the interval excludes the
-    bound where p is below .05. Where another test had to agree, the larger p counts. Within a
-    family (of a page) confirmatory statements are corrected by Holm, exploratory ones by
-    Benjamini-Hochberg. A statement without an interval counts with p = 1.
+    A p is that of Student's t with ``df`` degrees of freedom (n - 1 where there is none, n of the
+    scarcest unit), the standard error taken from the end of the interval on the bound's side, so
+    that the interval excludes the bound where p is below .05. Where another test had to agree, the
+    larger p counts. Within a family (of a page) confirmatory statements are corrected by Holm,
+    exploratory ones by Benjamini-Hochberg. A statement without an interval counts with p = 1.
 
     Returns
     -------
@@ -139,11 +140,12 @@ def corrected(table: pd.DataFrame) -> pd.DataFrame:
         The rows with ``p, p_corrected, method``, and ``verdict_corrected``: the verdict where
         ``p_corrected`` is at most .05, else "cannot tell".
     """
-    numbers = table[["estimate", "low", "high", "bound", "n", "p"]].astype(float)
+    columns = ["estimate", "low", "high", "bound", "n", "p", "df"]
+    numbers = table.reindex(columns=columns).astype(float)
     off = numbers["estimate"] - numbers["bound"]
     half = numbers["estimate"] - numbers["low"]
     half = half.where(off > 0, numbers["high"] - numbers["estimate"])
-    free = (numbers["n"] - 1).where(numbers["n"] > 1)
+    free = numbers["df"].fillna((numbers["n"] - 1).where(numbers["n"] > 1))
     size = (off.abs() / half).where(half > 0) * student.ppf(1 - _LEVEL / 2, free)
     p = pd.Series(2 * student.sf(size, free), index=table.index)
     tested = table["kind"] != "descriptive"
@@ -212,7 +214,8 @@ def _sampled(table: pd.DataFrame) -> pd.Series:
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
     """The columns of a statement, in order; a ValueError names what is not right."""
     table = table.assign(bound=table.get("bound", pd.Series(dtype=float)))
-    table = table.assign(bound=table["bound"].fillna(0.0), p=table.get("p", np.nan))
+    table = table.assign(bound=table["bound"].fillna(0.0))
+    table = table.assign(**{c: table.get(c, np.nan) for c in ("p", "df")})
     if missing := [c for c in COLUMNS if c not in table]:
         raise ValueError(f"no column {', '.join(missing)}: a statement has {', '.join(COLUMNS)}")
     if not len(table):

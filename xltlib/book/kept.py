@@ -144,6 +144,18 @@ def scores_in(folder: str | Path) -> pd.DataFrame:
     return table[~_cloned(table)].reset_index(drop=True)
 
 
+def answers_in(folder: str | Path) -> pd.DataFrame:
+    """`scores_in`, a row an answer with its ``item``; as they are where answers are not kept."""
+    path = Path(folder) / "predictions.parquet"
+    if not path.is_file() or "correct" not in (table := pd.read_parquet(path)):
+        return scores_in(folder)
+    table = table[table["target"].map(lambda code: "_" not in code).astype(bool)]
+    labels = ["model", "task", "source", "target"]
+    table = table.assign(score=table["correct"].astype(float)).astype(dict.fromkeys(labels, str))
+    columns = [*labels, "n_target", "seed", "item", "score"]
+    return table.rename(columns={"id": "item"})[columns].reset_index(drop=True)
+
+
 def clones_in(folder: str | Path) -> pd.DataFrame:
     """The scores in a folder on languages in letters of their own; empty where there are none."""
     table = _scores(folder)
@@ -247,6 +259,8 @@ def with_class(
     `known` gives each model's languages, `related` each language's relative.
     """
     own = scores[scores["model"].isin(list(known)) & (scores["source"] != scores["target"])]
-    cells = zip(own["model"], own["source"], own["target"], strict=True)
-    classes = [_similarity_class(known[m], s, t, related) for m, s, t in cells]
-    return own.assign(similarity_class=classes)
+    cells = ["model", "source", "target"]
+    pairs = own[cells].drop_duplicates()
+    told = [_similarity_class(known[m], s, t, related) for m, s, t in pairs.itertuples(index=False)]
+    of = pairs.assign(similarity_class=told).set_index(cells)["similarity_class"]
+    return own.join(of, on=cells)

@@ -62,8 +62,8 @@ def differences(
     on : sequence of str
         What makes a cell. Both sides are means over everything that is not named here.
     best : bool
-        `second` is a choice of baselines: in each cell the one with the highest mean over seeds
-        counts, for all seeds.
+        `second` is a choice of baselines: the one with the highest mean over seeds (and items)
+        counts, for all of them.
     scale : float
         Scores are 0 to 1; 100 gives points.
 
@@ -77,10 +77,16 @@ def differences(
     for names in (first, second):
         rows = scores[scores[condition].isin([names] if isinstance(names, str) else list(names))]
         sides.append(rows.assign(**{value: scale * rows[value].astype(float)}))
-    mine = sides[0].groupby(list(on), sort=False)[value].mean().rename("first").reset_index()
-    key = [c for c in on if c != "seed"] if best else list(on)
-    each = [*key, condition] if best else key
-    other = sides[1].groupby(each)[value].mean().groupby(key).max().rename("second")
+    first_of = sides[0].groupby(list(on), sort=False, observed=True)[value]
+    mine = first_of.mean().rename("first").reset_index()
+    key = list(on)
+    if best:
+        key.remove("seed")
+        of = [c for c in key if c != "item"]
+        means = sides[1].groupby([*of, condition], observed=True)[value].mean()
+        top = means[means == means.groupby(of, observed=True).transform("max")]
+        sides[1] = sides[1].merge(top.reset_index()[[*of, condition]], on=[*of, condition])
+    other = sides[1].groupby(key, observed=True)[value].mean().rename("second")
     both = mine.merge(other.reset_index(), on=key, how="inner").dropna(subset=["first", "second"])
     return both.assign(difference=both["first"] - both["second"]).reset_index(drop=True)
 
@@ -112,7 +118,8 @@ def estimates(
     Returns
     -------
     DataFrame
-        `by`; means of ``first`` and ``second`` where `cells` has them; ``estimate, low, high``;
+        `by`; means of ``first`` and ``second`` where `cells` has them; ``estimate, low, high``
+        and ``df``, the degrees of freedom of their Student's t;
         ``n`` cells and ``n_pairs, n_sources, n_targets, n_languages, n_seeds`` of what `cells` has;
         ``verdict``. One unit alone has no interval.
 
@@ -135,11 +142,12 @@ def estimates(
     for label, own in cells.groupby(by, sort=False) if by else [((), cells)][: len(cells)]:
         y = own[value].astype(float)
         if len(units) == 1:
-            ends = student(y.groupby(own[units[0]]).mean().to_numpy())
+            means = y.groupby(own[units[0]], observed=True).mean().to_numpy()
+            ends: tuple[float, ...] = (*student(means), len(means) - 1 or math.nan)
         else:
             ends = _crossed(own, value, units)
-        rows.append((*label, *own[sides].mean(), *ends, *_counts(own), verdict(*ends[1:])))
-    names = [*by, *sides, "estimate", "low", "high", *_counts(cells).index, "verdict"]
+        rows.append((*label, *own[sides].mean(), *ends, *_counts(own), verdict(*ends[1:3])))
+    names = [*by, *sides, "estimate", "low", "high", "df", *_counts(cells).index, "verdict"]
     return pd.DataFrame(rows, columns=names)
 
 
@@ -172,20 +180,21 @@ def student(values: Sequence[float] | NDArray[np.floating]) -> tuple[float, floa
     return float(y.mean()), float(y.mean() - half), float(y.mean() + half)
 
 
-def _crossed(cells: pd.DataFrame, value: str, units: Sequence[str]) -> tuple[float, float, float]:
-    """Mean of the cells, and its interval with several units sampled."""
+def _crossed(cells: pd.DataFrame, value: str, units: Sequence[str]) -> tuple[float, ...]:
+    """Mean of the cells, its interval and degrees of freedom with several units sampled."""
     y = cells[value].to_numpy(dtype=float)
     groups = _memberships(cells, units)
     if not groups:
-        return float(y.mean()), math.nan, math.nan
+        return float(y.mean()), math.nan, math.nan, math.nan
     noise, df = _noise(y, cells, units) / len(y), np.array([M.shape[1] - 1 for M in groups])
     # single cells are in the variance of every unit, and twice where both ends are the unit
     parts = [_jackknife(y, M) - noise * M.sum() / len(y) for M in groups]
     own = np.maximum(parts, 0.0)
     total = max(float(own.sum()) + noise, 1e-12 * float(y @ y) / len(y))
     free = total**2 / (float((own**2 / df).sum()) + noise**2 / len(y) + 1e-300)
-    half = t_quantile(min(free, len(y))) * math.sqrt(total)
-    return float(y.mean()), float(y.mean() - half), float(y.mean() + half)
+    free = min(free, len(y))
+    half = t_quantile(free) * math.sqrt(total)
+    return float(y.mean()), float(y.mean() - half), float(y.mean() + half), free
 
 
 def _memberships(cells: pd.DataFrame, units: Sequence[str]) -> list[sparse.csr_array]:
