@@ -4,7 +4,9 @@
 
 Reads each table from its repository (or under ``XLT_DATA``), has `xltlib.book.analyze` look at it
 with the same settings, and writes small tables: nothing of the data, only what was measured from
-it. One matrix is one file, so an interrupted run goes on where it stopped; ``--again`` starts over.
+it; on pairs that have both, growing models from words of names and of texts (``words.csv``). One
+matrix is one file, so an interrupted run goes on where it stopped; ``--again`` starts
+over.
 """
 
 from __future__ import annotations

@@ -210,6 +210,9 @@ def test_every_published_matrix_has_every_part() -> None:
     assert kept["matrices"]["citation"].notna().all()  # whose scores these are
     of = {name: published.SCORES[name].data for name in names}
     assert kept["matrices"].set_index("matrix")["data"].to_dict() == of  # the unit of every claim
+    ours = pd.read_csv(KEPT / "matrix" / "matrices.csv").set_index("matrix")["data"]
+    assert ours["udpos_dev"] in of.values()  # the same data set has the same name in both
+    assert ours[["massive_intent", "massive_slots", "massive_qa"]].nunique() == 1
 
 
 def test_words_of_names_are_the_published_steps_where_every_pair_has_texts() -> None:
