@@ -351,6 +351,23 @@ def test_claims_are_pooled_by_data_set_as_by_hand() -> None:
     assert claims.pooled(cut).iloc[0]["low"] == pytest.approx(one["low"])
 
 
+@pytest.mark.parametrize("between", [0.0, 0.1, 0.3])
+def test_pooled_intervals_hold_the_truth(between) -> None:
+    """Eight data sets, errors of .03 to .15, 200 tables: 95 % expected, three errors allowed."""
+    rng, shape = np.random.default_rng(3), (200, 8)
+    se = rng.uniform(0.03, 0.15, shape)
+    y = 0.2 + rng.normal(0, between, shape) + rng.normal(0, se)
+    claim, unit = np.indices(shape)
+    table = pd.DataFrame({"claim": claim.ravel(), "data": unit.ravel(), "estimate": y.ravel()})
+    half = 1.96 * se.ravel()
+    found = claims.pooled(table.assign(claim="c" + table["claim"].astype(str),
+                                       low=y.ravel() - half, high=y.ravel() + half))  # fmt: skip
+    inside = ((found["low"] < 0.2) & (found["high"] > 0.2)).mean()
+    assert inside >= 0.95 - 3 * np.sqrt(0.95 * 0.05 / 200)
+    if between:
+        assert inside <= 0.95 + 3 * np.sqrt(0.95 * 0.05 / 200)  # without it they are wider
+
+
 def test_level_beats_the_baselines_and_does_not_leak(world) -> None:
     scores, pairs = world
     summary, table = rg.level(scores, pairs, FEATURES)
