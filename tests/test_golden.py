@@ -56,9 +56,9 @@ model: {vocab_size: 300, d_model: 16, d_ff: 32, n_heads: 2, n_encoder: 1}
 pretrain: {steps: 8, batch: 8}
 recipe: {steps: 8, batch: 8}
 tasks:
-  entity_type: &few {scratch: {steps: 4}, train_items: 40, validation_items: 8, test_items: 16}
-  ner: *few
-  qa: *few
+  entity_type: {scratch: {steps: 4}, train_items: 40, validation_items: 8, test_items: 16}
+  ner: {scratch: {steps: 4}, train_items: 40, validation_items: 8, test_items: 16}
+  qa: {scratch: {steps: 4}, train_items: 40, validation_items: 8, test_items: 16}
 fewshot: {pairs: [[eng, rus]], n: [4], steps: 2}
 controls: {scratch: [eng], shuffled: [eng], ngram: [eng], seeds: 1}
 """
@@ -69,8 +69,8 @@ languages: [eng, rus]
 sources: [eng]
 seeds: [0]
 tasks:
-  entity_type: &few {{pool: 40, train_items: 30, validation_items: 16, test_items: 16}}
-  ner: *few
+  entity_type: {{pool: 40, train_items: 30, validation_items: 16, test_items: 16}}
+  ner: {{pool: 40, train_items: 30, validation_items: 16, test_items: 16}}
 fewshot: {{pairs: [[eng, rus]], n: [4]}}
 """
 DECODED = """
@@ -81,8 +81,8 @@ sources: [eng]
 seeds: [0]
 recipe: {{steps: 3, evaluations: 1, batch: 8, encoder_lr: 0.1, precision: float32, dropout: 0.0}}
 tasks:
-  entity_type: &few {{pool: 40, train_items: 24, validation_items: 4, test_items: 8}}
-  ner: *few
+  entity_type: {{pool: 40, train_items: 24, validation_items: 4, test_items: 8}}
+  ner: {{pool: 40, train_items: 24, validation_items: 4, test_items: 8}}
 controls: {{scratch: [eng], seeds: 1}}
 """
 LINE = "He left. When the sun rose over the hill, nobody was there to see www.it.org"

@@ -33,10 +33,12 @@ text: {lines: 400}
 model: {vocab_size: 600, d_model: 32, d_ff: 64, n_heads: 4, n_encoder: 1}
 pretrain: {steps: 40, batch: 16}
 tasks:
-  entity_type: &few {recipe: {steps: 30, batch: 16, lr: 8e-3}, scratch: {steps: 30, lr: 8e-3},
-                     train_items: 200, validation_items: 20, test_items: 40}
-  ner: *few
-  qa: *few
+  entity_type: {recipe: {steps: 30, batch: 16, lr: 8e-3}, scratch: {steps: 30, lr: 8e-3},
+                train_items: 200, validation_items: 20, test_items: 40}
+  ner: {recipe: {steps: 30, batch: 16, lr: 8e-3}, scratch: {steps: 30, lr: 8e-3},
+        train_items: 200, validation_items: 20, test_items: 40}
+  qa: {recipe: {steps: 30, batch: 16, lr: 8e-3}, scratch: {steps: 30, lr: 8e-3},
+       train_items: 200, validation_items: 20, test_items: 40}
 fewshot: {pairs: [[eng, deu], [rus, srp]], n: [2, 4, 8, 16], steps: 4}
 controls: {scratch: [eng], shuffled: [eng], ngram: [eng], seeds: 1}
 """

@@ -33,9 +33,9 @@ model: {vocab_size: 400, d_model: 16, d_ff: 32, n_heads: 2, n_encoder: 1}
 pretrain: {steps: 12, batch: 8}
 recipe: {steps: 12, batch: 8}
 tasks:
-  entity_type: &few {scratch: {steps: 12}, train_items: 30, validation_items: 20, test_items: 30}
-  ner: *few
-  qa: *few
+  entity_type: {scratch: {steps: 12}, train_items: 30, validation_items: 20, test_items: 30}
+  ner: {scratch: {steps: 12}, train_items: 30, validation_items: 20, test_items: 30}
+  qa: {scratch: {steps: 12}, train_items: 30, validation_items: 20, test_items: 30}
 fewshot: {pairs: [[eng, rus]], n: [2, 4], steps: 3}
 controls: {scratch: [eng], shuffled: [eng], ngram: [eng]}
 """
