@@ -128,6 +128,15 @@ def test_any_language_with_features_gets_an_answer(whole) -> None:
         assert told["p_best"].sum() == pytest.approx(1)
 
 
+def test_how_many_targets_the_figures_rest_on_is_said(whole, pairs, monkeypatch) -> None:
+    target = whole["target"].iloc[0]
+    others = whole.loc[whole["source"] != whole["target"], "target"].nunique() - 1
+    assert f"{others} other targets;" in recommend.recommend(target, whole, pairs).rests_on
+    monkeypatch.setattr("xltlib.rank.recommend._MOST_CELLS", len(whole) // 2)
+    said = recommend.recommend(target, whole, pairs).rests_on
+    assert f" other targets (the most similar of {others});" in said
+
+
 def test_with_target_examples(whole, pairs) -> None:
     table = grown(whole, ["deu", "fra", "ukr", "bul", "srp", "mkd"])
     told = budget.with_examples(

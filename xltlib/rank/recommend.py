@@ -19,7 +19,8 @@ from xltlib.rank.gp import Array, Index
 from xltlib.rank.matrix import Fold, Matrix, Side, folds, matrices, target_mean
 from xltlib.scores import CELL, cells, one_part, transfer
 
-_QUICK_CELLS = 1_600  # read at most: the nearest targets, for an answer in about a second
+_MOST_CELLS = 5_000  # read at most, of the nearest targets: an answer in ten seconds
+_QUICK_CELLS = 1_600  # the same where dozens of languages are weighed
 _DRAWS = 2_000
 _LEAST = 3  # sources, and targets, from which a prediction can be learnt
 # Of `matrix.standardised`. One unit for all targets where a further source is weighed: where no
@@ -88,7 +89,7 @@ def recommend(
         codes = sorted({*table["source"], *table["target"], code})
         pairs = similarity.pairs(codes)
         pairs = similarity.of_model(pairs, of) if of else pairs
-    ((labels, matrix),) = matrices(table, pairs, code, _QUICK_CELLS)
+    ((labels, matrix),) = matrices(table, pairs, code, _MOST_CELLS)
     column = np.flatnonzero(matrix.ends()[1] == matrix.languages.index(code))
     _enough(matrix, column, target)
     se = _errors(table, matrix, column)
@@ -99,7 +100,8 @@ def recommend(
     rows = _rows(matrix, column, mean, covariance, past.half_width, draws)
     rows = rows.assign(why=why).iloc[order].reset_index(drop=True)
     rows.insert(0, "rank", np.arange(1, len(rows) + 1))
-    evidence = _rests_on(matrix, past)
+    others = set(table.loc[table["source"] != table["target"], "target"]) - {code}
+    evidence = _rests_on(matrix, past, len(others))
     if rows["measured"].any() and not (se > 0).any():
         evidence += " Its measured scores have no known error and are taken as exact."
     if code != language(code).code and code not in {*table["source"], *table["target"]}:
@@ -237,14 +239,15 @@ def _past(matrix: Matrix, cells: Index, power: float = methods.POWER) -> _Past:
     return _Past(levels.stretch(error / sd, len(misses)), spread, float(error.mean()), n)
 
 
-def _rests_on(matrix: Matrix, past: _Past) -> str:
+def _rests_on(matrix: Matrix, past: _Past, others: int) -> str:
     known = int((~np.isnan(matrix.score)).sum())
     measured = f"{known} measured pairs, {len(matrix.sources)} sources"
     if not past.n_targets:
         return f"{measured}, no other target to check predictions on."
+    nearest = f" (the most similar of {others})" if past.n_targets < others else ""
     return (
-        f"{measured}, {past.n_targets} other targets; with each of these held out the prediction "
-        f"missed by {100 * past.error:.1f} points on average."
+        f"{measured}, {past.n_targets} other targets{nearest}; with each of these held out the "
+        f"prediction missed by {100 * past.error:.1f} points on average."
     )
 
 
