@@ -22,7 +22,7 @@ from xltlib.tasks import task  # noqa: E402
 from xltlib.train import run  # noqa: E402
 from xltlib.train.config import Experiment, load  # noqa: E402
 from xltlib.train.plan import Place, part_of, parts, runs  # noqa: E402
-from xltlib.train.run import do_part, read_run, recompute  # noqa: E402
+from xltlib.train.run import do_part, read_run, recompute, repair  # noqa: E402
 
 MICRO = """
 title: Two languages, a dozen steps
@@ -254,6 +254,46 @@ def test_only_the_damaged_run_is_done_again(build: Path, micro: Experiment) -> N
     changed = {k for k, v in stamps(build, "runs").items() if before[k] != v}
     assert changed == {f"runs/{run.key}.json"}
     assert (build / "scores.parquet").read_bytes() == table
+
+
+def kinds(folder: Path) -> dict[str, Path]:
+    """One finished file of each kind that an experiment leaves."""
+    first = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        kind = path.relative_to(folder).parts[0]
+        inside = path.name if kind in ("vocabulary", "pretrained") else path.suffix
+        if kind not in ("parts", "log") and inside not in (".lock", ""):
+            first.setdefault(f"{kind} {inside}", path)
+    return first
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty", "gone", "digit"])
+def test_a_damaged_file_of_any_kind_is_named_and_the_same_command_heals_it(
+    build: Path, micro: Experiment, damage: str, capsys
+) -> None:
+    """Never a wrong table: what was finished is read back before anything is believed."""
+    tables = {name: (build / name).read_bytes() for name in ("scores.parquet", "pairs.parquet")}
+    damaged = kinds(build)
+    assert {k.split()[0] for k in damaged} > {"runs", "outputs", "vocabulary", "pretrained"}
+    for path in damaged.values():
+        content = bytearray(path.read_bytes())
+        if damage == "flip":
+            content[len(content) // 2] ^= 4
+        elif damage == "digit":  # a number that is still one
+            at = next((i for i, c in enumerate(content) if c in b"123456"), len(content) // 2)
+            content[at] += 1
+        path.unlink() if damage == "gone" else path.write_bytes(
+            b"" if damage == "empty" else content[: len(content) // (2 if damage == "cut" else 1)]
+        )
+    told = repair(micro)
+    assert len(told) >= len({p.parent for p in damaged.values()}) - 1
+    assert all("makes it again" in sentence for sentence in told)
+    for part in (p.name for p in parts(micro) if not Place(micro).done(p.name).is_file()):
+        do_part(micro, part)
+    assert repair(micro) == []
+    for name, content in tables.items():
+        assert (build / name).read_bytes() == content
+    assert cli.main(["verify", str(build.parents[0] / "nowhere.yml")]) == cli.USAGE
 
 
 def test_collecting_with_a_run_missing_names_it_and_keeps_the_table(

@@ -95,7 +95,8 @@ def snakemake(args: argparse.Namespace, *more: str) -> list[str]:
     if args.profile:
         command += ["--profile", f"workflow/profiles/{args.profile}"]
     command += ["all" if args.goal == "book" else "scores", *more]
-    return [*command, "--config", f"experiment={args.experiment}"]
+    once = ["repair=1"] if "--dry-run" in more else []
+    return [*command, "--config", f"experiment={args.experiment}", *once]
 
 
 @contextmanager

@@ -164,7 +164,10 @@ def _run_all(exp: Any, words: Sequence[str], jobs: int | None) -> None:
     if jobs is not None and jobs < 1:
         raise ValueError(f"--jobs {jobs}: at least one part must run at a time")
     from xltlib.train import plan
+    from xltlib.train.run import repair
 
+    for damage in repair(exp):
+        print(damage, file=sys.stderr)
     waiting = {p.name: set(p.needs) for p in plan.parts(exp)}
     total, begin, at_once = len(waiting), time.monotonic(), jobs or exp.model.at_once
     command = [sys.executable, "-m", "xltlib.cli", "run", *words, "--part"]
@@ -192,6 +195,27 @@ def _run_all(exp: Any, words: Sequence[str], jobs: int | None) -> None:
 
 
 # -- kept predictions -----------------------------------------------------------------------------
+
+
+@app.command()
+def verify(experiment: _Experiment = "embedded", as_json: _Json = False) -> None:
+    """Read what an experiment finished back; what is not as it was written goes, to be made again.
+
+    The exit status is 1 where something was damaged.
+    """
+    from xltlib.train import plan
+    from xltlib.train.config import load
+    from xltlib.train.run import repair
+
+    exp = load(experiment)
+    damaged = repair(exp)
+    done = plan.done(exp)
+    missing = sum(not finished for finished in done.values())
+    about = {"damaged": damaged, "parts": len(done), "parts_missing": missing}
+    said = "\n".join([*damaged, f"{len(done)} parts, {missing} to be made"])
+    print(json.dumps(about) if as_json else said)
+    if damaged:
+        raise typer.Exit(FAILED)
 
 
 @app.command()

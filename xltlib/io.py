@@ -1,20 +1,27 @@
-"""The one way to write a file: whole or not at all, and an error that says what to do."""
+"""The one way to write a file: whole or not at all, and an error that says what to do.
+
+What was finished is believed only if it is what was written: a record holds the checksum of its
+content (`sealed`), a folder those of its files (`seal`).
+"""
 
 from __future__ import annotations
 
 import errno
+import hashlib
+import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from xltlib.errors import unknown
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_SUMS = "sha256.json"
 _CURES = {
     errno.ENOSPC: "the disk is full: free some space and run again",
     errno.EDQUOT: "your disk quota is used up: free some space and run again",
@@ -38,17 +45,17 @@ def whole(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove(temporary)
+        remove(temporary)
         yield temporary
         if path.is_dir():  # a folder cannot be replaced in one step
-            _remove(path)
+            remove(path)
         os.replace(temporary, path)
     except OSError as error:
         cure = _CURES.get(error.errno or 0, error.strerror or str(error))
         raise OSError(error.errno, f"cannot write {path}: {cure}") from error
     finally:
         with suppress(OSError):
-            _remove(temporary)
+            remove(temporary)
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -82,7 +89,53 @@ def write_table(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
     return file
 
 
-def _remove(path: Path) -> None:
+def sha256(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file's bytes."""
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def sealed(record: Mapping[str, Any]) -> str:
+    """A record as JSON, with the checksum of all the rest under ``sha256``."""
+    content = json.dumps(record)
+    return json.dumps({**record, "sha256": hashlib.sha256(content.encode()).hexdigest()})
+
+
+def unsealed(path: Path) -> dict[str, Any] | None:
+    """A record that `sealed` wrote; None where there is none or it is not what was written.
+
+    One without a checksum, of an earlier version, is taken as it is.
+    """
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        wanted = record.pop("sha256", None)
+        found = hashlib.sha256(json.dumps(record).encode()).hexdigest()
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
+        return None
+    return record if wanted in (None, found) else None
+
+
+def seal(folder: Path) -> None:
+    """Write the checksums of the files of a finished folder into it."""
+    write_text(folder / _SUMS, json.dumps(_sums(folder), indent=1))
+
+
+def intact(folder: Path) -> bool:
+    """Whether a folder holds the files that were in it when it was sealed, and no others."""
+    try:
+        wanted = json.loads((folder / _SUMS).read_text(encoding="utf-8"))
+        return bool(wanted) and wanted == _sums(folder)
+    except (OSError, ValueError):
+        return False
+
+
+def _sums(folder: Path) -> dict[str, str]:
+    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != _SUMS)
+    return {p.relative_to(folder).as_posix(): sha256(p) for p in files}
+
+
+def remove(path: Path) -> None:
+    """Delete a file or a folder, if it is there."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -8,7 +8,6 @@ before it is whole.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import tarfile
@@ -19,15 +18,9 @@ from urllib.parse import quote
 import pooch
 
 from xltlib.data.cards import Archive, Files
-from xltlib.io import whole, write_text
+from xltlib.io import sha256, whole, write_text
 
 GITHUB = "https://raw.githubusercontent.com"
-
-
-def sha256(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def local(repository: str, path: str) -> Path | None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from xltlib.data.cards import Hub
-from xltlib.data.fetch import sha256
 from xltlib.data.files import Row, pick
+from xltlib.io import sha256
 
 
 def rows(hub: Hub, code: str, raw: str, columns: tuple[str, ...]) -> tuple[list[Row], str]:

@@ -24,8 +24,7 @@ from sentencepiece import SentencePieceNormalizer
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from xltlib.data.fetch import sha256
-from xltlib.io import whole
+from xltlib.io import sha256, whole
 from xltlib.models.shape import E5, E5_BYTES, E5_SHA256, decoded_folder, package_file
 
 Source = Literal["auto", "package", "hub"]

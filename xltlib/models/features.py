@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from xltlib.io import whole
+from xltlib.io import seal, whole
 from xltlib.models.batches import by_length, pad
 from xltlib.models.compute import arithmetic, device
 
@@ -152,6 +152,7 @@ def encode(
         if unit == "pair":
             np.save(temporary / "chars.npy", np.concatenate([r.chars for r in rows]))
         (temporary / "about.json").write_text(json.dumps(about), encoding="utf-8")
+        seal(temporary)
     return read(folder)
 
 

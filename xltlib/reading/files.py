@@ -98,6 +98,8 @@ def _plain(column: pd.Series) -> pd.Series:
     """Numbers and text as they are; as text, dates, lists and what else cells can hold."""
     if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf":
         return column
+    if isinstance(column.dtype, pd.StringDtype):
+        return column
     known = (str, float, np.number)
     cells = [c if isinstance(c, known) or (isinstance(c, int) and abs(c) < 1e300) else str(c)
              for c in column]  # fmt: skip

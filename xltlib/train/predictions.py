@@ -35,8 +35,7 @@ from tqdm.auto import tqdm
 
 from xltlib import scores
 from xltlib.data.example import MAX_WORDS, Example
-from xltlib.data.fetch import sha256
-from xltlib.io import whole, write_text
+from xltlib.io import sha256, whole, write_text
 from xltlib.models import compute, encoder, features
 from xltlib.models.shape import E5
 from xltlib.tasks.base import Task

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tqdm.auto import tqdm
 
 from xltlib.data.example import Example
+from xltlib.io import intact
 from xltlib.models import compute, encoder, features
 from xltlib.train.config import Encoder, Experiment
 from xltlib.train.plan import Place, Run, layers_of
@@ -24,7 +25,7 @@ _Read = Callable[[str, str], list[Example]]  # (language, split) -> examples, of
 def encode(exp: Experiment, task: str, languages: Sequence[str], read: _Read) -> None:
     """Encode the items of some languages, each unless it is there, at all layers asked for."""
     place = Place(exp)
-    missing = [code for code in languages if not place.features(task, code).is_dir()]
+    missing = [code for code in languages if not intact(place.features(task, code))]
     if not missing:
         return
     assert isinstance(exp.model, Encoder)

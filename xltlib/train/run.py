@@ -27,7 +27,7 @@ from xltlib.data import cldr, datasets, text
 from xltlib.data.cards import VIEWS
 from xltlib.data.example import Example
 from xltlib.errors import unknown
-from xltlib.io import whole, write_table, write_text
+from xltlib.io import intact, remove, seal, sealed, sha256, unsealed, whole, write_table, write_text
 from xltlib.languages import language, similarity
 from xltlib.tasks.base import Task
 from xltlib.tasks.embedded import WORDS
@@ -69,11 +69,8 @@ def _label_words(exp: Experiment) -> tuple[str, ...]:
 
 def read_run(path: Path) -> dict[str, Any] | None:
     """A finished run's record; None where there is none or it is damaged (it is then run again)."""
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        return record if {"run", "scores", "log"} <= record.keys() else None
-    except (OSError, ValueError, AttributeError):
-        return None
+    record = unsealed(path)
+    return record if record and {"run", "scores", "log"} <= record.keys() else None
 
 
 # ---------------------------------------------------------------- the parts
@@ -105,7 +102,54 @@ def do_part(exp: Experiment, name: str) -> None:
         _make_pretrained(exp, int(seed), model or None)
     else:
         _do_runs(exp, [r for r in runs(exp) if part_of(exp, r) == name], name)
-    write_text(place.done(name), f"{time.time():.0f}\n")
+    made = [place.scores(), place.pairs()] if name == "collect" else []
+    sums = {path.name: sha256(path) for path in made}
+    write_text(place.done(name), sealed({"finished": round(time.time()), "made": sums}) + "\n")
+
+
+def repair(exp: Experiment) -> list[str]:
+    """Take away what is marked as finished but is not what was written, so that it is made again.
+
+    Returns
+    -------
+    list of str
+        A sentence each: what is damaged or gone, and which part makes it again.
+    """
+    place, told = Place(exp), list[str]()
+    for part in parts(exp):
+        mark = place.done(part.name)
+        for path in _damaged(exp, part.name) if mark.is_file() else ():
+            lost = "is damaged" if path.exists() else "is gone"
+            told.append(f"{path} {lost}: part {part.name} makes it again")
+            remove(path)
+            mark.unlink(missing_ok=True)
+    return told
+
+
+def _damaged(exp: Experiment, name: str) -> list[Path]:
+    """What a finished part should have left, as far as it is not there as it was written."""
+    place = Place(exp)
+    if name == "vocabulary":
+        return [f for f in [place.vocabulary()] if not intact(f)]
+    if name.startswith("pretrain-"):
+        model, _, seed = name.removeprefix("pretrain-").rpartition("-")
+        return [f for f in [place.pretrained(int(seed), model or None)] if not intact(f)]
+    if name.startswith("encode-"):
+        task, _, number = name.removeprefix("encode-").rpartition("-")
+        codes = plan.to_encode(exp, task, int(number))
+        return [f for f in (place.features(task, code) for code in codes) if not intact(f)]
+    if name == "collect":
+        sums = (unsealed(place.done(name)) or {}).get("made", {})
+        tables = (place.scores(), place.pairs())
+        return [p for p in tables if not p.is_file() or sums.get(p.name) != sha256(p)]
+    found = []
+    for run in (r for r in runs(exp) if part_of(exp, r) == name):
+        record, outputs = read_run(place.run(run)), place.outputs(run)
+        if record is None:
+            found.append(place.run(run))
+        elif not outputs.is_file() or record.get("outputs") not in (None, sha256(outputs)):
+            found += [outputs, place.run(run)]
+    return found
 
 
 def _check_writable(folder: Path) -> None:
@@ -121,7 +165,7 @@ def _check_writable(folder: Path) -> None:
 def _make_vocabulary(exp: Experiment) -> None:
     """Train the tokenizer, unless it is there."""
     folder = Place(exp).vocabulary()
-    if folder.is_dir():
+    if intact(folder):
         return
     from xltlib.models.tiny import train_tokenizer  # torch
 
@@ -129,13 +173,14 @@ def _make_vocabulary(exp: Experiment) -> None:
     tokenizer = train_tokenizer(lines, exp.shape.vocab_size, _label_words(exp))
     with whole(folder) as temporary:
         tokenizer.save_pretrained(temporary)
+        seal(temporary)
 
 
 def _make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> None:
     """Pre-train one model, unless it is there."""
     place = Place(exp)
     folder = place.pretrained(seed, known)
-    if (folder / "log.json").is_file():
+    if intact(folder):
         return
     from transformers import AutoTokenizer  # torch
 
@@ -176,6 +221,7 @@ def _make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> No
     with whole(folder) as temporary:
         tiny.save(model, tokenizer, temporary)
         (temporary / "log.json").write_text(json.dumps(about, indent=1))
+        seal(temporary)
     half.unlink(missing_ok=True)
 
 
@@ -327,7 +373,8 @@ class Worker:
         ]
         with whole(self.place.outputs(run)) as temporary:
             pd.DataFrame(outputs).to_parquet(temporary, index=False, compression="zstd")
-        write_text(self.place.run(run), json.dumps(record))
+            record["outputs"] = sha256(temporary)
+        write_text(self.place.run(run), sealed(record))
         for path in self._waiting(run):
             path.unlink(missing_ok=True)
         return record
@@ -442,15 +489,16 @@ class Worker:
         from xltlib.train.finetune import learned_weights
 
         weights, record = self._waiting(run)
-        if record.is_file():  # written last
+        before = unsealed(record)  # written last
+        if before and weights.is_file() and before.pop("weights", None) == sha256(weights):
             _say(f"{run.label}: tuned before, now scored")
             model.load_state_dict(load_file(weights), strict=False)
-            return dict(json.loads(record.read_text(encoding="utf-8")))
+            return before
         found = asdict(self.tune(run, model, train, validation))
         about = {"kept_step": found.pop("step"), "train_seconds": found.pop("seconds"), **found}
         with whole(weights) as temporary:
             save_file(learned_weights(model), temporary)
-        write_text(record, json.dumps(about))
+        write_text(record, sealed({**about, "weights": sha256(weights)}))
         return about
 
     def tune(
