@@ -114,7 +114,7 @@ def test_intervals_over_languages_and_seeds_hold_the_truth(apart: bool) -> None:
 
 
 def test_several_units_are_an_analysis_of_variance() -> None:
-    """Balanced cells: mean squares of statsmodels, Satterthwaite's degrees of freedom."""
+    """Balanced cells: mean squares of statsmodels, each with its quantile (Graybill & Wang)."""
     from statsmodels.formula.api import ols
     from statsmodels.stats.anova import anova_lm
 
@@ -126,9 +126,11 @@ def test_several_units_are_an_analysis_of_variance() -> None:
     variance = squares["C(item)"] + squares["C(seed)"] - squares["Residual"]
     own = squares[["C(item)", "C(seed)"]] - squares["Residual"]
     parts = [own["C(item)"] ** 2 / 11, own["C(seed)"] ** 2 / 3, squares["Residual"] ** 2 / 48]
-    half = stats.t.ppf(0.975, variance**2 / sum(parts)) * np.sqrt(variance)
+    each = zip((*own, squares["Residual"]), (11, 3, 48), strict=True)
+    half = np.sqrt(sum(stats.t.ppf(0.975, df) ** 2 * part for part, df in each))
     (row,) = estimates(table, "y", over=("item", "seed")).to_dict("records")
     assert (row["high"] - row["low"]) / 2 == pytest.approx(half)
+    assert row["df"] == pytest.approx(variance**2 / sum(parts))
 
 
 def test_a_unit_that_is_no_column_is_refused() -> None:
