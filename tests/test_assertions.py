@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
+from unittest.mock import MagicMock, patch
 
+import nbformat
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,9 +19,11 @@ from scipy.stats import t as student
 from scipy.stats import ttest_1samp
 from statsmodels.stats.multitest import multipletests
 
-from xltlib.book import assertions
+from xltlib.book import assertions, figures
 from xltlib.explain.contrast import estimates, verdict
 
+REPOSITORY = Path(__file__).resolve().parents[1]
+KEPT = REPOSITORY / "book" / "published"
 SAME: dict[str, Any] = {
     "scale": "points", "unit": "seed", "family": "f", "kind": "confirmatory", "where": "scores",
 }  # fmt: skip
@@ -144,3 +150,197 @@ def test_the_build_collects_them_page_by_page(tmp_path: Path) -> None:
     assert page.count("<tr>") == 1 + len(table) and "Who &amp; whom" in page
     assert '<a href="../notebooks/05_one.html#answer">' in page
     assert "without results" in render.assertions_page(table.iloc[:0])
+
+
+# ---------------------------------------------------------------- recomputed by other code
+
+
+def stated_in(chapter: str, **parameters: object) -> pd.DataFrame:
+    """What a chapter records when its cells run in this process, figures not drawn."""
+    (path,) = (REPOSITORY / "notebooks").glob(f"{chapter}_*.ipynb")
+    code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    found: list[pd.DataFrame] = []
+
+    def kept(*tables: pd.DataFrame, **same: Any) -> pd.DataFrame:
+        found.append(record(*tables, **same))
+        return found[-1]
+
+    record, names = assertions.record, [n for n in vars(figures) if n[0].islower()]
+    drawn = {n: MagicMock() for n in names if getattr(figures, n).__class__.__name__ == "function"}
+    with (
+        patch.multiple(figures, **drawn),
+        patch("IPython.display.display"),
+        patch.object(assertions, "record", kept),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore")
+        space: dict[str, Any] = {}
+        exec(code[0].source, space)
+        space |= parameters
+        for cell in code[1:]:
+            exec(cell.source, space)
+    return pd.concat(found, ignore_index=True)
+
+
+def interval(values: pd.Series) -> tuple[float, float, float]:
+    """Mean, and its 95 % interval by Student's t."""
+    n = len(values)
+    half = student.ppf(0.975, n - 1) * values.std() / n**0.5
+    return values.mean(), values.mean() - half, values.mean() + half
+
+
+def agree(rows: pd.DataFrame, recompute: Callable[[Any], pd.Series]) -> None:
+    """Each row's estimate, interval and verdict are those of the values that it is a mean of."""
+    assert len(rows)
+    for r in rows.itertuples():
+        wanted = interval(recompute(r))
+        assert (r.estimate, r.low, r.high) == pytest.approx(wanted, abs=0.005), r.sentence
+        sides = {"holds": r.low > r.bound, "does not hold": r.high < r.bound}
+        assert r.verdict == next((v for v, on in sides.items() if on), "cannot tell"), r.sentence
+
+
+KNOWN = {
+    "swe-azj": "swe azj ind", "dan-tur": "dan tur ind", "swh-vie": "swh vie ind",
+    "rus-arb-hin": "rus arb hin", "clone": "eng_Zzzz vie ind",
+}  # fmt: skip
+KIN = {"swe": "dan", "dan": "swe", "tur": "azj", "azj": "tur"}
+SCRIPTS = {"rus": "Cyrl", "arb": "Arab", "hin": "Deva", "eng_Zzzz": "Zzzz"}  # the rest: Latin
+NAMES = {
+    "swe": "Swedish", "dan": "Danish", "tur": "Turkish", "azj": "Azerbaijani", "hin": "Hindi",
+    "ind": "Indonesian", "swh": "Swahili", "vie": "Vietnamese", "rus": "Russian", "arb": "Arabic",
+}  # fmt: skip
+
+
+def class_of(model: str, target: str) -> str:
+    known = KNOWN[model].split()
+    if target in known:
+        return "itself"
+    if KIN.get(target) in known:
+        return "relative"
+    script = SCRIPTS.get(target, "Latn")
+    return f"{'same' if script in [SCRIPTS.get(k, 'Latn') for k in known] else 'other'} script"
+
+
+def accuracies(folder: str) -> pd.DataFrame:
+    table = pd.read_parquet(KEPT / folder / "scores.parquet")
+    return table[table["metric"] == "accuracy"].assign(score=lambda t: 100 * t["score"])
+
+
+def apart(table: pd.DataFrame, one: list[str], two: list[str], side: str) -> pd.Series:
+    """Mean over cells of one side less the other, seed by seed."""
+    wide = table[table[side].isin([*one, *two])]
+    wide = wide.assign(first=wide[side].isin(one))
+    cells = wide.pivot_table("score", ["target", "n_target", "seed"], "first").dropna()
+    return (cells[True] - cells[False]).groupby("seed").mean()
+
+
+@pytest.fixture(scope="module")
+def known() -> pd.DataFrame:
+    return stated_in("13")
+
+
+@pytest.fixture(scope="module")
+def open_scores() -> pd.DataFrame:
+    table = accuracies("open")
+    table["letters"] = table.pop("target_set").ne("")
+    table["base"] = table["model"].str.removesuffix("-alone")
+    named = table["base"].isin(list(KNOWN))
+    table.loc[named, "class"] = [
+        class_of(b, t) for b, t in table.loc[named, ["base", "target"]].to_numpy()
+    ]
+    return table
+
+
+def examples(sentence: str) -> int:
+    found = re.search(r"([\d,]+) examples", sentence)
+    return int(found[1].replace(",", "")) if found else 0
+
+
+def test_what_knowing_does_recomputed(known: pd.DataFrame, open_scores: pd.DataFrame) -> None:
+    mine = open_scores[open_scores["model"].isin(list(KNOWN)) & ~open_scores["letters"]]
+    mine = mine[mine["source"] != mine["target"]]
+    neither = ["same script", "other script"]
+
+    def contrast(r: Any) -> pd.Series:
+        rows = mine[mine["n_target"] == examples(r.sentence)]
+        if "another language in the target's script" in r.sentence:
+            return apart(rows, neither[:1], neither[1:], "class")
+        first = "relative" if "know a relative" in r.sentence else "itself"
+        rows = rows[[NAMES[c] in r.sentence or "the target" in r.sentence for c in rows["target"]]]
+        return apart(rows, [first], neither, "class")
+
+    families = ["knowing", "knowing, target by target"]
+    agree(known[known["family"].isin(families)], contrast)
+    assert known["family"].isin(families).sum() == 15 + 10
+
+
+def test_placebos_and_clone_recomputed(known: pd.DataFrame, open_scores: pd.DataFrame) -> None:
+    zero = open_scores[(open_scores["n_target"] == 0) & open_scores["model"].isin(list(KNOWN))]
+    rows = known[known["family"] == "placebo and control"]
+
+    def contrast(r: Any) -> pd.Series:
+        if "letters of its own" in r.sentence:
+            clones = zero[zero["letters"]]
+            side = clones["model"].eq("clone").map({True: "clone", False: "other"})
+            return apart(clones.assign(side=side), ["clone"], ["other"], "side")
+        both = zero[~zero["letters"] & zero["model"].isin(["swe-azj", "dan-tur"])]
+        classes = both.groupby("target")["class"].agg(set)
+        alike = {t for t, c in classes.items() if len(c) == 1 and t != "eng"}
+        if "known to neither" in r.sentence:
+            alike -= {"ind"}
+        return apart(both[both["target"].isin(alike)], ["swe-azj"], ["dan-tur"], "model")
+
+    agree(rows, contrast)
+    failing = rows[rows["sentence"].str.contains("of one class for both")].squeeze()
+    ends = [round(failing[c], 1) for c in ("estimate", "low", "high")]
+    assert (len(rows), ends) == (3, [-1.0, -1.4, -0.6])  # Indonesian is known to both
+
+
+def test_gains_over_baselines_recomputed(known: pd.DataFrame, open_scores: pd.DataFrame) -> None:
+    zero = open_scores[(open_scores["n_target"] == 0) & ~open_scores["letters"]]
+    zero = zero[(zero["source"] == "eng") & (zero["target"] != "eng")]
+    base = zero[zero["model"].isin(["tiny-scratch", "char-ngram"])]
+    better = base.groupby(["target", "model"])["score"].mean().groupby("target").max()
+    gains = zero[zero["model"].isin(list(KNOWN))]
+    gains = gains.assign(gain=gains["score"] - gains["target"].map(better))
+    family = gains["target"].isin(["swe", "dan"]) | (gains["target"] == "hin")
+    family |= gains["target"] == "rus"  # Indo-European
+
+    def gain(r: Any) -> pd.Series:
+        if "more than 5 points" in r.sentence:
+            return gains[(gains["class"] == "itself") & ~family].groupby("seed")["gain"].mean()
+        model, cls = re.search(r"Model (\S+) scores.*class '(.+)'", r.sentence).groups()
+        own = gains[(gains["model"] == model) & (gains["class"] == cls)]
+        return own.groupby("seed")["gain"].mean()
+
+    rows = known[known["family"].isin(["beyond spelling", "acceptance criteria"])]
+    assert len(rows) == 16 + 1
+    agree(rows, gain)
+
+
+def test_what_a_source_and_reading_add_recomputed(
+    known: pd.DataFrame, open_scores: pd.DataFrame
+) -> None:
+    table = open_scores[~open_scores["letters"]]
+
+    def source(r: Any) -> pd.Series:
+        cls = re.search("class '(.+?)'", r.sentence)[1]
+        rows = table[(table["n_target"] == examples(r.sentence)) & (table["class"] == cls)]
+        rows = rows.assign(with_it=~rows["model"].str.endswith("-alone"))
+        wide = rows.pivot_table("score", ["base", "target", "seed"], "with_it").dropna()
+        return (wide[True] - wide[False]).groupby("seed").mean()
+
+    def anything(r: Any) -> pd.Series:
+        rows = table[(table["n_target"] == examples(r.sentence)) & (table["source"] == "eng")]
+        rows = rows[(rows["target"] == "eng") == ("the source" in r.sentence)]
+        return apart(rows, list(KNOWN), ["tiny-scratch"], "model")
+
+    agree(known[known["family"] == "what the source adds"], source)
+    agree(known[known["family"] == "having read anything"], anything)
+
+
+def test_every_chapter_records_what_its_answer_asserts() -> None:
+    for path in sorted((REPOSITORY / "notebooks").glob("*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        heads = [i for i, c in enumerate(cells) if "## Answer" in c.source]
+        assert any("assertions.record(" in c.source for c in cells[heads[0] - 4 :]), path.stem

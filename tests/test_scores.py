@@ -256,6 +256,20 @@ def test_standard_error_against_simulation() -> None:
     np.testing.assert_allclose(one["se"], expected)  # one seed: binomial alone
 
 
+def test_an_error_that_cannot_be_estimated_is_not_nought() -> None:
+    """One seed says nothing of seeds, an unknown number of items nothing of items."""
+    rows = pd.DataFrame({"source": "deu", "target": ["eng", "tur"], "score": [0.4, 0.6]})
+    rows = sc.check(rows.assign(model="m", task="qa", metric="f1"))
+    bare = sc.cells(rows)
+    assert bare[["se_seeds", "se_items", "low", "high"]].isna().all(axis=None)
+    assert (bare["se"] == 0).all()  # adds nothing where errors are summed
+    known = sc.cells(rows.assign(n_test=400))
+    assert known["se_seeds"].isna().all() and known["low"].notna().all()
+    assert known["se"].to_numpy() == pytest.approx(np.sqrt(0.24 / 400))
+    twice = sc.cells(pd.concat([rows, rows.assign(seed=1, score=[0.4, 0.7])]))
+    assert twice["se_items"].isna().all() and (twice["se"] == twice["se_seeds"]).all()
+
+
 def test_given_standard_errors_replace_the_binomial_part() -> None:
     df = sc.check(tidy(stderr=[0.03, 0.04, 0.05]))
     assert sorted(sc.cells(df)["se"]) == pytest.approx([0.03, 0.04, 0.05])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,16 @@ def test_tables_of_an_experiment(data: tables.Tables) -> None:
     assert set(data.scores["metric"]) == {"accuracy"} and "illegal" in set(data.every["metric"])
     assert data.chance == {"entity_type": 0.125, "qa": 0.125}
     assert "12 pairs" in data.caption("Look.").data and "3 seeds" in data.caption("Look.").data
+
+
+def test_what_seeds_vary_is_said(data: tables.Tables, built: pd.DataFrame) -> None:
+    assert data.seeds().startswith("All 3 seeds use one pre-trained model")
+    once = built[(built["model"] == "tiny") | (built["seed"] == 0)]
+    one = replace(data, scores=once)
+    assert one.seeds().startswith("One seed, and so no error over seeds: `char-ngram`, `tiny-shu")
+    assert replace(data, experiment=None).seeds() == ""
+    twice = load("quick", ["pretrain.seeds=[0, 1]"])
+    assert replace(data, experiment=twice).seeds() == ""
 
 
 def test_tables_of_ones_own_file(tmp_path, built: pd.DataFrame) -> None:

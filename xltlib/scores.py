@@ -616,12 +616,15 @@ def gain(scores: pd.DataFrame, model: str, baseline: str) -> pd.DataFrame:
 
 
 def _seed_variance(df: pd.DataFrame, variance: pd.Series, seeds: pd.Series) -> pd.Series:
-    """A cell's variance over seeds, drawn towards its group's mean (as Smyth 2004, _PRIOR_DF)."""
+    """A cell's variance over seeds, drawn towards its group's mean (as Smyth 2004, _PRIOR_DF).
+
+    NaN where no cell of the group has two seeds.
+    """
     own = (seeds - 1).clip(lower=0)
     parts = pd.DataFrame({"sum": variance.fillna(0) * own, "df": own})
     keys = [df[c] for c in ("model", "task", "metric", "n_target")]
     group = parts.groupby(keys, sort=False).transform("sum")
-    pooled = (group["sum"] / group["df"].where(group["df"] > 0)).fillna(0.0)
+    pooled = group["sum"] / group["df"].where(group["df"] > 0)
     return (parts["sum"] + _PRIOR_DF * pooled) / (own + _PRIOR_DF)
 
 
@@ -646,7 +649,8 @@ def cells(scores: pd.DataFrame, value: str = "score") -> pd.DataFrame:
     says that each of k test sets has items of its own, the item part falls with k, the differences
     between seeds hold it already, and the larger of the two parts is the error. A few seeds give a
     poor variance, so it is drawn towards the mean of its model, task and metric. A column
-    ``stderr`` replaces the binomial item part. What is unknown counts as 0.
+    ``stderr`` replaces the binomial item part. A part that cannot be estimated (one seed; no
+    ``n_test``) is NaN and adds nothing to ``se``; without either, ``low`` and ``high`` are NaN.
     """
     df = scores.assign(_value=scores[value].astype(float), _items=scores["n_test"].astype(float))
     grouped = df.groupby(CELL, sort=True)
@@ -664,12 +668,14 @@ def cells(scores: pd.DataFrame, value: str = "score") -> pd.DataFrame:
         out["se_items"] = np.where(np.isfinite(given), given, out["se_items"])
     sets = grouped[TEST_SET].nunique().to_numpy() if TEST_SET in df.columns else np.ones(len(out))
     out["n_test"] *= sets
-    out["se_items"] = (out["se_items"] / np.sqrt(sets)).fillna(0.0)
-    both = np.hypot(out["se_seeds"], out["se_items"])
-    out["se"] = np.where(sets > 1, np.maximum(out["se_seeds"], out["se_items"]), both)
+    out["se_items"] /= np.sqrt(sets)
+    parts = out[["se_seeds", "se_items"]]
+    both = np.hypot(*parts.fillna(0.0).to_numpy().T)
+    out["se"] = np.where(sets > 1, parts.max(axis=1).fillna(0.0), both)
     if value == "gain":
         out["se"] = np.hypot(out["se"], grouped["baseline_se"].mean().to_numpy())
     least = -1.0 if value == "gain" else 0.0
-    out["low"] = (out["mean"] - 1.96 * out["se"]).clip(lower=least)
-    out["high"] = (out["mean"] + 1.96 * out["se"]).clip(upper=1.0)
+    half = 1.96 * out["se"].where(parts.notna().any(axis=1))
+    out["low"] = (out["mean"] - half).clip(lower=least)
+    out["high"] = (out["mean"] + half).clip(upper=1.0)
     return out.drop(columns=["raw", "variance"]).rename(columns={"mean": value})

@@ -8,7 +8,7 @@ beside the others of its family: 100 statements of nothing hold two or three tim
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.stats import t as student
 from statsmodels.stats.multitest import multipletests
 
-from xltlib.book import tables
+from xltlib.book.tables import listed
 from xltlib.errors import unknown
 from xltlib.explain.contrast import VERDICTS
 
@@ -27,6 +27,7 @@ COLUMNS = (
 UNITS = ("seed", "item", "source", "target", "language", "pair", "family", "curve", "data set")
 _METHODS = {"confirmatory": "holm", "exploratory": "fdr_bh", "descriptive": ""}
 _LEVEL = 0.05
+_Sentence = Callable[[dict[Any, Any]], str]
 _COUNTS = ["n_pairs", "n_sources", "n_targets", "n_languages"]
 _PAPER = "the paper's claims"
 _CLAIMS = (  # a word of the claim; its family, kind, unit, scale
@@ -38,13 +39,19 @@ _CLAIMS = (  # a word of the claim; its family, kind, unit, scale
 )
 
 
-def record(table: pd.DataFrame, **same: Any) -> pd.DataFrame:
+def stated(table: pd.DataFrame, sentence: _Sentence, **same: Any) -> pd.DataFrame:
+    """`table` with a sentence made of each row (a dict), and columns of one value each."""
+    words = [sentence(row) for row in table.to_dict("records")]
+    return table.assign(sentence=pd.Series(words, index=table.index, dtype=object), **same)
+
+
+def record(*tables: pd.DataFrame, **same: Any) -> pd.DataFrame:
     """Leave statements in the notebook's output, and say how many there are and what that means.
 
     Parameters
     ----------
-    table : DataFrame
-        One row a statement, with the columns
+    *tables : DataFrame
+        One row a statement (empty ones count for nothing), with the columns
 
         * ``sentence``, complete: what was measured, on what;
         * ``estimate, low, high``, with their ``scale`` (points, share, ...). NaN: no interval;
@@ -64,7 +71,7 @@ def record(table: pd.DataFrame, **same: Any) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        `table` with what `corrected` adds.
+        All rows, with what `corrected` adds.
 
     Raises
     ------
@@ -74,14 +81,15 @@ def record(table: pd.DataFrame, **same: Any) -> pd.DataFrame:
     """
     from IPython.display import display
 
-    table = table.assign(**same)
-    if "cells" not in table and "n" in table:
-        table = table.assign(cells=table["n"], n=_sampled(table))
+    whole = [t if "cells" in t else _counted(t) for t in (u.assign(**same) for u in tables)]
+    if not any(map(len, whole)):
+        return pd.DataFrame(columns=[*COLUMNS, "verdict_corrected"])
+    table = pd.concat([t for t in whole if len(t)], ignore_index=True)
     rows = _checked(table)
     data = json.loads(rows.to_json(orient="records"))
-    shown = f"<p>{in_words(rows)}</p>{tables.listed(families(rows), digits=1).data}"
+    shown = f"<p>{in_words(rows)}</p>{listed(families(rows), digits=1).data}"
     display({MIME: data, "text/html": shown}, raw=True)
-    return corrected(table.reset_index(drop=True).assign(**rows[["bound", "p", "df"]]))
+    return corrected(table.assign(**rows[["bound", "p", "df"]]))
 
 
 def of_claims(claims: pd.DataFrame, counts: pd.DataFrame, key: str = "task") -> pd.DataFrame:
@@ -111,7 +119,7 @@ def of_claims(claims: pd.DataFrame, counts: pd.DataFrame, key: str = "task") -> 
     what = [e.removeprefix(f"{k}, ") for e, k in zip(found["evidence"], found[key], strict=True)]
     found["sentence"] = found["claim"].str.capitalize() + f", {key} " + found[key] + ": " + what
     found["sentence"] = found["sentence"].str.replace("_", " ") + "."
-    return found.assign(n=_sampled(found), cells=found["n_pairs"], p=found["p_mrqap"])
+    return _counted(found.assign(n=found["n_pairs"], p=found["p_mrqap"]))
 
 
 def recorded(notebook: Mapping[str, Any]) -> pd.DataFrame:
@@ -202,13 +210,15 @@ def _keys(table: pd.DataFrame) -> list[str]:
     return [c for c in ("page", "family") if c in table]
 
 
-def _sampled(table: pd.DataFrame) -> pd.Series:
-    """How many of the scarcest unit there are, from the columns ``n_seeds, n_targets, ...``."""
+def _counted(table: pd.DataFrame) -> pd.DataFrame:
+    """``cells``, and ``n`` of the scarcest unit by the columns ``n_seeds, n_targets, ...``."""
+    if "n" not in table or "unit" not in table:
+        return table
     counts = [
         min((row[f"n_{unit}s"] for unit in row["unit"].split(", ") if unit), default=np.nan)
         for _, row in table.iterrows()
     ]
-    return pd.Series(counts, index=table.index, dtype=float)
+    return table.assign(cells=table["n"], n=pd.Series(counts, index=table.index, dtype=float))
 
 
 def _checked(table: pd.DataFrame) -> pd.DataFrame:
@@ -218,8 +228,6 @@ def _checked(table: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(**{c: table.get(c, np.nan) for c in ("p", "df")})
     if missing := [c for c in COLUMNS if c not in table]:
         raise ValueError(f"no column {', '.join(missing)}: a statement has {', '.join(COLUMNS)}")
-    if not len(table):
-        raise ValueError("no statement: give `record` a table with one row or more")
     rows = table[COLUMNS].reset_index(drop=True)
     records: list[dict[str, Any]] = rows.to_dict("records")  # type: ignore[assignment]
     for r in records:

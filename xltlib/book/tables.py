@@ -85,10 +85,23 @@ class Tables:
         rows = self.zero_shot
         n = f"{rows['source'].nunique()} sources and {rows['target'].nunique()} targets"
         if rows[["source", "target"]].nunique().min() >= least:
-            return Markdown(f"{n}, {len(self.tasks)} tasks, model `{self.model}`.")
+            return Markdown(f"{n}, {len(self.tasks)} tasks, model `{self.model}`. {self.seeds()}")
         return Markdown(
             f"**{n}: fewer than {least} languages cannot tell measures of similarity apart.** What "
-            "follows shows that the analysis runs, and nothing about languages."
+            f"follows shows that the analysis runs, and nothing about languages. {self.seeds()}"
+        )
+
+    def seeds(self) -> str:
+        """What the seeds of the scores vary, and which models have one only (Markdown)."""
+        each = self.scores.groupby("model")["seed"].nunique()
+        once = ", ".join(f"`{m}`" for m in each.index[each == 1])
+        alone = f"One seed, and so no error over seeds: {once}. " if once else ""
+        exp = self.experiment
+        if exp is None or exp.model.kind == "tiny" and len(exp.pretrain.seeds) > 1:
+            return alone.strip()
+        return (
+            f"{alone}All {each.max()} seeds use one pre-trained model: what another pre-training "
+            "would change is in no interval."
         )
 
     def caption(self, text: str, rows: pd.DataFrame | None = None) -> Markdown:
