@@ -161,7 +161,7 @@ def stated_in(chapter: str, **parameters: object) -> pd.DataFrame:
     code = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
     found: list[pd.DataFrame] = []
 
-    def kept(*tables: pd.DataFrame, **same: Any) -> pd.DataFrame:
+    def keep(*tables: pd.DataFrame, **same: Any) -> pd.DataFrame:
         found.append(record(*tables, **same))
         return found[-1]
 
@@ -170,7 +170,7 @@ def stated_in(chapter: str, **parameters: object) -> pd.DataFrame:
     with (
         patch.multiple(figures, **drawn),
         patch("IPython.display.display"),
-        patch.object(assertions, "record", kept),
+        patch.object(assertions, "record", keep),
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
@@ -182,11 +182,23 @@ def stated_in(chapter: str, **parameters: object) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def interval(values: pd.Series) -> tuple[float, float, float]:
-    """Mean, and its 95 % interval by Student's t."""
-    n = len(values)
-    half = student.ppf(0.975, n - 1) * values.std() / n**0.5
-    return values.mean(), values.mean() - half, values.mean() + half
+def interval(cells: pd.Series) -> tuple[float, float, float]:
+    """Mean of balanced cells, and its 95 % interval: analysis of variance of crossed units.
+
+    The units are the levels ``seed`` and ``item`` of the index; Satterthwaite's degrees of freedom.
+    """
+    total, n = cells - cells.mean(), len(cells)
+    means = {u: total.groupby(u).mean() for u in ("seed", "item")}
+    assert cells.groupby(["seed", "item"]).size().nunique() == 1  # balanced
+    squares = {u: n / len(m) * (m**2).sum() for u, m in means.items()}
+    df = {u: len(m) - 1 for u, m in means.items()}
+    df["cell"] = n - 1 - sum(df.values())
+    noise = ((total**2).sum() - sum(squares.values())) / df["cell"]
+    parts = {u: max(squares[u] / df[u] - noise, 0) / n for u in squares} | {"cell": noise / n}
+    variance = sum(parts.values())
+    free = variance**2 / sum(v**2 / (n if u == "cell" else df[u]) for u, v in parts.items())
+    half = student.ppf(0.975, min(free, n)) * variance**0.5
+    return cells.mean(), cells.mean() - half, cells.mean() + half
 
 
 def agree(rows: pd.DataFrame, recompute: Callable[[Any], pd.Series]) -> None:
@@ -194,7 +206,7 @@ def agree(rows: pd.DataFrame, recompute: Callable[[Any], pd.Series]) -> None:
     assert len(rows)
     for r in rows.itertuples():
         wanted = interval(recompute(r))
-        assert (r.estimate, r.low, r.high) == pytest.approx(wanted, abs=0.005), r.sentence
+        assert (r.estimate, r.low, r.high) == pytest.approx(wanted, abs=0.006), r.sentence
         sides = {"holds": r.low > r.bound, "does not hold": r.high < r.bound}
         assert r.verdict == next((v for v, on in sides.items() if on), "cannot tell"), r.sentence
 
@@ -221,17 +233,12 @@ def class_of(model: str, target: str) -> str:
     return f"{'same' if script in [SCRIPTS.get(k, 'Latn') for k in known] else 'other'} script"
 
 
-def accuracies(folder: str) -> pd.DataFrame:
-    table = pd.read_parquet(KEPT / folder / "scores.parquet")
-    return table[table["metric"] == "accuracy"].assign(score=lambda t: 100 * t["score"])
-
-
 def apart(table: pd.DataFrame, one: list[str], two: list[str], side: str) -> pd.Series:
-    """Mean over cells of one side less the other, seed by seed."""
+    """One side less the other, each the mean of its models, on the same target, seed and item."""
     wide = table[table[side].isin([*one, *two])]
     wide = wide.assign(first=wide[side].isin(one))
-    cells = wide.pivot_table("score", ["target", "n_target", "seed"], "first").dropna()
-    return (cells[True] - cells[False]).groupby("seed").mean()
+    cells = wide.pivot_table("score", ["target", "n_target", "seed", "item"], "first").dropna()
+    return cells[True] - cells[False]
 
 
 @pytest.fixture(scope="module")
@@ -241,14 +248,24 @@ def known() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def open_scores() -> pd.DataFrame:
-    table = accuracies("open")
-    table["letters"] = table.pop("target_set").ne("")
+    """Right or wrong, item by item, which is what the kept scores are means of."""
+    table = pd.read_parquet(KEPT / "open" / "predictions.parquet").rename(columns={"id": "item"})
+    labels = ["model", "source", "target"]
+    table = table.astype(dict.fromkeys(labels, str)).assign(score=100 * table["correct"])
+    table = table[~table["target"].str.contains("_")]
     table["base"] = table["model"].str.removesuffix("-alone")
-    named = table["base"].isin(list(KNOWN))
-    table.loc[named, "class"] = [
-        class_of(b, t) for b, t in table.loc[named, ["base", "target"]].to_numpy()
-    ]
-    return table
+    pairs = table[["base", "target"]].drop_duplicates()
+    pairs = pairs[pairs["base"].isin(list(KNOWN))]
+    pairs["class"] = [class_of(b, t) for b, t in pairs.to_numpy()]
+    return table.merge(pairs, on=["base", "target"], how="left")
+
+
+def test_items_are_those_of_the_kept_scores(open_scores: pd.DataFrame) -> None:
+    table = pd.read_parquet(KEPT / "open" / "scores.parquet").query("metric == 'accuracy'")
+    on = ["model", "source", "target", "n_target", "seed"]
+    table = table[table["target_set"] == ""].set_index(on)["score"]
+    own = open_scores.groupby(on)["score"].mean() / 100
+    assert own.to_numpy() == pytest.approx(table.reindex(own.index).to_numpy(), abs=1e-6)
 
 
 def examples(sentence: str) -> int:
@@ -257,7 +274,7 @@ def examples(sentence: str) -> int:
 
 
 def test_what_knowing_does_recomputed(known: pd.DataFrame, open_scores: pd.DataFrame) -> None:
-    mine = open_scores[open_scores["model"].isin(list(KNOWN)) & ~open_scores["letters"]]
+    mine = open_scores[open_scores["model"].isin(list(KNOWN))]
     mine = mine[mine["source"] != mine["target"]]
     neither = ["same script", "other script"]
 
@@ -279,39 +296,48 @@ def test_placebos_and_clone_recomputed(known: pd.DataFrame, open_scores: pd.Data
     rows = known[known["family"] == "placebo and control"]
 
     def contrast(r: Any) -> pd.Series:
-        if "letters of its own" in r.sentence:
-            clones = zero[zero["letters"]]
-            side = clones["model"].eq("clone").map({True: "clone", False: "other"})
-            return apart(clones.assign(side=side), ["clone"], ["other"], "side")
-        both = zero[~zero["letters"] & zero["model"].isin(["swe-azj", "dan-tur"])]
+        both = zero[zero["model"].isin(["swe-azj", "dan-tur"])]
         classes = both.groupby("target")["class"].agg(set)
         alike = {t for t, c in classes.items() if len(c) == 1 and t != "eng"}
         if "known to neither" in r.sentence:
             alike -= {"ind"}
         return apart(both[both["target"].isin(alike)], ["swe-azj"], ["dan-tur"], "model")
 
-    agree(rows, contrast)
+    clone = rows["sentence"].str.contains("letters of its own")
+    agree(rows[~clone], contrast)
     failing = rows[rows["sentence"].str.contains("of one class for both")].squeeze()
     ends = [round(failing[c], 1) for c in ("estimate", "low", "high")]
-    assert (len(rows), ends) == (3, [-1.0, -1.4, -0.6])  # Indonesian is known to both
+    assert ends[0] == -1.0 and ends[1] < ends[0] < ends[2] and len(rows) == 3
+    table = pd.read_parquet(KEPT / "open" / "scores.parquet").query("metric == 'accuracy'")
+    table = table[(table["target_set"] != "") & (table["n_target"] == 0)]
+    table = table[table["model"].isin(list(KNOWN))]
+    by_seed = table.groupby([table["model"] == "clone", "seed"])["score"].mean()
+    difference = 100 * (by_seed[True] - by_seed[False])
+    half = student.ppf(0.975, 2) * difference.std() / 3**0.5
+    wanted = difference.mean() + half * np.array([0, -1, 1])
+    found = rows.loc[clone, ["estimate", "low", "high"]].to_numpy()[0]
+    assert found == pytest.approx(wanted, abs=0.006)
 
 
 def test_gains_over_baselines_recomputed(known: pd.DataFrame, open_scores: pd.DataFrame) -> None:
-    zero = open_scores[(open_scores["n_target"] == 0) & ~open_scores["letters"]]
+    zero = open_scores[open_scores["n_target"] == 0]
     zero = zero[(zero["source"] == "eng") & (zero["target"] != "eng")]
     base = zero[zero["model"].isin(["tiny-scratch", "char-ngram"])]
-    better = base.groupby(["target", "model"])["score"].mean().groupby("target").max()
-    gains = zero[zero["model"].isin(list(KNOWN))]
-    gains = gains.assign(gain=gains["score"] - gains["target"].map(better))
+    best = base.groupby(["target", "model"])["score"].mean().unstack().idxmax(axis=1)
+    base = base[base["model"] == base["target"].map(best)]
+    base = base.groupby(["target", "item"])["score"].mean().rename("base_score")
+    gains = zero[zero["model"].isin(list(KNOWN))].join(base, on=["target", "item"])
+    gains["gain"] = gains["score"] - gains["base_score"]
     family = gains["target"].isin(["swe", "dan"]) | (gains["target"] == "hin")
     family |= gains["target"] == "rus"  # Indo-European
 
     def gain(r: Any) -> pd.Series:
         if "more than 5 points" in r.sentence:
-            return gains[(gains["class"] == "itself") & ~family].groupby("seed")["gain"].mean()
+            own = gains[(gains["class"] == "itself") & ~family]
+            return own.set_index(["model", "target", "seed", "item"])["gain"]
         model, cls = re.search(r"Model (\S+) scores.*class '(.+)'", r.sentence).groups()
         own = gains[(gains["model"] == model) & (gains["class"] == cls)]
-        return own.groupby("seed")["gain"].mean()
+        return own.set_index(["target", "seed", "item"])["gain"]
 
     rows = known[known["family"].isin(["beyond spelling", "acceptance criteria"])]
     assert len(rows) == 16 + 1
@@ -321,14 +347,14 @@ def test_gains_over_baselines_recomputed(known: pd.DataFrame, open_scores: pd.Da
 def test_what_a_source_and_reading_add_recomputed(
     known: pd.DataFrame, open_scores: pd.DataFrame
 ) -> None:
-    table = open_scores[~open_scores["letters"]]
+    table = open_scores
 
     def source(r: Any) -> pd.Series:
         cls = re.search("class '(.+?)'", r.sentence)[1]
         rows = table[(table["n_target"] == examples(r.sentence)) & (table["class"] == cls)]
         rows = rows.assign(with_it=~rows["model"].str.endswith("-alone"))
-        wide = rows.pivot_table("score", ["base", "target", "seed"], "with_it").dropna()
-        return (wide[True] - wide[False]).groupby("seed").mean()
+        wide = rows.pivot_table("score", ["base", "target", "seed", "item"], "with_it").dropna()
+        return wide[True] - wide[False]
 
     def anything(r: Any) -> pd.Series:
         rows = table[(table["n_target"] == examples(r.sentence)) & (table["source"] == "eng")]
