@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import render
+from IPython.core.interactiveshell import InteractiveShell
 from scipy.stats import t as student
 from scipy.stats import ttest_1samp
 from statsmodels.stats.multitest import multipletests
@@ -174,11 +175,11 @@ def stated_in(chapter: str, **parameters: object) -> pd.DataFrame:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")
-        space: dict[str, Any] = {}
-        exec(code[0].source, space)
-        space |= parameters
-        for cell in code[1:]:
-            exec(cell.source, space)
+        shell = InteractiveShell()
+        shell.history_manager.enabled = False
+        code[0].source += "".join(f"\n{k} = {v!r}" for k, v in parameters.items())
+        for cell in code:
+            shell.run_cell(cell.source, store_history=True).raise_error()
     return pd.concat(found, ignore_index=True)
 
 

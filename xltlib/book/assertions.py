@@ -214,10 +214,10 @@ def _counted(table: pd.DataFrame) -> pd.DataFrame:
     """``cells``, and ``n`` of the scarcest unit by the columns ``n_seeds, n_targets, ...``."""
     if "n" not in table or "unit" not in table:
         return table
-    counts = [
-        min((row[f"n_{unit}s"] for unit in row["unit"].split(", ") if unit), default=np.nan)
-        for _, row in table.iterrows()
-    ]
+    counts = []
+    for _, row in table.iterrows():
+        each = [row[f"n_{unit}s"] for unit in row["unit"].split(", ") if unit]
+        counts.append(min([n for n in each if n > 1] or each, default=np.nan))  # of those sampled
     return table.assign(cells=table["n"], n=pd.Series(counts, index=table.index, dtype=float))
 
 
