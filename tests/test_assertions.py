@@ -186,7 +186,7 @@ def stated_in(chapter: str, **parameters: object) -> pd.DataFrame:
 def interval(cells: pd.Series) -> tuple[float, float, float]:
     """Mean of balanced cells, and its 95 % interval: analysis of variance of crossed units.
 
-    The units are the levels ``seed`` and ``item`` of the index; Satterthwaite's degrees of freedom.
+    The units are the levels ``seed`` and ``item`` of the index, each part with its own quantile.
     """
     total, n = cells - cells.mean(), len(cells)
     means = {u: total.groupby(u).mean() for u in ("seed", "item")}
@@ -196,9 +196,8 @@ def interval(cells: pd.Series) -> tuple[float, float, float]:
     df["cell"] = n - 1 - sum(df.values())
     noise = ((total**2).sum() - sum(squares.values())) / df["cell"]
     parts = {u: max(squares[u] / df[u] - noise, 0) / n for u in squares} | {"cell": noise / n}
-    variance = sum(parts.values())
-    free = variance**2 / sum(v**2 / (n if u == "cell" else df[u]) for u, v in parts.items())
-    half = student.ppf(0.975, min(free, n)) * variance**0.5
+    df["cell"] = n  # as many single cells as there are
+    half = sum(student.ppf(0.975, df[u]) ** 2 * v for u, v in parts.items()) ** 0.5
     return cells.mean(), cells.mean() - half, cells.mean() + half
 
 
