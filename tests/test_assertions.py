@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import MagicMock, patch
@@ -183,14 +183,16 @@ def stated_in(chapter: str, **parameters: object) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def interval(cells: pd.Series) -> tuple[float, float, float]:
+def interval(
+    cells: pd.Series, units: Sequence[str] = ("seed", "item")
+) -> tuple[float, float, float]:
     """Mean of balanced cells, and its 95 % interval: analysis of variance of crossed units.
 
-    The units are the levels ``seed`` and ``item`` of the index, each part with its own quantile.
+    The units are levels of the index, each part with its own quantile.
     """
     total, n = cells - cells.mean(), len(cells)
-    means = {u: total.groupby(u).mean() for u in ("seed", "item")}
-    assert cells.groupby(["seed", "item"]).size().nunique() == 1  # balanced
+    means = {u: total.groupby(u).mean() for u in units}
+    assert cells.groupby(list(units)).size().nunique() == 1  # balanced
     squares = {u: n / len(m) * (m**2).sum() for u, m in means.items()}
     df = {u: len(m) - 1 for u, m in means.items()}
     df["cell"] = n - 1 - sum(df.values())
@@ -201,11 +203,15 @@ def interval(cells: pd.Series) -> tuple[float, float, float]:
     return cells.mean(), cells.mean() - half, cells.mean() + half
 
 
-def agree(rows: pd.DataFrame, recompute: Callable[[Any], pd.Series]) -> None:
+def agree(
+    rows: pd.DataFrame,
+    recompute: Callable[[Any], pd.Series],
+    units: Sequence[str] = ("seed", "item"),
+) -> None:
     """Each row's estimate, interval and verdict are those of the values that it is a mean of."""
     assert len(rows)
     for r in rows.itertuples():
-        wanted = interval(recompute(r))
+        wanted = interval(recompute(r), units)
         assert (r.estimate, r.low, r.high) == pytest.approx(wanted, abs=0.006), r.sentence
         sides = {"holds": r.low > r.bound, "does not hold": r.high < r.bound}
         assert r.verdict == next((v for v, on in sides.items() if on), "cannot tell"), r.sentence
@@ -370,3 +376,39 @@ def test_every_chapter_records_what_its_answer_asserts() -> None:
         cells = nbformat.read(path, as_version=4).cells
         heads = [i for i, c in enumerate(cells) if "## Answer" in c.source]
         assert any("assertions.record(" in c.source for c in cells[heads[0] - 4 :]), path.stem
+
+
+def right_by_item(folder: Path, task: str) -> pd.DataFrame:
+    """Bits of the kept predictions as rows: which answers are right, cell by cell."""
+    table = pd.read_parquet(folder / "predictions.parquet").query("task == @task")
+    cells = pd.read_parquet(folder / "scores.parquet").query("task == @task")
+    by_target, rows = dict(list(cells.groupby("target"))), []
+    for r in table.itertuples():
+        own = by_target[r.target]
+        bits = np.unpackbits(np.frombuffer(r.correct, np.uint8), count=len(own))
+        rows.append(own[["model", "target", "n_target", "seed"]].assign(item=r.id, score=bits))
+    return pd.concat(rows)
+
+
+@pytest.mark.parametrize("task", ["massive_intent", "massive_slots"])
+def test_what_a_source_adds_recomputed(task: str, examples_stated: pd.DataFrame) -> None:
+    units = ["target", "seed", "item"] if task == "massive_intent" else ["target", "seed"]
+    folder = KEPT / ("curves" if task == "massive_intent" else "curves-slots")
+    if task == "massive_intent":
+        table = right_by_item(folder, task)
+    else:
+        table = pd.read_parquet(folder / "scores.parquet")
+    table["alone"] = table["model"].str.endswith("-alone")
+    table = table[table["n_target"] > 0]
+    means = table.groupby(["alone", "n_target", *units])["score"].mean()
+    above = 100 * (means[False] - means[True])
+    rows = examples_stated["sentence"].str.startswith("A source raises the score")
+    rows &= examples_stated["sentence"].str.contains(task)
+    rows = examples_stated[rows]
+    assert len(rows) == 5
+    agree(rows, lambda r: above.xs(examples(r.sentence), level="n_target"), units)
+
+
+@pytest.fixture(scope="module")
+def examples_stated() -> pd.DataFrame:
+    return stated_in("20")

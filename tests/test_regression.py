@@ -320,7 +320,8 @@ def test_structure_alone_is_compared_with_the_first_step_either_way(world, betas
     verdicts = judged.set_index("claim")["verdict"]
     for part in ("fit", "prediction"):
         claim = f"structure predicts better than lexical similarity ({part})"
-        assert verdicts[claim] == ("holds" if better else "does not hold")
+        worse = "does not hold" if part == "fit" else "cannot tell"  # a failed prediction
+        assert verdicts[claim] == ("holds" if better else worse)
     assert len(judged) == 5  # similarity predicts; structure adds, and is better, each two ways
 
 

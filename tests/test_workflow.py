@@ -34,6 +34,7 @@ def load(name):
     settings = json.loads(path.read_text())
     return SimpleNamespace(name=name, model=SimpleNamespace(at_once=2), **settings)
 """
+RUN = "def repair(exp): return []\n"
 PLAN = """
 from types import SimpleNamespace
 
@@ -109,7 +110,7 @@ class Project:
         (folder / "xltlib" / "train").mkdir(parents=True)
         for package in ("xltlib", "xltlib/train"):
             (folder / package / "__init__.py").touch()
-        for name, text in {"config": CONFIG, "plan": PLAN}.items():
+        for name, text in {"config": CONFIG, "plan": PLAN, "run": RUN}.items():
             (folder / "xltlib" / "train" / f"{name}.py").write_text(text)
         for name in ("experiments", "notebooks", "bin", "book"):
             (folder / name).mkdir()

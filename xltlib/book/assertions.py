@@ -119,7 +119,7 @@ def of_claims(claims: pd.DataFrame, counts: pd.DataFrame, key: str = "task") -> 
     what = [e.removeprefix(f"{k}, ") for e, k in zip(found["evidence"], found[key], strict=True)]
     found["sentence"] = found["claim"].str.capitalize() + f", {key} " + found[key] + ": " + what
     found["sentence"] = found["sentence"].str.replace("_", " ") + "."
-    return _counted(found.assign(n=found["n_pairs"], p=found["p_mrqap"]))
+    return _counted(found.assign(n=found["n_pairs"], p=found.get("p_mrqap", np.nan)))
 
 
 def recorded(notebook: Mapping[str, Any]) -> pd.DataFrame:
