@@ -45,7 +45,7 @@ from xltlib.train.config import load
 MATRIX = Path("book/published/matrix")
 XNLI = "arb bul deu ell eng spa fra hin rus swh tha tur urd vie cmn".split()
 DESIGNS = (12, 15, 24, 52, 205)  # languages: the default run, XNLI, UDPOS, MASSIVE, SIB-200
-STRUCTURE = ("word_order", "morphology", "phonology")
+STRUCTURE = regression.STRUCTURE
 STEPS = {
     "lexical": ("lexical_translit",),
     **{f"+ {m}": (m,) for m in STRUCTURE},

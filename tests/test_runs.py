@@ -22,7 +22,7 @@ from xltlib.tasks import task  # noqa: E402
 from xltlib.train import run  # noqa: E402
 from xltlib.train.config import Experiment, load  # noqa: E402
 from xltlib.train.plan import Place, part_of, parts, runs  # noqa: E402
-from xltlib.train.run import do_part, read_run, recompute, repair  # noqa: E402
+from xltlib.train.run import do_part, read_run, recompute, verify  # noqa: E402
 
 MICRO = """
 title: Two languages, a dozen steps
@@ -269,7 +269,7 @@ def kinds(folder: Path) -> dict[str, Path]:
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty", "gone", "digit"])
 def test_a_damaged_file_of_any_kind_is_named_and_the_same_command_heals_it(
-    build: Path, micro: Experiment, damage: str, capsys
+    build: Path, micro: Experiment, damage: str
 ) -> None:
     """Never a wrong table: what was finished is read back before anything is believed."""
     tables = {name: (build / name).read_bytes() for name in ("scores.parquet", "pairs.parquet")}
@@ -285,15 +285,25 @@ def test_a_damaged_file_of_any_kind_is_named_and_the_same_command_heals_it(
         path.unlink() if damage == "gone" else path.write_bytes(
             b"" if damage == "empty" else content[: len(content) // (2 if damage == "cut" else 1)]
         )
-    told = repair(micro)
-    assert len(told) >= len({p.parent for p in damaged.values()}) - 1
+    assert len(verify(micro)) >= len({p.parent for p in damaged.values()}) - 1
+    told = verify(micro, repair=True)  # as told, and now gone
     assert all("makes it again" in sentence for sentence in told)
     for part in (p.name for p in parts(micro) if not Place(micro).done(p.name).is_file()):
         do_part(micro, part)
-    assert repair(micro) == []
+    assert verify(micro) == []
     for name, content in tables.items():
         assert (build / name).read_bytes() == content
-    assert cli.main(["verify", str(build.parents[0] / "nowhere.yml")]) == cli.USAGE
+
+
+def test_verify_names_what_is_damaged_and_leaves_it(build: Path, tmp_path: Path, capsys) -> None:
+    (tmp_path / "micro.yml").write_text(MICRO)
+    asked = ["verify", str(tmp_path / "micro.yml"), "--json"]
+    assert cli.main(asked) == 0 and json.loads(capsys.readouterr().out)["damaged"] == []
+    table = build / "scores.parquet"
+    table.write_bytes(table.read_bytes()[:-1])
+    assert cli.main(asked) == cli.FAILED
+    (told,) = json.loads(capsys.readouterr().out)["damaged"]
+    assert told == f"{table} is damaged: part collect makes it again" and table.is_file()
 
 
 def test_collecting_with_a_run_missing_names_it_and_keeps_the_table(

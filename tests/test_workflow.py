@@ -34,7 +34,7 @@ def load(name):
     settings = json.loads(path.read_text())
     return SimpleNamespace(name=name, model=SimpleNamespace(at_once=2), **settings)
 """
-RUN = "def repair(exp): return []\n"
+RUN = "def verify(exp, repair): return []\n"
 PLAN = """
 from types import SimpleNamespace
 

@@ -164,9 +164,9 @@ def _run_all(exp: Any, words: Sequence[str], jobs: int | None) -> None:
     if jobs is not None and jobs < 1:
         raise ValueError(f"--jobs {jobs}: at least one part must run at a time")
     from xltlib.train import plan
-    from xltlib.train.run import repair
+    from xltlib.train.run import verify
 
-    for damage in repair(exp):
+    for damage in verify(exp, repair=True):
         print(damage, file=sys.stderr)
     waiting = {p.name: set(p.needs) for p in plan.parts(exp)}
     total, begin, at_once = len(waiting), time.monotonic(), jobs or exp.model.at_once
@@ -199,20 +199,19 @@ def _run_all(exp: Any, words: Sequence[str], jobs: int | None) -> None:
 
 @app.command()
 def verify(experiment: _Experiment = "embedded", as_json: _Json = False) -> None:
-    """Read what an experiment finished back; what is not as it was written goes, to be made again.
+    """Read back what an experiment finished, and name what is not as it was written.
 
-    The exit status is 1 where something was damaged.
+    The exit status is 1 where something is damaged; `xlt run` makes it again.
     """
-    from xltlib.train import plan
+    from xltlib.train import plan, run
     from xltlib.train.config import load
-    from xltlib.train.run import repair
 
     exp = load(experiment)
-    damaged = repair(exp)
+    damaged = run.verify(exp)
     done = plan.done(exp)
     missing = sum(not finished for finished in done.values())
     about = {"damaged": damaged, "parts": len(done), "parts_missing": missing}
-    said = "\n".join([*damaged, f"{len(done)} parts, {missing} to be made"])
+    said = "\n".join([*damaged, f"{len(done)} parts, {missing} missing"])
     print(json.dumps(about) if as_json else said)
     if damaged:
         raise typer.Exit(FAILED)

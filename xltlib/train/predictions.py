@@ -340,7 +340,7 @@ def items(folder: Path, task: str) -> pd.DataFrame:
         The folder keeps no right and wrong of the task.
     """
     _, table, kept = read(folder)
-    own = kept[(kept["task"] == task)]
+    own = kept[kept["task"] == task]
     if "correct" not in own or own.empty or own["correct"].isna().any():
         raise ValueError(
             f"{folder} does not say which answers of {task!r} are right: keep it again with "

@@ -102,27 +102,27 @@ def do_part(exp: Experiment, name: str) -> None:
         _make_pretrained(exp, int(seed), model or None)
     else:
         _do_runs(exp, [r for r in runs(exp) if part_of(exp, r) == name], name)
-    made = [place.scores(), place.pairs()] if name == "collect" else []
+    made = exp.folder.glob("*.parquet") if name == "collect" else ()
     sums = {path.name: sha256(path) for path in made}
     write_text(place.done(name), sealed({"finished": round(time.time()), "made": sums}) + "\n")
 
 
-def repair(exp: Experiment) -> list[str]:
-    """Take away what is marked as finished but is not what was written, so that it is made again.
+def verify(exp: Experiment, *, repair: bool = False) -> list[str]:
+    """Read back what is marked as finished: a sentence on each thing that is not as it was written.
 
-    Returns
-    -------
-    list of str
-        A sentence each: what is damaged or gone, and which part makes it again.
+    Parameters
+    ----------
+    repair
+        Take it away, with the mark of its part, so that `do_part` makes it again.
     """
     place, told = Place(exp), list[str]()
-    for part in parts(exp):
-        mark = place.done(part.name)
-        for path in _damaged(exp, part.name) if mark.is_file() else ():
+    for name in (part.name for part in parts(exp)):
+        for path in _damaged(exp, name) if place.done(name).is_file() else ():
             lost = "is damaged" if path.exists() else "is gone"
-            told.append(f"{path} {lost}: part {part.name} makes it again")
-            remove(path)
-            mark.unlink(missing_ok=True)
+            told.append(f"{path} {lost}: part {name} makes it again")
+            if repair:
+                remove(path)
+                place.done(name).unlink(missing_ok=True)
     return told
 
 
@@ -140,8 +140,8 @@ def _damaged(exp: Experiment, name: str) -> list[Path]:
         return [f for f in (place.features(task, code) for code in codes) if not intact(f)]
     if name == "collect":
         sums = (unsealed(place.done(name)) or {}).get("made", {})
-        tables = (place.scores(), place.pairs())
-        return [p for p in tables if not p.is_file() or sums.get(p.name) != sha256(p)]
+        tables = {place.scores(), place.pairs(), *(exp.folder / table for table in sums)}
+        return [p for p in sorted(tables) if not p.is_file() or sums.get(p.name) != sha256(p)]
     found = []
     for run in (r for r in runs(exp) if part_of(exp, r) == name):
         record, outputs = read_run(place.run(run)), place.outputs(run)
