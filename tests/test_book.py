@@ -23,7 +23,7 @@ ONE_OF_A_KIND = [
     "book/index",
     "book/glossary",
     "book/api/scores",
-    "notebooks/04_finetuning",
+    "notebooks/10_finetuning",
     "search",
 ]
 
@@ -163,7 +163,7 @@ def test_a_chapter_that_an_experiment_cannot_fill_says_so(tmp_path: Path) -> Non
     assert first["source"][0].startswith("# ")
     assert "without results for this chapter" in note["source"]
     toc = yaml.safe_load((tmp_path / "stage" / "_toc.yml").read_text())
-    assert {"file": "notebooks/03_pretraining"} in [c for p in toc["parts"] for c in p["chapters"]]
+    assert {"file": "notebooks/09_pretraining"} in [c for p in toc["parts"] for c in p["chapters"]]
 
 
 @pytest.mark.browser

@@ -55,7 +55,7 @@ def test_transfer_above_a_control_is_judged_pair_by_pair() -> None:
     assert means.loc["zero-shot", "low"] < means.loc["tiny-shuffled", "high"]  # they do overlap
     data = tables.Tables(table, table, pd.DataFrame(), "tiny", ("tiny-shuffled",), ("qa",))
     names = {"pd": pd, "tables": tables, "claims": claims, "verdict": verdict}
-    paired = cell("05", "claims.compare", data=data, **names)["paired"]
+    paired = cell("11", "claims.compare", data=data, **names)["paired"]
     assert paired["verdict"].tolist() == ["holds"]
     assert paired["difference"].item() == pytest.approx(0.03, abs=0.002)
 
@@ -72,7 +72,7 @@ def test_rules_are_compared_target_by_target() -> None:
     whole = methods.summary(choices).set_index("method")
     assert whole.loc["gp", "loss_pct_high"] > whole.loc["english", "loss_pct_low"]
     names = {"pd": pd, "tables": tables, "methods": methods, "verdict": verdict}
-    lead = cell("08", "methods.lead", choices={"qa": choices}, **names)["lead"]
+    lead = cell("07", "methods.lead", choices={"qa": choices}, **names)["lead"]
     found = lead.set_index("beside")["verdict"].to_dict()
     assert found == {
         "random": "does not hold", "English": "holds", "best on average": "cannot tell",
@@ -83,7 +83,7 @@ def test_rules_are_compared_target_by_target() -> None:
 
 
 def test_correlation_of_two_directions_takes_every_pair_in_both_orders() -> None:
-    correlation = cell("05", "def correlation", np=np, pd=pd)["correlation"]
+    correlation = cell("11", "def correlation", np=np, pd=pd)["correlation"]
     x, y = np.array([0.2, 0.4, 0.9]), np.array([0.4, 0.2, 0.9])
     both = np.corrcoef(np.r_[x, y], np.r_[y, x])[0, 1]
     assert correlation(x, y, np.ones(3)) == pytest.approx(both)
@@ -107,7 +107,7 @@ def test_a_criterion_is_reached_or_not_as_its_figure_says() -> None:
     columns = ["figure", "must", "aim", "gp", "low", "high", "wanted"]
     table = pd.DataFrame(rows, columns=columns)
     kept = {"criteria": pd.read_csv(KEPT / "criteria.csv")}
-    reached = cell("10", "def reached", kept=kept)["reached"]
+    reached = cell("06", "def reached", kept=kept)["reached"]
     assert table.apply(reached, axis=1).tolist() == table["wanted"].tolist()
 
 
@@ -122,7 +122,7 @@ def test_criteria_are_counted_one_by_one() -> None:
     columns = ["figure", "must", "aim", "gp", "low", "high"]
     criteria = pd.DataFrame(rows, columns=columns)
     names = {"criteria": criteria, "np": np, "pd": pd, "tables": tables}
-    counted = cell("10", "counted = []", **names)["counted"]
+    counted = cell("06", "counted = []", **names)["counted"]
     assert counted.iloc[:, 1:].to_numpy().tolist() == [[2, 2, 2], [3, 1, 0]]
 
 
@@ -145,7 +145,7 @@ def test_shape_finds_labels_that_length_or_punctuation_give_away() -> None:
 def test_company_of_a_name_in_other_digits_and_signs() -> None:
     names = {"re": re, "unicodedata": unicodedata}
     made = pd.DataFrame({"kind": ["city"], "filled": ["12"]})
-    company = cell("03", "def company", filled=made, confusion=lambda *a: None, **names)["company"]
+    company = cell("09", "def company", filled=made, confusion=lambda *a: None, **names)["company"]
     given = ("14:30", "73%", "1990,", "12", "or", "١٤:٣٠", "٧٣٪", "%73", "०५:३०", "१९९०", "", ",")
     wanted = ["clock", "share", "year", "number", "words"]
     wanted += ["clock", "share", "share", "clock", "year", "sign or nothing", "sign or nothing"]
@@ -170,7 +170,7 @@ def test_what_source_and_target_effects_leave_is_that_of_least_squares(noise: fl
     data, names = encoded(noise), {"np": np, "pd": pd, "tables": tables, "cells": scores.cells}
     names |= {"select": scores.select, "Effects": Effects, "interval": interval}
     names |= {"data": data, "given": SimpleNamespace(draws=100)}
-    found = cell("17", "def effects_of", **names)
+    found = cell("03", "def effects_of", **names)
     row, left = found["shares"].iloc[0], found["left"]["qa"]
     fit = smf.ols("score ~ C(source) + C(target)", left).fit()
     assert left["left"].to_numpy() == pytest.approx(100 * fit.resid.to_numpy(), abs=1e-9)
@@ -187,7 +187,7 @@ def test_a_layer_is_explained_by_words_and_by_structure_beyond_them() -> None:
     M = np.column_stack([X, Y])
     lists = {"LEXICAL": ["a"], "STRUCTURE": ["b"], "measures": ["a", "b", "c"]}
     names = {"np": np, "partial_r2": partial_r2, "relabelled": relabelled, "replace": replace}
-    shares = cell("18", "def shares", **lists, **names)["shares"](M.T @ M)
+    shares = cell("14", "def shares", **lists, **names)["shares"](M.T @ M)
 
     def r2(k: int, y: Any) -> float:
         rest = y - X[:, :k] @ np.linalg.lstsq(X[:, :k], y, rcond=None)[0]

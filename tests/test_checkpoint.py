@@ -77,7 +77,7 @@ def keys(folder: Path, **change: Any) -> list[str]:
 def test_a_key_stands_for_what_changes_a_score(tmp_path: Path) -> None:
     before = keys(tmp_path)
     assert len(set(before)) == len(before) == 6
-    same = {"title": "other", "teraflops": 1.0, "notebooks": {"05_matrix": {}}}
+    same = {"title": "other", "teraflops": 1.0, "notebooks": {"11_small_matrix": {}}}
     memory = SMALL["recipe"] | {"micro_tokens": 7, "checkpointing": True}
     assert keys(tmp_path, **same) == keys(tmp_path, recipe=memory) == before
     model = SMALL["model"] | {"revision": "abc"}

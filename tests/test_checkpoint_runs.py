@@ -112,7 +112,7 @@ def test_from_the_cache_to_the_scores_and_a_chapter(
 def _chapter(repository: Path, mine: Path, out: Path) -> None:
     """The command that a reader types."""
     pytest.importorskip("papermill", reason="the notebooks need xltlib[book]")
-    notebook = repository / "notebooks" / "05_matrix.ipynb"
+    notebook = repository / "notebooks" / "11_small_matrix.ipynb"
     words = [notebook, out, "-p", "experiment", mine, "--cwd", repository, "-k", "python3"]
     command = [sys.executable, "-m", "papermill", *map(str, words), "--no-progress-bar"]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -43,9 +43,9 @@ fewshot: {pairs: [[eng, deu], [rus, srp]], n: [2, 4, 8, 16], steps: 4}
 controls: {scratch: [eng], shuffled: [eng], ngram: [eng], seeds: 1}
 """
 QUICK = {
-    "04_finetuning": {"steps": 5},
-    "06_explanation": {"permutations": 99, "bootstrap": 100},
-    "09_your_scores": {"permutations": 99},
+    "10_finetuning": {"steps": 5},
+    "12_small_predictors": {"permutations": 99, "bootstrap": 100},
+    "19_your_scores": {"permutations": 99},
 }
 
 
@@ -185,26 +185,26 @@ def test_it_stops_at_an_unknown_parameter(path: Path, capsys) -> None:
 WRONG = {
     "01_languages": ({"languages": ["Germn"]}, "Did you mean 'German'"),
     "02_tasks": ({"examples": "many"}, "examples"),
-    "03_pretraining": ({"seed": "first"}, "seed"),
-    "04_finetuning": (
+    "09_pretraining": ({"seed": "first"}, "seed"),
+    "10_finetuning": (
         {"task": "entity"},
         "unknown value of task 'entity'. Did you mean 'entity_type'",
     ),
-    "05_matrix": ({"model": 3}, "model must be text"),
-    "06_explanation": ({"permutations": 5}, "must be 99 or more"),
-    "07_fewshot": ({"law": "powr"}, "unknown value of law 'powr'. Did you mean 'power'"),
-    "08_choosing": ({"protocol": "warmer"}, "Did you mean 'warm'"),
-    "09_your_scores": ({"permutations": 5}, "must be 99 or more"),
-    "10_published": ({"tasks": ["nre"]}, "Did you mean 'ner'"),
-    "11_mt5_tasks": ({"tasks": ["xnil"]}, "Did you mean 'xnli'"),
-    "12_beside_published": ({"setting": "zero"}, "unknown value of setting 'zero'"),
-    "13_known": ({"relatives": ["swedish"]}, "is not two languages"),
-    "16_spelling": ({"folder": "book/nowhere"}, "the kept scores are in"),
-    "17_real_matrix": ({"draws": 5}, "must be 100 or more"),
-    "18_layers": ({"tasks": ["udpos"]}, "Did you mean 'udpos_dev'"),
-    "19_what_predicts": ({"folder": "book/nowhere"}, "the kept scores are in"),
-    "20_examples": ({"law": "powr"}, "unknown value of law 'powr'. Did you mean 'power'"),
-    "21_tuned": ({"permutations": 5}, "must be 99 or more"),
+    "11_small_matrix": ({"model": 3}, "model must be text"),
+    "12_small_predictors": ({"permutations": 5}, "must be 99 or more"),
+    "13_small_examples": ({"law": "powr"}, "unknown value of law 'powr'. Did you mean 'power'"),
+    "07_choosing": ({"protocol": "warmer"}, "Did you mean 'warm'"),
+    "19_your_scores": ({"permutations": 5}, "must be 99 or more"),
+    "06_published": ({"tasks": ["nre"]}, "Did you mean 'ner'"),
+    "17_mt5_tasks": ({"tasks": ["xnil"]}, "Did you mean 'xnli'"),
+    "18_beside_published": ({"setting": "zero"}, "unknown value of setting 'zero'"),
+    "08_known": ({"relatives": ["swedish"]}, "is not two languages"),
+    "15_spelling": ({"folder": "book/nowhere"}, "the kept scores are in"),
+    "03_matrix": ({"draws": 5}, "must be 100 or more"),
+    "14_layers": ({"tasks": ["udpos"]}, "Did you mean 'udpos_dev'"),
+    "04_predictors": ({"folder": "book/nowhere"}, "the kept scores are in"),
+    "05_examples": ({"law": "powr"}, "unknown value of law 'powr'. Did you mean 'power'"),
+    "16_tuned": ({"permutations": 5}, "must be 99 or more"),
 }
 
 
@@ -227,6 +227,6 @@ def test_what_a_checkpoint_has_not_got_is_said(capsys) -> None:
 @pytest.mark.slow
 def test_without_results_it_names_the_command(execute, tmp_path: Path, small: Path) -> None:
     shutil.copy(small, tmp_path / "fresh.yml")
-    matrix = next(path for path in NOTEBOOKS if path.stem == "05_matrix")
+    matrix = next(path for path in NOTEBOOKS if path.stem == "11_small_matrix")
     with pytest.raises(PapermillExecutionError, match="xlt run|make scores"):
         execute(matrix, experiment=str(tmp_path / "fresh.yml"))

@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import status  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
-PICTURE_FROM = "17_real_matrix"
+PICTURE_FROM = "03_matrix"
 PICTURE_TAG = "landing"
 ENDS = ("estimate", "low", "high")
 
