@@ -3,6 +3,10 @@
 EXPERIMENT ?= embedded
 PYTHON ?= python3
 CORES ?=
+# Names reach a shell through its variables alone: what is in them is never run.
+override EXPERIMENT := $(value EXPERIMENT)
+override CORES := $(value CORES)
+export EXPERIMENT CORES
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -38,10 +42,10 @@ $(STAMP): pyproject.toml constraints.txt
 	@touch $@
 
 book: $(STAMP) ## Run what is missing of EXPERIMENT, then its notebooks, then render the book
-	@$(BIN)/python workflow/make.py $(EXPERIMENT) book $(if $(CORES),--cores $(CORES))
+	@$(BIN)/python workflow/make.py $${CORES:+--cores "$$CORES"} -- "$$EXPERIMENT" book
 
 scores: $(STAMP) ## Only the scores and pairs tables of EXPERIMENT
-	@$(BIN)/python workflow/make.py $(EXPERIMENT) scores $(if $(CORES),--cores $(CORES))
+	@$(BIN)/python workflow/make.py $${CORES:+--cores "$$CORES"} -- "$$EXPERIMENT" scores
 
 test: $(STAMP) ## The whole test suite, one worker a core
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -58,7 +62,7 @@ format: $(STAMP) ## Let ruff and nbstripout put things right
 	$(if $(wildcard notebooks/*.ipynb),$(BIN)/nbstripout notebooks/*.ipynb)
 
 check-book: $(STAMP) ## Open every built page in Chromium: requests, errors, accessibility
-	@$(BIN)/python workflow/browse.py build/$(EXPERIMENT)/html
+	@$(BIN)/python workflow/browse.py "$${XLT_BUILD:-build}/$$EXPERIMENT/html"
 
 lock: $(STAMP) ## Write constraints.txt and environment.yml from what is installed
 	@$(BIN)/python workflow/lock.py

@@ -77,6 +77,24 @@ def test_without_the_package_the_error_says_what_to_install(
         encoder.load("org/other", source="package")
 
 
+def test_decoded_weights_are_believed_only_as_they_were_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One bit of the decoded weights, or a missing tokenizer: the folder is made again."""
+    content, _ = nano_file(PIECES)
+    file = tmp_path / "e5-small-q4.bin"
+    file.write_bytes(content)
+    monkeypatch.setattr(encoder, "decoded_folder", lambda: tmp_path / "e5")
+    monkeypatch.setattr(encoder, "E5_BYTES", len(content))
+    monkeypatch.setattr(encoder, "E5_SHA256", encoder.sha256(file))
+    folder = encoder._decoded(file)
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
+    (encoder._decoded(file) / "tokenizer.json").unlink()
+    assert (folder / "model.safetensors").read_bytes() == weights
+    assert (encoder._decoded(file) / "tokenizer.json").is_file()
+
+
 @here
 def test_the_package_s_encoder_knows_translations_and_reads_like_the_hub_s() -> None:
     model, tokenizer = encoder.load()

@@ -18,6 +18,7 @@ import pytest
 pytest.importorskip("torch", reason="running an experiment needs xltlib[train]")
 
 from xltlib import cli, scores
+from xltlib.io import whole
 from xltlib.tasks import task  # noqa: E402
 from xltlib.train import run  # noqa: E402
 from xltlib.train.config import Experiment, load  # noqa: E402
@@ -350,6 +351,81 @@ def test_no_space_is_said_with_the_cure_and_leaves_nothing_half(
     assert not [p for p in build.rglob("*") if ".tmp" in p.name]
     again(micro)  # with space again it goes on
     assert Place(micro).run(run).exists()
+
+
+@pytest.mark.parametrize("size", [20_000, 60_000])
+def test_a_disk_that_fills_while_weights_are_saved_is_said_with_the_cure(
+    finished: Path, tmp_path: Path, size: int
+) -> None:
+    """Writers in Rust and C++ fail in their own ways; a limit on file sizes makes them fail."""
+    (tmp_path / "micro.yml").write_text(MICRO)
+    script = (
+        "import resource, signal, sys; from xltlib import cli\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, resource.RLIM_INFINITY))\n"
+        f"names = ['vocabulary', 'pretrain-0']\n"
+        f"sys.exit(max(cli.main(['run', {str(tmp_path / 'micro.yml')!r}, '--part', n])"
+        " for n in names))"
+    )
+    environment = {**os.environ, "XLT_BUILD": str(tmp_path / "build")}
+    environment["PYTHONPATH"] = str(Path(run.__file__).parents[2])
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, text=True, capture_output=True
+    )
+    assert done.returncode == cli.FAILED
+    assert "larger than is allowed here" in done.stderr and "Traceback" not in done.stderr
+    assert not [p for p in (tmp_path / "build").rglob("*") if ".tmp" in p.name]
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["Error while serializing: I/O error: No space left on device (os error 28)", "unexpected pos"],
+)
+def test_a_full_disk_is_known_whatever_the_writer_says(tmp_path: Path, monkeypatch, said) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(OSError, match="cannot write .*model: the disk is full"):
+        with whole(tmp_path / "model"):
+            raise RuntimeError(said)
+
+
+def test_half_written_files_of_killed_processes_are_taken_away(build: Path, micro) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    with whole(build / "runs" / "mine.json") as mine:
+        mine.touch()
+        theirs = mine.with_name(mine.name.replace(str(os.getpid()), str(ended.pid)))
+        theirs.touch()
+        verify(micro)
+        assert mine.exists() and theirs.exists()
+        verify(micro, repair=True)
+        assert mine.exists() and not theirs.exists()
+
+
+def test_two_runs_in_one_folder_do_nothing_twice(
+    finished: Path, build: Path, micro: Experiment, tmp_path: Path
+) -> None:
+    """The second waits for each part and finds it done."""
+    part = next(p.name for p in parts(micro) if p.name.startswith("source-"))
+    for one in (r for r in runs(micro) if part_of(micro, r) == part):
+        Place(micro).run(one).unlink()
+    (tmp_path / "micro.yml").write_text(MICRO)
+    command = [sys.executable, "-m", "xltlib.cli", "run", str(tmp_path / "micro.yml")]
+    environment = {**os.environ, "PYTHONPATH": str(Path(run.__file__).parents[2])}
+    both = [
+        subprocess.Popen([*command, "--part", part], env=environment, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    said = [process.communicate()[1].decode() for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert sum("at work in another process; waiting" in one for one in said) == 1
+    table = (finished / "micro" / "scores.parquet").read_bytes()
+    again(micro, "collect")
+    assert (build / "scores.parquet").read_bytes() == table
+    with run._alone(micro, part):  # what another process is at is not judged
+        Place(micro).run(one).write_text("half")
+        assert verify(micro, repair=True) == []
+    assert verify(micro, repair=True)
 
 
 def test_a_folder_that_cannot_be_written_is_named_with_the_cure(

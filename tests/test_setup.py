@@ -177,6 +177,24 @@ def test_installation_is_skipped_until_a_list_changes(repository: Path, tmp_path
 
 
 @needs_make
+@pytest.mark.parametrize("goal", ["book", "scores", "check-book"])
+def test_names_given_to_make_are_never_run(repository: Path, tmp_path: Path, goal: str) -> None:
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(repository / name, tmp_path / name)
+        os.utime(tmp_path / name, (1e9, 1e9))
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    (tmp_path / ".venv" / ".installed").touch()
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n')
+    python.chmod(0o755)
+    for name in ("x; touch run", "$(touch run)", "$(shell touch run)", "`touch run`", "a b", "-rf"):
+        done = make(tmp_path, goal, f"EXPERIMENT={name}", f"CORES={name}")
+        assert not (tmp_path / "run").exists(), name
+        asked = f"build/{name}/html" if goal == "check-book" else name
+        assert asked in done.stdout.splitlines(), done.stderr
+
+
+@needs_make
 def test_help_names_every_target(repository: Path) -> None:
     text = make(repository, "help").stdout
     phony = re.search(r"^\.PHONY: (.+)$", (repository / "Makefile").read_text("utf-8"), re.M)

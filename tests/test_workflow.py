@@ -292,6 +292,40 @@ def test_an_unknown_experiment_leaves_nothing_behind(project: Project) -> None:
     assert not (project.folder / "build").exists()
 
 
+def test_make_writes_where_xlt_build_says(project: Project) -> None:
+    """The cure that a full disk's message names must work for the pipeline too."""
+    other = str(project.folder / "another disk")
+    (project.folder / "bin" / "xlt").write_text(
+        XLT.format(python=sys.executable).replace('Path("build")', 'Path(os.environ["XLT_BUILD"])')
+    )
+    done = project.make("small", "scores", XLT_BUILD=other)
+    assert done.returncode == 0, done.stderr
+    assert "another disk/small/scores.parquet" in done.stdout and "4 of 4 steps" in done.stderr
+    assert not (project.folder / "build").exists()
+    assert "nothing to do" in project.make("small", "scores", XLT_BUILD=other).stdout
+
+
+def test_a_path_is_taken_for_the_experiment_of_that_name(tmp_path: Path, monkeypatch) -> None:
+    """One folder and one lock, however it is called."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "quick.yml").touch()
+    (tmp_path / "quick.yml").touch()
+    assert make.named("experiments/quick.yml", "quick") == "quick"
+    assert make.named(str(tmp_path / "experiments" / "quick.yml"), "quick") == "quick"
+    for asked, name in (("quick.yml", "quick"), ("experiments/quick.yml", "other")):
+        with pytest.raises(SystemExit, match=f"copy it there, or .*`xlt run {asked}`"):
+            make.named(asked, name)
+
+
+def test_a_job_on_a_full_disk_ends_in_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "log").touch()
+    command = [sys.executable, str(Path(job.__file__)), str(tmp_path / "log" / "x"), "one", "t"]
+    done = subprocess.run([*command, "--", "true"], text=True, capture_output=True)
+    assert done.returncode == 1 and "one failed, " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_folder_that_cannot_be_written_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

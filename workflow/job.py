@@ -97,7 +97,12 @@ def main() -> int:
         parser.error("nothing to run: give the command after `--`")
     at = sys.argv.index("--")
     args, command = parser.parse_args(sys.argv[1:at]), sys.argv[at + 1 :]
-    status = run(args.logs, args.name, args.target, args.made, command)
+    try:
+        status = run(args.logs, args.name, args.target, args.made, command)
+    except OSError as error:  # a full or read-only disk
+        where = error.filename or args.logs
+        print(f"{args.name} failed, {where}: {error.strerror}", file=sys.stderr)
+        return 1
     if status:
         log = args.logs / f"{args.name}.log"
         print(f"{args.name} failed (exit {status}); the end of {log}:", file=sys.stderr)

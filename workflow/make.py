@@ -25,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from job import tail  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
+BUILD = os.environ.get("XLT_BUILD", "build")
 SECONDS_UNKNOWN = 30.0  # first guess, where nothing ever ran
 FREE_NEEDED = 300 * 2**20  # bytes; an embedded run with its models and book takes about a third
 GOALS = ("book", "scores")
@@ -36,7 +37,8 @@ def planned(dry_run: str, experiment: str) -> list[str]:
     A job is called like the first file it makes; one of another experiment EXPERIMENT/JOB.
     """
     names = []
-    for exp, path in re.findall(r"^ +output: build/([^/]+)/([^\s,]+)", dry_run, re.MULTILINE):
+    made = rf"^ +output: {re.escape(BUILD)}/([^/]+)/([^\s,]+)"
+    for exp, path in re.findall(made, dry_run, re.MULTILINE):
         names.append(f"{exp}/{Path(path).stem}" if exp != experiment else Path(path).stem)
     return list(dict.fromkeys(names))
 
@@ -62,6 +64,11 @@ def log_of(logs: Path, name: str, kind: str) -> Path:
     """Return where a step's record (json) or log is; that of another experiment beside ours."""
     other, _, own = name.rpartition("/")
     return (logs.parents[1] / other / "log" if other else logs) / f"{own}.{kind}"
+
+
+def shown(path: Path) -> Path:
+    """Return a path as a person in the repository would type it."""
+    return path.relative_to(ROOT) if path.is_relative_to(ROOT) else path
 
 
 def read_records(logs: Path, names: Sequence[str]) -> dict[str, dict]:
@@ -228,11 +235,11 @@ def explain(folder: Path, plan: Sequence[str]) -> None:
     failed = [n for n, r in read_records(logs, plan).items() if r["status"] == "failed"]
     for name in failed:
         log = log_of(logs, name, "log")
-        print(f"\n{name} failed. The end of {log.relative_to(ROOT)}:\n", file=sys.stderr)
+        print(f"\n{name} failed. The end of {shown(log)}:\n", file=sys.stderr)
         print(tail(log, 20), file=sys.stderr)
         kept = folder / "notebooks" / f"{name}.failed.ipynb"
         if kept.exists():
-            print(f"\nThe notebook as far as it came: {kept.relative_to(ROOT)}", file=sys.stderr)
+            print(f"\nThe notebook as far as it came: {shown(kept)}", file=sys.stderr)
     if not failed:
         print(tail(logs / "snakemake.log", 25), file=sys.stderr)
     print("\nWhat had finished is kept: the same command goes on from here.", file=sys.stderr)
@@ -246,13 +253,14 @@ def prepare(folder: Path) -> None:
     except OSError as error:
         raise SystemExit(
             f"Cannot write to {folder}: {error.strerror}. Give yourself write permission on that "
-            "folder, or work in a copy of the repository that you own."
+            "folder, or take another: XLT_BUILD=FOLDER make ..."
         ) from None
     free = shutil.disk_usage(folder).free
     if free < FREE_NEEDED:
         raise SystemExit(
             f"Only {free / 2**20:.0f} MB are free on the disk of {folder}; at least "
-            f"{FREE_NEEDED / 2**20:.0f} MB are needed. Free some (`make clean` empties build/)."
+            f"{FREE_NEEDED / 2**20:.0f} MB are needed. Free some (`make clean` empties build/), or "
+            "take another disk: XLT_BUILD=FOLDER make ..."
         )
 
 
@@ -269,6 +277,17 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+def named(asked: str, name: str) -> str:
+    """Return the name by which jobs and notebooks find an experiment given as a path."""
+    own = Path("experiments", f"{name}.yml")
+    if not (own.is_file() and Path(asked).is_file() and own.samefile(asked)):
+        raise SystemExit(
+            f"{asked} is not {own}, where notebooks look for {name!r}: copy it there, or run it "
+            f"without a book, `xlt run {asked}`"
+        )
+    return name
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Bring `args.goal` of `args.experiment` up to date; return an exit status."""
     args = parse(argv)
@@ -278,8 +297,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (ValueError, FileNotFoundError) as error:
         print(f"{args.experiment}: {error}", file=sys.stderr)
         return 2
+    if args.experiment != experiment.name:
+        args.experiment = named(args.experiment, experiment.name)
     args.cores = args.cores or experiment.model.at_once
-    folder = ROOT / "build" / args.experiment
+    folder = ROOT / BUILD / args.experiment
     prepare(folder)
     with alone(folder) as lock:
         start = time.monotonic()
@@ -292,7 +313,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return status
     made = "html/index.html" if args.goal == "book" else "scores.parquet"
     took = f"{len(plan)} steps in {wording(time.monotonic() - start)}" if plan else "nothing to do"
-    print(f"{args.experiment}: {took}. {folder.relative_to(ROOT)}/{made}")
+    print(f"{args.experiment}: {took}. {shown(folder)}/{made}")
     return 0
 
 

@@ -23,6 +23,7 @@ import pandas as pd
 import yaml
 
 from xltlib.book import assertions, words
+from xltlib.train.config import load
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import status  # noqa: E402
@@ -195,7 +196,7 @@ def replace_folder(new: Path, old: Path) -> None:
 
 def render(experiment: str) -> int:
     """Render the book of an experiment; return the exit status of Jupyter Book."""
-    build = ROOT / "build" / experiment
+    build = ROOT / load(experiment).folder
     make_stage(build / "stage", build / "notebooks", status.page(ROOT, experiment))
     status.write_tables(build, build / "stage" / "generated")
     done = build_site(build / "stage", build / "book")

@@ -111,7 +111,8 @@ def page(root: Path, experiment: str) -> str:
     from xltlib.train import plan
     from xltlib.train.config import load
 
-    exp, build = load(experiment), root / "build" / experiment
+    exp = load(experiment)
+    build = root / exp.folder
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     machine = f"{platform.system()} {platform.machine()}, {cores} cores"
     facts = [

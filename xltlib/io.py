@@ -10,7 +10,9 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
+import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -22,9 +24,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _SUMS = "sha256.json"
+_HERE = re.sub(r"\W", "-", socket.gethostname())[:40]  # processes of other machines write too
+_FULL = 2**16  # bytes free on a disk that is full
 _CURES = {
     errno.ENOSPC: "the disk is full: free some space and run again",
     errno.EDQUOT: "your disk quota is used up: free some space and run again",
+    errno.EFBIG: "the file is larger than is allowed here (`ulimit -f`, or the disk's own limit)",
     errno.EROFS: "the folder is read-only: choose another place to write to",
     errno.EACCES: "you may not write there: choose another folder or its permissions",
     errno.EPERM: "you may not write there: choose another folder or its permissions",
@@ -42,7 +47,7 @@ def whole(path: Path) -> Iterator[Path]:
     OSError
         What could not be written, why, and the cure.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{_HERE}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove(temporary)
@@ -50,12 +55,35 @@ def whole(path: Path) -> Iterator[Path]:
         if path.is_dir():  # a folder cannot be replaced in one step
             remove(path)
         os.replace(temporary, path)
-    except OSError as error:
-        cure = _CURES.get(error.errno or 0, error.strerror or str(error))
-        raise OSError(error.errno, f"cannot write {path}: {cure}") from error
+    except Exception as error:
+        if (code := _number(error, path.parent)) is None:
+            raise
+        raise unwritable(path, code, error) from error
     finally:
         with suppress(OSError):
             remove(temporary)
+
+
+def unwritable(path: Path, code: int, error: Exception) -> OSError:
+    """Build (not raise) the error for what cannot be written, with the cure where one is known."""
+    cure = _CURES.get(code, getattr(error, "strerror", None) or str(error))
+    return OSError(code, f"cannot write {path}: {cure}")
+
+
+def _number(error: Exception, folder: Path) -> int | None:
+    """The system's number of an error in writing to a folder; None where it is none.
+
+    Writers in Rust put it into their text, torch and numpy say nothing about a full disk.
+    """
+    if found := re.search(r"\(os error (\d+)\)", str(error)):
+        return int(found[1])
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    with suppress(OSError):
+        if shutil.disk_usage(folder).free < _FULL:
+            return errno.ENOSPC
+    unsaid = isinstance(error, OSError) or "inline_container" in str(error)  # torch's writer
+    return errno.EIO if unsaid else None
 
 
 def write_text(path: Path, text: str) -> Path:
@@ -132,6 +160,17 @@ def intact(folder: Path) -> bool:
 def _sums(folder: Path) -> dict[str, str]:
     files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != _SUMS)
     return {p.relative_to(folder).as_posix(): sha256(p) for p in files}
+
+
+def sweep(folder: Path) -> None:
+    """Delete what killed processes of this machine left half-written in a folder."""
+    for path in folder.rglob(f".*.{_HERE}.*.tmp"):
+        try:
+            os.kill(int(path.suffixes[-2][1:]), 0)
+        except ProcessLookupError:
+            remove(path)
+        except (ValueError, OSError):
+            continue
 
 
 def remove(path: Path) -> None:

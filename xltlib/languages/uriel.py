@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
@@ -112,7 +111,7 @@ def load() -> _Uriel:
     try:
         with np.load(cached, allow_pickle=False) as stored:
             return _Uriel(**{name: stored[name] for name in _ARRAYS})
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except Exception:  # whatever a damaged zip file leads its reader to
         pass  # absent or damaged: build it again
     table = _build(folder)
     try:

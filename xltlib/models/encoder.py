@@ -24,7 +24,7 @@ from sentencepiece import SentencePieceNormalizer
 from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from xltlib.io import sha256, whole
+from xltlib.io import intact, seal, sha256, whole
 from xltlib.models.shape import E5, E5_BYTES, E5_SHA256, decoded_folder, package_file
 
 Source = Literal["auto", "package", "hub"]
@@ -115,7 +115,7 @@ def load(
 def _decoded(file: Path) -> Path:
     """The folder in the Hub's format made of the package's file; made once, whole or not at all."""
     folder = decoded_folder()
-    if (folder / "model.safetensors").is_file():
+    if intact(folder):
         return folder
     size = file.stat().st_size
     if size != E5_BYTES or sha256(file) != E5_SHA256:
@@ -127,6 +127,7 @@ def _decoded(file: Path) -> Path:
     with whole(folder) as temporary:
         temporary.mkdir()
         _write(content, temporary)
+        seal(temporary)
     return folder
 
 

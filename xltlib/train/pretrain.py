@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-import pickle
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -200,8 +201,11 @@ class _State:
             "rng": json.dumps(self.rng.bit_generator.state),
             "log": json.dumps(list(log)),
         }
-        with whole(self.path) as temporary:
-            torch.save(state, temporary)
+        content = io.BytesIO()
+        torch.save(state, content)
+        with whole(self.path) as temporary, temporary.open("wb") as file:
+            file.write(hashlib.sha256(content.getbuffer()).digest())  # torch looks at no checksum
+            file.write(content.getbuffer())
 
     def restore(self) -> list[dict[str, float]]:
         """Go back to what `keep` wrote; the log so far.
@@ -210,12 +214,13 @@ class _State:
         """
         if self.path is None or not self.path.is_file():
             return []
-        try:
-            state = torch.load(self.path, weights_only=True, map_location=self.model.device)
-        except (RuntimeError, EOFError, pickle.UnpicklingError):
+        sum_, content = (found := self.path.read_bytes())[:32], found[32:]
+        if hashlib.sha256(content).digest() != sum_:
             what = "is damaged: pre-training starts again from nothing"
             warnings.warn(f"{self.path} {what}", stacklevel=3)
             return []
+        where = self.model.device
+        state = torch.load(io.BytesIO(content), weights_only=True, map_location=where)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.sampler.queue = state["queue"]

@@ -6,13 +6,14 @@ it is finished; what is interrupted goes on with what is missing.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -27,7 +28,19 @@ from xltlib.data import cldr, datasets, text
 from xltlib.data.cards import VIEWS
 from xltlib.data.example import Example
 from xltlib.errors import unknown
-from xltlib.io import intact, remove, seal, sealed, sha256, unsealed, whole, write_table, write_text
+from xltlib.io import (
+    intact,
+    remove,
+    seal,
+    sealed,
+    sha256,
+    sweep,
+    unsealed,
+    unwritable,
+    whole,
+    write_table,
+    write_text,
+)
 from xltlib.languages import language, similarity
 from xltlib.tasks.base import Task
 from xltlib.tasks.embedded import WORDS
@@ -88,8 +101,13 @@ def do_part(exp: Experiment, name: str) -> None:
     """
     if name not in (known := [p.name for p in parts(exp)]):
         raise unknown(f"part of {exp.name}", name, known, "see `xlt run NAME --list`")
-    place = Place(exp)
     _check_writable(exp.folder)
+    with _alone(exp, name):
+        _do_part(exp, name)
+
+
+def _do_part(exp: Experiment, name: str) -> None:
+    place = Place(exp)
     if name == "vocabulary":
         _make_vocabulary(exp)
     elif name == "collect":
@@ -116,14 +134,40 @@ def verify(exp: Experiment, *, repair: bool = False) -> list[str]:
         Take it away, with the mark of its part, so that `do_part` makes it again.
     """
     place, told = Place(exp), list[str]()
+    if repair:
+        sweep(exp.folder)
     for name in (part.name for part in parts(exp)):
-        for path in _damaged(exp, name) if place.done(name).is_file() else ():
-            lost = "is damaged" if path.exists() else "is gone"
-            told.append(f"{path} {lost}: part {name} makes it again")
-            if repair:
-                remove(path)
-                place.done(name).unlink(missing_ok=True)
+        if not place.done(name).is_file():
+            continue
+        with _alone(exp, name, wait=False) if repair else nullcontext(True) as mine:
+            for path in _damaged(exp, name) if mine else ():  # else another process is at it
+                lost = "is damaged" if path.exists() else "is gone"
+                told.append(f"{path} {lost}: part {name} makes it again")
+                if repair:
+                    remove(path)
+                    place.done(name).unlink(missing_ok=True)
     return told
+
+
+@contextmanager
+def _alone(exp: Experiment, name: str, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a part: a second process waits, or is told so (False). It goes with the process."""
+    path = exp.folder / "locks" / name
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.open("w")
+    except OSError as error:
+        raise unwritable(path, error.errno or 0, error) from error
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mine = True
+        except BlockingIOError:
+            mine = wait
+            if wait:
+                _say(f"part {name} of {exp.name} is at work in another process; waiting for it")
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield mine
 
 
 def _damaged(exp: Experiment, name: str) -> list[Path]:
