@@ -6,12 +6,16 @@ looks at a book with its figures in the same way.
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import shlex
 import sys
 from pathlib import Path
 
 import browse
+import pages
+import pandas as pd
 import pytest
 import render
 import yaml
@@ -72,6 +76,18 @@ def test_nothing_points_outside_but_links(site: Path) -> None:
     for page in browse.pages(site):
         text = page.read_text("utf-8")
         assert not loads.search(text) and not styles.search(text), page.name
+
+
+def test_every_page_and_figure_says_what_it_is(site: Path, repository: Path) -> None:
+    seen = set()
+    for name in chapters(repository):
+        text = (site / f"{name}.html").read_text("utf-8")
+        (said,) = re.findall(r'<meta name="description" content="([^"]+)">', text)
+        assert len(said) > 20, name
+        seen.add(said)
+        for alt in re.findall(r'<img alt="([^"]*)"', text):
+            assert not alt.startswith(".."), f"{name}: {alt} is read aloud"
+    assert len(seen) > 0.9 * len(chapters(repository))
 
 
 def test_formulas_need_no_script(site: Path) -> None:
@@ -139,6 +155,69 @@ def test_the_first_page_takes_the_tagged_picture(tmp_path: Path) -> None:
     assert (tmp_path / "matrix.png").read_bytes() == b"hallo"
     path.unlink()
     assert "{figure}" not in render.landing(tmp_path, tmp_path)
+
+
+def statements(*rows: tuple[str, str, float, float, float, str]) -> pd.DataFrame:
+    names = ["page", "sentence", "estimate", "low", "high", "verdict"]
+    table = pd.DataFrame(rows, columns=names)
+    return table.assign(n=12.0, unit="target, seed", verdict_corrected=table["verdict"])
+
+
+def test_a_page_cites_the_numbers_that_chapters_state(tmp_path: Path) -> None:
+    table = statements(
+        ("05_x", "A source adds points, intents.", 1.26, -0.48, 2.99, "cannot tell"),
+        ("05_x", "A source adds points, slots.", 0.5, 0.25, 0.75, "holds"),
+    )
+    for name in pages.CITING:
+        (tmp_path / name).write_text(
+            '{{ found("05_x", "A source adds points, intents") }}; '
+            '{{ found("05_x", "A source adds points, slots", 0, 100) }} %; '
+            '{{ verdict("05_x", "A source adds points, intents") }}, '
+            '{{ n("05_x", "A source adds points, slots") }}; '
+            '{{ found("04_y", "Nothing") }}; {{ count }}\n'
+        )
+    pages.cite(tmp_path, table)
+    said = "1.3 (−0.5 to 3.0); 50 (25 to 75) %; cannot tell, 12 targets; not in this book; 2\n"
+    assert (tmp_path / pages.CITING[0]).read_text("utf-8") == said
+    with pytest.raises(ValueError, match="2 statements that begin with 'A source adds'"):
+        pages.Results(table).found("05_x", "A source adds")
+
+
+def test_a_chapter_is_shown_with_folded_code_and_what_its_parameters_mean() -> None:
+    source = 'experiment = "mine"  # a name | a path\nn = [1, 2]  # sizes # of steps\n'
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": ["# Title"]},
+        {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": [source]},
+        {"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": []},
+        {"cell_type": "code", "metadata": {}, "source": ["1 + 1"]},
+    ]
+    given = {"cells": cells}
+    title, box, *code = pages.chapter(given, "05_x")["cells"]
+    tags = [c["metadata"]["tags"] for c in code]
+    assert tags[0] == ["parameters", "hide-input"] and tags[2] == ["hide-input"]
+    assert "remove-cell" in tags[1] and "tags" not in cells[3]["metadata"]
+    assert '| `experiment` | `"mine"` | a name / a path |' in box["source"]
+    assert "| `n` | `[1, 2]` | sizes # of steps |" in box["source"]
+    line = "papermill notebooks/05_x.ipynb mine.ipynb -p experiment mine -y 'n: [1, 2]'"
+    assert line in box["source"]
+
+
+@pytest.mark.parametrize("path", sorted((render.ROOT / "notebooks").glob("*.ipynb")))
+def test_the_line_that_runs_a_chapter_sets_what_it_has(path: Path) -> None:
+    cells = json.loads(path.read_text("utf-8"))["cells"]
+    code = next(c for c in cells if "parameters" in c["metadata"].get("tags", []))
+    source = "".join(code["source"])
+    rows = pages.parameters(source)
+    assert all(meaning for _, _, meaning in rows)
+    words, given = shlex.split(pages.command(path.stem, rows))[3:], {}
+    while words:
+        if words.pop(0) == "-p":
+            name, value = words.pop(0), words.pop(0)
+            given[name] = yaml.safe_load(value)
+        else:
+            given |= yaml.safe_load(words.pop(0))
+    defaults = {name: ast.literal_eval(value) for name, value, _ in rows}
+    assert given and given.items() <= defaults.items()
 
 
 def test_pages_that_an_experiment_lacks_leave_the_contents(tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ from xltlib.book import assertions, words
 from xltlib.train.config import load
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import pages  # noqa: E402
 import status  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -157,19 +158,20 @@ def make_stage(stage: Path, notebooks: Path, built: str) -> None:
     shutil.copytree(ROOT / "book", stage / "book", ignore=skip)
     shutil.copytree(ROOT / "book" / "_static", stage / "_static")
     (stage / "notebooks").mkdir()
-    for path in sorted(notebooks.glob("*.ipynb")):
-        if not path.stem.endswith(".failed"):
-            shutil.copy(path, stage / "notebooks" / path.name)
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        if not (stage / "notebooks" / path.name).exists():
-            content = without_results(json.loads(path.read_text("utf-8")))
-            (stage / "notebooks" / path.name).write_text(json.dumps(content), "utf-8")
+    shutil.copytree(ROOT / "notebooks", stage / "templates")
+    for template in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        executed = notebooks / template.name
+        shown = json.loads((executed if executed.exists() else template).read_text("utf-8"))
+        shown = pages.chapter(shown, template.stem)
+        shown = shown if executed.exists() else without_results(shown)
+        (stage / "notebooks" / template.name).write_text(json.dumps(shown), "utf-8")
     generated = stage / "generated"
     generated.mkdir()
     (generated / "landing.md").write_text(landing(notebooks, generated), "utf-8")
     (generated / "status.md").write_text(built, "utf-8")
     found = asserted(notebooks)
     found.to_csv(generated / "assertions.csv", index=False)
+    pages.cite(stage / "book", found)
     (generated / "assertions.md").write_text(assertions_page(found), "utf-8")
     toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text("utf-8"))
     (stage / "_toc.yml").write_text(yaml.safe_dump(only_present(toc, stage)), "utf-8")

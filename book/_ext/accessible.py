@@ -2,12 +2,14 @@
 
 Formulas become MathML when the book is built: every current browser shows it itself and screen
 readers read it aloud, which neither a picture nor a script's output gives. The entries of the
-bibliography say that they are items of a list. The API pages show our code only, and read its
-docstrings as the plain text they are: `x_` and |A| are mathematics, `name` is code.
+bibliography say that they are items of a list, figures what they show, pages what they are about.
+The API pages show our code only, and read its docstrings as the plain text they are: `x_` and |A|
+are mathematics, `name` is code.
 """
 
 from __future__ import annotations
 
+import html
 import re
 
 from docutils import nodes
@@ -54,6 +56,46 @@ def name_items(app: Sphinx, page: str, template: str, context: dict, doctree: ob
         context["body"] = context["body"].replace('role="doc-biblioentry"', 'role="listitem"')
 
 
+def first_sentence(text: str, most: int = 200) -> str:
+    """Return the first sentence of a text, in one line, cut at a word if it is long."""
+    line = re.split(r"(?<=[.?!])\s", " ".join(text.split()), maxsplit=1)[0]
+    return line if len(line) <= most else line[:most].rsplit(" ", 1)[0] + " …"
+
+
+def describe_figures(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Give a notebook's figures a text alternative: section, and the caption's first sentence.
+
+    What comes after a figure in the same cell is its caption; without one Sphinx would have the
+    path of the file read aloud.
+    """
+    for image in doctree.findall(nodes.image):
+        if image.get("alt"):
+            continue
+        section = image.parent
+        while section is not None and not isinstance(section, nodes.section):
+            section = section.parent
+        title = section.next_node(nodes.title).astext() if section is not None else page
+        after = image.parent.children[image.parent.index(image) + 1 :]
+        captions = [n for n in after if isinstance(n, nodes.paragraph)]
+        said = first_sentence(captions[0].astext()) if captions else "the tables beside it say it"
+        image["alt"] = f"Figure, {title}: {said}"
+
+
+def describe_page(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
+    """Give search engines and link previews the question, or the first paragraph, of a page."""
+    if not isinstance(doctree, nodes.document):
+        return
+    paragraph = doctree.next_node(nodes.paragraph)
+    if paragraph is None or 'name="description"' in context.get("metatags", ""):
+        return
+    text = html.escape(first_sentence(paragraph.astext(), 160))
+    title = html.escape(re.sub(r"<[^>]+>", "", str(context.get("title", ""))))
+    said = {"og:title": title, "og:description": text, "og:type": "article"}
+    tags = [f'<meta name="description" content="{text}">']
+    tags += [f'<meta property="{name}" content="{value}">' for name, value in said.items()]
+    context["metatags"] = "\n".join([context.get("metatags", ""), *tags])
+
+
 CODE = re.compile(r"(``.+?``|:[\w:]+:`[^`]+`|`[^`]+`)")
 
 
@@ -98,6 +140,8 @@ def setup(app: Sphinx) -> dict[str, bool]:
     """Register the renderer and the corrections."""
     app.connect("autodoc-skip-member", ours_only)
     app.connect("autodoc-process-docstring", read_plainly, priority=400)  # before napoleon
+    app.connect("doctree-resolved", describe_figures, priority=900)
     app.connect("html-page-context", name_items)
+    app.connect("html-page-context", describe_page)
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -75,3 +75,45 @@
 
   window.addEventListener("load", filter);
 })();
+
+// Code is folded. One switch opens all of a page, and the browser remembers it.
+(function () {
+  const FOLDED = "details.hide.above-input";
+
+  function remembered() {
+    try {
+      return localStorage.getItem("code") === "shown";
+    } catch {
+      return false; // storage is switched off
+    }
+  }
+
+  function code() {
+    const folded = [...document.querySelectorAll(FOLDED)];
+    const title = document.querySelector(".bd-article h1");
+    if (!folded.length || !title) return;
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "code-switch";
+
+    function show(open) {
+      for (const box of folded) box.open = open;
+      button.setAttribute("aria-pressed", String(open));
+      button.textContent = open ? "Fold the code" : "Show all code";
+    }
+
+    button.addEventListener("click", () => {
+      const open = button.getAttribute("aria-pressed") !== "true";
+      try {
+        localStorage.setItem("code", open ? "shown" : "folded");
+      } catch {
+        // not remembered
+      }
+      show(open);
+    });
+    show(remembered());
+    title.after(button);
+  }
+
+  window.addEventListener("load", code);
+})();

@@ -1,0 +1,139 @@
+"""What a page shows beside what its author wrote: computed numbers in prose, code that folds.
+
+Pages of `book/` that cite results are Jinja templates: `{{ found("05_examples", "A source …") }}`
+puts in the number of the one statement that begins so, as the chapter recorded it. A chapter gets a
+box that says what its parameters mean and how to run it, made from its own cell of parameters.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import io
+import tokenize
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from xltlib.book import words
+
+MISSING = "not in this book"
+CITING = ("index.md", "teach.md")  # templates; the other pages may show braces of their own
+
+
+class Results:
+    """The statements of a built book, looked up by page and the beginning of a sentence."""
+
+    def __init__(self, statements: pd.DataFrame) -> None:
+        self.statements = statements
+
+    def row(self, page: str, start: str) -> dict[str, Any] | None:
+        """Return the one statement, or None where the chapter was not run, or on other scores."""
+        table = self.statements[self.statements["page"] == page]
+        found = table[table["sentence"].str.startswith(start)]
+        if len(found) > 1:
+            raise ValueError(f"{page} has {len(found)} statements that begin with {start!r}, not 1")
+        return None if found.empty else found.iloc[0].to_dict()
+
+    def found(self, page: str, start: str, digits: int = 1, scale: float = 1) -> str:
+        """Return `39.7 (29.5 to 50.0)`: the estimate and its interval, times `scale`."""
+        if (row := self.row(page, start)) is None:
+            return MISSING
+        return words.estimate(*(scale * row[c] for c in ("estimate", "low", "high")), digits)
+
+    def verdict(self, page: str, start: str) -> str:
+        """Return the verdict beside the others of the statement's family."""
+        row = self.row(page, start)
+        return MISSING if row is None else row["verdict_corrected"] or row["verdict"]
+
+    def n(self, page: str, start: str) -> str:
+        """Return how many units the interval is over, with their name."""
+        if (row := self.row(page, start)) is None:
+            return MISSING
+        return f"{row['n']:.0f} {row['unit'].split(',')[0].strip()}s"
+
+    def judged(self, claim: str) -> str:
+        """Return two cells of a table: the claim over published data sets, and with ours."""
+        cells = []
+        for page in ("06_published", "04_predictors"):
+            estimate, of = (
+                self.found(page, f"{claim}, mean over", 2),
+                self.n(page, f"{claim}, mean"),
+            )
+            cells.append(f"{self.verdict(page, f'{claim}, mean over')}: {estimate}, {of}")
+        return " | ".join(cells)
+
+
+def cite(folder: Path, statements: pd.DataFrame) -> None:
+    """Put the numbers into the pages of `folder` that cite them."""
+    results = Results(statements)
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+    for name in CITING:
+        page = folder / name
+        text = environment.from_string(page.read_text("utf-8"))
+        known = {key: getattr(results, key) for key in ("found", "verdict", "n", "judged")}
+        page.write_text(text.render(known, count=f"{len(statements):,}"), "utf-8")
+
+
+def parameters(source: str) -> list[tuple[str, str, str]]:
+    """Return name, default and meaning of each line of a cell of parameters."""
+    comments = {
+        token.start[0]: token.string.lstrip("# ")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline)
+        if token.type == tokenize.COMMENT
+    }
+    rows = []
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            default = ast.get_source_segment(source, node.value) or ""
+            rows.append((node.targets[0].id, default, comments.get(node.lineno, "")))
+    return rows
+
+
+def command(stem: str, rows: list[tuple[str, str, str]]) -> str:
+    """Return the papermill line that sets the first parameters of a chapter, as they are."""
+    lists = [(name, value) for name, value, _ in rows if value.startswith("[")]
+    plain = [(n, v.strip("\"'")) for n, v, _ in rows if not v.startswith("[")]
+    line = f"papermill notebooks/{stem}.ipynb mine.ipynb"
+    for name, value in [p for p in plain if p[1]][:2]:
+        line += f" -p {name} {value}"
+    for name, value in lists[:1]:
+        line += f" -y '{name}: {value or '[]'}'"
+    return line
+
+
+def run_box(stem: str, source: str) -> str:
+    """Return the folded box that says how to run a chapter with other parameters."""
+    rows = parameters(source)
+    table = ["| parameter | as shown | what it may be |", "| --- | --- | --- |"]
+    for name, default, meaning in rows:
+        table.append(f"| `{name}` | `{default}` | {meaning.replace('|', '/')} |")
+    return "\n".join(
+        [
+            ":::{admonition} Run this chapter with other parameters", ":class: dropdown", "",
+            f"{{download}}`Download the notebook <../templates/{stem}.ipynb>` and put it into "
+            "`notebooks/` of a copy of this repository, or run it there, after `make install`:",
+            "", "```bash", "source .venv/bin/activate", command(stem, rows), "```", "",
+            "`-p` sets one value, `-y` a list; what is left out stays as shown. A name or a value "
+            "that is not allowed stops the first cell, which says what is.", "", *table, ":::", "",
+        ]
+    )  # fmt: skip
+
+
+def chapter(notebook: dict[str, Any], stem: str) -> dict[str, Any]:
+    """Return an executed notebook as the book shows it: code folded, with its box."""
+    shown = copy.deepcopy(notebook)
+    for cell in shown["cells"]:
+        if cell["cell_type"] == "code":
+            tags = cell["metadata"].setdefault("tags", [])
+            if "injected-parameters" in tags:
+                tags.append("remove-cell")
+            elif not {"hide-input", "hide-cell", "remove-input", "remove-cell"} & set(tags):
+                tags.append("hide-input")
+    first = next(c for c in shown["cells"] if "parameters" in c["metadata"].get("tags", []))
+    box = {"cell_type": "markdown", "id": "run-this-chapter", "metadata": {}}
+    box["source"] = run_box(stem, "".join(first["source"]))
+    shown["cells"].insert(1, box)
+    return shown
