@@ -1,4 +1,4 @@
-# make book | test | lint | clean | help. All they need is Python >= 3.11, make and a package index.
+# make book | lab | test | lint | clean | help. All they need is Python >= 3.11, make and a package index.
 
 EXPERIMENT ?= embedded
 PYTHON ?= python3
@@ -24,7 +24,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install book scores test lint format lock check-book clean distclean
+.PHONY: help install book scores lab test lint format lock check-book clean distclean
 
 help: ## Show this list
 	@echo "make <what> [EXPERIMENT=embedded|quick|mt5] [CORES=n] [PYTHON=python3.12]"
@@ -47,19 +47,22 @@ book: $(STAMP) ## Run what is missing of EXPERIMENT, then its notebooks, then re
 scores: $(STAMP) ## Only the scores and pairs tables of EXPERIMENT
 	@$(BIN)/python workflow/make.py $${CORES:+--cores "$$CORES"} -- "$$EXPERIMENT" scores
 
+lab: $(STAMP) ## Run the laboratory, or LABS="01 05" of it, and keep its results with the book
+	@$(BIN)/python workflow/lab.py $(LABS) $(if $(CORES),--cores $(CORES)) $(ARGS)
+
 test: $(STAMP) ## The whole test suite, one worker a core
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(STAMP) ## ruff on code and notebooks, no outputs in notebooks, types of xltlib
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(if $(wildcard notebooks/*.ipynb),$(BIN)/nbstripout --verify notebooks/*.ipynb)
+	$(if $(wildcard notebooks/*.ipynb),$(BIN)/nbstripout --verify notebooks/*.ipynb notebooks/lab/*.ipynb)
 	$(BIN)/mypy
 
 format: $(STAMP) ## Let ruff and nbstripout put things right
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(if $(wildcard notebooks/*.ipynb),$(BIN)/nbstripout notebooks/*.ipynb)
+	$(if $(wildcard notebooks/*.ipynb),$(BIN)/nbstripout notebooks/*.ipynb notebooks/lab/*.ipynb)
 
 check-book: $(STAMP) ## Open every built page in Chromium: requests, errors, accessibility
 	@$(BIN)/python workflow/browse.py "$${XLT_BUILD:-build}/$$EXPERIMENT/html"

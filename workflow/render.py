@@ -30,6 +30,7 @@ import pages  # noqa: E402
 import status  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
+LABORATORY = ROOT / "book" / "published" / "lab"  # executed copies and results of notebooks/lab
 PICTURE_FROM = "03_matrix"
 PICTURE_TAG = "landing"
 ENDS = ("estimate", "low", "high")
@@ -71,14 +72,19 @@ def landing(notebooks: Path, folder: Path) -> str:
     )
 
 
-def asserted(notebooks: Path) -> pd.DataFrame:
+def title_of(notebook: dict) -> str:
+    """The heading of a notebook."""
+    return "".join(notebook["cells"][0]["source"]).split("\n")[0].removeprefix("# ")
+
+
+def asserted(notebooks: Path, laboratory: Path = LABORATORY) -> pd.DataFrame:
     """Every statement of the executed notebooks, with its page, judged beside its family."""
     found = []
-    for path in sorted(notebooks.glob("*.ipynb")):
+    pages = [("", path) for path in sorted(notebooks.glob("*.ipynb"))]
+    for folder, path in [*pages, *(("lab/", path) for path in sorted(laboratory.glob("*.ipynb")))]:
         notebook = json.loads(path.read_text("utf-8"))
-        title = "".join(notebook["cells"][0]["source"]).split("\n")[0].removeprefix("# ")
         rows = assertions.recorded(notebook)
-        found.append(rows.assign(page=path.stem, title=title))
+        found.append(rows.assign(page=folder + path.stem, title=title_of(notebook)))
     rows = [t for t in found if len(t)]
     if not rows:
         return pd.DataFrame(columns=[*assertions.COLUMNS, "page", "title"])
@@ -117,6 +123,38 @@ def assertions_page(table: pd.DataFrame) -> str:
             '<div id="assertions" class="pst-scrollable-table-container">',
             f'<table class="table"><thead><tr>{th}</tr></thead>', "<tbody>", *rows,
             "</tbody></table></div>", "",
+        ]
+    )  # fmt: skip
+
+
+def laboratory_page(folder: Path = LABORATORY) -> str:
+    """Return the Markdown that book/lab.md includes: questions, verdicts and times, then claims."""
+    if not (folder / "seconds.csv").exists():
+        return "The laboratory was not run: `make lab` runs it.\n"
+    seconds = pd.read_csv(folder / "seconds.csv").set_index("lab")["seconds"]
+    questions, claims = [], []
+    for path in sorted(folder.glob("*.ipynb")):
+        notebook = json.loads(path.read_text("utf-8"))
+        question = "".join(notebook["cells"][0]["source"]).split("**")[1].replace("\n", " ")
+        link, rows = f"[{title_of(notebook)}](../notebooks/lab/{path.name})", pd.read_csv(
+            folder / f"{path.stem}.csv"
+        )  # fmt: skip
+        said = [f"{n} {verdict}" for verdict, n in rows["verdict"].value_counts().items()]
+        questions.append([link, question, ", ".join(said), f"{seconds[path.stem]:.0f}"])
+        for r in rows.to_dict("records"):
+            ours = words.estimate(*(r[c] for c in ENDS), 1 if r["scale"] == "points" else 2)
+            sampled = f"{r['n']} ({r['over']})"
+            paper = f"{{cite}}`{r['paper']}`: {r['published']}"
+            claims.append([r["sentence"], paper, f"{ours} {r['scale']}", sampled, r["verdict"]])
+    minutes = seconds.sum() / 60
+    return "\n".join(
+        [
+            f"The {len(questions)} notebooks took {minutes:.0f} minutes one after the other, with "
+            "what they share encoded before. Every verdict, of "
+            f"{len(claims)} claims in all:\n",
+            status.table("notebook,question,verdicts,seconds".split(","), questions), "",
+            "## Claim by claim\n",
+            status.table("claim,paper,ours (95 %),n,verdict".split(","), claims), "",
         ]
     )  # fmt: skip
 
@@ -165,8 +203,14 @@ def make_stage(stage: Path, notebooks: Path, built: str) -> None:
         shown = pages.chapter(shown, template.stem)
         shown = shown if executed.exists() else without_results(shown)
         (stage / "notebooks" / template.name).write_text(json.dumps(shown), "utf-8")
+    shutil.copytree(
+        LABORATORY, stage / "notebooks" / "lab", ignore=lambda _, names: [
+            n for n in names if not n.endswith(".ipynb")
+        ], dirs_exist_ok=True,
+    )  # fmt: skip
     generated = stage / "generated"
     generated.mkdir()
+    (generated / "lab.md").write_text(laboratory_page(), "utf-8")
     (generated / "landing.md").write_text(landing(notebooks, generated), "utf-8")
     (generated / "status.md").write_text(built, "utf-8")
     found = asserted(notebooks)

@@ -25,7 +25,7 @@ from xltlib.data.cards import CARDS, Card, Files
 from xltlib.data.text import original
 from xltlib.io import sha256
 from xltlib.models.shape import E5_SHA256, at_hand, in_package
-from xltlib.train.config import PACKAGES, SCRATCH, Encoder, Experiment, TinyModel
+from xltlib.train.config import PACKAGES, SCRATCH, Checkpoint, Encoder, Experiment, TinyModel
 from xltlib.train.recipes import Recipe
 
 # What each stage does, by version. Whoever changes a stage so that a result differs raises its
@@ -226,7 +226,7 @@ def _pretrain_key(exp: Experiment, seed: int, known: str | None = None) -> str:
     recipe = {k: v for k, v in asdict(exp.pretrain).items() if k != "seeds"}
     knows = exp.known[known].model_dump() if known else None
     made = _done_with(exp, "model", "pretrain")
-    return digest([_vocabulary_key(exp), made, _model_key(exp), recipe, seed, knows])
+    return digest([_vocabulary_key(exp), made, model_key(exp.model), recipe, seed, knows])
 
 
 def _start_key(exp: Experiment, condition: str, known: str | None, seed: int | None) -> Any:
@@ -236,8 +236,8 @@ def _start_key(exp: Experiment, condition: str, known: str | None, seed: int | N
     if condition == "ngram":
         return _done_with(exp, "baselines")
     if exp.model.kind != "tiny":
-        return _model_key(exp)
-    return [_vocabulary_key(exp), _done_with(exp, "model"), _model_key(exp)]
+        return model_key(exp.model)
+    return [_vocabulary_key(exp), _done_with(exp, "model"), model_key(exp.model)]
 
 
 def _run_key(exp: Experiment, run: Run, task: Any, start: Any) -> str:
@@ -277,7 +277,7 @@ def items_key(exp: Experiment, task: str) -> str:
     spec, languages = exp.tasks[task], exp.tasks[task].among or encoded(exp, task)
     counts: list[Any] = [spec.pool or spec.train_items, spec.validation_items, spec.test_items]
     counts += [] if spec.pool else [exp.seeds]
-    made = [_done_with(exp, "features", "examples"), _model_key(exp), layers_of(exp, task)]
+    made = [_done_with(exp, "features", "examples"), model_key(exp.model), layers_of(exp, task)]
     return digest([made, _task_key(exp, task), sorted(languages), counts])
 
 
@@ -322,12 +322,11 @@ def _sum(path: Path) -> str:
     return sha256(path) if path.is_file() else "missing"
 
 
-def _model_key(exp: Experiment) -> Any:
+def model_key(model: TinyModel | Checkpoint | Encoder) -> Any:
     """The shape of a model of ours; a checkpoint's name and revisions.
 
     Of a local folder its files, large ones by size and time.
     """
-    model = exp.model
     if isinstance(model, TinyModel):
         return asdict(model)
     if isinstance(model, Encoder) and in_package(model.name, model.source):

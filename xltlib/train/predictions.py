@@ -35,6 +35,7 @@ from tqdm.auto import tqdm
 
 from xltlib import scores
 from xltlib.data.example import MAX_WORDS, Example
+from xltlib.errors import unknown
 from xltlib.io import sha256, whole, write_text
 from xltlib.models import compute, encoder, features
 from xltlib.models.shape import E5
@@ -355,6 +356,33 @@ def items(folder: Path, task: str) -> pd.DataFrame:
         item = np.tile(rows["id"].astype(str), len(cells))
         parts.append(long.assign(item=item, score=right.T.ravel().astype(float)))
     return pd.concat(parts, ignore_index=True)
+
+
+def labels(folder: Path, task: str) -> dict[str, tuple[list[str], pd.DataFrame, npt.NDArray[Any]]]:
+    """What was answered, of a task with a label a text or a word.
+
+    Returns
+    -------
+    dict
+        Target -> (the item of each row; ``model, source, n_target, seed`` of the cells; labels,
+        (rows, cells)). Of a text there is a row, of tagged words a row a word, in their order.
+
+    Raises
+    ------
+    ValueError
+        The folder keeps no labels of the task.
+    """
+    about, table, kept = read(folder)
+    if task not in about["labels"] or (own := kept[kept["task"] == task]).empty:
+        names = [str(t) for t in kept["task"].unique()]
+        raise unknown("task", task, names, f"{folder} keeps these")
+    names, found = np.array(about["labels"][task]), {}
+    for target, rows in own.groupby("target", observed=True, sort=False):
+        cells = table.loc[(table["task"] == task) & (table["target"] == target), _CELL]
+        numbers = np.frombuffer(b"".join(rows["labels"]), np.uint8).reshape(-1, len(cells))
+        of = list(rows["id"].astype(str).repeat(rows["n"]))
+        found[str(target)] = of, cells, names[numbers]
+    return found
 
 
 def check(exp: Experiment, folder: Path) -> pd.DataFrame:
