@@ -86,8 +86,11 @@ def conclude(claims: Sequence[Claim], folder: str = "", stem: str = "") -> HTML:
     where = f"book/published/lab/{stem}.cells.parquet, explain.contrast"
     about = {"family": f"laboratory {stem[:2]}", "kind": "confirmatory", "where": where}
     assertions.record(found.assign(verdict=found["contrast"], unit=found["over"]), **about)
-    ends = zip(found["estimate"], found["low"], found["high"], found["scale"], strict=True)
-    ours = [words.estimate(*row, 1 if scale == "points" else 2) for *row, scale in ends]
+    keys = ["estimate", "low", "high", "scale"]
+    ours = [
+        words.estimate(mid, low, high, 1 if scale == "points" else 2)
+        for mid, low, high, scale in found[keys].itertuples(index=False)
+    ]
     shown = found.assign(ours=ours)
     keep = ["sentence", "published", "ours", "scale", "n", "over", "verdict"]
     return tables.listed(shown[keep], sentence="claim", ours="ours (95 %)", over="n of")
@@ -138,6 +141,6 @@ def pair_effects(cells: pd.DataFrame, value: str = "score") -> pd.Series:
     cells
         ``source, target`` and `value`, 0 to 1; a row a pair. In-language pairs are left out first.
     """
-    codes = [pd.factorize(cells[side])[0] for side in ("source", "target")]
-    left = Effects(*codes).within(cells[value].to_numpy(dtype=float))
+    s, t = (pd.factorize(cells[side])[0] for side in ("source", "target"))
+    left = Effects(s, t).within(cells[value].to_numpy(dtype=float))
     return pd.Series(100 * left, index=cells.index)

@@ -21,11 +21,10 @@ from xltlib.io import intact
 from xltlib.models import compute, encoder, features
 from xltlib.models.features import Features, Unit
 from xltlib.models.shape import E5
-from xltlib.tasks.base import Task
 from xltlib.tasks.public import public_task
 from xltlib.train.config import Encoder
 from xltlib.train.plan import STAGES, digest, model_key
-from xltlib.train.probe import Head, Items, answers, items_of, learn, reading_of
+from xltlib.train.probe import Items, answers, items_of, learn, reading_of
 
 
 def encode(
@@ -53,15 +52,14 @@ def encode(
     """
     content = json.dumps([list(items), list(items.values())]).encode()
     of = hashlib.sha256(content).hexdigest()
-    key = digest([STAGES["features"], model_key(Encoder(name=model)), unit, list(layers), of])
+    which = model_key(Encoder.model_validate({"name": model}))
+    key = digest([STAGES["features"], which, unit, list(layers), of])
     folder = cache("features", key)
     if intact(folder):
         return features.read(folder)
     body, tokenizer = _loaded(model)
     wanted = layers or range(body.config.num_hidden_layers + 1)
-    return features.encode(
-        body, tokenizer, unit, list(items.values()), list(items), wanted, folder
-    )
+    return features.encode(body, tokenizer, unit, list(items.values()), list(items), wanted, folder)
 
 
 @lru_cache(maxsize=1)
@@ -92,3 +90,33 @@ def parallel(
         items = {e.id: reading.item(e) for e in examples}
         found[code] = items_of(examples, encode(items, reading.unit, model=model, layers=layers))
     return found
+
+
+def scored(
+    task: str,
+    train: Sequence[Items],
+    tests: Mapping[str, Items],
+    layer: int,
+    penalty: float = 0.1,
+) -> pd.DataFrame:
+    """The main metric of a head learned from some items on the test items of every target.
+
+    Parameters
+    ----------
+    train
+        Of one language or several, together.
+    layer, penalty
+        Of the head; `penalty` is scikit-learn's C.
+
+    Returns
+    -------
+    DataFrame
+        ``target, score, n_test``.
+    """
+    of = public_task(task)
+    head = learn(of, train, layer, penalty)
+    rows = [
+        (code, of.evaluate(answers(of, head, layer, own), own.examples)[of.metric].score,
+         len(own.examples)) for code, own in tests.items()
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["target", "score", "n_test"])

@@ -374,13 +374,14 @@ def labels(folder: Path, task: str) -> dict[str, tuple[list[str], pd.DataFrame, 
     """
     about, table, kept = read(folder)
     if task not in about["labels"] or (own := kept[kept["task"] == task]).empty:
-        names = [str(t) for t in kept["task"].unique()]
-        raise unknown("task", task, names, f"{folder} keeps these")
-    names, found = np.array(about["labels"][task]), {}
+        tasks = [str(t) for t in kept["task"].unique()]
+        raise unknown("task", task, tasks, f"{folder} keeps these")
+    names = np.array(about["labels"][task])
+    found: dict[str, tuple[list[str], pd.DataFrame, npt.NDArray[Any]]] = {}
     for target, rows in own.groupby("target", observed=True, sort=False):
         cells = table.loc[(table["task"] == task) & (table["target"] == target), _CELL]
         numbers = np.frombuffer(b"".join(rows["labels"]), np.uint8).reshape(-1, len(cells))
-        of = list(rows["id"].astype(str).repeat(rows["n"]))
+        of = np.repeat(rows["id"].astype(str).to_numpy(), rows["n"].to_numpy()).tolist()
         found[str(target)] = of, cells, names[numbers]
     return found
 
