@@ -2,7 +2,8 @@
 
 Each notebook of notebooks/lab is executed by papermill in a process of its own, one a core, into
 build/lab. What is kept with the book goes to book/published/lab: the executed copy without times
-and folders of this machine, its table of results with the cells behind it, and how long it took.
+and folders of this machine, its table of results with the cells behind it, and how many seconds of
+a core it took.
 With a parameter of your own (-p model ...) nothing is kept: it is your result, in build/lab-own.
 """
 
@@ -11,11 +12,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import re
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,7 @@ def _tags(cell: dict[str, Any]) -> list[str]:
 
 
 def run(stem: str, build: Path, parameters: list[str]) -> float:
-    """Execute one notebook into `build`; return its seconds.
+    """Execute one notebook into `build`; return the seconds of a core that it took.
 
     Raises
     ------
@@ -74,11 +73,14 @@ def run(stem: str, build: Path, parameters: list[str]) -> float:
     command = [sys.executable, "-m", "papermill", str(NOTEBOOKS / f"{stem}.ipynb")]
     command += [str(build / f"{stem}.ipynb"), "--cwd", str(ROOT), "--no-progress-bar"]
     command += ["-p", "folder", str(build), *parameters]
-    begin = time.monotonic()
-    done = subprocess.run(command, cwd=ROOT, text=True, capture_output=True)
-    if done.returncode:
-        raise RuntimeError(f"{stem} stopped:\n{done.stderr[-3000:]}")
-    return time.monotonic() - begin
+    log = build / f"{stem}.log"
+    with log.open("w") as out:
+        process = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=out)
+        _, status, usage = os.wait4(process.pid, 0)  # with the kernel, which papermill waits for
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise RuntimeError(f"{stem} stopped:\n{log.read_text('utf-8')[-3000:]}")
+    return usage.ru_utime + usage.ru_stime
 
 
 def keep(stem: str, build: Path, seconds: float) -> None:
@@ -105,10 +107,10 @@ def keep(stem: str, build: Path, seconds: float) -> None:
 
 
 def _record(stem: str, seconds: float) -> None:
-    """Note how long a notebook took, and on what."""
+    """Note how many seconds a notebook took."""
     file = KEPT / "seconds.csv"
     rows = pd.read_csv(file) if file.exists() else pd.DataFrame(columns=["lab", "seconds"])
-    new = {"lab": stem, "seconds": round(seconds), "processor": platform.machine()}
+    new = {"lab": stem, "seconds": round(seconds)}
     rows = pd.concat([rows[rows["lab"] != stem], pd.DataFrame([new])]).sort_values("lab")
     write_text(file, rows.to_csv(index=False))
 

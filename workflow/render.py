@@ -149,10 +149,9 @@ def laboratory_page(folder: Path = LABORATORY) -> str:
     minutes = seconds.sum() / 60
     return "\n".join(
         [
-            f"The {len(questions)} notebooks took {minutes:.0f} minutes one after the other, with "
-            "what they share encoded before. Every verdict, of "
-            f"{len(claims)} claims in all:\n",
-            status.table("notebook,question,verdicts,seconds".split(","), questions), "",
+            f"The {len(questions)} notebooks took {minutes:.0f} minutes of one core, with what "
+            f"they share encoded before. They judge {len(claims)} claims:\n",
+            status.table("notebook,question,verdicts,core seconds".split(","), questions), "",
             "## Claim by claim\n",
             status.table("claim,paper,ours (95 %),n,verdict".split(","), claims), "",
         ]
