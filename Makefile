@@ -41,8 +41,9 @@ $(STAMP): pyproject.toml constraints.txt
 	  -c constraints.txt -e '.[all]'
 	@touch $@
 
-book: $(STAMP) ## Run what is missing of EXPERIMENT, then its notebooks, then render the book
+book: $(STAMP) ## Run what is missing of EXPERIMENT and render its book; STUDENT=1: also without solutions
 	@$(BIN)/python workflow/make.py $${CORES:+--cores "$$CORES"} -- "$$EXPERIMENT" book
+	@test -z "$$STUDENT" || $(BIN)/python workflow/render.py "$$EXPERIMENT" --student
 
 scores: $(STAMP) ## Only the scores and pairs tables of EXPERIMENT
 	@$(BIN)/python workflow/make.py $${CORES:+--cores "$$CORES"} -- "$$EXPERIMENT" scores

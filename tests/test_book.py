@@ -202,6 +202,26 @@ def test_a_chapter_is_shown_with_folded_code_and_what_its_parameters_mean() -> N
     assert line in box["source"]
 
 
+def test_students_get_questions_without_answers(tmp_path: Path) -> None:
+    (tmp_path / "ran").mkdir()
+    asked = yaml.safe_load(pages.QUESTIONS.read_text("utf-8"))
+    templates = sorted((render.ROOT / "notebooks").glob("*.ipynb"))
+    assert set(asked) == {path.stem for path in templates}
+    assert all(3 <= len(each) <= 5 for each in asked.values())
+    found = {}
+    for student in (True, False):
+        render.make_stage(tmp_path / str(student), tmp_path / "ran", "", student)
+        staged = sorted((tmp_path / str(student)).rglob("*.md"))
+        staged += sorted((tmp_path / str(student) / "notebooks").glob("*.ipynb"))
+        found[student] = "\n".join(path.read_text("utf-8") for path in staged)
+    assert "{solution}" not in found[True] and "{solution}" in found[False]
+    assert found[True].count("{exercise}") == found[False].count("{exercise}") >= 40
+    for each in (q for questions in asked.values() for q in questions):
+        shown = [json.dumps(text)[1:-1] for text in (each["ask"], each["answer"])]
+        assert shown[0] in found[True] and shown[1] not in found[True]
+        assert shown[0] in found[False] and shown[1] in found[False]
+
+
 @pytest.mark.parametrize("path", sorted((render.ROOT / "notebooks").glob("*.ipynb")))
 def test_the_line_that_runs_a_chapter_sets_what_it_has(path: Path) -> None:
     cells = json.loads(path.read_text("utf-8"))["cells"]

@@ -2,7 +2,8 @@
 
 Pages of `book/` that cite results are Jinja templates: `{{ found("05_examples", "A source …") }}`
 puts in the number of the one statement that begins so, as the chapter recorded it. A chapter gets a
-box that says what its parameters mean and how to run it, made from its own cell of parameters.
+box that says what its parameters mean and how to run it, made from its own cell of parameters, and
+the questions of book/questions.yml.
 """
 
 from __future__ import annotations
@@ -10,17 +11,22 @@ from __future__ import annotations
 import ast
 import copy
 import io
+import re
 import tokenize
 from pathlib import Path
 from typing import Any
 
 import jinja2
 import pandas as pd
+import yaml
 
 from xltlib.book import words
 
+QUESTIONS = Path(__file__).resolve().parents[1] / "book" / "questions.yml"
+EXERCISES = "## Try it\n"
+SOLUTION = re.compile(r"^```\{solution\}.*?^```$\n?", re.MULTILINE | re.DOTALL)
 MISSING = "not in this book"
-CITING = ("index.md", "teach.md")  # templates; the other pages may show braces of their own
+CITING = ("index.md", "teach.md", "handout.md")  # templates; the other pages may show braces of their own
 
 
 class Results:
@@ -122,8 +128,26 @@ def run_box(stem: str, source: str) -> str:
     )  # fmt: skip
 
 
-def chapter(notebook: dict[str, Any], stem: str) -> dict[str, Any]:
-    """Return an executed notebook as the book shows it: code folded, with its box."""
+def questions(stem: str, student: bool) -> str:
+    """Return the chapter's questions as Markdown, each with its folded answer."""
+    asked = yaml.safe_load(QUESTIONS.read_text("utf-8")).get(stem, [])
+    if student:
+        shown = [f"{i}. {each['ask']}" for i, each in enumerate(asked, 1)]
+    else:
+        shown = [f":::{{dropdown}} {each['ask']}\n{each['answer']}\n:::\n" for each in asked]
+    return "\n".join(["## Check yourself", "", *shown, "", ""]) if asked else ""
+
+
+def without_solutions(text: str) -> str:
+    """Return a page's Markdown without the solutions of its exercises."""
+    return SOLUTION.sub("", text)
+
+
+def chapter(notebook: dict[str, Any], stem: str, student: bool = False) -> dict[str, Any]:
+    """Return an executed notebook as the book shows it: code folded, its box, its questions.
+
+    `student`: without solutions and answers.
+    """
     shown = copy.deepcopy(notebook)
     for cell in shown["cells"]:
         if cell["cell_type"] == "code":
@@ -132,6 +156,10 @@ def chapter(notebook: dict[str, Any], stem: str) -> dict[str, Any]:
                 tags.append("remove-cell")
             elif not {"hide-input", "hide-cell", "remove-input", "remove-cell"} & set(tags):
                 tags.append("hide-input")
+        elif cell["cell_type"] == "markdown":
+            text = "".join(cell["source"])
+            text = text.replace(EXERCISES, questions(stem, student) + EXERCISES)
+            cell["source"] = without_solutions(text) if student else text
     first = next(c for c in shown["cells"] if "parameters" in c["metadata"].get("tags", []))
     box = {"cell_type": "markdown", "id": "run-this-chapter", "metadata": {}}
     box["source"] = run_box(stem, "".join(first["source"]))

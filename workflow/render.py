@@ -1,6 +1,6 @@
-"""Render the book of one experiment: `python workflow/render.py EXPERIMENT`.
+"""Render the book of one experiment: `python workflow/render.py EXPERIMENT [--student]`.
 
-Jupyter Book wants one folder that holds every page. build/<experiment>/stage is that folder:
+Jupyter Book wants one folder that holds every page. build/<experiment>/stage-html is that folder:
 the pages of book/, the notebooks as papermill executed them, and what is only known now (how this
 was built, what the chapters assert, the picture of the first page). The finished site replaces
 build/<experiment>/html in one step, so a broken build leaves the last good book alone.
@@ -188,8 +188,11 @@ def without_results(notebook: dict) -> dict:
     return {**notebook, "cells": [first, note, *rest]}
 
 
-def make_stage(stage: Path, notebooks: Path, built: str) -> None:
-    """Lay out `stage` from nothing: pages, the notebooks of a folder, and how they were made."""
+def make_stage(stage: Path, notebooks: Path, built: str, student: bool = False) -> None:
+    """Lay out `stage` from nothing: pages, the notebooks of a folder, and how they were made.
+
+    `student`: without the solutions of exercises and the answers of questions.
+    """
     shutil.rmtree(stage, ignore_errors=True)
     skip = shutil.ignore_patterns("_toc.yml", "_static", "_ext", "__pycache__")
     shutil.copytree(ROOT / "book", stage / "book", ignore=skip)
@@ -199,7 +202,7 @@ def make_stage(stage: Path, notebooks: Path, built: str) -> None:
     for template in sorted((ROOT / "notebooks").glob("*.ipynb")):
         executed = notebooks / template.name
         shown = json.loads((executed if executed.exists() else template).read_text("utf-8"))
-        shown = pages.chapter(shown, template.stem)
+        shown = pages.chapter(shown, template.stem, student)
         shown = shown if executed.exists() else without_results(shown)
         (stage / "notebooks" / template.name).write_text(json.dumps(shown), "utf-8")
     shutil.copytree(
@@ -215,6 +218,9 @@ def make_stage(stage: Path, notebooks: Path, built: str) -> None:
     found = asserted(notebooks)
     found.to_csv(generated / "assertions.csv", index=False)
     pages.cite(stage / "book", found)
+    if student:
+        for page in (stage / "book").glob("*.md"):
+            page.write_text(pages.without_solutions(page.read_text("utf-8")), "utf-8")
     (generated / "assertions.md").write_text(assertions_page(found), "utf-8")
     toc = yaml.safe_load((ROOT / "book" / "_toc.yml").read_text("utf-8"))
     (stage / "_toc.yml").write_text(yaml.safe_dump(only_present(toc, stage)), "utf-8")
@@ -239,18 +245,24 @@ def replace_folder(new: Path, old: Path) -> None:
     shutil.rmtree(away, ignore_errors=True)
 
 
-def render(experiment: str) -> int:
-    """Render the book of an experiment; return the exit status of Jupyter Book."""
+def render(experiment: str, student: bool = False) -> int:
+    """Render the book of an experiment; return the exit status of Jupyter Book.
+
+    It goes to html/, or to student/, without solutions and answers.
+    """
     build = ROOT / load(experiment).folder
-    make_stage(build / "stage", build / "notebooks", status.page(ROOT, experiment))
-    status.write_tables(build, build / "stage" / "generated")
-    done = build_site(build / "stage", build / "book")
+    site = "student" if student else "html"
+    stage, out = build / f"stage-{site}", build / f"book-{site}"
+    make_stage(stage, build / "notebooks", status.page(ROOT, experiment), student)
+    status.write_tables(build, stage / "generated")
+    done = build_site(stage, out)
     if done.returncode == 0:
-        replace_folder(build / "book" / "_build" / "html", build / "html")
-        (build / "book.done").write_text(f"{experiment}\n", "utf-8")
+        replace_folder(out / "_build" / "html", build / site)
+        if not student:
+            (build / "book.done").write_text(f"{experiment}\n", "utf-8")
     print(done.stderr, file=sys.stderr)  # last, where a person looks first
     return done.returncode
 
 
 if __name__ == "__main__":
-    sys.exit(render(sys.argv[1]))
+    sys.exit(render(sys.argv[1], "--student" in sys.argv[2:]))
