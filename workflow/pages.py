@@ -26,7 +26,11 @@ QUESTIONS = Path(__file__).resolve().parents[1] / "book" / "questions.yml"
 EXERCISES = "## Try it\n"
 SOLUTION = re.compile(r"^```\{solution\}.*?^```$\n?", re.MULTILINE | re.DOTALL)
 MISSING = "not in this book"
-CITING = ("index.md", "teach.md", "handout.md")  # templates; the other pages may show braces of their own
+CITING = (
+    "index.md",
+    "teach.md",
+    "handout.md",
+)  # templates; the other pages may show braces of their own
 
 
 class Results:
@@ -112,14 +116,14 @@ def command(stem: str, rows: list[tuple[str, str, str]]) -> str:
 
 def run_box(stem: str, source: str) -> str:
     """Return the folded box that says how to run a chapter with other parameters."""
-    rows = parameters(source)
+    rows, up = parameters(source), "../" * (1 + stem.count("/"))
     table = ["| parameter | as shown | what it may be |", "| --- | --- | --- |"]
     for name, default, meaning in rows:
         table.append(f"| `{name}` | `{default}` | {meaning.replace('|', '/')} |")
     return "\n".join(
         [
             ":::{admonition} Run this chapter with other parameters", ":class: dropdown", "",
-            f"{{download}}`Download the notebook <../templates/{stem}.ipynb>` and put it into "
+            f"{{download}}`Download the notebook <{up}templates/{stem}.ipynb>` and put it into "
             "`notebooks/` of a copy of this repository, or run it there, after `make install`:",
             "", "```bash", "source .venv/bin/activate", command(stem, rows), "```", "",
             "`-p` sets one value, `-y` a list; what is left out stays as shown. A name or a value "

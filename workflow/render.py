@@ -16,6 +16,7 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -188,6 +189,29 @@ def without_results(notebook: dict) -> dict:
     return {**notebook, "cells": [first, note, *rest]}
 
 
+def stage_notebooks(folder: Path, executed: Path, student: bool) -> None:
+    """Write every chapter and the laboratory into `folder`, as executed or without results."""
+    (folder / "lab").mkdir(parents=True)
+    for template in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        ran = executed / template.name
+        shown = json.loads((ran if ran.exists() else template).read_text("utf-8"))
+        shown = pages.chapter(shown, template.stem, student)
+        shown = shown if ran.exists() else without_results(shown)
+        (folder / template.name).write_text(json.dumps(shown), "utf-8")
+    for path in sorted(LABORATORY.glob("*.ipynb")):
+        shown = pages.chapter(json.loads(path.read_text("utf-8")), f"lab/{path.stem}", student)
+        (folder / "lab" / path.name).write_text(json.dumps(shown), "utf-8")
+
+
+def figure_pack(notebooks: Path, path: Path) -> None:
+    """Write every figure of the chapters and the laboratory into one archive, `chapter-3.svg`."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for notebook in sorted([*notebooks.glob("*.ipynb"), *LABORATORY.glob("*.ipynb")]):
+            drawn = pictures(json.loads(notebook.read_text("utf-8")))
+            for i, (_, suffix, content) in enumerate(drawn, 1):
+                archive.writestr(f"{notebook.stem}-{i}.{suffix}", content)
+
+
 def make_stage(stage: Path, notebooks: Path, built: str, student: bool = False) -> None:
     """Lay out `stage` from nothing: pages, the notebooks of a folder, and how they were made.
 
@@ -197,19 +221,8 @@ def make_stage(stage: Path, notebooks: Path, built: str, student: bool = False) 
     skip = shutil.ignore_patterns("_toc.yml", "_static", "_ext", "__pycache__")
     shutil.copytree(ROOT / "book", stage / "book", ignore=skip)
     shutil.copytree(ROOT / "book" / "_static", stage / "_static")
-    (stage / "notebooks").mkdir()
     shutil.copytree(ROOT / "notebooks", stage / "templates")
-    for template in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        executed = notebooks / template.name
-        shown = json.loads((executed if executed.exists() else template).read_text("utf-8"))
-        shown = pages.chapter(shown, template.stem, student)
-        shown = shown if executed.exists() else without_results(shown)
-        (stage / "notebooks" / template.name).write_text(json.dumps(shown), "utf-8")
-    shutil.copytree(
-        LABORATORY, stage / "notebooks" / "lab", ignore=lambda _, names: [
-            n for n in names if not n.endswith(".ipynb")
-        ], dirs_exist_ok=True,
-    )  # fmt: skip
+    stage_notebooks(stage / "notebooks", notebooks, student)
     generated = stage / "generated"
     generated.mkdir()
     (generated / "lab.md").write_text(laboratory_page(), "utf-8")
@@ -217,6 +230,7 @@ def make_stage(stage: Path, notebooks: Path, built: str, student: bool = False) 
     (generated / "status.md").write_text(built, "utf-8")
     found = asserted(notebooks)
     found.to_csv(generated / "assertions.csv", index=False)
+    figure_pack(notebooks, generated / "figures.zip")
     pages.cite(stage / "book", found)
     if student:
         for page in (stage / "book").glob("*.md"):
@@ -226,11 +240,27 @@ def make_stage(stage: Path, notebooks: Path, built: str, student: bool = False) 
     (stage / "_toc.yml").write_text(yaml.safe_dump(only_present(toc, stage)), "utf-8")
 
 
+def configuration(stage: Path) -> Path:
+    """Write the book's configuration into `stage`: with links where a repository is named."""
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    if config["repository"]["url"]:
+        links = ("use_issues_button", "use_repository_button", "use_edit_page_button")
+        config["html"] |= dict.fromkeys(links, True)
+        config["launch_buttons"] = {"colab_url": "https://colab.research.google.com"}
+    else:
+        del config["repository"]
+    folders = config["sphinx"]["local_extensions"]  # found from where the configuration stands
+    config["sphinx"]["local_extensions"] = {k: str(ROOT / v) for k, v in folders.items()}
+    path = stage / "_config.yml"
+    path.write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
+    return path
+
+
 def build_site(stage: Path, out: Path) -> subprocess.CompletedProcess[str]:
     """Run Jupyter Book on `stage` from nothing, every warning an error; `out`/_build/html."""
     shutil.rmtree(out, ignore_errors=True)  # a warm build hides warnings
     command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(stage)]
-    command += ["--config", str(ROOT / "_config.yml"), "--path-output", str(out)]
+    command += ["--config", str(configuration(stage)), "--path-output", str(out)]
     command += ["-q", "-W", "-n", "--keep-going"]
     return subprocess.run(command, cwd=ROOT, text=True, stderr=subprocess.PIPE)
 

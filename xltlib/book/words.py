@@ -14,6 +14,15 @@ _LABELS = {
     "data_size": "data size",
     "best_mean": "best on average",
     "english": "English",
+    "sib200": "topics (SIB-200)",
+    "massive_intent": "intents (MASSIVE)",
+    "massive_slots": "slots (MASSIVE)",
+    "massive_qa": "questions (MASSIVE)",
+    "udpos": "parts of speech (UD)",
+    "udpos_dev": "parts of speech (UD)",
+    "masakhaner": "names (MasakhaNER)",
+    "wikiann": "names (WikiANN)",
+    "xnli": "inference (XNLI)",
 }
 _LANGUAGES = ("source", "target", "language", "chosen", "best")  # columns shown by name
 
@@ -48,6 +57,8 @@ def as_text(table: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
     for column in shown:
         if column in _LANGUAGES:
             shown[column] = shown[column].map(name)
+        elif column == "task":
+            shown[column] = shown[column].map(label_of)
         elif pd.api.types.is_float_dtype(shown[column]):
             small = str(column).startswith("p_")
             shown[column] = [
