@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tomllib
 from importlib import metadata
 from pathlib import Path
@@ -218,3 +219,52 @@ def test_an_old_python_is_refused_with_the_cure(repository: Path, tmp_path: Path
     assert done.returncode != 0
     assert "3.9 is too old" in done.stderr and "make PYTHON=" in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def elsewhere() -> dict[str, str]:
+    """The environment of somebody who has no copy of the repository."""
+    return {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "XLT_BUILD")}
+
+
+@pytest.fixture(scope="module")
+def installed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An environment with the wheel and nothing of the repository; return its `xlt`."""
+    folder, pip = tmp_path_factory.mktemp("wheel"), [sys.executable, "-m", "pip", "-q"]
+    copy = shutil.ignore_patterns("build", ".*", "*.egg-info", "tests", "notebooks", "predictions*")
+    shutil.copytree(repository, folder / "source", ignore=copy)
+    wheel = ["wheel", "--no-deps", "--no-build-isolation", "-w", str(folder), "."]
+    subprocess.run([*pip, *wheel], cwd=folder / "source", check=True)
+    venv = folder / "venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    (made,) = folder.glob("*.whl")
+    install = ["--python", str(venv / "bin" / "python"), "install", "--no-deps", "--no-index"]
+    subprocess.run([*pip, *install, str(made)], check=True, env=elsewhere())
+    (packages,) = (venv / "lib").glob("python*/site-packages")
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib"))  # what it depends on
+    return venv / "bin" / "xlt"
+
+
+@pytest.mark.slow
+def test_the_wheel_answers_by_itself(installed: Path, tmp_path: Path) -> None:
+    env = elsewhere()
+
+    def ask(*words: str) -> str:
+        done = subprocess.run(
+            [installed, *words], cwd=tmp_path, env=env, text=True, capture_output=True
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert "deu: German" in ask("similarity", "German", "Dutch")
+    assert "Russian" in ask("recommend", "Ukrainian", "--task", "massive_intent")
+    assert "Swahili" in ask("budget", "Swahili", "--task", "massive_intent", "--goal", "0.7")
+    pairs = [(s, t) for s in ("de", "nl", "tr", "fi") for t in ("de", "nl", "tr", "fi") if s != t]
+    rows = [f"{s},{t},{0.4 + 0.03 * i:.2f}" for i, (s, t) in enumerate(pairs)]
+    (tmp_path / "mine.csv").write_text("\n".join(["source,target,score", *rows]))
+    ask("analyze", "mine.csv", "--out", "report")
+    assert json.loads((tmp_path / "report" / "analysis.json").read_text())
+    where = subprocess.run(
+        [installed.parent / "python", "-c", "import xltlib; print(xltlib.__file__)"],
+        cwd=tmp_path, env=env, text=True, capture_output=True,
+    )  # fmt: skip
+    assert str(installed.parents[1]) in where.stdout

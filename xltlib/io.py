@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import socket
+import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -34,6 +35,12 @@ _CURES = {
     errno.EACCES: "you may not write there: choose another folder or its permissions",
     errno.EPERM: "you may not write there: choose another folder or its permissions",
 }
+
+
+def carried(path: Path) -> Path:
+    """`path`, seen from the book's folder; where it is not there, the copy an installation has."""
+    installed = Path(sysconfig.get_path("data")) / "share" / "xltlib" / path
+    return installed if installed.exists() and not os.path.exists(path) else path
 
 
 @contextmanager

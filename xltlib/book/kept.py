@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from xltlib import reading
+from xltlib.io import carried
 from xltlib.languages import language, shared_script
 from xltlib.scores import one_metric, read
 
@@ -87,7 +88,7 @@ def tables_of(experiment: Experiment) -> tuple[Path, pd.DataFrame | None]:
     ValueError
         It has not run, and nothing of it is kept.
     """
-    places = (experiment.folder, PUBLISHED / experiment.name)
+    places = (experiment.folder, carried(PUBLISHED / experiment.name))
     place = next((p for p in places if (p / "scores.parquet").is_file()), None)
     if place is None:
         raise ValueError(

@@ -32,7 +32,7 @@ from pydantic import (
 from xltlib.data import datasets
 from xltlib.data.cards import VIEWS
 from xltlib.errors import unknown
-from xltlib.io import write_text
+from xltlib.io import carried, write_text
 from xltlib.languages import language
 from xltlib.models.shape import ModelShape
 from xltlib.tasks import TASKS, Task, embedded_task
@@ -369,8 +369,8 @@ class Experiment(_Settings):
 
 
 def available() -> list[str]:
-    """Names of the experiments in ./experiments."""
-    return sorted(p.stem for p in _EXPERIMENTS.glob("*.yml"))
+    """Names of the experiments in ./experiments, or else of those that are installed."""
+    return sorted(p.stem for p in carried(_EXPERIMENTS).glob("*.yml"))
 
 
 def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
@@ -411,7 +411,8 @@ def claim(exp: Experiment, name: str) -> None:
 
 
 def _path(name: str) -> Path:
-    return Path(name) if name.endswith((".yml", ".yaml")) else _EXPERIMENTS / f"{name}.yml"
+    given = name.endswith((".yml", ".yaml"))
+    return Path(name) if given else carried(_EXPERIMENTS / f"{name}.yml")
 
 
 def load_embedded(name: str, overrides: Sequence[str] = ()) -> Experiment:
