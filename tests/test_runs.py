@@ -307,6 +307,109 @@ def test_verify_names_what_is_damaged_and_leaves_it(build: Path, tmp_path: Path,
     assert told == f"{table} is damaged: part collect makes it again" and table.is_file()
 
 
+@pytest.mark.parametrize("fault", ["gap", "twice", "range", "other"])
+def test_a_table_that_is_not_the_planned_one_is_named_whatever_its_checksum(
+    build: Path, micro: Experiment, fault: str
+) -> None:
+    """Somebody replaced table and mark, or a version of ours wrote a wrong one."""
+    wanted = (build / "scores.parquet").read_bytes()
+    table = pd.read_parquet(build / "scores.parquet")
+    if fault == "gap":
+        first = table.iloc[0][["model", "task", "source", "target", "n_target", "seed"]]
+        table = table[(table[first.index] != first).any(axis=1)]
+    elif fault == "twice":
+        table = pd.concat([table, table.iloc[:1]])
+    elif fault == "range":
+        table.loc[table.index[table["metric"] != "illegal"][0], "score"] = -1.0
+    else:
+        table.loc[table.index[0], "source"] = "deu"
+    table.to_parquet(build / "scores.parquet", index=False)
+    mark = Place(micro).done("collect")
+    made = json.loads(mark.read_text())["made"]
+    made["scores.parquet"] = run.sha256(build / "scores.parquet")
+    mark.write_text(run.sealed({"finished": 0, "made": made}))
+    (told,) = verify(micro)
+    assert told == f"{build / 'scores.parquet'} is damaged: part collect makes it again"
+    verify(micro, repair=True)
+    again(micro, "collect")
+    assert (build / "scores.parquet").read_bytes() == wanted and verify(micro) == []
+
+
+def test_results_of_two_machines_merge_without_counting_twice(
+    build: Path, micro: Experiment, tmp_path: Path, capsys
+) -> None:
+    """Half of the runs here, all of them there; then one score of there differs."""
+    there = tmp_path / "there" / "micro"
+    shutil.copytree(build, there)
+    listed, wanted = runs(micro), (build / "scores.parquet").read_bytes()
+    for one in listed[::2]:
+        Place(micro).run(one).unlink()
+        Place(micro).outputs(one).unlink()
+    for kind in ("parts", "vocabulary", "pretrained"):
+        shutil.rmtree(build / kind)
+    damaged = there / "runs" / f"{listed[0].key}.json"
+    damaged.write_text(damaged.read_text().replace("0.", "0.1", 1))
+    mine = stamps(build, "runs")
+    (tmp_path / "micro.yml").write_text(MICRO)
+    asked = ["merge", str(tmp_path / "micro.yml"), str(there)]
+    assert cli.main(asked) == 0
+    assert f"{len(listed[::2]) - 1} runs taken over" in capsys.readouterr().out
+    assert not Place(micro).run(listed[0]).exists()  # what is damaged stays there
+    assert {k: v for k, v in stamps(build, "runs").items() if k in mine} == mine
+    made = stamps(build, "pretrained", "vocabulary")
+    again(micro)
+    assert stamps(build, "pretrained", "vocabulary") == made
+    assert (build / "scores.parquet").read_bytes() == wanted
+
+    record = read_run(there / "runs" / f"{listed[1].key}.json")
+    assert record is not None
+    record["scores"][0]["score"] += 0.01
+    (there / "runs" / f"{listed[1].key}.json").write_text(run.sealed(record))
+    assert cli.main(asked) == cli.USAGE
+    said = capsys.readouterr().err
+    assert f"{listed[1].label} was run twice with different scores" in said
+    assert str(there) in said and "delete" in said
+    assert cli.main(["merge", str(tmp_path / "micro.yml"), str(tmp_path)]) == cli.USAGE
+
+
+def test_a_score_leads_to_its_run_and_command(build: Path, micro: Experiment, tmp_path, capsys):
+    (tmp_path / "micro.yml").write_text(MICRO)
+    asked = ["explain", str(tmp_path / "micro.yml"), "entity_type", "English", "ru"]
+    ngram = ("--model", "char-ngram")
+    for more, n, model in (
+        ((), 0, "tiny"),
+        (("--n-target", "2"), 2, "tiny"),
+        (ngram, 0, "char-ngram"),
+    ):
+        assert cli.main([*asked, *more, "--json"]) == 0
+        about = json.loads(capsys.readouterr().out)
+        (one,) = (
+            r for r in runs(micro)
+            if (r.model, r.task, r.source) == (model, "entity_type", "eng")
+        )  # fmt: skip
+        record = read_run(Place(micro).run(one))
+        assert record is not None and about["record"].startswith(str(Place(micro).run(one)))
+        (row,) = (
+            s for s in record["scores"]
+            if (s["target"], s["n_target"], s["metric"]) == ("rus", n, "accuracy")
+        )  # fmt: skip
+        assert f"accuracy {row['score']:.4f} (" in about["score"]
+        assert about["key"] == one.key and str(Place(micro).outputs(one)) in about["predictions"]
+        assert about["command"] == f"xlt run micro --part {part_of(micro, one)}"
+    for wrong, said in (("German", "Allowed: eng, rus"), ("xx", "unknown language")):
+        assert cli.main([*asked[:3], wrong, "ru"]) == cli.USAGE
+        assert said in capsys.readouterr().err
+    assert cli.main([*asked, "--n-target", "3"]) == cli.USAGE
+    assert "Allowed: 0, 2, 4" in capsys.readouterr().err
+
+
+def test_a_damaged_mark_of_the_experiment_s_file_stops_nothing(build: Path, tmp_path: Path) -> None:
+    (tmp_path / "micro.yml").write_text(MICRO)
+    for content in (b"\xe5", b"\x00", b"x" * 5000, b""):
+        (build / "experiment.txt").write_bytes(content)
+        assert load(str(tmp_path / "micro.yml")).name == "micro"
+
+
 def test_collecting_with_a_run_missing_names_it_and_keeps_the_table(
     build: Path, micro: Experiment
 ) -> None:

@@ -50,6 +50,10 @@ def parts(exp):
     ]
 
 
+def needs(exp, part):
+    return SimpleNamespace(memory=100, minutes=5, gpus=0)
+
+
 def unavailable(exp):
     return getattr(exp, "why", "")
 """
@@ -268,6 +272,7 @@ def test_a_failed_part_shows_its_last_words_and_where_to_read_on(project: Projec
     assert "source-tur failed" in done.stderr
     assert "no space left; free some" in done.stderr
     assert "build/small/log/source-tur.log" in done.stderr
+    assert "This step again: xlt run small --part source-tur" in done.stderr
     assert "goes on from here" in done.stderr
 
 

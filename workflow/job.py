@@ -66,7 +66,8 @@ def run(logs: Path, name: str, target: Path, made: Path | None, command: list[st
             return 0
         started, clock = datetime.now(UTC), time.monotonic()
         record = {"name": name, "started": started.isoformat(timespec="seconds")}
-        record |= {"status": "running", "pid": os.getpid()}
+        record |= {"status": "running", "pid": os.getpid(), "command": command}
+        record |= {"slurm": os.environ["SLURM_JOB_ID"]} if "SLURM_JOB_ID" in os.environ else {}
         write_record(logs / f"{name}.json", record)
         with (logs / f"{name}.log").open("w") as log:
             # The child keeps the lock: should we be killed, it stays locked until the child ends.
@@ -80,6 +81,7 @@ def run(logs: Path, name: str, target: Path, made: Path | None, command: list[st
             "exit": status,
             "seconds": round(time.monotonic() - clock, 2),
             "cpu_seconds": round(used.ru_utime + used.ru_stime, 2),
+            "memory_mb": used.ru_maxrss // 1024,
         }
         del record["pid"]
         write_record(logs / f"{name}.json", record)

@@ -232,11 +232,18 @@ def run(args: argparse.Namespace, plan: Sequence[str], folder: Path, lock: int) 
 def explain(folder: Path, plan: Sequence[str]) -> None:
     """Show the end of the log of what failed."""
     logs = folder / "log"
-    failed = [n for n, r in read_records(logs, plan).items() if r["status"] == "failed"]
+    said = tail(logs / "snakemake.log", 10_000)
+    reasons = dict(re.findall(r"SLURM-job '(\d+)' failed, SLURM status is: '?([A-Z_]+)", said))
+    records = read_records(logs, plan)
+    failed = [n for n, r in records.items() if r["status"] in ("failed", "running")]
     for name in failed:
-        log = log_of(logs, name, "log")
-        print(f"\n{name} failed. The end of {shown(log)}:\n", file=sys.stderr)
+        log, record = log_of(logs, name, "log"), records[name]
+        why = f"failed (exit {record['exit']})" if "exit" in record else "was killed"
+        if reason := reasons.get(record.get("slurm", "")):
+            why += f" ({reason.lower().replace('_', ' ')})"
+        print(f"\n{name} {why}. The end of {shown(log)}:\n", file=sys.stderr)
         print(tail(log, 20), file=sys.stderr)
+        print(f"\nThis step again: {' '.join(record['command'])}", file=sys.stderr)
         kept = folder / "notebooks" / f"{name}.failed.ipynb"
         if kept.exists():
             print(f"\nThe notebook as far as it came: {shown(kept)}", file=sys.stderr)

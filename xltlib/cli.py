@@ -199,7 +199,7 @@ def _run_all(exp: Any, words: Sequence[str], jobs: int | None) -> None:
 
 @app.command()
 def verify(experiment: _Experiment = "embedded", as_json: _Json = False) -> None:
-    """Read back what an experiment finished, and name what is not as it was written.
+    """Read back what an experiment finished; name what is not as it was written, or missing.
 
     The exit status is 1 where something is damaged; `xlt run` makes it again.
     """
@@ -209,12 +209,55 @@ def verify(experiment: _Experiment = "embedded", as_json: _Json = False) -> None
     exp = load(experiment)
     damaged = run.verify(exp)
     done = plan.done(exp)
-    missing = sum(not finished for finished in done.values())
-    about = {"damaged": damaged, "parts": len(done), "parts_missing": missing}
-    said = "\n".join([*damaged, f"{len(done)} parts, {missing} missing"])
+    missing = [name for name, finished in done.items() if not finished]
+    lost = [line.removesuffix(" makes it again").rsplit(" ")[-1] for line in damaged]
+    again = list(dict.fromkeys([*missing, *lost]))
+    about = {"damaged": damaged, "parts": len(done), "parts_missing": len(missing), "again": again}
+    shown = ", ".join(again[:12]) + f" and {len(again) - 12} more" * (len(again) > 12)
+    would = [f"`xlt run {experiment}` would run: {shown}"] if again else []
+    said = "\n".join([*damaged, f"{len(done)} parts, {len(missing)} missing", *would])
     print(json.dumps(about) if as_json else said)
     if damaged:
         raise typer.Exit(FAILED)
+
+
+@app.command()
+def merge(
+    experiment: _Experiment,
+    folders: Annotated[
+        list[Path], typer.Argument(help="its folders of other machines: /mnt/b/build/NAME")
+    ],
+) -> None:
+    """Take over what other machines finished; a run of both counts once."""
+    from xltlib.train import run
+    from xltlib.train.config import load
+
+    exp = load(experiment)
+    for folder in folders:
+        print(f"{run.merge(exp, folder)} runs taken over from {folder}")
+    print(f"`xlt run {experiment}` does what is still missing and collects the table")
+
+
+@app.command()
+def explain(
+    experiment: _Experiment,
+    task: Annotated[str, typer.Argument(help="task of the cell")],
+    source: Annotated[str, typer.Argument(help="code or English name")],
+    target: Annotated[str, typer.Argument(help="code or English name")],
+    seed: Annotated[int, typer.Argument(help="seed of the run")] = 0,
+    model: Annotated[str | None, typer.Option(help="of a control: its name in the scores")] = None,
+    n_target: Annotated[int, typer.Option(help="target examples of the cell")] = 0,
+    as_json: _Json = False,
+) -> None:
+    """Which run, settings and command a score comes from."""
+    from xltlib.book.cell import explain as found
+    from xltlib.train.config import load
+
+    about = found(load(experiment), task, source, target, seed, model, n_target)
+    if as_json:
+        print(json.dumps(about))
+    else:
+        print("\n".join(f"{key:12} {value}" for key, value in about.items()))
 
 
 @app.command()

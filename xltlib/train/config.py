@@ -396,8 +396,10 @@ def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
             "with experiments/quick.yml"
         ) from why
     mark = exp.folder / _MADE_OF
-    other = Path(mark.read_text(encoding="utf-8").strip()) if mark.is_file() else path
-    if other.is_file() and not (other.samefile(path) or other.read_bytes() == path.read_bytes()):
+    named = mark.read_text(encoding="utf-8", errors="replace").strip() if mark.is_file() else ""
+    other = Path(named)
+    own = not os.path.isfile(other) or other.samefile(path)
+    if not own and other.read_bytes() != path.read_bytes():
         raise ValueError(
             f"{exp.folder} holds what {other} made, and {path} is another experiment of the same "
             "name: give it a name of its own (name: mine2), or another place (XLT_BUILD)"

@@ -479,6 +479,29 @@ def done(exp: Experiment) -> dict[str, bool]:
 
 
 @dataclass(frozen=True)
+class Needs:
+    """What a part asks a cluster for: memory in MB, time in minutes, GPUs."""
+
+    memory: int
+    minutes: int
+    gpus: int = 0
+
+
+def needs(exp: Experiment, part: str) -> Needs:
+    """What to ask for, from the model's size and its counted work; a retry asks for more.
+
+    Weights of a checkpoint are read into memory and copied to the GPU; a run of another kind of
+    model has taken under 2 GB so far, an encoder's under 4.
+    """
+    weights = 4 * (exp.model.body + 2 * exp.model.head) // 10**6
+    if exp.model.kind != "checkpoint" or part == "collect":
+        return Needs({"tiny": 2000, "encoder": 4000}.get(exp.model.kind, 2000) + 3 * weights, 240)
+    own = [r for r in _listed(exp) if part_of(exp, r) == part]
+    hours = sum(_task_cost(exp, r.task, [r]).hours or 0 for r in own)
+    return Needs(6000 + 3 * weights, 30 + math.ceil(2 * 60 * hours), 1)
+
+
+@dataclass(frozen=True)
 class _Download:
     """What a data set or checkpoint makes one fetch; `size` in bytes, None where nobody said."""
 

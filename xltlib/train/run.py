@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -173,19 +174,13 @@ def _alone(exp: Experiment, name: str, *, wait: bool = True) -> Iterator[bool]:
 def _damaged(exp: Experiment, name: str) -> list[Path]:
     """What a finished part should have left, as far as it is not there as it was written."""
     place = Place(exp)
-    if name == "vocabulary":
-        return [f for f in [place.vocabulary()] if not intact(f)]
-    if name.startswith("pretrain-"):
-        model, _, seed = name.removeprefix("pretrain-").rpartition("-")
-        return [f for f in [place.pretrained(int(seed), model or None)] if not intact(f)]
-    if name.startswith("encode-"):
-        task, _, number = name.removeprefix("encode-").rpartition("-")
-        codes = plan.to_encode(exp, task, int(number))
-        return [f for f in (place.features(task, code) for code in codes) if not intact(f)]
+    if folders := _folders(exp, name):
+        return [f for f in folders if not intact(f)]
     if name == "collect":
         sums = (unsealed(place.done(name)) or {}).get("made", {})
         tables = {place.scores(), place.pairs(), *(exp.folder / table for table in sums)}
-        return [p for p in sorted(tables) if not p.is_file() or sums.get(p.name) != sha256(p)]
+        wrong = [p for p in sorted(tables) if not p.is_file() or sums.get(p.name) != sha256(p)]
+        return wrong or ([] if _as_planned(exp) else [place.scores()])
     found = []
     for run in (r for r in runs(exp) if part_of(exp, r) == name):
         record, outputs = read_run(place.run(run)), place.outputs(run)
@@ -194,6 +189,94 @@ def _damaged(exp: Experiment, name: str) -> list[Path]:
         elif not outputs.is_file() or record.get("outputs") not in (None, sha256(outputs)):
             found += [outputs, place.run(run)]
     return found
+
+
+def _as_planned(exp: Experiment) -> bool:
+    """Whether the scores table can be read, and has every planned cell once and no other."""
+    columns = ["model", "task", "source", "target", "n_target", "seed"]
+    try:
+        table = pd.read_parquet(Place(exp).scores())
+        sets = [c for c in ("target_set",) if c in table]
+        if table.duplicated([*columns, *sets, "metric"]).any():
+            return False
+        scores.check(table[table["metric"] != scores.ILLEGAL])  # codes, ranges, columns
+        found = set(table[columns].itertuples(index=False, name=None))
+    except (ValueError, KeyError, OSError):
+        return False
+    return found == {
+        (r.model, r.task, language(r.source).key, language(text.original(target)).key, n, r.seed)
+        for r in runs(exp)
+        for target, n in cells_of(exp, r)
+    }
+
+
+def cells_of(exp: Experiment, run: Run) -> list[tuple[str, int]]:
+    """Target and number of its examples of every cell that a run has."""
+    targets = () if run.condition.endswith("alone") else exp.tasks[run.task].targets
+    few = run.fewshot if run.condition != "ngram" else ()
+    return [*((t, 0) for t in targets), *((t, n) for t in few for n in exp.fewshot.n)]
+
+
+def merge(exp: Experiment, other: Path) -> int:
+    """Take over what another machine finished of an experiment; how many runs are new here.
+
+    Parameters
+    ----------
+    other
+        The experiment's folder of there, such as ``/mnt/b/build/matrix``. What is damaged, or not
+        of these very settings and versions, has no name here and stays there.
+
+    Raises
+    ------
+    ValueError
+        A run of both has different scores.
+    """
+    place, new = Place(exp), 0
+    if not (other / "runs").is_dir():
+        raise ValueError(
+            f"{other} holds no runs: give the folder of {exp.name} that was built there"
+        )
+    folders = [f for p in parts(exp) if p.name != "collect" for f in _folders(exp, p.name)]
+    for mine in folders:
+        folder = other / os.path.relpath(mine, exp.folder)
+        if intact(folder) and not intact(mine):
+            with whole(mine) as temporary:
+                shutil.copytree(folder, temporary)
+    for run in runs(exp):
+        theirs = read_run(other / "runs" / place.run(run).name)
+        outputs = other / "outputs" / place.outputs(run).name
+        if theirs is None or not outputs.is_file() or theirs["outputs"] != sha256(outputs):
+            continue
+        here = read_run(place.run(run))
+        if here is None:
+            with whole(place.outputs(run)) as temporary:
+                shutil.copy(outputs, temporary)
+            write_text(place.run(run), sealed(theirs))
+            new += 1
+        elif here["scores"] != theirs["scores"]:
+            pairs = zip(here["scores"], theirs["scores"], strict=False)
+            a, b = next((a, b) for a, b in pairs if a != b)
+            raise ValueError(
+                f"{run.label} was run twice with different scores, {a['metric']} in {a['target']} "
+                f"{a['score']:.4f} here and {b['score']:.4f} in {other}: other processors round "
+                f"otherwise; delete {place.run(run)} or {other / 'runs' / place.run(run).name}, "
+                "whichever you do not want"
+            )
+    return new
+
+
+def _folders(exp: Experiment, name: str) -> list[Path]:
+    """The folders of a part that makes no runs: vocabulary, weights, features."""
+    place = Place(exp)
+    if name == "vocabulary":
+        return [place.vocabulary()]
+    if name.startswith("pretrain-"):
+        model, _, seed = name.removeprefix("pretrain-").rpartition("-")
+        return [place.pretrained(int(seed), model or None)]
+    if name.startswith("encode-"):
+        task, _, number = name.removeprefix("encode-").rpartition("-")
+        return [place.features(task, c) for c in plan.to_encode(exp, task, int(number))]
+    return []
 
 
 def _check_writable(folder: Path) -> None:

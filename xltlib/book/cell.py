@@ -1,0 +1,116 @@
+"""One way from a score of the book to its run: record, key, settings, command, predictions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from xltlib.book.kept import tables_of
+from xltlib.errors import unknown
+from xltlib.languages import language
+from xltlib.train import plan
+from xltlib.train.config import Experiment
+from xltlib.train.plan import Place, Run
+
+
+def explain(
+    exp: Experiment,
+    task: str,
+    source: str,
+    target: str,
+    seed: int = 0,
+    model: str | None = None,
+    n_target: int = 0,
+) -> dict[str, Any]:
+    """Where a cell comes from, and how to measure it again.
+
+    Returns
+    -------
+    dict
+        ``model, cell, score`` (with a 95 % interval over the test items), ``table``, ``record``,
+        ``key``, ``settings``, ``command``, ``predictions``.
+
+    Raises
+    ------
+    ValueError
+        No such run or cell, with what there is; or an experiment without scores.
+    """
+    run = _run(exp, task, language(source).key, seed, model or exp.model.label)
+    path, _ = tables_of(exp)
+    row = _cell(pd.read_parquet(path), run, language(target).key, n_target)
+    place, key = Place(exp), run.key
+    record, outputs = place.run(run), place.outputs(run)
+    if not record.is_file():
+        kept = path.parent / "run.json"
+        record, outputs = kept, path.parent / "predictions.parquet"
+        key = _kept_key(json.loads(kept.read_text("utf-8")), run) if kept.is_file() else key
+    spec = exp.tasks[task].model_dump(mode="json", exclude={"sources", "targets", "among"})
+    for name in ("recipe", "scratch"):
+        if exp.probed or (name == "scratch") != run.condition.startswith("scratch"):
+            spec.pop(name)
+    score, half = float(row["score"]), 1.96 * float(row.get("stderr", float("nan")))
+    cell = f"{task}, {run.source} to {language(target).key}, seed {seed}"
+    shots = f", {n_target} examples" if n_target else ""
+    about = {
+        "model": run.model,
+        "cell": cell + shots,
+        "score": f"{row['metric']} {score:.4f} ({score - half:.4f} to {score + half:.4f}: 95 % "
+        f"interval over {row['n_test']} test items)",
+        "table": str(path),
+        "record": f"{record}, run {key}" if record.is_file() else "not kept",
+        "key": key + ("" if key == run.key else f" (here it would be {run.key}: other versions)"),
+        "settings": json.dumps(_model_of(exp) | {k: v for k, v in spec.items() if v is not None}),
+        "command": f"xlt run {exp.name} --part {plan.part_of(exp, run)}",
+        "predictions": f"{outputs} (rows of this target)" if outputs.is_file() else "not kept",
+    }
+    return about
+
+
+def _model_of(exp: Experiment) -> dict[str, Any]:
+    """Name and revision of a pre-trained model; the shape of one of ours."""
+    if exp.model.kind == "tiny":
+        return asdict(exp.shape)
+    return {"name": exp.model.name, "revision": exp.model.revision}
+
+
+def _run(exp: Experiment, task: str, source: str, seed: int, model: str) -> Run:
+    listed = plan.runs(exp)
+    if exp.known and model == exp.model.label:
+        model = next(iter(exp.known))
+    for what, value, allowed in (
+        ("model", model, {r.model for r in listed}),
+        ("task", task, {r.task for r in listed if r.model == model}),
+        ("source", source, {r.source for r in listed if (r.model, r.task) == (model, task)}),
+    ):
+        if value not in allowed:
+            raise unknown(f"{what} of {exp.name}", value, sorted(allowed), "take one of these")
+    own = {r.seed: r for r in listed if (r.model, r.task, r.source) == (model, task, source)}
+    if seed not in own:
+        raise unknown(f"seed of {task} in {exp.name}", seed, sorted(own), "take one of these")
+    return own[seed]
+
+
+def _cell(table: pd.DataFrame, run: Run, target: str, n: int) -> dict[str, Any]:
+    about = {"model": run.model, "task": run.task, "source": run.source, "seed": run.seed}
+    for column, value in about.items():
+        table = table[table[column].astype(str) == str(value)]
+    for column, value in {"target": target, "n_target": n}.items():
+        found = table[table[column].astype(str) == str(value)]
+        if found.empty:
+            raise unknown(f"{column} of {run.label}", value, table[column].unique(), "take another")
+        table = found
+    main = table[table["metric"] != "illegal"]
+    return {str(k): v for k, v in main.iloc[0].items()}
+
+
+def _kept_key(about: dict[str, Any], run: Run) -> str:
+    columns = about["runs"]["columns"]
+    wanted = {"model": run.model, "task": run.task, "source": run.source, "seed": run.seed}
+    for row in about["runs"]["rows"]:
+        found = dict(zip(columns, row, strict=True))
+        if wanted.items() <= found.items():
+            return str(found["key"])
+    return run.key
