@@ -28,7 +28,8 @@ def relatives(name: str) -> list[str]:
 def properties(one: Matrix) -> tuple[np.ndarray, pd.DataFrame]:
     """(T,) levels, and (T, k) what makes a target easy."""
     level, _ = levels.two_way(one, one.score)
-    easy, _ = levels.ease(one.measures, np.unique(one.source_language), one.target_language)
+    every = np.full(len(one.targets), True)
+    easy, _ = levels.ease(one.measures, np.unique(one.source_language), one.target_language, every)
     return level, easy
 
 

@@ -77,7 +77,8 @@ def _new_targets(
     new = np.flatnonzero(np.isnan(level))
     if len(new):
         apart = gp.dissimilarity(similarity)[np.ix_(targets, targets)]
-        level[new] = gp.predict_level(apart, *ease(similarity, trained, targets), level, new)[0]
+        easy = ease(similarity, trained, targets, ~np.isnan(level))
+        level[new] = gp.predict_level(apart, *easy, level, new)[0]
     return level[t] + slope * (help - usual[t])
 
 

@@ -36,7 +36,8 @@ def coefficients(one: Matrix) -> tuple[pd.Series, pd.Series]:
     """Slope of every measure that varies, and its variance, clustered by target."""
     nothing = np.array([], np.intp)
     z, _ = standardised(one, Fold(nothing, nothing), methods.POWER)
-    names = [m for m in one.measures if features_of([one.similarity(m)], one.target).size]
+    at = one.target, ~np.isnan(one.score)
+    names = [m for m in one.measures if features_of([one.similarity(m)], *at).size]
     cells, n = one.cells, len(one.sources)
     x = np.hstack([np.eye(n)[one.source], cells.features, cells.data])
     penalty = np.r_[np.ones(n), np.full(x.shape[1] - n, 1e-3)]

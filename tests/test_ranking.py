@@ -238,7 +238,7 @@ def test_text_of_targets_and_of_their_relatives(one: matrix.Matrix) -> None:
     """Of three languages the last has no known text; the first two are related."""
     size, kin = np.array([9.0, 7.0, 6.0]), np.array([[1, 0.9, 0], [0.9, 1, 0], [0, 0, 1.0]])
     measures = {matrix.SIZE: np.minimum(size[:, None], size), "genealogy": kin}
-    table, slope = levels.ease(measures, np.array([0]), np.arange(3))
+    table, slope = levels.ease(measures, np.array([0]), np.arange(3), np.full(3, True))
     assert slope.tolist() == [levels.EASE[name] for name in table]
     near = np.exp(-4 * gp.dissimilarity(measures)) - np.eye(3)
     expected = {

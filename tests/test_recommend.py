@@ -15,7 +15,7 @@ from xltlib.book import budget
 from xltlib.cli import USAGE, main
 from xltlib.explain import fewshot
 from xltlib.languages import similarity
-from xltlib.rank import recommend
+from xltlib.rank import levels, matrix, recommend
 
 LATIN = "eng deu nld fra spa ita ron".split()
 CYRILLIC = "rus ukr bul srp mkd bel".split()
@@ -306,6 +306,29 @@ def test_rank_score_set_and_reason_agree(whole, pairs, target) -> None:
     due = table["why"].str.extract(r"([+−][0-9.]+) beside")[0].str.replace("−", "-").astype(float)
     for measured in (True, False):
         assert due[table["measured"] == measured].is_monotonic_decreasing
+
+
+def test_reasons_are_as_far_apart_as_the_scores(whole, pairs) -> None:
+    """Of a target never measured, too, they are points of 100, not standardised units."""
+    for target in ("pol", "kat"):
+        table = recommend.recommend(target, whole, pairs).table
+        due = table["why"].str.extract(r"([+−][0-9.]+) beside")[0].str.replace("−", "-")
+        assert due.astype(float).std() == pytest.approx(100 * table["predicted"].std(), rel=0.05)
+
+
+def test_a_target_asked_about_changes_nothing_for_the_others(whole, pairs) -> None:
+    """Units, levels and covariance of the measured cells are those of the table without it."""
+    ((_, alone),) = matrix.matrices(whole, pairs)
+    ((_, more),) = matrix.matrices(whole, pairs, "pol")
+    n, fold = len(alone.score), next(matrix.folds(alone, "cold"))
+    np.testing.assert_array_equal(more.cells.features[:n], alone.cells.features)
+    assert np.isnan(more.score[n:]).all() and len(more.score) > n
+    unseen = np.arange(n, len(more.score))
+    hidden = matrix.Fold(fold.asked, np.concatenate([fold.hidden, unseen]))
+    for one, other in zip(
+        levels.posterior(alone, fold, "cold"), levels.posterior(more, hidden, "cold"), strict=True
+    ):
+        np.testing.assert_allclose(one, other, rtol=1e-8, atol=1e-10)
 
 
 def test_an_imputed_value_is_no_reason(whole, pairs) -> None:

@@ -93,7 +93,8 @@ def posterior(
     level, quality = two_way(matrix, score)
     asked_targets, at = np.unique(target, return_inverse=True)
     spoken = matrix.target_language
-    easy = ease(matrix.measures, np.unique(matrix.source_language), spoken)
+    seen = np.isin(np.arange(len(spoken)), matrix.target[~np.isnan(matrix.score)])
+    easy = ease(matrix.measures, np.unique(matrix.source_language), spoken, seen)
     apart = gp.dissimilarity(matrix.measures)[np.ix_(spoken, spoken)]
     height, doubt = gp.predict_level(apart, *easy, level, asked_targets)
     centre, same = centring(target), target[:, None] == target
@@ -144,7 +145,9 @@ _OVER_SOURCES: dict[str, Callable[..., Array]] = {
 }
 
 
-def ease(measures: dict[str, Array], s: Index, t: Index) -> tuple[pd.DataFrame, Array]:
+def ease(
+    measures: dict[str, Array], s: Index, t: Index, seen: np.ndarray
+) -> tuple[pd.DataFrame, Array]:
     """What makes targets easy: relatives, script and grammar among the sources; text.
 
     Word order, spacing, any text at all and relatives' text were chosen on sixteen published
@@ -155,6 +158,9 @@ def ease(measures: dict[str, Array], s: Index, t: Index) -> tuple[pd.DataFrame, 
     ----------
     measures : (L, L) similarity by name.
     s, t : languages of the sources and of the targets.
+    seen : (T,) which targets have a score: they give the unit and, with the sources, the relatives
+        whose text counts, so that a target asked about changes nothing for the others. It is at
+        most five units away, also where they are all alike.
 
     Returns
     -------
@@ -176,9 +182,12 @@ def ease(measures: dict[str, Array], s: Index, t: Index) -> tuple[pd.DataFrame, 
         np.fill_diagonal(kin, 0.0)
         found["text"] = size[t]
         found["any_text"] = (size[t] > size.min() + 0.5).astype(float)
-        found["relatives_text"] = np.log10(1 + 10**size @ kin[:, t])
+        known = np.union1d(s, t[seen])
+        found["relatives_text"] = np.log10(1 + 10 ** size[known] @ kin[np.ix_(known, t)])
     x = np.column_stack(list(found.values()))
-    table = pd.DataFrame((x - x.mean(0)) / np.maximum(x.std(0), 1e-9), columns=list(found))
+    x = (x - x[seen].mean(0)) / np.maximum(x[seen].std(0), 1e-9)
+    x[~seen] = np.clip(x[~seen], -5, 5)
+    table = pd.DataFrame(x, columns=list(found))
     return table, np.array([EASE[name] for name in found])
 
 

@@ -75,14 +75,15 @@ class Matrix:
     @cached_property
     def cells(self) -> gp.Cells:
         """The cells as `gp` takes them, features centred within target."""
+        at = self.target, ~np.isnan(self.score)
         columns = {m: self.similarity(m) for m in self.measures}
-        varied = [m for m, x in columns.items() if features_of([x], self.target).size]
+        varied = [m for m, x in columns.items() if features_of([x], *at).size]
         of_languages = self.of_languages()
-        further = features_of(list(self.data[:, of_languages].T), self.target)
+        further = features_of(list(self.data[:, of_languages].T), *at)
         return gp.Cells(
             *(self.source, self.target, *self.ends()),
-            features=np.hstack([features_of([columns[m] for m in varied], self.target), further]),
-            data=features_of(list(self.data[:, ~of_languages].T), self.target),
+            features=np.hstack([features_of([columns[m] for m in varied], *at), further]),
+            data=features_of(list(self.data[:, ~of_languages].T), *at),
             kinship=gp.kinship(self.measures),
             slope=np.vstack([gp.slopes(varied), np.tile(gp.UNSIGNED_SLOPE, (further.shape[1], 1))]),
             names=(*varied, *[gp.DATA] * further.shape[1]),
@@ -293,13 +294,16 @@ def _symmetric(there: pd.Series, back: pd.Series) -> bool:
     return bool(np.corrcoef(there[both], back[both])[0, 1] > 0.95)
 
 
-def features_of(columns: Sequence[Array], target: Index) -> Array:
-    """Centred within target, one unit over all cells, clipped at five; unknown is the mean."""
+def features_of(columns: Sequence[Array], target: Index, measured: np.ndarray) -> Array:
+    """Centred within target, one unit, clipped at five; unknown is the mean.
+
+    The unit is that of the measured cells (n,), so that what is asked about changes nothing else.
+    """
     out = []
     for column in columns:
         x = column - target_mean(column, target)[target]
         x = np.nan_to_num(x)
-        unit = np.sqrt(np.mean(x * x))
+        unit = np.sqrt(np.mean(x[measured] ** 2))
         if unit > 1e-9:
             out.append(np.clip(x / unit, -5, 5))
     return np.array(out).T if out else np.zeros((len(target), 0))

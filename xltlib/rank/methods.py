@@ -223,7 +223,7 @@ def _records(matrix: Matrix, fold: Fold) -> Array:
     square = (record**2) @ known.T
     similar = record @ record.T / np.sqrt(np.maximum(square * square.T, 1e-12))
     similar = np.where(shared >= 4, similar * shared / (shared + 5), np.nan)
-    column = features_of([similar[s, t]], matrix.target)
+    column = features_of([similar[s, t]], matrix.target, ~np.isnan(matrix.score))
     return column[:, 0] if column.shape[1] else np.zeros(len(z))
 
 

@@ -93,24 +93,33 @@ def recommend(
     column = np.flatnonzero(matrix.ends()[1] == matrix.languages.index(code))
     _enough(matrix, column, target)
     se = _errors(table, matrix, column)
-    mean, covariance, order, why = _predicted(matrix, column, se, _observed(pairs))
     past = _past(matrix, column)
-    draws = _draws(mean, np.where(np.diag(se > 0), 1, past.spread**2) * covariance)
-    best = _chosen(matrix, column[order], draws[:, order], min(k, len(mean)))
-    rows = _rows(matrix, column, mean, covariance, past.half_width, draws)
-    rows = rows.assign(why=why).iloc[order].reset_index(drop=True)
-    rows.insert(0, "rank", np.arange(1, len(rows) + 1))
+    rows, best = _answer(matrix, column, se, past, _observed(pairs), k)
     others = set(table.loc[table["source"] != table["target"], "target"]) - {code}
     evidence = _rests_on(matrix, past, len(others))
     if rows["measured"].any() and not (se > 0).any():
         evidence += " Its measured scores have no known error and are taken as exact."
-    if code != language(code).code and code not in {*table["source"], *table["target"]}:
-        of_script = [m for m in ("script", "spacing") if m in matrix.measures]
-        evidence += (
-            f" Of {name(code)} itself {' and '.join(of_script) or 'nothing'} is known, "
-            "all other similarities are those of its language."
-        )
+    if code not in {*table["source"], *table["target"]}:
+        evidence += _of_variety(code, matrix)
     return Recommendation(code, labels, rows, best, evidence)
+
+
+def _answer(
+    matrix: Matrix,
+    cells: Index,
+    se: Array,
+    past: _Past,
+    observed: set[tuple[str, str, str]],
+    k: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Table and best set of a `Recommendation`, from the target's cells."""
+    mean, covariance, order, why = _predicted(matrix, cells, se, observed)
+    draws = _draws(mean, np.where(np.diag(se > 0), 1, past.spread**2) * covariance)
+    best = _chosen(matrix, cells[order], draws[:, order], min(k, len(mean)))
+    rows = _rows(matrix, cells, mean, covariance, past.half_width, draws)
+    rows = rows.assign(why=why).iloc[order].reset_index(drop=True)
+    rows.insert(0, "rank", np.arange(1, len(rows) + 1))
+    return rows, best
 
 
 def _enough(matrix: Matrix, column: Index, target: str) -> None:
@@ -149,7 +158,7 @@ def _predicted(
     """
     hidden = cells[np.isnan(matrix.score[cells])]
     mean, covariance = matrix.score[cells].copy(), np.diag(se**2)
-    rating = mean - np.nanmean(mean) if len(hidden) < len(cells) else mean
+    rating = mean - np.nanmean(mean) if len(hidden) < len(cells) else mean.copy()
     why = [f"measured, {_points(x)} beside the average measured source" for x in rating]
     if len(hidden):
         at, fold = np.flatnonzero(np.isin(cells, hidden)), Fold(hidden, hidden)
@@ -170,18 +179,19 @@ def _why(
 
     A measure of which nothing was observed in both languages is part of the rest.
     """
-    out = []
-    for (_, row), s, t in zip(
-        points.iterrows(), *(end[cells] for end in matrix.ends()), strict=True
-    ):
+    out, names = [], list(points)
+    titles = [str(name).replace("_", " ") for name in names]
+    for row, s, t in zip(points.to_numpy(), *(end[cells] for end in matrix.ends()), strict=True):
         pair = (matrix.languages[s], matrix.languages[t])
-        known = row[[m not in matrix.measures or (m, *pair) in observed for m in row.index]]
-        top = known[known.abs() > 5e-4].sort_values(key=np.abs, ascending=False).head(5)
+        known = [m not in matrix.measures or (m, *pair) in observed for m in names]
+        size = np.where(known, np.abs(row), 0)
+        top = [i for i in np.argsort(-size, kind="stable")[:5] if size[i] > 5e-4]
         parts = []
-        for effect, gain in top.items():
-            value = f" ({matrix.measures[effect][s, t]:.2f})" if effect in matrix.measures else ""
-            parts.append(f"{str(effect).replace('_', ' ')}{value} {_points(gain)}")
-        parts.append(f"the rest {_points(row.sum() - top.sum())}")
+        for i in top:
+            own = matrix.measures.get(names[i])
+            value = "" if own is None else f" ({own[s, t]:.2f})"
+            parts.append(f"{titles[i]}{value} {_points(row[i])}")
+        parts.append(f"the rest {_points(row.sum() - row[top].sum())}")
         out.append(f"{_points(row.sum())} beside the average source: {', '.join(parts)}")
     return out
 
@@ -248,6 +258,17 @@ def _rests_on(matrix: Matrix, past: _Past, others: int) -> str:
     return (
         f"{measured}, {past.n_targets} other targets{nearest}; with each of these held out the "
         f"prediction missed by {100 * past.error:.1f} points on average."
+    )
+
+
+def _of_variety(code: str, matrix: Matrix) -> str:
+    """What is known of a variety that was not measured; nothing to say of a language."""
+    if code == language(code).code:
+        return ""
+    of_script = [m for m in ("script", "spacing") if m in matrix.measures]
+    return (
+        f" Of {name(code)} itself {' and '.join(of_script) or 'nothing'} is known, "
+        "all other similarities are those of its language."
     )
 
 
