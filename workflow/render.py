@@ -27,6 +27,7 @@ from xltlib.book import assertions, words
 from xltlib.train.config import load
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
+import explore  # noqa: E402
 import pages  # noqa: E402
 import status  # noqa: E402
 
@@ -218,9 +219,10 @@ def make_stage(stage: Path, notebooks: Path, built: str, student: bool = False) 
     `student`: without the solutions of exercises and the answers of questions.
     """
     shutil.rmtree(stage, ignore_errors=True)
-    skip = shutil.ignore_patterns("_toc.yml", "_static", "_ext", "__pycache__")
+    skip = shutil.ignore_patterns("_toc.yml", "_static", "_ext", "__pycache__", "assets")
     shutil.copytree(ROOT / "book", stage / "book", ignore=skip)
     shutil.copytree(ROOT / "book" / "_static", stage / "_static")
+    shutil.copytree(explore.ASSETS, stage / "extra" / "explore")  # html_extra_path: as it is
     shutil.copytree(ROOT / "notebooks", stage / "templates")
     stage_notebooks(stage / "notebooks", notebooks, student)
     generated = stage / "generated"
@@ -285,6 +287,7 @@ def render(experiment: str, student: bool = False) -> int:
     stage, out = build / f"stage-{site}", build / f"book-{site}"
     make_stage(stage, build / "notebooks", status.page(ROOT, experiment), student)
     status.write_tables(build, stage / "generated")
+    explore.write(stage / "extra" / "explore")
     done = build_site(stage, out)
     if done.returncode == 0:
         replace_folder(out / "_build" / "html", build / site)
