@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import numpy as np
@@ -18,6 +20,15 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks" / "lab").glob("*.ipynb"))
 KEPT = ROOT / "book" / "published" / "lab"
 by_name = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+
+
+def rendering() -> Any:
+    """The module that renders the book; it is no part of the package."""
+    sys.path.insert(0, str(ROOT / "workflow"))
+    try:
+        return importlib.import_module("render")
+    finally:
+        sys.path.pop(0)
 
 
 def cells(path: Path, kind: str) -> list[nbformat.NotebookNode]:
@@ -108,11 +119,7 @@ def test_the_executed_copy_shows_the_kept_verdicts_and_is_of_this_notebook(path:
 
 
 def test_the_page_lists_every_notebook_and_its_time(tmp_path: Path) -> None:
-    sys.path.insert(0, str(ROOT / "workflow"))
-    try:
-        import render
-    finally:
-        sys.path.pop(0)
+    render = rendering()
     page = render.laboratory_page()
     seconds = pd.read_csv(KEPT / "seconds.csv")
     assert sorted(seconds["lab"]) == [p.stem for p in NOTEBOOKS]
@@ -170,3 +177,23 @@ def test_features_are_encoded_once_and_found_by_their_content(monkeypatch, tmp_p
     np.testing.assert_array_equal(first.vectors, again.vectors)
     with pytest.raises(BaseException, match="encoded again"):
         features.encode({**items, "2": "four"}, model=str(folder))
+
+
+# ---------------------------------------------------------------- the map
+
+
+def test_the_map_places_every_work_once_and_counts_them() -> None:
+    table = pd.read_csv(ROOT / "book" / "map.csv", keep_default_na=False)
+    assert table["work"].is_unique and table["question"].is_unique and len(table) == 119
+    render = rendering()
+    assert set(table["status"]) <= set(render.STATUSES)
+    assert ((table["where"] != "") == (table["status"] != "mapped only")).mean() > 0.85
+    shown = table.loc[table["status"].str.contains("measured"), "where"]
+    assert shown.ne("").all()
+    assert all(
+        (ROOT / "notebooks" / f"{where}.ipynb").is_file() for where in table["where"] if where
+    )
+    page = render.map_page()
+    assert page.count("<tr><td>") == len(table) and f"Of the {len(table)} works" in page
+    for status, n in table["status"].value_counts().items():
+        assert f"{n} are *{status}*" in page

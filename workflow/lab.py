@@ -1,10 +1,11 @@
-"""Run the laboratory: `python workflow/lab.py [NAME ...] [--cores N] [-p PARAMETER VALUE]`.
+"""Run the laboratory: `python workflow/lab.py [NAME ...] [-p PARAMETER VALUE] [--keep-as X]`.
 
 Each notebook of notebooks/lab is executed by papermill in a process of its own, one a core, into
 build/lab. What is kept with the book goes to book/published/lab: the executed copy without times
 and folders of this machine, its table of results with the cells behind it, and how many seconds of
 a core it took.
-With a parameter of your own (-p model ...) nothing is kept: it is your result, in build/lab-own.
+With a parameter of your own (-p model ...) it is your result, in build/lab-own; with --keep-as the
+tables of results go to book/published/lab/X, beside the others.
 """
 
 from __future__ import annotations
@@ -83,6 +84,13 @@ def run(stem: str, build: Path, parameters: list[str]) -> float:
     return usage.ru_utime + usage.ru_stime
 
 
+def keep_tables(stem: str, build: Path, folder: Path) -> None:
+    """Copy the results of a notebook, and the cells behind them, to a folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for ending in ("csv", "cells.parquet"):
+        (folder / f"{stem}.{ending}").write_bytes((build / f"{stem}.{ending}").read_bytes())
+
+
 def keep(stem: str, build: Path, seconds: float) -> None:
     """Move what a notebook made to the book's folder.
 
@@ -98,11 +106,8 @@ def keep(stem: str, build: Path, seconds: float) -> None:
             f"{stem}: {len(text.encode()):,} bytes executed, at most {MOST:,} are kept: draw fewer "
             "marks, or show fewer rows"
         )
-    KEPT.mkdir(parents=True, exist_ok=True)
+    keep_tables(stem, build, KEPT)
     write_text(KEPT / f"{stem}.ipynb", text)
-    for ending in ("csv", "cells.parquet"):
-        found = (build / f"{stem}.{ending}").read_bytes()
-        (KEPT / f"{stem}.{ending}").write_bytes(found)
     _record(stem, seconds)
 
 
@@ -122,6 +127,7 @@ def main() -> int:
     asked.add_argument("names", nargs="*", help="numbers or names; all, if none is given")
     asked.add_argument("--cores", type=int, default=os.cpu_count() or 1)
     asked.add_argument("-p", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"))
+    asked.add_argument("--keep-as", default="", help="a name for results of your own parameters")
     given = asked.parse_args()
     wanted = [s for s in every if not given.names or any(s.startswith(n) for n in given.names)]
     if not wanted:
@@ -137,6 +143,8 @@ def main() -> int:
                 seconds = job.result()
                 if not parameters:
                     keep(stem, build, seconds)
+                elif given.keep_as:
+                    keep_tables(stem, build, KEPT / given.keep_as)
                 print(f"{stem}: {seconds:.0f} s", flush=True)
             except (RuntimeError, ValueError) as error:
                 status = 1

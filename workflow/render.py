@@ -35,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LABORATORY = ROOT / "book" / "published" / "lab"  # executed copies and results of notebooks/lab
 PICTURE_FROM = "03_matrix"
 PICTURE_TAG = "landing"
+STATUSES = ("measured here", "stand-in measured here", "runs on your GPU", "mapped only")
 ENDS = ("estimate", "low", "high")
 
 
@@ -122,7 +123,8 @@ def assertions_page(table: pd.DataFrame) -> str:
     return "\n".join(
         [
             first, "", "## Families\n", status.table(heads, texts), "## Statements\n",
-            '<div id="assertions" class="pst-scrollable-table-container">',
+            '<div id="assertions" class="pst-scrollable-table-container" data-rows="statements" '
+            'data-filter="verdict:3, corrected:4, family:5, kind:6">',
             f'<table class="table"><thead><tr>{th}</tr></thead>', "<tbody>", *rows,
             "</tbody></table></div>", "",
         ]
@@ -149,6 +151,9 @@ def laboratory_page(folder: Path = LABORATORY) -> str:
             paper = f"{{cite}}`{r['paper']}`: {r['published']}"
             claims.append([r["sentence"], paper, f"{ours} {r['scale']}", sampled, r["verdict"]])
     minutes = seconds.sum() / 60
+    others = [
+        row for own in sorted(p for p in folder.iterdir() if p.is_dir()) for row in _beside(own)
+    ]
     return "\n".join(
         [
             f"The {len(questions)} notebooks took {minutes:.0f} minutes of one core, with what "
@@ -156,8 +161,58 @@ def laboratory_page(folder: Path = LABORATORY) -> str:
             status.table("notebook,question,verdicts,core seconds".split(","), questions), "",
             "## Claim by claim\n",
             status.table("claim,paper,ours (95 %),n,verdict".split(","), claims), "",
+            "## With other models\n" if others else "",
+            status.table("claim,model,its own (95 %),verdict,ours".split(","), others)
+            if others else "", "",
         ]
     )  # fmt: skip
+
+
+def map_page(file: Path = ROOT / "book" / "map.csv", labs: Path = LABORATORY) -> str:
+    """Return what book/map.md includes: how many works are where, then every work."""
+    table = pd.read_csv(file, keep_default_na=False)
+    titles = {
+        f"lab/{p.stem}": title_of(json.loads(p.read_text("utf-8"))) for p in labs.glob("*.ipynb")
+    }
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        titles[path.stem] = title_of(json.loads(path.read_text("utf-8")))
+    counts = table["status"].value_counts()
+    said = ", ".join(f"{counts.get(s, 0)} are *{s}*" for s in STATUSES)
+    wide = table.groupby(["family", "status"], sort=False).size().unstack(fill_value=0)
+    wide = wide.reindex(columns=list(STATUSES), fill_value=0)
+    rows = [
+        [family, *map(str, row)] for family, row in zip(wide.index, wide.to_numpy(), strict=True)
+    ]
+    lines = []
+    for r in table.to_dict("records"):
+        link, where = "–", r["where"]
+        if where:
+            link = f'<a href="../notebooks/{where}.html">{html.escape(titles[where])}</a>'
+        cells = [html.escape(r[c]) for c in ("family", "work", "question")]
+        lines.append("".join(f"<td>{c}</td>" for c in [*cells, link, r["status"]]))
+    lines = [f"<tr>{line}</tr>" for line in lines]
+    head = "family,work,what it asks,where in this book,status".split(",")
+    th = "".join(f'<th scope="col">{c}</th>' for c in head)
+    return "\n".join(
+        [
+            f"Of the {len(table)} works, {said}.\n",
+            status.table(["family", *STATUSES], rows), "## The works\n",
+            '<div id="map" class="pst-scrollable-table-container" data-rows="works" '
+            'data-filter="family:0, status:4">',
+            f'<table class="table"><thead><tr>{th}</tr></thead>', "<tbody>", *lines,
+            "</tbody></table></div>", "",
+        ]
+    )  # fmt: skip
+
+
+def _beside(folder: Path) -> Iterator[list[str]]:
+    """Yield the results of notebooks run with a parameter of another value, beside ours."""
+    for path in sorted(folder.glob("*.csv")):
+        ours = pd.read_csv(folder.parent / path.name).set_index("sentence")["verdict"]
+        for r in pd.read_csv(path).to_dict("records"):
+            shown = words.estimate(*(r[c] for c in ENDS), 1 if r["scale"] == "points" else 2)
+            verdict = ours.get(r["sentence"], "–")
+            yield [r["sentence"], folder.name, f"{shown} {r['scale']}", r["verdict"], verdict]
 
 
 def only_present(toc: dict, stage: Path) -> dict:
@@ -228,6 +283,7 @@ def make_stage(stage: Path, notebooks: Path, built: str, student: bool = False) 
     generated = stage / "generated"
     generated.mkdir()
     (generated / "lab.md").write_text(laboratory_page(), "utf-8")
+    (generated / "map.md").write_text(map_page(), "utf-8")
     (generated / "landing.md").write_text(landing(notebooks, generated), "utf-8")
     (generated / "status.md").write_text(built, "utf-8")
     found = asserted(notebooks)

@@ -23,16 +23,14 @@
   window.addEventListener("resize", reachable);
 })();
 
-// The page of assertions: choices and a search above its table. Without a script it is whole.
+// Choices and a search above a long table, for each box with data-filter="name:column, ..." and
+// data-rows, what its rows are called. Without a script the table is whole.
 (function () {
-  const COLUMNS = { verdict: 3, corrected: 4, family: 5, kind: 6 };
-
-  function filter() {
-    const box = document.getElementById("assertions");
-    if (!box) return;
+  function filter(box) {
+    const columns = box.dataset.filter.split(",").map((pair) => pair.trim().split(":"));
     const rows = [...box.querySelectorAll("tbody tr")];
     const form = document.createElement("form");
-    form.className = "assertions-filter";
+    form.className = "table-filter";
     form.addEventListener("submit", (event) => event.preventDefault());
     const count = document.createElement("p");
     count.setAttribute("role", "status");
@@ -48,7 +46,7 @@
     const text = document.createElement("input");
     text.type = "search";
     field("words", text);
-    const choices = Object.entries(COLUMNS).map(([name, at]) => {
+    const choices = columns.map(([name, at]) => {
       const select = document.createElement("select");
       const values = [...new Set(rows.map((row) => row.cells[at].textContent))].sort();
       for (const value of ["", ...values]) select.add(new Option(value || "all", value));
@@ -65,7 +63,7 @@
           !choices.every(([at, c]) => !c.value || c.value === row.cells[at].textContent);
         shown += !row.hidden;
       }
-      count.textContent = `${shown} of ${rows.length} statements shown`;
+      count.textContent = `${shown} of ${rows.length} ${box.dataset.rows} shown`;
       window.dispatchEvent(new Event("resize")); // what scrolls may have changed
     }
 
@@ -73,7 +71,7 @@
     show();
   }
 
-  window.addEventListener("load", filter);
+  window.addEventListener("load", () => document.querySelectorAll("[data-filter]").forEach(filter));
 })();
 
 // Code is folded. One switch opens all of a page, and the browser remembers it.

@@ -156,8 +156,20 @@ def encode(
     return read(folder)
 
 
+def store(vectors: npt.NDArray[Any], ids: Sequence[str], folder: Path) -> Features:
+    """Keep sentence vectors (items, width) of a model without layers: they are layer 1 of it."""
+    about = {"ids": list(ids), "layers": [1], "unknown": 0.0}
+    with whole(folder) as temporary:
+        temporary.mkdir()
+        np.save(temporary / "vectors.npy", vectors[:, None].astype(np.float16))
+        np.save(temporary / "offsets.npy", np.arange(len(ids) + 1))
+        (temporary / "about.json").write_text(json.dumps(about), encoding="utf-8")
+        seal(temporary)
+    return read(folder)
+
+
 def read(folder: Path) -> Features:
-    """The features that `encode` kept in a folder."""
+    """The features that `encode` or `store` kept in a folder."""
     about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
     vectors, chars = np.load(folder / "vectors.npy", mmap_mode="r"), folder / "chars.npy"
     return Features(

