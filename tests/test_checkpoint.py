@@ -230,4 +230,20 @@ def test_one_part_a_gpu(visible: str, n: int, monkeypatch: pytest.MonkeyPatch) -
 def test_our_own_experiments_name_no_checkpoint(repository: Path) -> None:
     paths = (repository / "experiments").glob("*.yml")
     found = [path.stem for path in paths if read(path).model.kind == "checkpoint"]
-    assert found == ["mt5"]
+    assert sorted(found) == ["mt5", "paper"]
+
+
+def test_what_a_run_asks_a_cluster_for_grows_with_the_model(repository: Path) -> None:
+    """One run a job, each with a GPU; memory for the weights and time for the counted work."""
+    path = repository / "experiments" / "paper.yml"
+    small = load(str(path))
+    large = load(str(path), ["model.body=800000000", "model.head=256000000"])
+    asked, more = plan.needs(small), plan.needs(large)
+    own = [name for name in asked if name != "collect"]
+    assert len(own) == 3 * 10 * 3 and asked["collect"].gpus == 0
+    for name in own:
+        assert asked[name].gpus == more[name].gpus == 1
+        assert more[name].memory > asked[name].memory >= 3 * 4 * 300
+        assert more[name].minutes > 4 * (asked[name].minutes - 30)
+    few = [n for n in own if n.startswith("massive_intent")]
+    assert min(asked[n].minutes for n in few) > max(asked[n].minutes for n in own if n not in few)

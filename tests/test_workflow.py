@@ -50,8 +50,8 @@ def parts(exp):
     ]
 
 
-def needs(exp, part):
-    return SimpleNamespace(memory=100, minutes=5, gpus=0)
+def needs(exp):
+    return {p.name: SimpleNamespace(memory=100, minutes=5, gpus=0) for p in parts(exp)}
 
 
 def unavailable(exp):

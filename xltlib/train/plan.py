@@ -487,18 +487,23 @@ class Needs:
     gpus: int = 0
 
 
-def needs(exp: Experiment, part: str) -> Needs:
-    """What to ask for, from the model's size and its counted work; a retry asks for more.
+def needs(exp: Experiment) -> dict[str, Needs]:
+    """What each part asks for, from the model's size and its counted work; a retry asks for more.
 
     Weights of a checkpoint are read into memory and copied to the GPU; a run of another kind of
     model has taken under 2 GB so far, an encoder's under 4.
     """
     weights = 4 * (exp.model.body + 2 * exp.model.head) // 10**6
-    if exp.model.kind != "checkpoint" or part == "collect":
-        return Needs({"tiny": 2000, "encoder": 4000}.get(exp.model.kind, 2000) + 3 * weights, 240)
-    own = [r for r in _listed(exp) if part_of(exp, r) == part]
-    hours = sum(_task_cost(exp, r.task, [r]).hours or 0 for r in own)
-    return Needs(6000 + 3 * weights, 30 + math.ceil(2 * 60 * hours), 1)
+    least = Needs((4000 if exp.model.kind == "encoder" else 2000) + 3 * weights, 240)
+    found = {part.name: least for part in parts(exp)}
+    if exp.model.kind == "checkpoint":
+        grouped: dict[str, list[Run]] = {}
+        for run in _listed(exp):
+            grouped.setdefault(part_of(exp, run), []).append(run)
+        for part, own in grouped.items():
+            hours = sum(_task_cost(exp, r.task, [r]).hours or 0 for r in own)
+            found[part] = Needs(6000 + 3 * weights, 30 + math.ceil(2 * 60 * hours), 1)
+    return found
 
 
 @dataclass(frozen=True)
@@ -586,7 +591,9 @@ def _task_cost(exp: Experiment, task: str, listed: Sequence[Run]) -> _TaskCost:
     # Six operations a parameter and token to learn, two to answer; answers are short, so the
     # output vocabulary is met by about a tenth of the tokens.
     a_token, recipe = exp.model.body + 0.1 * exp.model.head, spec.recipe
-    learned = 6 * a_token * recipe.steps * recipe.tokens * len(own)
+    steps = recipe.steps * recipe.tokens * sum(not r.condition.endswith("alone") for r in own)
+    steps += few * exp.fewshot.steps * exp.fewshot.batch * recipe.max_input // 2  # half is padding
+    learned = 6 * a_token * steps
     scored = len(own) * recipe.evaluations * (spec.validation_items or 2000)
     answered = 2 * a_token * 200 * (cells * (spec.test_items or 3000) + scored)
     hours = 1.5 * (learned + answered) / (exp.teraflops * 1e12) / 3600
