@@ -49,7 +49,7 @@ scores: $(STAMP) ## Only the scores and pairs tables of EXPERIMENT
 	@$(BIN)/python workflow/make.py $${CORES:+--cores "$$CORES"} -- "$$EXPERIMENT" scores
 
 lab: $(STAMP) ## Run the laboratory, or LABS="01 05" of it, and keep its results with the book
-	@$(BIN)/python workflow/lab.py $(LABS) $(if $(CORES),--cores $(CORES)) $(ARGS)
+	@$(BIN)/python workflow/lab.py $${CORES:+--cores "$$CORES"} -- $$LABS
 
 test: $(STAMP) ## The whole test suite, one worker a core
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)

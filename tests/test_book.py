@@ -288,3 +288,18 @@ def test_every_page_works_from_disk_for_every_reader(site: Path, theme: str) -> 
     # One page of each kind; `make check-book` looks at every one, with its figures, and so does CI.
     every = [site / f"{name}.html" for name in ONE_OF_A_KIND]
     assert [str(f) for f in browse.check(site, themes=[theme], only=every)] == []
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(browse.chromium() is None, reason=browse.CURE)
+def test_a_long_table_can_be_filtered(site: Path, repository: Path) -> None:
+    works = pd.read_csv(repository / "book" / "map.csv")
+    with browse.browser() as running:
+        page = running.new_page()
+        page.goto((site / "book" / "map.html").as_uri())
+        said, rows = page.locator("p[role=status]"), page.locator("#map tbody tr:visible")
+        assert said.inner_text() == f"{len(works)} of {len(works)} works shown"
+        page.get_by_label("status").select_option("measured here")
+        assert rows.count() == (works["status"] == "measured here").sum()
+        page.get_by_label("words").fill("faroese")
+        assert rows.count() == 1 and said.inner_text() == f"1 of {len(works)} works shown"

@@ -196,6 +196,26 @@ def test_names_given_to_make_are_never_run(repository: Path, tmp_path: Path, goa
 
 
 @needs_make
+def test_notebooks_of_the_laboratory_are_words_and_never_run(
+    repository: Path, tmp_path: Path
+) -> None:
+    shutil.copy(repository / "Makefile", tmp_path)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (1e9, 1e9))
+    (tmp_path / ".venv" / ".installed").touch()
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n')
+    python.chmod(0o755)
+    said = make(tmp_path, "lab", "LABS=01 05", "CORES=1").stdout.splitlines()
+    assert said == ["workflow/lab.py", "--cores", "1", "--", "01", "05"]
+    for name in ("01; touch run", "$(touch run)", "`touch run`"):
+        make(tmp_path, "lab", f"LABS={name}")
+        assert not (tmp_path / "run").exists(), name
+
+
+@needs_make
 def test_help_names_every_target(repository: Path) -> None:
     text = make(repository, "help").stdout
     phony = re.search(r"^\.PHONY: (.+)$", (repository / "Makefile").read_text("utf-8"), re.M)
