@@ -391,7 +391,7 @@ def _bars(table: pd.DataFrame, value: str, line: str, by: str, order: list[str],
           ours: str = "") -> Card:  # fmt: skip
     """Bars from 0 with their intervals, a panel for each value of `by`; one in another colour."""
     palette = {k: COLOURS[1] if k == ours else style.BAR for k in order}
-    figure, panels = style.panels_of(table, by, 1.0, 0.3 * len(order), 9, sharey=True, sharex=True)
+    figure, panels = style.panels_of(table, by, 1.0, 0.4 + 0.3 * len(order), sharey=True)
     for ax, own in panels:
         rows = own.set_index(line).reindex(order).rename_axis(line).reset_index()
         style.seaborn().barplot(
@@ -400,7 +400,8 @@ def _bars(table: pd.DataFrame, value: str, line: str, by: str, order: list[str],
         )  # fmt: skip
         _intervals(ax, rows, range(len(rows)))
         _lines(ax, order)
-        ax.set_xlabel(label)
+        ax.set_xlabel("")
+    figure.supxlabel(label, fontsize=10)
     return figure
 
 

@@ -57,7 +57,7 @@ def as_text(table: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
     for column in shown:
         if column in _LANGUAGES:
             shown[column] = shown[column].map(name)
-        elif column == "task":
+        elif column in ("task", "matrix"):
             shown[column] = shown[column].map(label_of)
         elif pd.api.types.is_float_dtype(shown[column]):
             small = str(column).startswith("p_")
