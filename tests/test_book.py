@@ -90,6 +90,15 @@ def test_every_page_and_figure_says_what_it_is(site: Path, repository: Path) -> 
     assert len(seen) > 0.9 * len(chapters(repository))
 
 
+def test_a_page_is_light(site: Path, repository: Path) -> None:
+    """What a page of text loads before it is shown: under a megabyte with its styles and scripts."""
+    loads = re.compile(r"""<(?:script|link)\b[^>]*(?:src|href)="([^"?#]+\.(?:js|css))""")
+    for name in chapters(repository):
+        page = site / f"{name}.html"
+        files = {(page.parent / f).resolve() for f in loads.findall(page.read_text("utf-8"))}
+        assert sum(f.stat().st_size for f in {page, *files}) < 1e6, name
+
+
 def test_formulas_need_no_script(site: Path) -> None:
     text = (site / "book" / "glossary.html").read_text("utf-8")
     assert "<math" in text and "mathjax" not in text.lower()
