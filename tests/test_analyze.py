@@ -490,6 +490,7 @@ def test_too_many_pairs_are_thinned_evenly(table: pd.DataFrame) -> None:
     assert abs(kept["source"].nunique() - kept["target"].nunique()) <= 1
     (what,) = [d for d in dropped if "thinned" in d.what]
     assert what.n == len(table) - len(kept)
+    assert "eng" in set(kept["source"]) & set(kept["target"])  # which choices are compared with
     assert analyze.usable(scores.check(table))[1] == []
 
 

@@ -91,7 +91,7 @@ def test_every_page_and_figure_says_what_it_is(site: Path, repository: Path) -> 
 
 
 def test_a_page_is_light(site: Path, repository: Path) -> None:
-    """What a page of text loads before it is shown: under a megabyte with its styles and scripts."""
+    """A page of text is under a megabyte with its styles and scripts."""
     loads = re.compile(r"""<(?:script|link)\b[^>]*(?:src|href)="([^"?#]+\.(?:js|css))""")
     for name in chapters(repository):
         page = site / f"{name}.html"

@@ -347,14 +347,17 @@ def usable(group: pd.DataFrame, most: int = MOST) -> tuple[pd.DataFrame, list[Dr
 
 
 def _thinned(zero: pd.DataFrame, most: int) -> pd.DataFrame:
-    """Sources and targets left out alike, in steps, until at most `most` pairs are left."""
+    """Sources and targets left out alike, in steps, until at most `most` pairs are left.
+
+    English, which every choice is compared with, stays.
+    """
     kept = zero
     while (n := len(kept[["source", "target"]].drop_duplicates())) > most:
         share = 0.97 * math.sqrt(most / n)
         for side in ("source", "target"):
             codes = np.array(sorted(kept[side].unique()))
             at = np.linspace(0, len(codes) - 1, max(_LEAST, int(share * len(codes)))).astype(int)
-            kept = kept[kept[side].isin(codes[at])]
+            kept = kept[kept[side].isin([*codes[at], "eng"])]
     return kept
 
 
