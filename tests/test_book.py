@@ -82,7 +82,8 @@ def test_every_page_and_figure_says_what_it_is(site: Path, repository: Path) -> 
     seen = set()
     for name in chapters(repository):
         text = (site / f"{name}.html").read_text("utf-8")
-        (said,) = re.findall(r'<meta name="description" content="([^"]+)">', text)
+        (tag,) = re.findall(r'<meta[^>]* name="description"[^>]*>', text)
+        said = re.search(r'content="([^"]+)"', tag)[1]
         assert len(said) > 20, name
         seen.add(said)
         for alt in re.findall(r'<img alt="([^"]*)"', text):
@@ -91,12 +92,12 @@ def test_every_page_and_figure_says_what_it_is(site: Path, repository: Path) -> 
 
 
 def test_a_page_is_light(site: Path, repository: Path) -> None:
-    """A page of text is under a megabyte with its styles and scripts."""
+    """Under 1.5 MB with its styles and scripts, the long reference and the pages to play with too."""
     loads = re.compile(r"""<(?:script|link)\b[^>]*(?:src|href)="([^"?#]+\.(?:js|css))""")
     for name in chapters(repository):
         page = site / f"{name}.html"
         files = {(page.parent / f).resolve() for f in loads.findall(page.read_text("utf-8"))}
-        assert sum(f.stat().st_size for f in {page, *files}) < 1e6, name
+        assert sum(f.stat().st_size for f in {page, *files}) < 1.5e6, name
 
 
 def test_formulas_need_no_script(site: Path) -> None:
