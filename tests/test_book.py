@@ -18,6 +18,7 @@ import pages
 import pandas as pd
 import pytest
 import render
+import slides
 import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
@@ -92,7 +93,7 @@ def test_every_page_and_figure_says_what_it_is(site: Path, repository: Path) -> 
 
 
 def test_a_page_is_light(site: Path, repository: Path) -> None:
-    """Under 1.5 MB with its styles and scripts, the long reference and the pages to play with too."""
+    """Under 1.5 MB with its styles and scripts, long reference and explorers too."""
     loads = re.compile(r"""<(?:script|link)\b[^>]*(?:src|href)="([^"?#]+\.(?:js|css))""")
     for name in chapters(repository):
         page = site / f"{name}.html"
@@ -230,6 +231,25 @@ def test_students_get_questions_without_answers(tmp_path: Path) -> None:
         shown = [json.dumps(text)[1:-1] for text in (each["ask"], each["answer"])]
         assert shown[0] in found[True] and shown[1] not in found[True]
         assert shown[0] in found[False] and shown[1] in found[False]
+
+
+def test_every_figure_of_a_slide_has_its_section(tmp_path: Path) -> None:
+    slides.write(tmp_path / "slides", render.ROOT / "notebooks", pages.Results(statements()))
+    decks = yaml.safe_load((slides.FOLDER / "decks.yml").read_text("utf-8"))
+    teach = (render.ROOT / "book" / "teach.md").read_text("utf-8")
+    for name, deck in decks.items():
+        text = (tmp_path / "slides" / f"{name}.html").read_text("utf-8")
+        assert text.count("<section") == len(deck["slides"]) + 1
+        assert f"../slides/{name}.html" in teach
+    cells = [
+        {"cell_type": "markdown", "source": "## First\ntext\n## Second"},
+        {"cell_type": "code", "outputs": [{"data": {"image/svg+xml": ["<svg/>"]}}]},
+        {"cell_type": "markdown", "source": ["and\n", "## Third"]},
+    ]
+    assert slides.figure_in({"cells": cells}, "Second") == ("svg", b"<svg/>")
+    assert slides.figure_in({"cells": cells}, "Third") is None
+    with pytest.raises(ValueError, match="no section 'Fourth'"):
+        slides.figure_in({"cells": cells}, "Fourth")
 
 
 @pytest.mark.parametrize("path", sorted((render.ROOT / "notebooks").glob("*.ipynb")))

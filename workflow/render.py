@@ -29,6 +29,7 @@ from xltlib.train.config import load
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import explore  # noqa: E402
 import pages  # noqa: E402
+import slides  # noqa: E402
 import status  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -274,7 +275,7 @@ def make_stage(stage: Path, notebooks: Path, built: str, student: bool = False) 
     `student`: without the solutions of exercises and the answers of questions.
     """
     shutil.rmtree(stage, ignore_errors=True)
-    skip = shutil.ignore_patterns("_toc.yml", "_static", "_ext", "__pycache__", "assets")
+    skip = shutil.ignore_patterns("_toc.yml", "_static", "_ext", "__pycache__", "assets", "slides")
     shutil.copytree(ROOT / "book", stage / "book", ignore=skip)
     shutil.copytree(ROOT / "book" / "_static", stage / "_static")
     shutil.copytree(explore.ASSETS, stage / "extra" / "explore")  # html_extra_path: as it is
@@ -290,6 +291,7 @@ def make_stage(stage: Path, notebooks: Path, built: str, student: bool = False) 
     found.to_csv(generated / "assertions.csv", index=False)
     figure_pack(notebooks, generated / "figures.zip")
     pages.cite(stage / "book", found)
+    slides.write(stage / "extra" / "slides", notebooks, pages.Results(found))
     if student:
         for page in (stage / "book").glob("*.md"):
             page.write_text(pages.without_solutions(page.read_text("utf-8")), "utf-8")
