@@ -6,6 +6,7 @@ writes; `XLT_QUERIES=100` asks a hundred random questions of each instead of a f
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -16,13 +17,17 @@ from urllib.parse import urlencode
 
 import browse
 import explore
+import finder
 import numpy as np
 import pandas as pd
 import pytest
 
-from xltlib.book import kept
+from xltlib.book import budget, kept
 from xltlib.book.words import estimate, number
+from xltlib.io import sha256
 from xltlib.languages import name
+from xltlib.languages.similarity import pairs
+from xltlib.rank.recommend import recommend
 from xltlib.scores import cells
 from xltlib.train import predictions
 
@@ -253,6 +258,148 @@ def test_the_link_keeps_the_choice(matrices: Page) -> None:
     matrices.tab.goto(matrices.url + state)
     matrices.tab.wait_for_selector("#mx-root[data-ready*='|hin|']")
     assert matrices.tab.eval_on_selector("#mx-order", "s => s.value") == "script"
+
+
+# ---------------------------------------------------------------- the source finder
+
+
+@pytest.fixture(scope="module")
+def sources(chromium: Any, site: Path) -> Iterator[Page]:
+    page = Page(chromium, site, "finder", "sf-root")
+    page.open()
+    yield page
+    assert page.errors == []
+
+
+def test_the_kept_answers_are_of_the_kept_scores() -> None:
+    about = json.loads((finder.KEPT / "run.json").read_text("utf-8"))
+    for experiment, digest in about["scores"].items():
+        assert sha256(finder.PUBLISHED / experiment / "scores.parquet") == digest
+
+
+def near(text: str, ends: Any) -> bool:
+    """Whether an estimate with its interval is these numbers, rounded to tenths."""
+    shown = [float(x) for x in re.findall(r"[\d.]+", text)]
+    return bool(np.allclose(shown, ends, atol=0.0515, rtol=0))  # kept to five decimals
+
+
+def kept_targets(task: str) -> list[str]:
+    table = pd.read_parquet(finder.KEPT / "about.parquet")
+    return sorted(table.loc[table["task"] == task, "target"])
+
+
+def typed(page: Page, field: str, words: str) -> None:
+    """As a person types: the old text is selected, the new one written, the field left."""
+    page.tab.click(field)
+    page.tab.press(field, "Control+a")
+    page.tab.keyboard.type(words)
+    page.tab.press(field, "Tab")
+
+
+def test_ranked_sources_are_those_that_the_library_recommends(sources: Page) -> None:
+    """Any language, typed by name or code; scores, intervals, chances, reasons, set, evidence."""
+    rng = np.random.default_rng(2)
+    tables = {"matrix": finder.scores_of("matrix")}
+    quick = ["udpos_dev", "masakhaner"] * QUERIES
+    for i, task in enumerate([*quick[: QUERIES // 2], *["massive_intent"] * (QUERIES // 12)]):
+        codes = kept_targets(task)
+        code = codes[int(rng.integers(len(codes)))]
+        typed(sources, "#sf-target", code if i % 2 else f"{name(code)} ({code})")
+        sources.tab.select_option("#sf-task", task)
+        sources.until(f"{code}|{task}|0|")
+        found = recommend(code, tables["matrix"], task=task)
+        own = found.table.head(finder.SHOWN)
+        shown = sources.table("#sf-table table")
+        assert shown["source"].tolist() == [f"{name(c)} ({c})" for c in own["source"]]
+        ends = own[["predicted", "low", "high"]].to_numpy() * 100
+        for told, wanted in zip(shown["score, 90 % interval"], ends, strict=True):
+            assert told == estimate(*wanted) or near(told, wanted)
+        chance = shown["best?"].str.removesuffix(" %").astype(float)
+        np.testing.assert_allclose(chance, 100 * own["p_best"], atol=0.4)
+        told = own["why"].head(finder.EXPLAINED).tolist()
+        assert shown["why"].tolist()[: len(told)] == told
+        assert found.rests_on in sources.text("#sf-more")
+        assert name(found.best_set["source"].iloc[0]) in sources.text("#sf-set")
+
+
+def test_scores_with_examples_are_the_librarys(sources: Page) -> None:
+    """`xlt recommend --experiment curves --n-target n` and `xlt budget`, measured and predicted."""
+    rng = np.random.default_rng(3)
+    table = finder.scores_of("curves")
+    few = pd.read_parquet(finder.KEPT / "examples.parquet")
+    codes = sorted(few.loc[few["task"] == "massive_intent", "target"].unique())
+    new = [c for c in codes if c not in set(table["target"])]
+    picked = [str(rng.choice(new)) for _ in range(max(1, QUERIES // 6))] + ["kat"]
+    for code in picked:
+        n, goal = int(rng.choice(finder.EXAMPLES)), float(rng.choice(finder.GOALS))
+        sources.open(target=code, task="massive_intent")
+        sources.tab.select_option("#sf-n", str(n))
+        sources.tab.select_option("#sf-goal", str(round(100 * goal)))
+        sources.until(f"{code}|massive_intent|{n}|{round(100 * goal)}")
+        found = budget.with_examples(recommend(code, table, task="massive_intent"), table, n).table
+        shown = sources.table("#sf-examples").set_index("source")[f"n = {n}"]
+        for row in found.itertuples():
+            ends = [100 * x for x in (row.few_shot, row.few_shot_low, row.few_shot_high)]
+            assert near(shown[f"{name(row.source)} ({row.source})"], ends)
+        wanted = budget.budget(code, table, goal, task="massive_intent")
+        need = sources.table("#sf-budget").set_index("after training on")
+        assert len(need) == len(wanted)
+        for row in wanted.itertuples():
+            assert need.loc[f"{name(row.source)} ({row.source})", "examples"] == row.answer
+
+
+def test_what_is_no_language_is_said(sources: Page) -> None:
+    sources.open()
+    typed(sources, "#sf-target", "Kazak")
+    assert "No language \u201cKazak\u201d" in sources.text("#sf-status")
+    assert "Kazakh (kaz)" in sources.text("#sf-status")
+
+
+# ---------------------------------------------------------------- the map
+
+
+@pytest.fixture(scope="module")
+def similar(chromium: Any, site: Path) -> Iterator[Page]:
+    page = Page(chromium, site, "map", "sm-root")
+    page.open()
+    yield page
+    assert page.errors == []
+
+
+def test_similarities_are_the_librarys(similar: Page) -> None:
+    """Each language against all others, by every measure, in the download and in the tables."""
+    rng, keys = np.random.default_rng(4), finder.every_language(["cmn_Hant", "ace_Arab"])
+    measures = [*explore.TYPOLOGY, "genealogy", "geography"]
+    for code in rng.choice(keys, max(2, QUERIES // 4), replace=False):
+        typed(similar, "#sm-target", f"{name(code)} ({code})")
+        similar.until(f"{code}|word_order|genealogy|25")
+        table = similar.download("#sm-csv").set_index("language")
+        table = table.drop(columns="name").apply(pd.to_numeric, errors="coerce")
+        true = pairs([str(code)], targets=list(table.index), measures=measures)
+        true = true.set_index("target")
+        for column in table:
+            wanted = true[column].reindex(table.index)
+            np.testing.assert_allclose(table[column], wanted, atol=2e-4, err_msg=column)
+        for measure in measures:
+            seen = true.get(f"coverage_{measure}", pd.Series(1.0, true.index))
+            best = true.loc[seen >= 0.25, measure].sort_values(ascending=False).head(10)
+            shown = similar.table(f"#sm-near table[data-measure={measure}]")
+            assert shown["similarity"].tolist() == [f"{x:.2f}" for x in best] or np.allclose(
+                shown["similarity"].astype(float), best, atol=0.0051
+            )
+
+
+def test_languages_on_which_measures_disagree(similar: Page) -> None:
+    similar.open(target="swh", by="word_order", than="geography", seen="50")
+    true = similar.download("#sm-csv").set_index("language")
+    true = true.apply(pd.to_numeric, errors="coerce")
+    true = true[(true["coverage_word_order"] >= 0.5) & true["geography"].notna()]
+    assert f"Over {len(true)} languages" in similar.text("#sm-apart")
+    near = true["word_order"].sort_values(ascending=False).head(-(-len(true) // 10))
+    shown = similar.table("#sm-apart table[data-near=word_order]")
+    assert shown["word order"].astype(float).min() >= near.min() - 0.0051
+    far = true.loc[true["word_order"] > near.min() + 1e-6, "geography"].min()
+    assert shown["geography"].astype(float).iloc[0] <= far + 0.0051
 
 
 # ---------------------------------------------------------------- all of them

@@ -9,6 +9,7 @@ are in hundredths of a point of 100 (`packed`: ``uint16``, 65535: not measured),
 from __future__ import annotations
 
 import base64
+import gzip
 import json
 import re
 import shutil
@@ -27,6 +28,10 @@ from xltlib.book.words import label_of
 from xltlib.io import write_text
 from xltlib.languages import language, name, similarity, uriel
 from xltlib.scores import cells
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import finder  # noqa: E402
+from finder import KEPT  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 ASSETS = ROOT / "book" / "explore" / "assets"
@@ -52,8 +57,10 @@ MODELS = {
 
 
 def put(folder: Path, key: str, value: Any) -> None:
-    """Write a data file: a script that sets ``xltData[key]``."""
+    """Write a data file: a script that sets ``xltData[key]``, packed where that is worth it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    if len(text) > 20_000:
+        text = f'{{"gzip":"{base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()}"}}'
     write_text(folder / f"{key}.js", f"(globalThis.xltData??={{}})[{json.dumps(key)}]={text}\n")
 
 
@@ -293,8 +300,8 @@ def _of_rows(
         yield str(target), grid, ids
 
 
-def matrix_explorer(data: Path) -> None:
-    """Everything of the page of matrices."""
+def matrix_explorer(data: Path) -> list[str]:
+    """Everything of the page of matrices; the languages in them."""
     every = list(matrices())
     answers = wrong_answers(every)
     listed = [matrix_files(data, one, answers) for one in every]
@@ -304,6 +311,99 @@ def matrix_explorer(data: Path) -> None:
     similarities(data, keys)
     put(data, "matrices", {"list": listed, "languages": {k: about(k)[:4] for k in keys},
                            "order": keys, "measures": list(MEASURES)})  # fmt: skip
+    return keys
+
+
+# ---------------------------------------------------------------- the source finder
+
+
+def hundredths(values: Any) -> list[int]:
+    """Scores of 0..1 in hundredths of a point, as `packed` has them."""
+    return np.frombuffer(base64.b64decode(packed(values)), "<u2").tolist()
+
+
+def finder_explorer(data: Path) -> None:
+    """What is kept of workflow/finder.py: a file for the languages of two first letters."""
+    tables = {
+        n: pd.read_parquet(KEPT / f"{n}.parquet")
+        for n in ("sources", "about", "examples", "budgets")
+    }
+    notes: dict[str, int] = {}
+    found: dict[str, dict[str, Any]] = {}
+
+    def of(target: str, task: str) -> dict[str, Any]:
+        return found.setdefault(target, {}).setdefault(task, {})
+
+    own = tables["sources"]
+    columns = [hundredths(own[c]) for c in ("predicted", "low", "high")]
+    chance = (1000 * own["p_best"]).round().astype(int).tolist()
+    each = zip(own["task"], own["target"], own["source"], *columns, chance,
+               own["measured"].astype(int), own["why"], strict=True)  # fmt: skip
+    for task, target, *row in each:
+        of(target, task).setdefault("sources", []).append(row)
+    for row in tables["about"].itertuples(index=False):
+        number = notes.setdefault(row.rests_on, len(notes))
+        of(row.target, row.task).update(best=row.best_set, note=number)
+    own = tables["examples"]
+    columns = [hundredths(own[c]) for c in ("score", "low", "high")]
+    for task, target, source, n, *row in zip(
+        own["task"], own["target"], own["source"], own["n_target"], *columns, strict=True
+    ):
+        few = of(target, task).setdefault("few", {}).setdefault(source, [])
+        few.append([int(n), *row])
+    for row in tables["budgets"].itertuples(index=False):
+        goals = of(row.target, row.task).setdefault("goals", {}).setdefault(row.source, [])
+        goals.append([round(100 * row.goal), row.basis, row.answer])
+    parts: dict[str, dict[str, Any]] = {}
+    for target, answers in found.items():
+        parts.setdefault(target[:2], {})[target] = answers
+    for letters, part in parts.items():
+        put(data, f"finder-{letters}", part)
+    kept_of = tables["about"].groupby("task")["target"].size().to_dict()
+    tasks = {
+        t: WORDS[t] for t in dict.fromkeys(t for _, named in finder.GROUPS.values() for t in named)
+    }
+    examples, goals = list(finder.EXAMPLES), [round(100 * g) for g in finder.GOALS]
+    about_them = {"tasks": tasks, "notes": list(notes), "typology": list(TYPOLOGY)}
+    put(data, "finder", about_them | {"kept": kept_of, "examples": examples, "goals": goals})
+
+
+# ---------------------------------------------------------------- the map of similarity
+
+
+def bits(rows: np.ndarray) -> str:
+    """Rows of yes and no, each in whole bytes, base 64."""
+    return base64.b64encode(np.packbits(rows.astype(bool), axis=-1).tobytes()).decode()
+
+
+def map_explorer(data: Path, measured: Iterable[str]) -> None:
+    """What the measures of similarity are computed of, for each language that can be asked about.
+
+    Imputed features and whether they were observed as bits, the last node above each language in
+    the tree and the parent of each node.
+    """
+    table, keys = _table(), finder.every_language(list(measured))
+    put(data, "languages", {key: about(key) for key in keys})
+    row = table.rows([language(key).code for key in keys])
+    keys = [key for key, r in zip(keys, row, strict=True) if r >= 0]
+    row = row[row >= 0]
+    parent: dict[int, int] = {}
+    leaf = []
+    for r in row:
+        above = [int(node) for node in table.ancestors(r)]
+        for node, over in zip(above, [-1, *above], strict=False):
+            if parent.setdefault(node, over) != over:
+                raise ValueError(f"{table.nodes[node]} has two parents: the map needs a tree")
+        leaf.append(above[-1] if above else -1)
+    number = {node: i for i, node in enumerate(parent)} | {-1: -1}
+    masks = {m: similarity._columns(m) for m in TYPOLOGY}
+    put(data, "features", {
+        "keys": keys, "row": row.tolist(), "step": -(-len(table.features) // 8),
+        "values": bits(table.knn[row]), "observed": bits(table.observed[row]),
+        "masks": {m: bits(x) for m, x in masks.items()},
+        "sizes": {m: int(x.sum()) for m, x in masks.items()},
+        "leaf": [number[n] for n in leaf], "parent": [number[p] for p in parent.values()],
+    })  # fmt: skip
 
 
 def write(folder: Path) -> None:
@@ -311,7 +411,9 @@ def write(folder: Path) -> None:
     shutil.copytree(ASSETS, folder, dirs_exist_ok=True)
     data = folder / "data"
     data.mkdir(exist_ok=True)
-    matrix_explorer(data)
+    keys = matrix_explorer(data)
+    finder_explorer(data)
+    map_explorer(data, keys)
 
 
 if __name__ == "__main__":

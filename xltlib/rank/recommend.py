@@ -7,7 +7,7 @@ is answered by `xltlib.book.budget`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -226,27 +226,51 @@ class _Past:
     n_targets: int
 
 
+@dataclass(frozen=True)
+class _Held:
+    """One language held out: its cells, their errors and deviations, and what `_Past` sums."""
+
+    asked: Index
+    misses: Array  # (n, 2): absolute error, standard deviation
+    missed: float
+    expected: float
+    n: int
+
+
 def _past(matrix: Matrix, cells: Index, power: float = methods.POWER) -> _Past:
     """Hold out every target but that of `cells`, cold; what was not measured stays hidden."""
+    return _summed(_held_out(matrix, power), cells)
+
+
+def _held_out(matrix: Matrix, power: float = methods.POWER) -> Iterator[_Held]:
     unmeasured = np.flatnonzero(np.isnan(matrix.score))
-    misses, missed, expected, n = [], 0.0, 0.0, 0
     for fold in folds(matrix, "cold"):
         asked = np.setdiff1d(fold.asked, unmeasured)
-        if len(np.intersect1d(fold.asked, cells)) or not len(asked):
+        if not len(asked):
             continue
         held = Fold(asked, np.union1d(fold.hidden, unmeasured))
         mean, covariance = levels.posterior(matrix, held, "cold", power)
         error, target = matrix.score[asked] - np.clip(mean, 0, 1), matrix.target[asked]
         centre = levels.centring(target)
-        missed += float(((centre @ error) ** 2).sum())
-        expected += float(np.trace(centre @ covariance @ centre.T))
-        misses.append(np.column_stack([np.abs(error), np.sqrt(np.diag(covariance))]))
-        n += len(np.unique(target))
-    if not misses:
+        yield _Held(
+            fold.asked,
+            np.column_stack([np.abs(error), np.sqrt(np.diag(covariance))]),
+            float(((centre @ error) ** 2).sum()),
+            float(np.trace(centre @ covariance @ centre.T)),
+            len(np.unique(target)),
+        )
+
+
+def _summed(held: Iterable[_Held], cells: Index) -> _Past:
+    """How they turned out, but for the one that `cells` belong to."""
+    others = [one for one in held if not len(np.intersect1d(one.asked, cells))]
+    if not others:
         return _Past(levels.stretch(np.array([]), 0), 1.0, math.nan, 0)
-    error, sd = np.concatenate(misses).T
-    spread = math.sqrt(missed / expected) if expected > 0 else 1.0
-    return _Past(levels.stretch(error / sd, len(misses)), spread, float(error.mean()), n)
+    error, sd = np.concatenate([one.misses for one in others]).T
+    expected = sum(one.expected for one in others)
+    spread = math.sqrt(sum(one.missed for one in others) / expected) if expected > 0 else 1.0
+    width = levels.stretch(error / sd, len(others))
+    return _Past(width, spread, float(error.mean()), sum(one.n for one in others))
 
 
 def _rests_on(matrix: Matrix, past: _Past, others: int) -> str:

@@ -7,15 +7,21 @@
   const data = (globalThis.xltData ??= {});
   const asked = new Map();
 
+  async function unpacked(key) {
+    const packed = data[key]?.gzip;
+    if (!packed) return data[key];
+    const stream = new Blob([bytes(packed)]).stream().pipeThrough(new DecompressionStream("gzip"));
+    return (data[key] = await new Response(stream).json());
+  }
+
   function load(key) {
-    if (data[key]) return Promise.resolve(data[key]);
     if (!asked.has(key)) {
       asked.set(
         key,
         new Promise((done, fail) => {
           const script = document.createElement("script");
           script.src = `${base}data/${encodeURIComponent(key)}.js`;
-          script.onload = () => done(data[key]);
+          script.onload = () => done(unpacked(key));
           script.onerror = () => {
             asked.delete(key);
             fail(new Error(`${script.src} is not there`));
