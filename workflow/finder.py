@@ -25,7 +25,7 @@ import pandas as pd
 
 from xltlib.explain import fewshot
 from xltlib.io import sha256, whole, write_text
-from xltlib.languages import is_individual, language, similarity, uriel
+from xltlib.languages import codes, language, similarity, uriel
 from xltlib.rank import gp, matrix
 from xltlib.rank import recommend as rank
 from xltlib.scores import one_metric, read, transfer
@@ -61,11 +61,13 @@ def scores_of(experiment: str) -> pd.DataFrame:
 def every_language(measured: Sequence[str]) -> list[str]:
     """Keys of lang2vec's languages and of the measured varieties; those with most observed first.
 
-    lang2vec's own list is the first 3,718 rows; macrolanguages stand for their members.
+    lang2vec's own list is the first 3,718 rows of its family file; a macrolanguage stands for its
+    member.
     """
     table = uriel.load()
-    own = [str(code) for code in table.codes[:3718] if is_individual(str(code))]
-    keys = sorted({language(code).key for code in own} | set(measured))
+    with np.load(uriel._data_folder() / "family_features.npz", allow_pickle=False) as file:
+        listed = [str(code) for code in file["langs"][:3718]]
+    keys = sorted({language(code).key for code in listed if codes.known(code)} | set(measured))
     seen = table.observed.sum(axis=1)
     row = {key: table.index.get(language(key).code, -1) for key in keys}
     size = {lang.code for lang in similarity.text_sizes(MODEL)}
@@ -177,14 +179,16 @@ def _rows(pairs: pd.DataFrame, sources: Sequence[str]) -> Iterator[tuple[str, di
     at = pd.Index(sources).get_indexer(pd.Index(pairs["source"]))
     value = {name: pairs[name].to_numpy(float) for name in names}
     told = {name: seen[name].to_numpy() for name in names}
-    for target, where in pairs.groupby("target", sort=False).indices.items():
+    places = pairs.groupby("target", sort=False).indices
+    for target in pairs["target"].unique():  # in their order: what is asked for most comes first
+        where = places[target]
         row = {name: np.full(len(sources), np.nan) for name in names}
         for name in names:
             row[name][at[where]] = value[name][where]
-        known = {
+        found = {
             (name, sources[at[i]], str(target)) for name in names for i in where if told[name][i]
         }
-        yield str(target), row, known
+        yield str(target), row, found
 
 
 def _of_target(task: str, code: str, rows: pd.DataFrame, best: pd.DataFrame, why: str) -> tuple:
