@@ -16,6 +16,7 @@ real ones. A full and a read-only disk are a small tmpfs (Linux, root).
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -84,7 +85,12 @@ class Rounds:
         columns = ["lost", "twice", "believed", "traceback", "recovered"]
         grouped = made.groupby("fault", sort=False)[columns].sum().astype(int)
         grouped.insert(0, "rounds", made.groupby("fault", sort=False).size())
-        return grouped.reset_index()
+        order = sorted(grouped.index, key=lambda f: (f == ENDED, f.startswith("damaged")))
+        heads = {"fault": "what was done", "rounds": "times", "lost": "finished runs lost",
+                 "twice": "run twice", "believed": "wrong table, not said",
+                 "traceback": "tracebacks",
+                 "recovered": "recovered by the same command"}  # fmt: skip
+        return grouped.loc[order].reset_index().rename(columns=heads)
 
 
 class Lab:
@@ -132,12 +138,18 @@ class Lab:
         return found == own
 
     def records(self, name: str) -> dict[str, tuple[int, int]]:
-        """Every finished run's record, with what changes when it is written again."""
+        """Every finished run's record, with what changes when it is written again.
+
+        A run is finished if its outputs are there as well, as its record says.
+        """
+        from xltlib.io import sha256
         from xltlib.train.run import read_run
 
         found = {}
         for path in (self.build / name / "runs").glob("*.json"):
-            if read_run(path):
+            record = read_run(path)
+            outputs = self.build / name / "outputs" / f"{path.stem}.parquet"
+            if record and outputs.is_file() and record["outputs"] == sha256(outputs):
                 state = path.stat()
                 found[path.name] = (state.st_ino, state.st_mtime_ns)
         return found
@@ -244,7 +256,8 @@ def killed_at_write(lab: Lab, rounds: Rounds, n: int) -> None:
     """Python killed at a random write: before it, or up to 3 ms into it."""
     fault = "Python, in the middle of a write"
     while rounds.number(fault) < n:
-        i = rounds.number(fault) + rounds.number(ENDED)
+        done = {row["i"] for row in rounds.rows if row["fault"] in (fault, ENDED)}
+        i = next(k for k in itertools.count() if k not in done)
         rng = random.Random(f"write {i}")
         name = rng.choice(("tiny", "tiny", "probed"))
         lab.clear()
@@ -296,11 +309,13 @@ def killed_pipeline(lab: Lab, rounds: Rounds, n: int) -> None:
                                     start_new_session=True)  # fmt: skip
         hit = False
         if i < n:
-            end = time.time() + rng.uniform(3, 14)
-            while time.time() < end and work.poll() is None:
+            wait = rng.uniform(0, 12)  # from the moment a part is at work
+            while work.poll() is None and not _at(work, "--part"):
+                time.sleep(0.1)
+            end = time.time() + wait
+            while work.poll() is None and not hit:
                 time.sleep(0.05)
-            if work.poll() is None:
-                hit = _kill(lab, work, victim)
+                hit = time.time() > end and _kill(lab, work, victim)
         work.wait()
         said = (lab.work / "make.log").read_text(errors="replace")
         after = lab.records("tiny")
@@ -330,16 +345,23 @@ def _kill(lab: Lab, work: subprocess.Popen[bytes], victim: str) -> bool:
         for process in _mine(lab):
             with_no_mercy(process)
         return True
-    word = "snakemake" if victim == "snakemake" else "--part"
-    for process in psutil.Process(work.pid).children(recursive=True):
-        try:
-            words = process.cmdline()
-        except psutil.Error:
-            continue
-        if word in words and "workflow/job.py" not in words and "-c" not in words:
-            with_no_mercy(process)
-            return True
+    for process in _at(work, "snakemake" if victim == "snakemake" else "--part"):
+        with_no_mercy(process)
+        return True
     return False
+
+
+def _at(work: subprocess.Popen[bytes], word: str) -> list[psutil.Process]:
+    """Processes of a pipeline with a word on their command line: Snakemake, or `xlt` at a part."""
+    found = []
+    try:
+        for process in psutil.Process(work.pid).children(recursive=True):
+            words = process.cmdline()
+            if word in words and "workflow/job.py" not in words and "-c" not in words:
+                found.append(process)
+    except psutil.Error:
+        pass
+    return found
 
 
 def with_no_mercy(process: psutil.Process) -> None:

@@ -257,6 +257,19 @@ def test_only_the_damaged_run_is_done_again(build: Path, micro: Experiment) -> N
     assert (build / "scores.parquet").read_bytes() == table
 
 
+def test_a_run_without_its_outputs_is_not_finished(build: Path, micro: Experiment) -> None:
+    """Of a part that was stopped: no mark, and a record whose outputs are gone."""
+    one = next(r for r in runs(micro) if r.model == "char-ngram")
+    wanted = Place(micro).outputs(one).read_bytes()
+    for content in (None, wanted[:-1]):
+        Place(micro).done(part_of(micro, one)).unlink()
+        Place(micro).outputs(one).unlink()
+        if content:
+            Place(micro).outputs(one).write_bytes(content)
+        again(micro, part_of(micro, one))
+        assert Place(micro).outputs(one).read_bytes() == wanted
+
+
 def kinds(folder: Path) -> dict[str, Path]:
     """One finished file of each kind that an experiment leaves."""
     first = {}

@@ -13,6 +13,7 @@ import html
 import json
 import math
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -246,12 +247,26 @@ def without_results(notebook: dict) -> dict:
     return {**notebook, "cells": [first, note, *rest]}
 
 
+def harmless(notebook: dict) -> dict:
+    """Return an executed notebook whose Markdown outputs hold no HTML: names in them are data."""
+
+    def text(content: str) -> str:
+        pieces = re.split(r"(`+[^`]*`+)", content)  # code is shown as it is
+        pieces[::2] = [re.sub("<(?=[A-Za-z/!?])", "&lt;", piece) for piece in pieces[::2]]
+        return "".join(pieces)
+
+    for output in (o for cell in notebook["cells"] for o in cell.get("outputs", [])):
+        for kind in (k for k in output.get("data", {}) if k.endswith("text/markdown")):
+            output["data"][kind] = text("".join(output["data"][kind]))
+    return notebook
+
+
 def stage_notebooks(folder: Path, executed: Path, student: bool) -> None:
     """Write every chapter and the laboratory into `folder`, as executed or without results."""
     (folder / "lab").mkdir(parents=True)
     for template in sorted((ROOT / "notebooks").glob("*.ipynb")):
         ran = executed / template.name
-        shown = json.loads((ran if ran.exists() else template).read_text("utf-8"))
+        shown = harmless(json.loads((ran if ran.exists() else template).read_text("utf-8")))
         shown = pages.chapter(shown, template.stem, student)
         shown = shown if ran.exists() else without_results(shown)
         (folder / template.name).write_text(json.dumps(shown), "utf-8")

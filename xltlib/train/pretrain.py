@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import pickle
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -214,13 +215,15 @@ class _State:
         """
         if self.path is None or not self.path.is_file():
             return []
-        sum_, content = (found := self.path.read_bytes())[:32], found[32:]
-        if hashlib.sha256(content).digest() != sum_:
+        found, where = self.path.read_bytes(), self.model.device
+        try:
+            if hashlib.sha256(found[32:]).digest() != found[:32]:
+                raise EOFError
+            state = torch.load(io.BytesIO(found[32:]), weights_only=True, map_location=where)
+        except (EOFError, RuntimeError, pickle.UnpicklingError):
             what = "is damaged: pre-training starts again from nothing"
             warnings.warn(f"{self.path} {what}", stacklevel=3)
             return []
-        where = self.model.device
-        state = torch.load(io.BytesIO(content), weights_only=True, map_location=where)
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.sampler.queue = state["queue"]

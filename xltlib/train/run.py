@@ -183,12 +183,18 @@ def _damaged(exp: Experiment, name: str) -> list[Path]:
         return wrong or ([] if _as_planned(exp) else [place.scores()])
     found = []
     for run in (r for r in runs(exp) if part_of(exp, r) == name):
-        record, outputs = read_run(place.run(run)), place.outputs(run)
-        if record is None:
-            found.append(place.run(run))
-        elif not outputs.is_file() or record.get("outputs") not in (None, sha256(outputs)):
-            found += [outputs, place.run(run)]
+        found += _lost(place, run)
     return found
+
+
+def _lost(place: Place, run: Run) -> list[Path]:
+    """What of a run is not there as it was written: its record, or outputs and so its record."""
+    record, outputs = read_run(place.run(run)), place.outputs(run)
+    if record is None:
+        return [place.run(run)]
+    if outputs.is_file() and record.get("outputs") in (None, sha256(outputs)):
+        return []
+    return [outputs, place.run(run)]
 
 
 def _as_planned(exp: Experiment) -> bool:
@@ -362,7 +368,7 @@ def _encode(exp: Experiment, task: str, number: int) -> None:
 def _do_runs(exp: Experiment, listed: Sequence[Run], name: str) -> None:
     """Do those runs that are not finished yet."""
     place, worker = Place(exp), Worker(exp)
-    missing = [r for r in listed if read_run(place.run(r)) is None]
+    missing = [r for r in listed if _lost(place, r)]
     finished = len(listed) - len(missing)
     with tqdm(total=len(listed), initial=finished, desc=name, unit="run") as bar:
         for run in missing:
