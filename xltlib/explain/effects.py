@@ -44,24 +44,72 @@ def _dummies(s: Index, t: Index) -> tuple[sparse.csr_matrix, int]:
 class Effects:
     """Source and target effects, weighted or not: the within transformation and its rank.
 
-    Solves the normal equations of the two sets of dummies once, so that any number of columns can
-    be demeaned; exact for unbalanced and disconnected tables. Effects are in the order of the
-    sorted labels of sources, then of targets.
+    Exact for unbalanced and disconnected tables. Effects are in the order of the sorted labels of
+    sources, then of targets.
     """
 
     def __init__(self, s: Index, t: Index, weight: Array | None = None) -> None:
         self.D, self.size_s = _dummies(s, t)
         self.weight = np.ones(len(s)) if weight is None else weight
-        self.WD = self.D.multiply(self.weight[:, None]).tocsr()
-        self.inverse, self.rank = _psd_inverse(np.asarray((self.D.T @ self.WD).todense()))
+        self._sides = _Sides(s, t)
+
+    @cached_property
+    def rank(self) -> int:
+        return self._sides.solved(self.weight)[-1]
+
+    @cached_property
+    def inverse(self) -> Array:
+        """Pseudo-inverse of the normal equations (sources + targets, sources + targets)."""
+        gram = self.D.T @ self.D.multiply(self.weight[:, None]).tocsr()
+        return _psd_inverse(np.asarray(gram.todense()))[0]
 
     def coefficients(self, M: Array) -> Array:
         """Effects (sources + targets, ...) of the columns of M."""
-        return np.asarray(self.inverse @ (self.WD.T @ M))
+        return np.asarray(self.inverse @ (self.D.T @ (M * self.weight[:, None])))
 
     def within(self, M: Array) -> Array:
         """M without its source and target effects."""
-        return np.asarray(M - self.D @ self.coefficients(M))
+        return self._sides.within(M, self.weight)
+
+
+class _Sides:
+    """Two sets of effects, the smaller one left when the other is eliminated.
+
+    What is left of a column is the same whichever solution of the normal equations is taken.
+    """
+
+    def __init__(self, s: Index, t: Index) -> None:
+        sides = []
+        for groups in map(_numbered, (s, t)):
+            shape = (int(groups.max()) + 1, len(groups))
+            each = (np.ones(len(groups)), (groups, np.arange(len(groups))))
+            sides.append((groups, sparse.csr_matrix(each, shape=shape)))
+        (self.one, self.sum_one), (self.two, self.sum_two) = sorted(
+            sides, key=lambda side: -side[1].shape[0]
+        )
+
+    def solved(self, weight: Array) -> tuple[Array, Array, Array, int]:
+        """Weight of each effect of the first set, its shares in the second, an inverse of what is
+        left of the second's normal equations, and the rank of both.
+        """
+        size = self.sum_one.shape[0], self.sum_two.shape[0]
+        W = np.bincount(self.one * size[1] + self.two, weight, size[0] * size[1]).reshape(size)
+        of_one, total = W.sum(axis=1), W.sum(axis=0)
+        share = W / np.where(of_one > 0, of_one, 1.0)[:, None]
+        seen = np.flatnonzero(total > 0)
+        inverse, small = np.zeros((size[1], size[1])), np.ix_(seen, seen)
+        inverse[small], rank = _psd_inverse((np.diag(total) - W.T @ share)[small])
+        return of_one, share, inverse, rank + int((of_one > 0).sum())
+
+    def within(self, M: Array, weight: Array) -> Array:
+        """M (n, k) without effects; of rows without weight this says nothing."""
+        of_one, share, inverse, _ = self.solved(weight)
+        M = M - M.mean(axis=0)
+        weighted = M * weight[:, None]
+        inside = self.sum_one @ weighted
+        two = inverse @ (self.sum_two @ weighted - share.T @ inside)
+        one = inside / np.where(of_one > 0, of_one, 1.0)[:, None] - share @ two
+        return np.asarray(M - one[self.one] - two[self.two])
 
 
 def _psd_inverse(gram: Array) -> tuple[Array, int]:
@@ -145,38 +193,9 @@ class Design:
         kept = tuple(f for f, k in zip(self.features, keep, strict=True) if k)
         return replace(self, X=self.X[:, keep], features=kept, notes=(*self.notes, note))
 
-    def _weighted(self, weight: Array) -> tuple[Array, Array]:
-        """Measures and response without weighted effects (n, p + 1), and their sums of squares.
-
-        The normal equations of one set of effects, the other eliminated: what is left of the
-        columns is the same whichever solution is taken. Of rows without weight it says nothing.
-        """
-        (one, sum_one), (two, sum_two), M, square = self._sides
-        W = np.bincount(one * sum_two.shape[0] + two, weight, sum_one.shape[0] * sum_two.shape[0])
-        W = W.reshape(sum_one.shape[0], sum_two.shape[0])
-        weighted = M * weight[:, None]
-        total, seen = W.sum(axis=0), W.sum(axis=0) > 0
-        share = W / np.maximum(W.sum(axis=1), TINY)[:, None]
-        Q = np.diag(total[seen]) - (W.T @ share)[np.ix_(seen, seen)]
-        inside = sum_one @ weighted
-        of_two = np.zeros((len(total), M.shape[1]))
-        of_two[seen] = _psd_inverse(Q)[0] @ (sum_two @ weighted - share.T @ inside)[seen]
-        of_one = inside / np.maximum(W.sum(axis=1), TINY)[:, None] - share @ of_two
-        return M - of_one[one] - of_two[two], square[weight > 0].sum(axis=0)
-
     @cached_property
-    def _sides(self) -> tuple[Any, Any, Array, Array]:
-        """Both sets of effects, the larger first, each with the matrix that sums over it; the
-        columns, less their means, and their squares.
-        """
-        sides = []
-        for groups in map(_numbered, (self.s, self.t)):
-            shape = (int(groups.max()) + 1, len(groups))
-            each = (np.ones(len(groups)), (groups, np.arange(len(groups))))
-            sides.append((groups, sparse.csr_matrix(each, shape=shape)))
-        one, two = sorted(sides, key=lambda side: -side[1].shape[0])
-        M = np.column_stack([self.X, self.y])
-        return one, two, M - M.mean(axis=0), M**2
+    def _sides(self) -> _Sides:
+        return _Sides(self.s, self.t)
 
     @cached_property
     def _drawn(self) -> dict[tuple[Any, ...], Array]:
@@ -206,14 +225,14 @@ class Design:
 
     def gram(self, weight: Array | None = None) -> Array:
         """Cross products (p + 1, p + 1) of measures and response without effects, weighted."""
+        M = np.column_stack([self.X, self.y])
         if weight is None:
-            left, G = self.left, self.left.T @ self.left
-            square = (np.column_stack([self.X, self.y]) ** 2).sum(axis=0)
+            G = self.left.T @ self.left
         else:
-            left, square = self._weighted(weight)
-            G = left.T @ (left * weight[:, None])
+            left = self._sides.within(M, weight)
+            G, M = left.T @ (left * weight[:, None]), M[weight > 0]
         # what rounding leaves of an absorbed measure is no information
-        small = np.diag(G) < 1e-9 * np.maximum(square, TINY)
+        small = np.diag(G) < 1e-9 * np.maximum((M**2).sum(axis=0), TINY)
         G[small, :] = G[:, small] = 0.0
         G[small, small] = TINY
         return np.asarray(G)
@@ -460,7 +479,7 @@ def permutation_p(design: Design, block: Sequence[int], given: Sequence[int], ro
 
 
 def p_of_larger(G: Array) -> float:
-    """p of the first R2 among cross products, those of permutations after it (`Design.permuted`)."""
+    """p of the first R2 among cross products, the rest being permuted (`Design.permuted`)."""
     r2 = _explained(G)
     return (1 + int((r2[1:] >= r2[0] * (1 - 1e-9)).sum())) / len(r2)
 
