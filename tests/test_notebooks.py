@@ -48,9 +48,14 @@ tasks:
 fewshot: {pairs: [[eng, deu], [rus, srp]], n: [2, 4, 8, 16], steps: 4}
 controls: {scratch: [eng], shuffled: [eng], ngram: [eng], seeds: 1}
 """
+FEW = {"permutations": 99, "bootstrap": 100}
 QUICK = {
+    "03_matrix": {"draws": 100},
+    "04_predictors": FEW,
     "10_finetuning": {"steps": 5},
-    "12_small_predictors": {"permutations": 99, "bootstrap": 100},
+    "12_small_predictors": FEW,
+    "14_layers": {"tasks": ["udpos_dev", "massive_intent"], "permutations": 10},
+    "16_tuned": FEW,
     "19_your_scores": {"permutations": 99},
 }
 

@@ -65,7 +65,7 @@ class Effects:
 
     def coefficients(self, M: Array) -> Array:
         """Effects (sources + targets, ...) of the columns of M."""
-        return np.asarray(self.inverse @ (self.D.T @ (M * self.weight[:, None])))
+        return np.asarray(self.inverse @ (self.D.T @ (M.T * self.weight).T))
 
     def within(self, M: Array) -> Array:
         """M without its source and target effects."""
@@ -102,13 +102,13 @@ class _Sides:
         return of_one, share, inverse, rank + int((of_one > 0).sum())
 
     def within(self, M: Array, weight: Array) -> Array:
-        """M (n, k) without effects; of rows without weight this says nothing."""
+        """M (n, ...) without effects; of rows without weight this says nothing."""
         of_one, share, inverse, _ = self.solved(weight)
         M = M - M.mean(axis=0)
-        weighted = M * weight[:, None]
+        weighted = (M.T * weight).T
         inside = self.sum_one @ weighted
         two = inverse @ (self.sum_two @ weighted - share.T @ inside)
-        one = inside / np.where(of_one > 0, of_one, 1.0)[:, None] - share @ two
+        one = (inside.T / np.where(of_one > 0, of_one, 1.0)).T - share @ two
         return np.asarray(M - one[self.one] - two[self.two])
 
 

@@ -240,7 +240,11 @@ def inverse(covariance: Array) -> Array:
 
 
 def leave_out(
-    precision: Array, value: Array, hidden: Index, term: Array | None = None
+    precision: Array,
+    value: Array,
+    hidden: Index,
+    term: Array | None = None,
+    image: Array | None = None,
 ) -> tuple[Array, Array]:
     """Mean and covariance of the hidden cells given all others.
 
@@ -254,12 +258,15 @@ def leave_out(
     hidden : (b,) positions of B.
     term : (n,), optional
         A further linear effect of this fold alone: K + x x', by Sherman and Morrison's formula.
+    image : (n,), optional
+        The precision times the term, if it is known already.
     """
     visible = np.array(value, dtype=float)
     visible[hidden] = 0.0
     rows = precision[hidden].astype(float)
     if term is not None and term.any():
-        image = (precision @ term.astype(precision.dtype)).astype(float)
+        if image is None:
+            image = (precision @ term.astype(precision.dtype)).astype(float)
         rows -= np.outer(image[hidden], image / (1 + term @ image))
     covariance = cho_solve(cho_factor(rows[:, hidden]), np.eye(len(hidden)))
     return -covariance @ (rows @ visible), covariance

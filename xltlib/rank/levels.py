@@ -24,7 +24,7 @@ from xltlib.rank.matrix import (
     standardised,
     target_mean,
 )
-from xltlib.rank.methods import POWER, given_the_rest, ratio_interval
+from xltlib.rank.methods import POWER, given_the_rest, held_out, ratio_interval
 
 
 def predict(matrix: Matrix, protocol: Protocol = "cold") -> pd.DataFrame:
@@ -87,7 +87,12 @@ def posterior(
     says of the asked cells, where that is known already.
     """
     z, divisor = standardised(matrix, fold, power)
-    z, covariance = given_the_rest(matrix, fold, protocol, z) if given is None else given
+    if given is not None:
+        z, covariance = given
+    elif power == POWER:
+        (z, _), covariance = (x.T for x in held_out(matrix, fold, protocol))
+    else:
+        z, covariance = given_the_rest(matrix, fold, protocol, z)
     target = matrix.target[fold.asked]
     unit = divisor[target]
     mean, covariance = z * unit, covariance * np.outer(unit, unit)
