@@ -246,6 +246,14 @@ def test_a_word_that_is_a_code_is_a_language_where_its_numbers_are_no_summary(
     assert len(real) == 20 and "min" in set(real["target"])
 
 
+def test_minangkabau_is_kept_in_a_table_of_pairs_and_a_mean_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("source,target,likeness\neng,min,.2\nmin,swe,.3\navg,swe,.4\neng,swe,.5\n")
+    assert reading.pairs(path)["likeness"].tolist() == [0.2, 0.3, 0.5]
+    path.write_text(",eng,swe,min\neng,1,.5,.5\nswe,.5,1,.5\n")
+    assert set(reading.pairs(path)["target"]) == {"eng", "swe"}
+
+
 LATEX = r"""\begin{table}\centering
 \begin{tabular}{@{}ll|ccc@{}} \toprule
 Model & Src. & en & de & tr \\ \cmidrule(lr){3-5}

@@ -160,9 +160,6 @@ def chapter(notebook: dict[str, Any], stem: str, student: bool = False) -> dict[
                 tags.append("remove-cell")
             elif not {"hide-input", "hide-cell", "remove-input", "remove-cell"} & set(tags):
                 tags.append("hide-input")
-            for output in cell.get("outputs", []):  # a heading without words is none
-                if page := output.get("data", {}).get("text/html"):
-                    output["data"]["text/html"] = "".join(page).replace("<th></th>", "<td></td>")
         elif cell["cell_type"] == "markdown":
             text = "".join(cell["source"])
             text = text.replace(EXERCISES, questions(stem, student) + EXERCISES)

@@ -300,6 +300,12 @@ def make_stage(stage: Path, notebooks: Path, built: str, student: bool = False) 
     generated.mkdir()
     (generated / "lab.md").write_text(laboratory_page(), "utf-8")
     (generated / "map.md").write_text(map_page(), "utf-8")
+    again = pd.read_csv(ROOT / "book" / "recomputed.csv")
+    heads = ["sentence", "printed", "recomputed", "agrees"]
+    again["agrees"] = again["agrees"].map({True: "yes", False: "no"})
+    (generated / "recomputed.md").write_text(
+        status.table(["statement", *heads[1:]], again[heads].to_numpy().tolist()), "utf-8"
+    )
     (generated / "landing.md").write_text(landing(notebooks, generated), "utf-8")
     (generated / "status.md").write_text(built, "utf-8")
     found = asserted(notebooks)

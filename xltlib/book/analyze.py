@@ -13,7 +13,6 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -548,21 +547,16 @@ def _explained(
     pairs, features, notes = _measures(zero, full, settings.measures)
     test: dict[str, Any] = {"permutations": settings.permutations, "seed": settings.seed}
     ends: dict[str, Any] = {"bootstrap": settings.bootstrap, "seed": settings.seed}
-    one = cache(partial(regression.prepared, zero, pairs, features))  # shared by the three
     fitted = parts(
-        "what explains transfer",
-        lambda: regression.explain(zero, pairs, data=one(), **test),
-        None,
+        "what explains transfer", lambda: regression.explain(zero, pairs, features, **test), None
     )
     shares = parts(
-        "shares of measures",
-        lambda: regression.variance_added(zero, pairs, data=one(), **ends),
-        None,
+        "shares of measures", lambda: regression.variance_added(zero, pairs, features, **ends), None
     )
     steps = _steps(features)
     nested = parts(
         "growing models",
-        lambda: regression.nested(zero, pairs, steps, permutations=199, data=one(), **ends),
+        lambda: regression.nested(zero, pairs, steps, permutations=199, **ends),
         none,
     )
     notes, dropped = _sorted_out(notes)

@@ -112,6 +112,10 @@ def estimates(
         that is the analysis of variance of crossed random effects. Each part has the quantile of
         Student's t of its own number of units (Graybill & Wang 1980, doi:10.2307/2287174). With
         ``source`` and ``target`` together, the unit is the language: it is left out on both sides.
+        Languages on both sides, only sources, and only targets are then units of their own; a unit
+        with one value counts for nothing. The noise is the residual variance (residual degrees of
+        freedom) of least squares on the levels of all units, over the number of cells, whose
+        quantile it has.
     by : str or sequence of str
         One estimate for each combination of these columns, in the order of `cells`.
 

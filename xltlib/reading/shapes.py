@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xltlib.languages import is_summary, keys, understood
+from xltlib.languages import is_summary, keys, known, understood
 from xltlib.reading.cells import is_data, is_number, numbers
 from xltlib.reading.files import load
 from xltlib.reading.headings import (
@@ -96,7 +96,7 @@ def pairs(path: str | Path) -> pd.DataFrame:
         raise ValueError(f"no pairs file: {path} is not there; check the path")
     frame = table(path)
     notes = list(frame.attrs["notes"])
-    if notes and "read as a matrix" in notes[0]:
+    if matrix := bool(notes) and "read as a matrix" in notes[0]:
         notes[0] = f"pairs read as a matrix of {path.stem!r}"
         frame = frame.rename(columns={"score": path.stem})
     for side in _SIDES:
@@ -115,7 +115,9 @@ def pairs(path: str | Path) -> pd.DataFrame:
             row = int(np.flatnonzero(empty)[0]) + 1
             raise ValueError(f"{path}: {side} is empty in row {row}: fill in a language code")
     labels = {side: frame[side].map(plain_label) for side in _SIDES}
-    sums = pd.DataFrame(labels).map(is_summary).any(axis=1)
+    # `min` is Minangkabau where it stands on both sides of a table that was no matrix
+    codes = set() if matrix else {x for x in {*labels["source"]} & {*labels["target"]} if known(x)}
+    sums = pd.DataFrame(labels).map(lambda x: is_summary(x) and x not in codes).any(axis=1)
     if sums.any():
         notes.append("pairs: rows and columns that sum others up left out")
         frame, labels = frame[~sums], {side: own[~sums] for side, own in labels.items()}
