@@ -143,7 +143,7 @@ def test_the_build_collects_them_page_by_page(tmp_path: Path) -> None:
     (tmp_path / "05_one.ipynb").write_text(json.dumps(notebook(statements(3), statements(1, 9.0))))
     (tmp_path / "06_none.ipynb").write_text(json.dumps({"cells": notebook()["cells"]}))
     (tmp_path / "07_two.ipynb").write_text(json.dumps(notebook(statements(2))))
-    table = render.asserted(tmp_path)
+    table = render.asserted(tmp_path, tmp_path / "lab")
     assert table["page"].tolist() == ["05_one"] * 4 + ["07_two"] * 2
     apart = [assertions.corrected(own) for _, own in table.groupby("page")]
     assert table["p_corrected"].tolist() == pytest.approx(pd.concat(apart)["p_corrected"])
