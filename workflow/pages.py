@@ -25,6 +25,7 @@ from xltlib.book import words
 QUESTIONS = Path(__file__).resolve().parents[1] / "book" / "questions.yml"
 EXERCISES = "## Try it\n"
 SOLUTION = re.compile(r"^```\{solution\}.*?^```$\n?", re.MULTILINE | re.DOTALL)
+HIDDEN = {"hide-input", "hide-cell", "remove-input", "remove-cell"}
 MISSING = "not in this book"
 CITING = (
     "index.md",
@@ -158,7 +159,7 @@ def chapter(notebook: dict[str, Any], stem: str, student: bool = False) -> dict[
             tags = cell["metadata"].setdefault("tags", [])
             if "injected-parameters" in tags:
                 tags.append("remove-cell")
-            elif not {"hide-input", "hide-cell", "remove-input", "remove-cell"} & set(tags):
+            elif not (HIDDEN & set(tags) or stem.startswith("lab/")):  # there code is the point
                 tags.append("hide-input")
         elif cell["cell_type"] == "markdown":
             text = "".join(cell["source"])
