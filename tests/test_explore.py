@@ -61,12 +61,20 @@ def chromium() -> Iterator[Any]:
         yield running
 
 
+def alike(told: str, wanted: str) -> bool:
+    """The same words, and numbers that another processor may round otherwise in the last place."""
+    one, two = (re.split(r"(-?[0-9]+(?:[.][0-9]+)?)", t.replace("\N{MINUS SIGN}", "-"))
+                for t in (told, wanted))  # fmt: skip
+    numbers = [np.array(side[1::2], dtype=float) for side in (one, two)]
+    return one[::2] == two[::2] and np.allclose(*numbers, rtol=2e-3, atol=0.11)
+
+
 class Page:
     """An explorer in a tab; nothing outside is asked for and no script fails."""
 
     def __init__(self, chromium: Any, site: Path, name: str, root: str) -> None:
         self.tab = chromium.new_page(viewport={"width": 1100, "height": 1000})
-        self.tab.set_default_timeout(10_000)
+        self.tab.set_default_timeout(60_000)  # of a busy machine
         self.errors: list[str] = []
         self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
         self.tab.on("request", lambda asked: self.errors.append(asked.url)
@@ -198,6 +206,7 @@ def test_two_matrices_are_compared_cell_by_cell(matrices: Page) -> None:
     assert set(table.index) == set(less.index)
     np.testing.assert_allclose(table["difference"], less.reindex(table.index), atol=0.031)
     matrices.tab.click("#mx-table-box summary")
+    matrices.tab.wait_for_selector("#mx-table table")
     shown = matrices.table("#mx-table table").set_index("source \\ target")
     assert shown.loc["German", "Swahili"] == number(less["deu", "swh"])
     matrices.tab.click("#mx-table-box summary")
@@ -317,7 +326,7 @@ def test_ranked_sources_are_those_that_the_library_recommends(sources: Page) -> 
         chance = shown["best?"].str.removesuffix(" %").astype(float)
         np.testing.assert_allclose(chance, 100 * own["p_best"], atol=0.4)
         told = own["why"].head(finder.EXPLAINED).tolist()
-        assert shown["why"].tolist()[: len(told)] == told
+        assert all(map(alike, shown["why"], told))
         assert found.rests_on in sources.text("#sf-more")
         assert name(found.best_set["source"].iloc[0]) in sources.text("#sf-set")
 
@@ -345,7 +354,7 @@ def test_scores_with_examples_are_the_librarys(sources: Page) -> None:
         need = sources.table("#sf-budget").set_index("after training on")
         assert len(need) == len(wanted)
         for row in wanted.itertuples():
-            assert need.loc[f"{name(row.source)} ({row.source})", "examples"] == row.answer
+            assert alike(need.loc[f"{name(row.source)} ({row.source})", "examples"], row.answer)
 
 
 def test_what_is_no_language_is_said(sources: Page) -> None:

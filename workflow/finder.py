@@ -432,8 +432,10 @@ def collect() -> None:
         for made, answers in zip((few, need), _of_curves(group, experiment, one), strict=True):
             made.append(answers.assign(task=named[0]))
     made = {"sources": sources, "about": about, "examples": few, "budgets": need}
+    asked = every_language(sorted(set(scores_of("matrix")["source"])))  # those that can be chosen
     for name, tables in made.items():
         table = pd.concat(tables, ignore_index=True)
+        table = table[table["target"].isin(asked)]
         floats = table.select_dtypes("float").columns
         table = table.astype(dict.fromkeys(floats, "float32"))
         order = [c for c in ("task", "target", "n_target", "goal") if c in table]
