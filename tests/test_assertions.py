@@ -382,12 +382,15 @@ def right_by_item(folder: Path, task: str) -> pd.DataFrame:
     """Bits of the kept predictions as rows: which answers are right, cell by cell."""
     table = pd.read_parquet(folder / "predictions.parquet").query("task == @task")
     cells = pd.read_parquet(folder / "scores.parquet").query("task == @task")
-    by_target, rows = dict(list(cells.groupby("target"))), []
-    for r in table.itertuples():
-        own = by_target[r.target]
-        bits = np.unpackbits(np.frombuffer(r.correct, np.uint8), count=len(own))
-        rows.append(own[["model", "target", "n_target", "seed"]].assign(item=r.id, score=bits))
-    return pd.concat(rows)
+    cells = cells[["model", "target", "n_target", "seed"]].astype({"model": "category"})
+    cells["target"], found = cells["target"].astype("category"), []
+    for target, own in cells.groupby("target", observed=True):
+        kept = table.loc[table["target"] == target, "correct"]
+        for item, bits in enumerate(kept):
+            right = np.unpackbits(np.frombuffer(bits, np.uint8), count=len(own))
+            found.append((own.index.to_numpy(), np.full(len(own), item), right))
+    index, item, score = map(np.concatenate, zip(*found, strict=True))
+    return cells.loc[index].assign(item=item, score=score)
 
 
 @pytest.mark.parametrize("task", ["massive_intent", "massive_slots"])
@@ -400,7 +403,7 @@ def test_what_a_source_adds_recomputed(task: str, examples_stated: pd.DataFrame)
         table = pd.read_parquet(folder / "scores.parquet")
     table["alone"] = table["model"].str.endswith("-alone")
     table = table[table["n_target"] > 0]
-    means = table.groupby(["alone", "n_target", *units])["score"].mean()
+    means = table.groupby(["alone", "n_target", *units], observed=True)["score"].mean()
     above = 100 * (means[False] - means[True])
     rows = examples_stated["sentence"].str.startswith("A source raises the score")
     rows &= examples_stated["sentence"].str.contains(task)

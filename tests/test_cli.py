@@ -183,11 +183,19 @@ def test_run_a_part_at_a_time_then_the_whole(say, folder: Path) -> None:
     table = folder / "build" / "small" / "scores.parquet"
     before = table.read_bytes()
 
-    # The whole, each part in a process of its own, with nothing left to do.
+    # The whole, with nothing left to do: one process, which asks for the tables again.
     records = {p: p.stat().st_mtime_ns for p in (table.parent / "runs").iterdir()}
     code, out, err = say("run", "small", "--jobs", "2", "--json")
     assert code == 0 and json.loads(out) == {"scores": str(table)}
-    assert f"{len(PARTS)} of {len(PARTS)} parts, collect done" in err and "min left" in err
+    assert "1 of 1 parts, collect done" in err and "min left" in err
+    assert {p: p.stat().st_mtime_ns for p in (table.parent / "runs").iterdir()} == records
+    assert table.read_bytes() == before
+
+    # What is damaged is made again, in its own process, and nothing else.
+    (weights,) = table.parent.glob("pretrained/*/model.safetensors")
+    weights.write_bytes(weights.read_bytes()[:-1])
+    code, _, err = say("run", "small", "--jobs", "2")
+    assert code == 0 and "1 of 2 parts, pretrain-0 done" in err and "2 of 2 parts" in err
     assert {p: p.stat().st_mtime_ns for p in (table.parent / "runs").iterdir()} == records
     assert table.read_bytes() == before
 

@@ -335,7 +335,7 @@ def test_scores_with_examples_are_the_librarys(sources: Page) -> None:
     """`xlt recommend --experiment curves --n-target n` and `xlt budget`, measured and predicted."""
     rng = np.random.default_rng(3)
     table = finder.scores_of("curves")
-    few = pd.read_parquet(finder.KEPT / "examples.parquet")
+    few = pd.read_parquet(finder.KEPT / "budgets.parquet")
     codes = sorted(few.loc[few["task"] == "massive_intent", "target"].unique())
     new = [c for c in codes if c not in set(table["target"])]
     picked = [str(rng.choice(new)) for _ in range(max(1, QUERIES // 6))] + ["kat"]

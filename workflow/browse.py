@@ -2,7 +2,7 @@
 
 `python workflow/browse.py build/quick/html` reads the site from disk, in both themes and two
 widths, and reports requests to the outside, errors in the console, pages that scroll sideways, and
-what axe-core calls serious or critical.
+what axe-core finds.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ FLAGS = [
 ]  # fmt: skip
 WIDTHS = {"wide": (1280, 900), "narrow": (390, 844)}
 THEMES = ("light", "dark")
-GRAVE = {"serious", "critical"}
 # The reference repeats one pattern hundreds of times; the first entry of each kind stands for all.
 ALIKE = "dl.py ~ dl.py"
 # Pages without content of their own: a redirect.
@@ -83,14 +82,13 @@ def browser() -> Iterator[Any]:
             running.close()
 
 
-def grave(axe_result: dict) -> list[str]:
-    """Return what axe found serious or critical, each with the first two places."""
+def violations(axe_result: dict) -> list[str]:
+    """Return what axe found, of every level, each with the first two places."""
     said = []
     for violation in axe_result["violations"]:
-        if violation["impact"] in GRAVE:
-            nodes = violation["nodes"]
-            places = "; ".join(node["html"][:120] for node in nodes[:2])
-            said.append(f"{violation['id']} ({len(nodes)}): {places}")
+        nodes = violation["nodes"]
+        places = "; ".join(node["html"][:120] for node in nodes[:2])
+        said.append(f"{violation['id']} ({len(nodes)}): {places}")
     return said
 
 
@@ -122,7 +120,7 @@ def visit(context: Any, path: Path, name: str, theme: str, axe: str, whole: bool
     result = tab.evaluate(
         "e => axe.run({exclude: e}, {preload: false, resultTypes: ['violations']})", exclude
     )
-    seen += [("axe", said) for said in grave(result)]
+    seen += [("axe", said) for said in violations(result)]
     for width, (across, down) in WIDTHS.items():
         tab.set_viewport_size({"width": across, "height": down})
         wider = tab.evaluate("document.documentElement.scrollWidth - window.innerWidth")

@@ -161,6 +161,9 @@ def chapter(notebook: dict[str, Any], stem: str, student: bool = False) -> dict[
                 tags.append("remove-cell")
             elif not (HIDDEN & set(tags) or stem.startswith("lab/")):  # there code is the point
                 tags.append("hide-input")
+            for output in cell.get("outputs", []):  # a heading without words is none
+                if page := output.get("data", {}).get("text/html"):
+                    output["data"]["text/html"] = "".join(page).replace("<th></th>", "<td></td>")
         elif cell["cell_type"] == "markdown":
             text = "".join(cell["source"])
             text = text.replace(EXERCISES, questions(stem, student) + EXERCISES)

@@ -168,12 +168,14 @@ def _run_all(exp: Any, words: Sequence[str], jobs: int | None) -> None:
 
     for damage in verify(exp, repair=True):
         print(damage, file=sys.stderr)
-    waiting = {p.name: set(p.needs) for p in plan.parts(exp)}
+    # What is done was read back just now; only the tables are always asked for again.
+    finished = {name for name, is_done in plan.done(exp).items() if is_done and name != "collect"}
+    waiting = {p.name: set(p.needs) for p in plan.parts(exp) if p.name not in finished}
     total, begin, at_once = len(waiting), time.monotonic(), jobs or exp.model.at_once
     command = [sys.executable, "-m", "xltlib.cli", "run", *words, "--part"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     running: dict[str, subprocess.Popen[bytes]] = {}
-    finished: set[str] = set()
+    ended = 0
     try:
         while waiting or running:
             ready = [name for name, needs in waiting.items() if needs <= finished]
@@ -186,8 +188,9 @@ def _run_all(exp: Any, words: Sequence[str], jobs: int | None) -> None:
                     _complain(f"part {name} failed (exit {code})")
                     raise typer.Exit(FAILED)
                 finished.add(name)
-                left = (time.monotonic() - begin) / len(finished) * (total - len(finished)) / 60
-                progress = f"{len(finished)} of {total} parts, {name} done"
+                ended += 1
+                left = (time.monotonic() - begin) / ended * (total - ended) / 60
+                progress = f"{ended} of {total} parts, {name} done"
                 print(f"{progress}, about {left:.0f} min left", file=sys.stderr)
     finally:
         for process in running.values():

@@ -100,6 +100,8 @@ def describe_page(app: Sphinx, page: str, template: str, context: dict, doctree:
 ICONS = re.compile(r'\s*<script src="[^"]*scripts/fontawesome\.js[^"]*"></script>')
 SCRIPTS = re.compile(r'<script ((?:data-[\w-]+="[^"]*" )?src="(?![^"]*documentation_options))')
 
+SIDEBAR = '<div id="pst-primary-sidebar" role="navigation" aria-label="Book"'
+
 
 def lighten(app: Sphinx, error: Exception | None) -> None:
     """Let a page be shown before its scripts are there, and without the theme's icon script.
@@ -112,6 +114,8 @@ def lighten(app: Sphinx, error: Exception | None) -> None:
         text = ICONS.sub("", page.read_text("utf-8"))
         if page.name != "search.html":  # its script looks for the words at once
             text = SCRIPTS.sub(r"<script defer \1", text)
+        # The title above the contents is a landmark's, as everything on a page should be.
+        text = text.replace('<div id="pst-primary-sidebar"', SIDEBAR)
         page.write_text(text, "utf-8")
     (Path(app.outdir) / "_static" / "scripts" / "fontawesome.js").unlink(missing_ok=True)
 

@@ -13,6 +13,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -547,16 +548,21 @@ def _explained(
     pairs, features, notes = _measures(zero, full, settings.measures)
     test: dict[str, Any] = {"permutations": settings.permutations, "seed": settings.seed}
     ends: dict[str, Any] = {"bootstrap": settings.bootstrap, "seed": settings.seed}
+    one = cache(partial(regression.prepared, zero, pairs, features))  # shared by the three
     fitted = parts(
-        "what explains transfer", lambda: regression.explain(zero, pairs, features, **test), None
+        "what explains transfer",
+        lambda: regression.explain(zero, pairs, data=one(), **test),
+        None,
     )
     shares = parts(
-        "shares of measures", lambda: regression.variance_added(zero, pairs, features, **ends), None
+        "shares of measures",
+        lambda: regression.variance_added(zero, pairs, data=one(), **ends),
+        None,
     )
     steps = _steps(features)
     nested = parts(
         "growing models",
-        lambda: regression.nested(zero, pairs, steps, permutations=199, **ends),
+        lambda: regression.nested(zero, pairs, steps, permutations=199, data=one(), **ends),
         none,
     )
     notes, dropped = _sorted_out(notes)

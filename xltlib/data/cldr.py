@@ -27,7 +27,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import time
-from functools import lru_cache
+from functools import cache, lru_cache
 from itertools import accumulate
 from typing import Literal, get_args
 
@@ -35,6 +35,7 @@ import pandas as pd
 from babel import Locale, localedata
 from babel.core import get_global
 from babel.dates import format_time
+from babel.localedata import LocaleDataDict
 from babel.numbers import format_decimal, format_percent
 
 from xltlib.errors import unknown
@@ -60,7 +61,9 @@ def clean(text: str) -> str:
     >>> clean("\\u200e5\\u00a0km")
     '5 km'
     """
-    return " ".join(unicodedata.normalize("NFC", text).translate(_BIDI).split())
+    if not text.isascii():
+        text = unicodedata.normalize("NFC", text).translate(_BIDI)
+    return " ".join(text.split())
 
 
 def _position(kind: str, key: str) -> float:
@@ -93,23 +96,38 @@ def _locale(code: str) -> Locale:
     return loc
 
 
+def _texts(section: LocaleDataDict) -> Iterator[tuple[str, str]]:
+    """Entries of a section of texts; babel resolves each, though only few are references."""
+    for key, text in section._data.items():
+        yield str(key), text if isinstance(text, str) else section[key]
+
+
+@cache
+def _cities() -> list[tuple[str, str]]:
+    """Time zones named after a city, with the name of CLDR's own rule (UTS 35, part 4)."""
+    return [
+        (key, key.rsplit("/", 1)[1].replace("_", " "))
+        for key in sorted(get_global("zone_territories"))
+        if "/" in key and not key.startswith("Etc/") and not _RETIRED_CITY.search(key)
+    ]
+
+
 def _raw_names(loc: Locale) -> Iterator[tuple[str, str, str]]:
     """(kind, id, name) of everything CLDR names in this locale, as it stands."""
     data = loc._data  # babel has no public reader for cities and unit names
-    for key, name in data["territories"].items():
+    for key, name in _texts(data["territories"]):
         if not key.isdigit() and key not in ("EU", "EZ", "UN", "QO", "XA", "XB", "ZZ"):
             yield "territory", key, name
-    for key, name in data["languages"].items():
+    for key, name in _texts(data["languages"]):
         if len(key) == 2:  # the 180 best known; CLDR names hundreds more that nobody meets
             yield "language", key, name
-    for key, name in data["currency_names"].items():
+    for key, name in _texts(data["currency_names"]):
         if not key.startswith("X"):
             yield "currency", key, name
-    for key in sorted(get_global("zone_territories")):
-        if "/" in key and not key.startswith("Etc/") and not _RETIRED_CITY.search(key):
-            fallback = key.rsplit("/", 1)[1].replace("_", " ")  # CLDR's own rule (UTS 35, part 4)
-            zone = data["time_zones"].get(key, {})
-            yield "city", key, zone["city"] if "city" in zone else fallback
+    zones = data["time_zones"]
+    for key, fallback in _cities():
+        zone = zones[key] if key in zones else {}
+        yield "city", key, zone["city"] if "city" in zone else fallback
     for key, forms in data["unit_display_names"].items():
         pattern = data["unit_patterns"].get(key, {})
         # CLDR leaves a display name out where it is the unit in '{0} kilometres'
@@ -134,6 +152,7 @@ def _own_names(code: str) -> tuple[tuple[str, str, str], ...]:
     return tuple(row for row in rows if len(kinds[row[2].casefold()]) == 1 and _kept(*row[:2]))
 
 
+@lru_cache(maxsize=2**13)
 def _kept(kind: str, key: str) -> bool:
     """Whether a name is in the inventory: about _MOST of each kind, the same everywhere."""
     return _position("kept", f"{kind}/{key}") < _MOST / _SIZES[kind]
@@ -146,18 +165,21 @@ def names(languages: tuple[str, ...]) -> pd.DataFrame:
     The split belongs to the id (Japan is a test name in all languages or in none). A name of
     validation or test that is spelt like a training name, in any of the languages, is left out.
     """
+    return pd.DataFrame(_divided(languages), columns=["language", "kind", "id", "name", "split"])
+
+
+def _divided(languages: Iterable[str]) -> list[tuple[str, str, str, str, str]]:
+    """Rows of `names`."""
     rows = [
         (code, kind, key, name, _split_of(kind, key))
         for code in languages
         for kind, key, name in _own_names(code)
         if kind in KINDS
     ]
-    table = pd.DataFrame(rows, columns=["language", "kind", "id", "name", "split"])
     for split, later in (("train", ("validation", "test")), ("validation", ("test",))):
-        spelt = table["name"].str.casefold()
-        leaks = table["split"].isin(later) & spelt.isin(set(spelt[table["split"] == split]))
-        table = table[~leaks]
-    return table.drop_duplicates(["language", "name"]).reset_index(drop=True)
+        spelt = {row[3].casefold() for row in rows if row[4] == split}
+        rows = [row for row in rows if row[4] not in later or row[3].casefold() not in spelt]
+    return list({(row[0], row[3]): row for row in reversed(rows)}.values())[::-1]
 
 
 def vocabulary(languages: Iterable[str]) -> dict[str, list[str]]:
@@ -166,7 +188,7 @@ def vocabulary(languages: Iterable[str]) -> dict[str, list[str]]:
     `names` leaves out what the languages asked for together spell alike; here a further language
     changes nothing for the others.
     """
-    return {code: list(names((code,))["name"]) for code in languages}
+    return {code: [row[3] for row in _divided((code,))] for code in languages}
 
 
 # ---------------------------------------------------------------- unannotated text

@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,24 +44,72 @@ def _dummies(s: Index, t: Index) -> tuple[sparse.csr_matrix, int]:
 class Effects:
     """Source and target effects, weighted or not: the within transformation and its rank.
 
-    Solves the normal equations of the two sets of dummies once, so that any number of columns can
-    be demeaned; exact for unbalanced and disconnected tables. Effects are in the order of the
-    sorted labels of sources, then of targets.
+    Exact for unbalanced and disconnected tables. Effects are in the order of the sorted labels of
+    sources, then of targets.
     """
 
     def __init__(self, s: Index, t: Index, weight: Array | None = None) -> None:
         self.D, self.size_s = _dummies(s, t)
         self.weight = np.ones(len(s)) if weight is None else weight
-        self.WD = self.D.multiply(self.weight[:, None]).tocsr()
-        self.inverse, self.rank = _psd_inverse(np.asarray((self.D.T @ self.WD).todense()))
+        self._sides = _Sides(s, t)
+
+    @cached_property
+    def rank(self) -> int:
+        return self._sides.solved(self.weight)[-1]
+
+    @cached_property
+    def inverse(self) -> Array:
+        """Pseudo-inverse of the normal equations (sources + targets, sources + targets)."""
+        gram = self.D.T @ self.D.multiply(self.weight[:, None]).tocsr()
+        return _psd_inverse(np.asarray(gram.todense()))[0]
 
     def coefficients(self, M: Array) -> Array:
         """Effects (sources + targets, ...) of the columns of M."""
-        return np.asarray(self.inverse @ (self.WD.T @ M))
+        return np.asarray(self.inverse @ (self.D.T @ (M.T * self.weight).T))
 
     def within(self, M: Array) -> Array:
         """M without its source and target effects."""
-        return np.asarray(M - self.D @ self.coefficients(M))
+        return self._sides.within(M, self.weight)
+
+
+class _Sides:
+    """Two sets of effects, the smaller one left when the other is eliminated.
+
+    What is left of a column is the same whichever solution of the normal equations is taken.
+    """
+
+    def __init__(self, s: Index, t: Index) -> None:
+        sides = []
+        for groups in map(_numbered, (s, t)):
+            shape = (int(groups.max()) + 1, len(groups))
+            each = (np.ones(len(groups)), (groups, np.arange(len(groups))))
+            sides.append((groups, sparse.csr_matrix(each, shape=shape)))
+        (self.one, self.sum_one), (self.two, self.sum_two) = sorted(
+            sides, key=lambda side: -side[1].shape[0]
+        )
+
+    def solved(self, weight: Array) -> tuple[Array, Array, Array, int]:
+        """Weight of each effect of the first set, its shares in the second, an inverse of what is
+        left of the second's normal equations, and the rank of both.
+        """
+        size = self.sum_one.shape[0], self.sum_two.shape[0]
+        W = np.bincount(self.one * size[1] + self.two, weight, size[0] * size[1]).reshape(size)
+        of_one, total = W.sum(axis=1), W.sum(axis=0)
+        share = W / np.where(of_one > 0, of_one, 1.0)[:, None]
+        seen = np.flatnonzero(total > 0)
+        inverse, small = np.zeros((size[1], size[1])), np.ix_(seen, seen)
+        inverse[small], rank = _psd_inverse((np.diag(total) - W.T @ share)[small])
+        return of_one, share, inverse, rank + int((of_one > 0).sum())
+
+    def within(self, M: Array, weight: Array) -> Array:
+        """M (n, ...) without effects; of rows without weight this says nothing."""
+        of_one, share, inverse, _ = self.solved(weight)
+        M = M - M.mean(axis=0)
+        weighted = (M.T * weight).T
+        inside = self.sum_one @ weighted
+        two = inverse @ (self.sum_two @ weighted - share.T @ inside)
+        one = (inside.T / np.where(of_one > 0, of_one, 1.0)).T - share @ two
+        return np.asarray(M - one[self.one] - two[self.two])
 
 
 def _psd_inverse(gram: Array) -> tuple[Array, int]:
@@ -144,16 +193,44 @@ class Design:
         kept = tuple(f for f, k in zip(self.features, keep, strict=True) if k)
         return replace(self, X=self.X[:, keep], features=kept, notes=(*self.notes, note))
 
+    @cached_property
+    def _sides(self) -> _Sides:
+        return _Sides(self.s, self.t)
+
+    @cached_property
+    def _drawn(self) -> dict[tuple[Any, ...], Array]:
+        return {}
+
+    def resampled(self, reps: int, seed: int = 0) -> Array:
+        """`gram` (reps, p + 1, p + 1) of bootstraps of *languages*, drawn once.
+
+        Languages are drawn with replacement within their class; a pair weighs as often as both of
+        its languages were drawn (Davezies, D'Haultfoeuille & Guyonvarch 2021). Draws with fewer
+        than four sources or targets are drawn again.
+        """
+        key = ("resampled", reps, seed)
+        if key not in self._drawn:
+            self._drawn[key] = _resampled(self, reps, seed)
+        return self._drawn[key]
+
+    def permuted(self, permutations: int, seed: int = 0) -> Array:
+        """Cross products (1 + permutations, p + 1, p + 1) of all measures, as observed, then of
+        permuted languages (`relabelled`), drawn once.
+        """
+        key = ("permuted", permutations, seed)
+        if key not in self._drawn:
+            rows, every = relabelled(self, permutations, seed), range(self.X.shape[1])
+            self._drawn[key] = np.concatenate(list(_permuted(self, every, [], rows)))
+        return self._drawn[key]
+
     def gram(self, weight: Array | None = None) -> Array:
         """Cross products (p + 1, p + 1) of measures and response without effects, weighted."""
         M = np.column_stack([self.X, self.y])
         if weight is None:
             G = self.left.T @ self.left
         else:
-            keep = weight > 0
-            M, weight = M[keep], weight[keep]
-            left = Effects(self.s[keep], self.t[keep], weight).within(M)
-            G = left.T @ (left * weight[:, None])
+            left = self._sides.within(M, weight)
+            G, M = left.T @ (left * weight[:, None]), M[weight > 0]
         # what rounding leaves of an absorbed measure is no information
         small = np.diag(G) < 1e-9 * np.maximum((M**2).sum(axis=0), TINY)
         G[small, :] = G[:, small] = 0.0
@@ -398,7 +475,12 @@ def permutation_p(design: Design, block: Sequence[int], given: Sequence[int], ro
     """
     if not len(block):
         return math.nan
-    r2 = np.concatenate([_explained(G) for G in _permuted(design, block, given, rows)])
+    return p_of_larger(np.concatenate(list(_permuted(design, block, given, rows))))
+
+
+def p_of_larger(G: Array) -> float:
+    """p of the first R2 among cross products, the rest being permuted (`Design.permuted`)."""
+    r2 = _explained(G)
     return (1 + int((r2[1:] >= r2[0] * (1 - 1e-9)).sum())) / len(r2)
 
 
@@ -411,17 +493,21 @@ def mrqap(design: Design, permutations: int = 999, seed: int = 0) -> Array:
 def resample(
     design: Design, statistic: Callable[[Array], Array], reps: int, seed: int = 0
 ) -> Array:
-    """A statistic of `Design.gram` over bootstraps of *languages* (reps, ...).
+    """A statistic (reps, ...) of `Design.gram` over bootstraps of languages (`Design.resampled`).
 
-    Languages are drawn with replacement within their class; a pair weighs as often as both of its
-    languages were drawn (Davezies, D'Haultfoeuille & Guyonvarch 2021). Draws with fewer than four
-    sources or targets are drawn again.
+    The statistic takes all draws at once, (reps, p + 1, p + 1).
     """
+    return statistic(design.resampled(reps, seed))
+
+
+def _resampled(design: Design, reps: int, seed: int) -> Array:
     rng, classes = np.random.default_rng(seed), _classes(design)
     out: list[Array] = []
 
     def least(kept: NDArray[np.bool_]) -> int:
-        return min(len(np.unique(design.source[kept])), len(np.unique(design.target[kept])))
+        return min(
+            int((np.bincount(side[kept]) > 0).sum()) for side in (design.source, design.target)
+        )
 
     if least(np.ones(len(design.y), dtype=bool)) < 4:  # or no draw would ever do
         raise ValueError("a bootstrap over languages needs at least four sources and four targets")
@@ -433,7 +519,7 @@ def resample(
             np.add.at(count, rng.choice(part, len(part)), 1.0)
         weight = count[design.source] * count[design.target]
         if least(weight > 0) >= 4:
-            out.append(statistic(design.gram(weight)))
+            out.append(design.gram(weight))
     return np.array(out)
 
 
@@ -458,42 +544,57 @@ def _explained(G: Array) -> Array:
         return np.asarray(explained / G[..., -1, -1])
 
 
-def partial_r2(G: Array, subset: Sequence[int]) -> float:
-    """Share of the response's variance that a subset of measures explains; G of `Design.gram`."""
-    k = [*subset, len(G) - 1]
-    return float(np.clip(_explained(G[np.ix_(k, k)]), 0.0, 1.0)) if len(k) > 1 else 0.0
+def partial_r2(G: Array, subset: Sequence[int]) -> Array:
+    """Share (...) of the response's variance that a subset of measures explains.
+
+    G (..., p + 1, p + 1) is a `Design.gram`, or many.
+    """
+    k = np.array([*subset, G.shape[-1] - 1])
+    if len(k) == 1:
+        return np.zeros(G.shape[:-2])
+    return np.clip(_explained(G[..., k[:, None], k]), 0.0, 1.0)
 
 
 def _all_subsets(C: Array) -> Array:
-    """Partial R2 of every subset of measures (2**p,), bit j = measure j, in one batch."""
-    p = len(C) - 1
-    bits = (np.arange(2**p)[:, None] >> np.arange(p)) & 1
-    A = C[None, :p, :p] * bits[:, :, None] * bits[:, None, :]
-    A = A + np.eye(p) * (1 - bits + 1e-9)[:, :, None]
-    r = C[:p, p] * bits
-    b = np.linalg.solve(A, r[:, :, None])[:, :, 0]
-    return np.clip((b * r).sum(axis=1), 0.0, 1.0)
+    """Partial R2 (draws, 2**p) of every subset of measures, bit j = measure j.
+
+    Measure after measure, each is either left out or swept out of what remains.
+    """
+    p = C.shape[-1] - 1
+    rest = C[:, None] + np.diag([1e-9] * p + [0.0])
+    for _ in range(p):
+        pivot, cross, without = rest[..., :1, :1], rest[..., 1:, :1], rest[..., 1:, 1:]
+        swept = without - cross * (cross.swapaxes(-1, -2) / pivot)
+        rest = np.concatenate([without, swept], axis=1)
+    return np.clip(C[:, None, p, p] - rest[..., 0, 0], 0.0, 1.0)
+
+
+@cache
+def _weights(p: int) -> Array:
+    """(2**p, p): what the R2 of each subset counts in each LMG share."""
+    member = (np.arange(2**p)[:, None] >> np.arange(p)) & 1
+    size = member.sum(axis=1)
+    weight = np.array([1.0 / (p * math.comb(p - 1, k)) if k < p else 0.0 for k in range(p + 1)])
+    return np.where(member == 1, weight[size - 1][:, None], -weight[size][:, None])
 
 
 def lmg(G: Array, exact: int = EXACT) -> Array:
-    """LMG shares (p,) of the partial R2: mean added share over all orders (Groemping 2006).
+    """LMG shares (..., p) of the partial R2: mean added share over all orders (Groemping 2006).
 
     Of more than `exact` measures over 200 orders drawn at random, each also read backwards (Castro,
-    Gomez & Tejada 2009); the shares still add up to the partial R2.
+    Gomez & Tejada 2009); the shares still add up to the partial R2. G as in `partial_r2`.
     """
-    p = len(G) - 1
-    scale = np.sqrt(np.maximum(np.diag(G), TINY))
-    C = G / np.outer(scale, scale)
+    p = G.shape[-1] - 1
+    scale = np.sqrt(np.maximum(np.diagonal(G, axis1=-2, axis2=-1), TINY))
+    C = (G / (scale[..., :, None] * scale[..., None, :])).reshape(-1, p + 1, p + 1)
     if p > exact:
-        return _sampled_shares(C)
-    r2, masks = _all_subsets(C), np.arange(2**p)
-    size = np.array([bin(m).count("1") for m in masks])
-    weight = np.array([1.0 / (p * math.comb(p - 1, k)) if k < p else 0.0 for k in size])
-    out = np.empty(p)
-    for j in range(p):
-        without = masks[(masks >> j) & 1 == 0]
-        out[j] = (weight[without] * (r2[without | (1 << j)] - r2[without])).sum()
-    return out
+        shares = np.array([_sampled_shares(one) for one in C])
+    else:
+        step = max(1, 2**22 // 2**p // 8)  # draws at a time: 200 MB at most
+        shares = np.concatenate(
+            [_all_subsets(C[i : i + step]) @ _weights(p) for i in range(0, len(C), step)]
+        )
+    return shares.reshape(*G.shape[:-2], p)
 
 
 def _sampled_shares(C: Array) -> Array:
@@ -511,7 +612,7 @@ def beyond_chance(
     statistic: Callable[[Array], Array],
     whole: Sequence[int],
     bootstrap: int,
-    rows: Index,
+    permutations: int,
     seed: int,
 ) -> tuple[Array, Array]:
     """Shares of variance beyond what the same measures of permuted languages explain.
@@ -525,11 +626,11 @@ def beyond_chance(
     Parameters
     ----------
     statistic
-        Shares (k,) of a `Design.gram`.
+        Shares (draws, k) of `Design.gram` (draws, p + 1, p + 1).
     whole
         For each of them the position of the R2 of which it is a part (its own for an R2).
-    rows
-        `relabelled`; without any nothing is subtracted.
+    permutations
+        Of `Design.permuted`; without any nothing is subtracted.
 
     Returns
     -------
@@ -545,10 +646,10 @@ def beyond_chance(
     tables. An interval by inversion of the test (noncentral F) holds it in as few as 64 %: it takes
     the languages for given.
     """
-    every, part = range(design.X.shape[1]), list(whole)
-    point, chance = statistic(design.gram()), np.zeros(len(part))
-    for batch in list(_permuted(design, every, [], rows))[1:]:
-        chance += np.sum([statistic(G) for G in batch], axis=0) / rows.shape[1]
+    part = list(whole)
+    point, chance = statistic(design.gram()[None])[0], np.zeros(len(part))
+    if permutations:
+        chance = statistic(design.permuted(permutations, seed)[1:]).mean(axis=0)
     estimate = (point - chance) / (1 - chance[part])
     draws = resample(design, statistic, bootstrap, seed)
     mean = draws.mean(axis=0)

@@ -36,6 +36,24 @@ ALONE = "structure alone"  # the row of `nested` that is no step
 TIGHT = 0.9  # correlation from which two measures are called inseparable
 
 
+def prepared(
+    scores: pd.DataFrame,
+    pairs: pd.DataFrame,
+    features: Sequence[str] | None = None,
+    task: str | None = None,
+    model: str | None = None,
+    baseline: str | None = None,
+    lenient: bool | None = None,
+) -> Design:
+    """The observations that `explain`, `variance_added` and `nested` work on, to be shared by them.
+
+    Measures without variation over the effects are left out. ``lenient`` as in
+    `observations.observe`.
+    """
+    observed = observe(scores, pairs, features, task, model, baseline, lenient=lenient)
+    return design(observed).informative()
+
+
 # -- the regression -------------------------------------------------------------------------------
 
 
@@ -76,6 +94,7 @@ def explain(
     baseline: str | None = None,
     permutations: int = 999,
     seed: int = 0,
+    data: Design | None = None,
 ) -> Explanation:
     """Standardised regression of transfer on similarity over source and target effects.
 
@@ -91,8 +110,10 @@ def explain(
         A condition: explain the gain over it instead of the raw score.
     permutations, seed
         Of MRQAP.
+    data
+        `prepared` from the two tables and all of these already.
     """
-    data = design(observe(scores, pairs, features, task, model, baseline)).informative()
+    data = data or prepared(scores, pairs, features, task, model, baseline)
     w = effects.within(data)
     fit = effects.clustered(w.X, w.y, data.source, data.target, w.rank + w.X.shape[1])
     table = _coefficient_table(data, w, fit)
@@ -240,6 +261,7 @@ def variance_added(
     bootstrap: int = 300,
     permutations: int = 199,
     seed: int = 0,
+    data: Design | None = None,
 ) -> Shares:
     """What source and target effects explain alone, and what similarity adds over them.
 
@@ -247,14 +269,13 @@ def variance_added(
     (`effects.beyond_chance`), so they can fall below 0, and their intervals reach 0 where there is
     nothing. Similarity explains something if its interval lies above 0 and ``p_mrqap`` agrees.
     """
-    data = design(observe(scores, pairs, features, task, model, baseline)).informative()
+    data = data or prepared(scores, pairs, features, task, model, baseline)
     w = effects.within(data)
-    p, every = len(data.features), list(range(len(data.features)))
+    p = len(data.features)
     resid = effects.clustered(w.X, w.y, data.source, data.target, w.rank + p).resid
-    rows = effects.relabelled(data, permutations, seed)
     # the whole is its own whole, and so is a measure alone; LMG and unique shares are parts of it
     whole = [0] * (1 + p) + [*range(1 + p, 1 + 2 * p)] + [0] * p
-    found, draws = effects.beyond_chance(data, _parts, whole, bootstrap, rows, seed)
+    found, draws = effects.beyond_chance(data, _parts, whole, bootstrap, permutations, seed)
     low, high = effects.share_interval(found, draws)
     names = ["share", "alone", "unique"]
     table = pd.DataFrame(dict(zip(names, found[1:].reshape(3, p), strict=True)))
@@ -264,7 +285,7 @@ def variance_added(
     parts = ["source and target effects", "similarity adds", "together"]
     total = pd.DataFrame({"part": parts})
     total["r2"] = [fit["r2_effects"], fit["r2"] - fit["r2_effects"], fit["r2"]]
-    p_whole = effects.permutation_p(data, every, [], rows)
+    p_whole = effects.p_of_larger(data.permuted(permutations, seed))
     values = [found[0], low[0], high[0], p_whole]
     for name, value in zip(["partial_r2", "low", "high", "p_mrqap"], values, strict=True):
         total[name] = [np.nan, value, np.nan]
@@ -272,12 +293,15 @@ def variance_added(
 
 
 def _parts(G: Array) -> Array:
-    """Partial R2 of all measures; of each its LMG share, its R2 alone, and what is lost without."""
-    every = range(len(G) - 1)
+    """Partial R2 of all measures; of each its LMG share, its R2 alone, and what is lost without.
+
+    Of many cross products (draws, p + 1, p + 1) at once.
+    """
+    every, own = range(G.shape[-1] - 1), np.diagonal(G, axis1=1, axis2=2)
     whole = effects.partial_r2(G, every)
-    alone = G[:-1, -1] ** 2 / (np.diag(G)[:-1] * G[-1, -1])
+    alone = G[:, :-1, -1] ** 2 / (own[:, :-1] * own[:, -1:])
     unique = [whole - effects.partial_r2(G, [i for i in every if i != j]) for j in every]
-    return np.array([whole, *effects.lmg(G), *alone, *unique])
+    return np.column_stack([whole, effects.lmg(G), alone, *unique])
 
 
 def nested(
@@ -291,6 +315,7 @@ def nested(
     bootstrap: int = 300,
     permutations: int = 199,
     seed: int = 0,
+    data: Design | None = None,
 ) -> pd.DataFrame:
     """Growing models: the first step alone, then each further step on top of it.
 
@@ -298,6 +323,8 @@ def nested(
     ----------
     steps
         Name -> measures added (default `STEPS`: lexical; syntax; morphology; phonology; the rest).
+    data
+        `prepared` from the tables and the measures of all steps already.
 
     Returns
     -------
@@ -317,9 +344,9 @@ def nested(
     used = _known(steps or STEPS, features_of(pairs))
     if len(used) < 2:
         raise ValueError("nested models need two steps with measures of the pairs table")
-    flat = [f for group in used.values() for f in group]
-    observed = observe(scores, pairs, flat, task, model, baseline, lenient=steps is None)
-    data = design(observed).informative()
+    if data is None:
+        flat = [f for group in used.values() for f in group]
+        data = prepared(scores, pairs, flat, task, model, baseline, lenient=steps is None)
     used = _known(used, data.features)
     cumulated: list[list[int]] = []
     for group in used.values():
@@ -329,8 +356,8 @@ def nested(
     rows = effects.relabelled(data, permutations, seed)
     found, draws = effects.beyond_chance(
         data,
-        lambda G: np.array([effects.partial_r2(G, k) for k in subsets]),
-        range(len(subsets)), bootstrap, rows, seed,
+        lambda G: np.column_stack([effects.partial_r2(G, k) for k in subsets]),
+        range(len(subsets)), bootstrap, permutations, seed,
     )  # fmt: skip
     out = pd.DataFrame({"step": [*used, ALONE][: len(subsets)]})
     out["features"] = [", ".join(data.features[i] for i in k) for k in subsets]

@@ -94,6 +94,6 @@ def _parts(data: Design) -> Iterator[tuple[str, Design]]:
 
 
 def _stepped_up(gram: Array) -> Array:
-    """Reliability of the mean of two halves from their cross products (2, 2)."""
-    r = gram[0, 1] / np.sqrt(gram[0, 0] * gram[1, 1])
+    """Reliability of the mean of two halves from their cross products (..., 2, 2)."""
+    r = gram[..., 0, 1] / np.sqrt(gram[..., 0, 0] * gram[..., 1, 1])
     return np.asarray(2 * r / (1 + np.abs(r)))

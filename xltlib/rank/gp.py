@@ -153,12 +153,13 @@ def kernel(cells: Cells, *, reverse: bool = True) -> Array:
     """
     n = len(cells.source)
     out = np.empty((n, n), dtype=np.float32 if n > 5000 else np.float64)
-    for start in range(0, n, _ROWS):
+    for start in range(0, n, _ROWS):  # what is right of the diagonal, and its mirror image
         rows = np.arange(start, min(start + _ROWS, n))
-        block = sum(_effects(cells, rows, reverse).values())
-        block += cells.features[rows] @ (cells.features * cells.slope[:, 1] ** 2).T
-        block[rows - start, rows] += PRESET.noise
-        out[rows] = block
+        block = sum(_effects(cells, rows, reverse, start).values())
+        block += cells.features[rows] @ (cells.features[start:] * cells.slope[:, 1] ** 2).T
+        block[rows - start, rows - start] += PRESET.noise
+        out[rows, start:] = block
+        out[start:, rows] = out[rows, start:].T
     return out
 
 
@@ -177,34 +178,41 @@ def effects(cells: Cells, rows: Index, weight: Array, reverse: bool) -> dict[str
     return found
 
 
-def _effects(cells: Cells, rows: Index, reverse: bool) -> dict[str, Array]:
-    """Covariance of some cells with all, (rows, n), by effect; without the features' slopes."""
-    preset, s, t = PRESET, cells.source_language, cells.target_language
-    like_source = cells.kinship[s[rows]][:, s]
-    like_target = cells.kinship[t[rows]][:, t]
-    same_source = (cells.source[rows][:, None] == cells.source).astype(float)
+def _effects(cells: Cells, rows: Index, reverse: bool, start: int = 0) -> dict[str, Array]:
+    """Covariance of some cells with all from `start` on, (rows, n - start), by effect.
+
+    Without the features' slopes.
+    """
+    preset, s, t = PRESET, cells.source_language[start:], cells.target_language[start:]
+    rows_s, rows_t = cells.source_language[rows], cells.target_language[rows]
+    like_source = np.take(cells.kinship[rows_s], s, axis=1)
+    like_target = np.take(cells.kinship[rows_t], t, axis=1)
+    same_source = (cells.source[rows][:, None] == cells.source[start:]).astype(float)
     record = preset.source * same_source + preset.source_like * like_source
     record += preset.source_by_target * same_source * like_target
     pair = preset.pair * like_source * like_target
     if reverse:
-        pair += preset.reverse * cells.kinship[s[rows]][:, t] * cells.kinship[t[rows]][:, s]
-    apart = _compared(cells.features, rows)[1]
+        across = np.take(cells.kinship[rows_s], t, axis=1)
+        pair += preset.reverse * across * np.take(cells.kinship[rows_t], s, axis=1)
+    apart = _compared(cells.features, rows, start)[1]
     pair += preset.smooth * _radial(apart, preset.smooth_reach)
-    pair[cells.target[rows][:, None] == cells.target] += preset.level
+    pair[cells.target[rows][:, None] == cells.target[start:]] += preset.level
     if not cells.data.shape[1]:
         return {RECORD: record, ALIKE: pair}
-    inner, data_apart = _compared(cells.data, rows)
+    inner, data_apart = _compared(cells.data, rows, start)
     data = preset.data_linear * inner + preset.data * _radial(data_apart, preset.data_reach)
     both = _radial(apart, preset.joint_reach[0]) * _radial(data_apart, preset.joint_reach[1])
     return {RECORD: record, ALIKE: pair, DATA: data + preset.joint * both}
 
 
-def _compared(x: Array, rows: Index) -> tuple[Array, Array]:
-    """Mean product and mean squared difference over features of some cells with all, (rows, n)."""
+def _compared(x: Array, rows: Index, start: int) -> tuple[Array, Array]:
+    """Mean product and mean squared difference over features of some cells with all from `start`
+    on, (rows, n - start).
+    """
     k = max(x.shape[1], 1)
-    inner = x[rows] @ x.T / k
+    inner = x[rows] @ x[start:].T / k
     length = (x * x).sum(1) / k
-    return inner, length[rows][:, None] + length - 2 * inner
+    return inner, length[rows][:, None] + length[start:] - 2 * inner
 
 
 def _radial(squared: Array, reach: float) -> Array:
@@ -232,7 +240,11 @@ def inverse(covariance: Array) -> Array:
 
 
 def leave_out(
-    precision: Array, value: Array, hidden: Index, term: Array | None = None
+    precision: Array,
+    value: Array,
+    hidden: Index,
+    term: Array | None = None,
+    image: Array | None = None,
 ) -> tuple[Array, Array]:
     """Mean and covariance of the hidden cells given all others.
 
@@ -246,12 +258,15 @@ def leave_out(
     hidden : (b,) positions of B.
     term : (n,), optional
         A further linear effect of this fold alone: K + x x', by Sherman and Morrison's formula.
+    image : (n,), optional
+        The precision times the term, if it is known already.
     """
     visible = np.array(value, dtype=float)
     visible[hidden] = 0.0
     rows = precision[hidden].astype(float)
     if term is not None and term.any():
-        image = (precision @ term.astype(precision.dtype)).astype(float)
+        if image is None:
+            image = (precision @ term.astype(precision.dtype)).astype(float)
         rows -= np.outer(image[hidden], image / (1 + term @ image))
     covariance = cho_solve(cho_factor(rows[:, hidden]), np.eye(len(hidden)))
     return -covariance @ (rows @ visible), covariance

@@ -24,7 +24,7 @@ from xltlib.rank.matrix import (
     standardised,
     target_mean,
 )
-from xltlib.rank.methods import POWER, given_the_rest, ratio_interval
+from xltlib.rank.methods import POWER, given_the_rest, held_out, ratio_interval
 
 
 def predict(matrix: Matrix, protocol: Protocol = "cold") -> pd.DataFrame:
@@ -72,17 +72,27 @@ def stretch(miss: Array, n: int) -> float:
 
 
 def posterior(
-    matrix: Matrix, fold: Fold, protocol: Protocol, power: float = POWER
+    matrix: Matrix,
+    fold: Fold,
+    protocol: Protocol,
+    power: float = POWER,
+    given: tuple[Array, Array] | None = None,
 ) -> tuple[Array, Array]:
     """Mean and covariance of the asked cells' scores.
 
     The process leaves a hidden target's level free, so its cells are centred and the level comes
     from `gp.predict_level`. A target with measured cells of its own keeps the level they give.
     With ``power`` 0 one unit serves all targets (`matrix.standardised`): a source unlike all those
-    measured may then be better than they let expect.
+    measured may then be better than they let expect. ``given`` is what `methods.given_the_rest`
+    says of the asked cells, where that is known already.
     """
     z, divisor = standardised(matrix, fold, power)
-    z, covariance = given_the_rest(matrix, fold, protocol, z)
+    if given is not None:
+        z, covariance = given
+    elif power == POWER:
+        (z, _), covariance = (x.T for x in held_out(matrix, fold, protocol))
+    else:
+        z, covariance = given_the_rest(matrix, fold, protocol, z)
     target = matrix.target[fold.asked]
     unit = divisor[target]
     mean, covariance = z * unit, covariance * np.outer(unit, unit)

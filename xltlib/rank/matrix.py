@@ -73,6 +73,11 @@ class Matrix:
         return {}
 
     @cached_property
+    def conditioned(self) -> dict[tuple[str, bytes], tuple[Array, Array]]:
+        """What `methods.held_out` found for a protocol and the cells of a fold."""
+        return {}
+
+    @cached_property
     def cells(self) -> gp.Cells:
         """The cells as `gp` takes them, features centred within target."""
         at = self.target, ~np.isnan(self.score)
@@ -323,10 +328,15 @@ def target_mean(value: Array, target: Index) -> Array:
 
 @dataclass(frozen=True)
 class Fold:
-    """One held-out language: the cells asked about, and all cells hidden with them."""
+    """One held-out language: the cells asked about, and all cells hidden with them.
+
+    ``term`` is the (n,) linear effect of the warm protocol and its product with
+    `Matrix.precision`, where they are known already.
+    """
 
     asked: Index
     hidden: Index
+    term: tuple[Array, Array] | None = None
 
     def visible(self, matrix: Matrix) -> Array:
         """(n,) scores, NaN where hidden or never measured."""

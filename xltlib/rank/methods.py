@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -138,7 +139,7 @@ def _source_mean(matrix: Matrix, fold: Fold, power: float) -> Array:
 
 def gaussian_process(matrix: Matrix, fold: Fold, protocol: Protocol) -> Array:
     """Ours: the process of `xltlib.rank.gp`, with some of a second output for the top ranks."""
-    mean, _ = given_the_rest(matrix, fold, protocol, _outputs(matrix, fold))
+    mean, _ = held_out(matrix, fold, protocol)
     centred, spread = _centred(matrix, fold, mean)
     return centred / spread @ np.array([1.0, TOP_WEIGHT])
 
@@ -193,10 +194,28 @@ def given_the_rest(
     """
     prior = matrix.cells.expected()
     prior = prior if value.ndim == 1 else prior[:, None]
-    precision, term = matrix.precision(protocol != "norev"), _term(matrix, fold, protocol)
-    mean, covariance = gp.leave_out(precision, value - prior, fold.hidden, term)
+    precision = matrix.precision(protocol != "norev")
+    term, image = fold.term or (_term(matrix, fold, protocol), None)
+    mean, covariance = gp.leave_out(precision, value - prior, fold.hidden, term, image)
     asked = np.isin(fold.hidden, fold.asked)
     return mean[asked] + prior[fold.asked], covariance[np.ix_(asked, asked)]
+
+
+def held_out(matrix: Matrix, fold: Fold, protocol: Protocol) -> tuple[Array, Array]:
+    """`given_the_rest` of the standardised score and of 1 / rank (b, 2), kept by the matrix."""
+    key = protocol, fold.asked.tobytes() + fold.hidden.tobytes()
+    if key not in matrix.conditioned:
+        matrix.conditioned[key] = given_the_rest(matrix, fold, protocol, _outputs(matrix, fold))
+    return matrix.conditioned[key]
+
+
+def _with_terms(matrix: Matrix, held: list[Fold], protocol: Protocol) -> list[Fold]:
+    """Folds with their linear effects, all multiplied at once."""
+    terms = [_term(matrix, fold, protocol) for fold in held]
+    precision = matrix.precision(protocol != "norev")
+    images = (precision @ np.array(terms, dtype=precision.dtype).T).astype(float).T
+    each = zip(held, terms, images, strict=True)
+    return [replace(fold, term=(term, image)) for fold, term, image in each]
 
 
 def _term(matrix: Matrix, fold: Fold, protocol: Protocol) -> Array:
@@ -305,10 +324,13 @@ def choices(
         ``method, target, language, chosen, best, n_sources, loss_pct, ndcg3, spearman``. A method
         that cannot rate the sources of a target has no row for it.
     """
+    compared, held = available(matrix, names), list(folds(matrix, protocol))
+    if protocol == "warm" and "gp" in compared:
+        held = _with_terms(matrix, held, protocol)
     rows = [
         {"method": name} | row
-        for name, method in available(matrix, names).items()
-        for fold in folds(matrix, protocol)
+        for name, method in compared.items()
+        for fold in held
         for row in _judged(matrix, fold, method(matrix, fold, protocol))
     ]
     about = ["method", "target", "language", "chosen", "best", "n_sources"]

@@ -16,7 +16,15 @@ import pandas as pd
 from xltlib.languages import among, language, name, similarity
 from xltlib.rank import levels, methods
 from xltlib.rank.gp import Array, Index
-from xltlib.rank.matrix import Fold, Matrix, Side, folds, matrices, target_mean
+from xltlib.rank.matrix import (
+    Fold,
+    Matrix,
+    Side,
+    folds,
+    matrices,
+    standardised,
+    target_mean,
+)
 from xltlib.scores import CELL, cells, one_part, transfer
 
 _MOST_CELLS = 5_000  # read at most, of the nearest targets: an answer in ten seconds
@@ -418,11 +426,14 @@ def _gains(
     best = np.zeros(len(matrix.targets))  # measured score of every target
     np.maximum.at(best, matrix.target[known], matrix.score[known])
     end = matrix.ends()[0 if side == "source" else 1]
+    every, power = np.flatnonzero(~known), _POWER[side]
+    fold = Fold(every, every)  # the same for all: conditioned once
+    rest = methods.given_the_rest(matrix, fold, "warm", standardised(matrix, fold, power)[0])
     for code in languages:
         hidden = np.flatnonzero((end == matrix.languages.index(code)) & ~known)
         if not len(hidden):
             continue
-        draws, target = _hidden_draws(matrix, hidden, spread, _POWER[side]), matrix.target[hidden]
+        draws, target = _hidden_draws(matrix, hidden, spread, power, rest), matrix.target[hidden]
         if side == "source":
             more = np.maximum(draws - best[target], 0).sum(axis=1)
             more /= len(np.unique(matrix.target[known]))
@@ -432,9 +443,12 @@ def _gains(
         yield side, code, float(more.mean()), *ends, len(hidden), int(known.sum())
 
 
-def _hidden_draws(matrix: Matrix, hidden: Index, spread: float, power: float) -> Array:
+def _hidden_draws(
+    matrix: Matrix, hidden: Index, spread: float, power: float, rest: tuple[Array, Array]
+) -> Array:
     """(_DRAWS, n) scores of unmeasured cells, all other unmeasured ones hidden with them.
 
+    ``rest`` is what the measured cells say of all unmeasured ones (`methods.given_the_rest`).
     Targets without any score need their level predicted, the others keep their own.
     """
     every = np.flatnonzero(np.isnan(matrix.score))
@@ -442,7 +456,10 @@ def _hidden_draws(matrix: Matrix, hidden: Index, spread: float, power: float) ->
     out = np.zeros((_DRAWS, len(hidden)))
     for part in (known, ~known):
         if part.any():
-            mean, covariance = levels.posterior(matrix, Fold(hidden[part], every), "warm", power)
+            at = np.searchsorted(every, hidden[part])
+            given = rest[0][at], rest[1][np.ix_(at, at)]
+            fold = Fold(hidden[part], every)
+            mean, covariance = levels.posterior(matrix, fold, "warm", power, given)
             out[:, part] = _draws(mean, spread**2 * covariance)
     return out
 

@@ -54,6 +54,7 @@ _TRAINED_ON = {
     "pairs of texts, translations among them, and labelled pairs for retrieval (Wang et al. 2024)"
 }
 _CELL = ["model", "source", "n_target", "seed"]
+_TEXTS = ["model", "task", "source", "target"]
 _Labels = npt.NDArray[np.uint16]
 
 
@@ -333,7 +334,8 @@ def items(folder: Path, task: str) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``model, task, source, target, n_target, seed, item, score`` (1 right, 0 wrong).
+        ``model, task, source, target, n_target, seed, item, score`` (1 right, 0 wrong); texts are
+        categories, as the rows are many.
 
     Raises
     ------
@@ -347,13 +349,16 @@ def items(folder: Path, task: str) -> pd.DataFrame:
             f"{folder} does not say which answers of {task!r} are right: keep it again with "
             "`xlt keep NAME FOLDER`; a task scored by F1 has no right and wrong by item"
         )
-    parts = []
+    parts, names = [], pd.CategoricalDtype(sorted(set(own["id"].astype(str))))
+    table = table[table["task"] == task]
+    table = table.assign(**{c: table[c].astype("category") for c in _TEXTS})
     for target, rows in own.groupby("target", observed=True, sort=False):
-        cells = table[(table["task"] == task) & (table["target"] == target)]
+        cells = table[table["target"] == target]
         bits = np.frombuffer(b"".join(rows["correct"]), np.uint8).reshape(len(rows), -1)
         right = np.unpackbits(bits, axis=1, count=len(cells))
         long = cells.loc[cells.index.repeat(len(rows)), ["task", "target", *_CELL]]
-        item = np.tile(rows["id"].astype(str), len(cells))
+        codes = np.tile(pd.Categorical(rows["id"].astype(str), dtype=names).codes, len(cells))
+        item = pd.Categorical.from_codes(codes, dtype=names)
         parts.append(long.assign(item=item, score=right.T.ravel().astype(float)))
     return pd.concat(parts, ignore_index=True)
 
