@@ -34,7 +34,7 @@ from xltlib.languages import similarity
 from xltlib.train.config import Experiment, load
 from xltlib.train.plan import Place, Run, runs
 from xltlib.train.probe import reading_of
-from xltlib.train.run import Worker
+from xltlib.train.worker import Worker
 
 TEXTS = "sib200"  # the same sentences in 205 varieties
 HALVES = (0, 1)  # seeds: training examples of the one half and of the other

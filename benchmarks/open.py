@@ -34,7 +34,8 @@ from xltlib.train import plan
 from xltlib.train.config import Experiment, load
 from xltlib.train.plan import Place
 from xltlib.train.probe import text_vectors
-from xltlib.train.run import Worker, do_part, read_run, table_of
+from xltlib.train.run import do_part, read_run, table_of
+from xltlib.train.worker import Worker
 
 KEY = ["model", "task", "source", "target", "n_target", "seed"]
 

@@ -20,8 +20,9 @@ from xltlib.models.tiny import build
 from xltlib.train.config import Experiment, load
 from xltlib.train.plan import Place
 from xltlib.train.pretrain import Sampler
-from xltlib.train.run import do_part, text_of
+from xltlib.train.run import do_part
 from xltlib.train.steps import groups
+from xltlib.train.worker import text_of
 
 
 def seconds(exp: Experiment, steps: int = 40) -> dict[str, float]:

@@ -35,7 +35,8 @@ from xltlib.tasks.public import PUBLIC  # noqa: E402
 from xltlib.tasks.samples import samples  # noqa: E402
 from xltlib.train.config import PACKAGES, Experiment, load  # noqa: E402
 from xltlib.train.plan import STAGES, Place, digest, parts, runs, versions  # noqa: E402
-from xltlib.train.run import do_part, finished, read_run, text_of  # noqa: E402
+from xltlib.train.run import do_part, finished, read_run  # noqa: E402
+from xltlib.train.worker import text_of  # noqa: E402
 
 GOLDEN = Path(__file__).with_name("golden.json")
 # What else makes a stage's results: if that changed, so do they.

@@ -198,7 +198,7 @@ def test_every_model_spends_its_budget_on_its_languages_alike(exp, tree: Path) -
     pytest.importorskip("torch")
     from xltlib.models.tiny import train_tokenizer
     from xltlib.train.pretrain import Sampler
-    from xltlib.train.run import text_of
+    from xltlib.train.worker import text_of
 
     text = text_of(exp, "swe")
     tokenizer = train_tokenizer((x for own in text.values() for x in own), 150)

@@ -46,7 +46,8 @@ from xltlib.train import plan
 from xltlib.train.config import Encoder, Experiment
 from xltlib.train.plan import Place, Run, layers_of
 from xltlib.train.probe import answers, reading_of
-from xltlib.train.run import Worker, layer_scores, read_run, table_of
+from xltlib.train.run import layer_scores, read_run, table_of
+from xltlib.train.worker import Worker
 
 _TABLES = ("scores", "layers", "predictions")
 _TRAINED_ON = {

@@ -17,7 +17,7 @@ from xltlib.train.plan import Place, Run, layers_of
 from xltlib.train.probe import Items, Learned, answers, by_layer, items_of, learn, reading_of
 
 if TYPE_CHECKING:
-    from xltlib.train.run import Worker
+    from xltlib.train.worker import Worker
 
 _Read = Callable[[str, str], list[Example]]  # (language, split) -> examples, of training the pool
 

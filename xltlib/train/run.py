@@ -7,15 +7,13 @@ it is finished; what is interrupted goes on with what is missing.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,9 +23,7 @@ import pandas as pd
 from tqdm.auto import tqdm
 
 from xltlib import scores
-from xltlib.data import cldr, datasets, text
-from xltlib.data.cards import VIEWS
-from xltlib.data.example import Example
+from xltlib.data import cldr, text
 from xltlib.errors import unknown
 from xltlib.io import (
     intact,
@@ -43,42 +39,18 @@ from xltlib.io import (
     write_text,
 )
 from xltlib.languages import language, similarity
-from xltlib.tasks.base import Task
-from xltlib.tasks.embedded import WORDS
-from xltlib.tasks.plain import words_of
 from xltlib.train import plan
-from xltlib.train.config import Checkpoint, Encoder, Experiment
-from xltlib.train.gpus import own_gpu
-from xltlib.train.plan import Place, Run, part_of, parts, recipe_of, runs
+from xltlib.train.config import Experiment
+from xltlib.train.plan import Place, Run, part_of, parts, runs
+from xltlib.train.worker import Worker, label_words, say, text_of
 
 if TYPE_CHECKING:
-    from xltlib.train.finetune import Finetuned
+    pass
 
-_CLONED = "letters of its own"  # the target set of a clone
-_ALL = 10**9  # more examples than any data set has
 _SCORE_COLUMNS = (
     "model", "task", "source", "target", "n_target", "seed", "test_set", "metric", "score",
     "n_test", "stderr", "chance",
 )  # fmt: skip
-
-_Cell = tuple[str, int, list[str]]  # target, number of its examples learned from, outputs
-
-
-def text_of(exp: Experiment, known: str | None = None) -> dict[str, list[str]]:
-    """The unannotated text of every language, or of those that one model knows."""
-    spec = exp.text
-    if spec.corpus == "cldr":
-        return {code: cldr.lines(code, spec.lines) for code in exp.languages}
-    own = exp.known[known] if known else None
-    codes, pairs = (own.languages, own.pairs) if own else (exp.languages, False)
-    return text.read(codes, list(exp.tasks), pairs)
-
-
-def _label_words(exp: Experiment) -> tuple[str, ...]:
-    """Words that are one token each: labels and tags."""
-    if exp.embedded:
-        return tuple(WORDS)
-    return tuple(dict.fromkeys(word for name in exp.tasks for word in words_of(name)))
 
 
 def read_run(path: Path) -> dict[str, Any] | None:
@@ -166,7 +138,7 @@ def _alone(exp: Experiment, name: str, *, wait: bool = True) -> Iterator[bool]:
         except BlockingIOError:
             mine = wait
             if wait:
-                _say(f"part {name} of {exp.name} is at work in another process; waiting for it")
+                say(f"part {name} of {exp.name} is at work in another process; waiting for it")
                 fcntl.flock(lock, fcntl.LOCK_EX)
         yield mine
 
@@ -303,7 +275,7 @@ def _make_vocabulary(exp: Experiment) -> None:
     from xltlib.models.tiny import train_tokenizer  # torch
 
     lines = (line for own in text_of(exp).values() for line in own)
-    tokenizer = train_tokenizer(lines, exp.shape.vocab_size, _label_words(exp))
+    tokenizer = train_tokenizer(lines, exp.shape.vocab_size, label_words(exp))
     with whole(folder) as temporary:
         tokenizer.save_pretrained(temporary)
         seal(temporary)
@@ -378,352 +350,6 @@ def _do_runs(exp: Experiment, listed: Sequence[Run], name: str) -> None:
 
 
 # ---------------------------------------------------------------- one run
-
-
-class Worker:
-    """Does runs one after the other; keeps the test sets that they share."""
-
-    def __init__(self, exp: Experiment) -> None:
-        self.exp, self.place = exp, Place(exp)
-        self.tokenizer: Any = None  # with the first model
-        self._tests: dict[tuple[str, str, int], list[Example]] = {}
-        self.prober: Any = None
-        if exp.probed:
-            from xltlib.train.probes import Prober  # torch
-
-            self.prober = Prober(exp)
-
-    def _among(self, of: str, split: str, code: str) -> tuple[str, ...]:
-        """Languages that share the items of a split, where the data are parallel."""
-        spec = self.exp.tasks[of]
-        if self.exp.embedded or self.exp.model.kind == "tiny":
-            return self.exp.languages
-        if self.exp.model.kind == "encoder":
-            return spec.among or plan.encoded(self.exp, of)
-        shared = {
-            "train": (spec.sources, spec.train_items),
-            "test": (spec.targets, spec.test_items),
-        }
-        codes, n = shared.get(split, ((), 0))
-        return codes if n else (code,)
-
-    def training(self, run: Run) -> tuple[list[Example], list[Example]]:
-        """Training and validation examples of a run; no text of the test set is among them.
-
-        A user's own language may have no validation file: then the last weights are kept.
-        """
-        exp, spec = self.exp, self.exp.tasks[run.task]
-        of = exp.task(spec.train_on or run.task)
-
-        if spec.pool:
-            found = [drawn(self.pool(run.task, run.source, "train"), spec.train_items, run.seed)]
-        else:
-            found = [self._read(of, run, "train", spec.train_items)]
-        own = (exp.own(of.name) or {}).get(run.source)
-        if own is None or "validation" in own:
-            found.append(self.pool(run.task, run.source, "validation"))
-        else:
-            found.append([])
-            _say(f"{run.label}: no validation file, so the weights of the last step are kept")
-        if spec.train_on:
-            found = [self._apart(run, examples) for examples in found]
-        train = of.shuffle(found[0], run.seed) if run.condition == "shuffled" else found[0]
-        return train, found[1]
-
-    def _read(self, of: Task, run: Run, split: str, n: int) -> list[Example]:
-        among = self._among(run.task, split, run.source)
-        return of.source(among, run.source, split, n or _ALL, run.seed)
-
-    def pool(self, task: str, code: str, split: str) -> list[Example]:
-        """Examples that do not depend on a run's seed: of training those that seeds draw from."""
-        spec = self.exp.tasks[task]
-        if split == "test":
-            return self.tests(task, code, 0)
-        of = self.exp.task(spec.train_on or task)
-        n = spec.pool if split == "train" else spec.validation_items
-        return of.source(self._among(task, split, code), code, split, n or _ALL, 0)
-
-    def few(self, run: Run, target: str) -> list[Example]:
-        """The target's examples for the few-shot curve, in the order in which they are taken."""
-        most = max(self.exp.fewshot.n)
-        if self.exp.tasks[run.task].pool:
-            return drawn(self.pool(run.task, target, "train"), most, 100 + run.seed)
-        among = self._among(run.task, "train", target)
-        return self.exp.task(run.task).source(among, target, "train", most, 100 + run.seed)
-
-    def _apart(self, run: Run, examples: list[Example]) -> list[Example]:
-        """Another task's examples without those whose text this task's test set has."""
-        spec, view = self.exp.tasks[run.task], VIEWS[run.task]
-        if run.source not in spec.targets:
-            return examples
-        tests = self.exp.task(run.task).source((run.source,), run.source, spec.test_split, _ALL)
-        theirs = {datasets.text_of(e.fields, view) for e in tests}
-        left = [e for e in examples if datasets.text_of(e.fields, view) not in theirs]
-        if len(left) < len(examples):
-            _say(f"{run.label}: {len(examples) - len(left)} dropped, their text is in the test set")
-        return left
-
-    def tests(self, task: str, target: str, seed: int) -> list[Example]:
-        """The test set of a language: the same for every source and condition.
-
-        On the embedded text one a seed: a cell is a mean over seeds, so its standard error falls
-        with all their items together. Of public data all seeds have the same.
-        """
-        seed = seed if self.exp.model.kind == "tiny" else 0
-        key, spec = (task, target, seed), self.exp.tasks[task]
-        if key not in self._tests:
-            among, n = self._among(task, "test", target), spec.test_items or _ALL
-            of = self.exp.task(task)
-            self._tests[key] = of.source(among, target, spec.test_split, n, seed)
-        return self._tests[key]
-
-    def do(self, run: Run) -> dict[str, Any]:
-        """Fine-tune, score every target, go on with few examples, write outputs and record."""
-        begin = time.time()
-        for target in self.exp.tasks[run.task].targets:  # a fault in them is known before the work
-            self.tests(run.task, target, run.seed)
-        train, validation = self.training(run)
-        about: dict[str, Any] = {"log": []}
-        if run.condition == "ngram":
-            cells = list(self._baseline(run, train))
-        elif self.prober:
-            cells = list(self.prober.cells(self, run, train, validation, about))
-        else:
-            cells = list(self._network(run, train, validation, about))
-        rows = [row for cell in cells for row in self.rows(run, *cell)]
-        record = {
-            "run": asdict(run),
-            "scores": rows,
-            **about,
-            "items": {"train": len(train), "validation": len(validation)},
-            "seconds": time.time() - begin,
-            "finished": time.time(),
-        }
-        outputs = [
-            {"target": target, "n_target": n, "id": e.id, "output": output}
-            for target, n, texts in cells
-            for e, output in zip(self.tests(run.task, target, run.seed), texts, strict=True)
-        ]
-        with whole(self.place.outputs(run)) as temporary:
-            pd.DataFrame(outputs).to_parquet(temporary, index=False, compression="zstd")
-            record["outputs"] = sha256(temporary)
-        write_text(self.place.run(run), sealed(record))
-        for path in self._waiting(run):
-            path.unlink(missing_ok=True)
-        return record
-
-    def _baseline(self, run: Run, train: Sequence[Example]) -> Iterator[_Cell]:
-        """What a linear model on characters answers."""
-        from xltlib.train.baselines import baseline_of
-
-        answer = baseline_of(self.exp.task(run.task))(train, run.seed)
-        for target in self.exp.tasks[run.task].targets:
-            yield target, 0, answer(self.tests(run.task, target, run.seed))
-
-    def _network(
-        self,
-        run: Run,
-        train: Sequence[Example],
-        validation: Sequence[Example],
-        about: dict[str, Any],
-    ) -> Iterator[_Cell]:
-        """What a network answers when it was fine-tuned, and after few examples of a target.
-
-        How it was fine-tuned is added to `about`. A checkpoint has a GPU of its own; small models
-        share what there is.
-        """
-        with own_gpu() if self.exp.model.kind != "tiny" else nullcontext():
-            model = self.model(run, train)
-            about["device"] = str(model.device)
-            if not run.condition.endswith("alone"):  # which has no source, only few examples
-                about |= self._learned(run, model, train, validation)
-                for target in self.exp.tasks[run.task].targets:
-                    yield target, 0, self.answers(run, model, target)
-            state = model.state_dict() if run.fewshot else {}
-            kept = {name: weight.detach().clone() for name, weight in state.items()}
-            for target in run.fewshot:
-                for n in self.exp.fewshot.n:
-                    model.load_state_dict(kept)
-                    self._go_on(run, model, target, n)
-                    yield target, n, self.answers(run, model, target)
-
-    def model(self, run: Run, train: Sequence[Example] = ()) -> Any:
-        """The model that a run starts from; the worker's tokenizer comes with it.
-
-        Only an encoder's new decoder depends on what it will be trained on.
-        """
-        spec = self.exp.model
-        if isinstance(spec, Encoder):
-            from xltlib.models import compute, encdec
-
-            compute.prepare_process()
-            texts, targets = self._texts(run, train)
-            model, self.tokenizer = encdec.build(
-                texts, targets, name=spec.name, source=spec.source, revision=spec.revision,
-                layers=spec.decoder_layers, dropout=recipe_of(self.exp, run).dropout,
-                pretrained=not run.condition.startswith("scratch"), seed=1000 + run.seed,
-            )  # fmt: skip
-            return model
-        if isinstance(spec, Checkpoint):
-            from xltlib.models.checkpoint import load
-
-            recipe = recipe_of(self.exp, run)
-            model, self.tokenizer = load(
-                spec.name,
-                revision=spec.revision,
-                weights=spec.weights or None,
-                dropout=recipe.dropout,
-                lora=recipe.lora,
-                checkpointing=recipe.checkpointing,
-            )
-            return model
-        from transformers import AutoTokenizer
-
-        from xltlib.models import compute, tiny
-
-        compute.prepare_process()
-        if self.tokenizer is None:
-            self.tokenizer = AutoTokenizer.from_pretrained(self.place.vocabulary())
-        made: Any
-        if run.pretrain_seed is None:
-            made = tiny.build(self.exp.shape, self.tokenizer, seed=1000 + run.seed)
-        else:
-            made = tiny.load(self.place.pretrained(run.pretrain_seed, run.known))[0]
-        if run.known:
-            tiny.reset_outputs(made, self.tokenizer, _label_words(self.exp), run.seed)
-        return made.to(compute.device())
-
-    def _texts(self, run: Run, train: Sequence[Example]) -> tuple[list[str], list[str]]:
-        """Inputs of training examples, and what outputs are made of: targets and labels.
-
-        Where words are copied from the input these are also all inputs that will be read, spelt
-        out too, since a word's pieces may differ inside a text without spaces.
-        """
-        of = self.exp.task(run.task)
-        texts, targets = map(list, zip(*map(of.preprocess, train), strict=True))
-        targets += of.labels
-        if of.copies:
-            tests = [self.tests(run.task, t, run.seed) for t in self.exp.tasks[run.task].targets]
-            read = [*texts, *(of.preprocess(e)[0] for examples in tests for e in examples)]
-            targets += [*read, *map(" ".join, read)]
-        return texts, targets
-
-    def _waiting(self, run: Run) -> tuple[Path, Path]:
-        """Where weights, and how they were learned, wait until all targets are scored."""
-        folder = self.exp.folder / "tuned"
-        return folder / f"{run.key}.safetensors", folder / f"{run.key}.json"
-
-    def _learned(
-        self, run: Run, model: Any, train: Sequence[Example], validation: Sequence[Example]
-    ) -> dict[str, Any]:
-        """Fine-tune in place, or take the weights of a run interrupted after it: it costs most."""
-        from safetensors.torch import load_file, save_file
-
-        from xltlib.train.finetune import learned_weights
-
-        weights, record = self._waiting(run)
-        before = unsealed(record)  # written last
-        if before and weights.is_file() and before.pop("weights", None) == sha256(weights):
-            _say(f"{run.label}: tuned before, now scored")
-            model.load_state_dict(load_file(weights), strict=False)
-            return before
-        found = asdict(self.tune(run, model, train, validation))
-        about = {"kept_step": found.pop("step"), "train_seconds": found.pop("seconds"), **found}
-        with whole(weights) as temporary:
-            save_file(learned_weights(model), temporary)
-        write_text(record, sealed({**about, "weights": sha256(weights)}))
-        return about
-
-    def tune(
-        self,
-        run: Run,
-        model: Any,
-        train: Sequence[Example],
-        validation: Sequence[Example],
-        **changes: Any,
-    ) -> Finetuned:
-        """Fine-tune `model` in place as the run's recipe says, with `changes` to it.
-
-        A batch whose loss is not a number is kept in ``failed/<key>``.
-        """
-        from xltlib.train.finetune import finetune
-
-        of, recipe = self.exp.task(run.task), replace(recipe_of(self.exp, run), **changes)
-        with tqdm(total=recipe.steps, desc=run.label, unit="step", delay=5, leave=False) as bar:
-
-            def progress(entry: dict[str, float]) -> None:
-                bar.update(int(entry["step"]) - bar.n)
-                known = {k: f"{entry[k]:.3f}" for k in ("loss", "validation") if k in entry}
-                if "validation" in known or entry["step"] % 20 == 0:
-                    bar.set_postfix(known, refresh=False)
-
-            return finetune(
-                model, self.tokenizer, of, train, validation, recipe,
-                seed=run.seed, failed=self.exp.folder / "failed" / run.key, progress=progress,
-            )  # fmt: skip
-
-    def _go_on(self, run: Run, model: Any, target: str, n: int) -> None:
-        """Go on with `n` examples of the target; nothing is selected on target data."""
-        shot = self.exp.fewshot
-        few = self.few(run, target)[:n]
-        batch = min(shot.batch, n)
-        self.tune(run, model, few, [], steps=shot.steps, batch=batch, lr=shot.lr, evaluations=0)
-
-    def answers(self, run: Run, model: Any, target: str) -> list[str]:
-        """What the model answers to the test set of a language."""
-        from xltlib.train.generate import answers
-
-        of, choose = self.exp.task(run.task), self.exp.tasks[run.task].answers == "choose"
-        texts = [of.preprocess(e)[0] for e in self.tests(run.task, target, run.seed)]
-        return answers(
-            model, self.tokenizer, texts, recipe_of(self.exp, run),
-            most=of.max_target, labels=of.labels if choose else (),
-        )  # fmt: skip
-
-    def rows(self, run: Run, target: str, n: int, outputs: Sequence[str]) -> list[dict[str, Any]]:
-        """Rows of the scores table for one cell, one per metric.
-
-        A clone is its language in another ``target_set``: the table knows languages by ISO 639-3.
-        """
-        of, spoken = self.exp.task(run.task), text.original(target)
-        tests = self.tests(run.task, target, run.seed)
-        split = self.exp.tasks[run.task].test_split
-        own = self.exp.embedded and self.exp.model.kind == "tiny"
-        test_set = f"seed {run.seed}" if own else split
-        return [
-            {
-                "model": run.model,
-                "task": of.name,
-                "source": run.source,
-                "target": spoken,
-                **({"target_set": _CLONED} if spoken != target else {}),
-                "n_target": n,
-                "seed": run.seed,
-                "test_set": test_set,
-                "metric": metric,
-                "score": score.score,
-                "n_test": score.n,
-                "stderr": score.stderr,
-                "chance": of.chance if metric == of.metric else float("nan"),
-            }
-            for metric, score in of.evaluate(outputs, tests).items()
-        ]
-
-
-def drawn(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
-    """`n` of some examples (0: all), in an order that the seed and the ids determine.
-
-    The first 16 are among the first 64, and languages with the same ids get the same items.
-    """
-
-    def rank(example: Example) -> bytes:
-        return hashlib.sha256(f"{seed}/{example.id}".encode()).digest()
-
-    return sorted(examples, key=rank)[: n or None]
-
-
-def _say(message: str) -> None:
-    tqdm.write(message, file=sys.stderr)
 
 
 # ---------------------------------------------------------------- collecting
