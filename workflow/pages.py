@@ -13,6 +13,7 @@ import copy
 import io
 import re
 import tokenize
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -133,9 +134,14 @@ def run_box(stem: str, source: str) -> str:
     )  # fmt: skip
 
 
+@cache
+def _asked() -> dict[str, list[dict[str, str]]]:
+    return yaml.safe_load(QUESTIONS.read_text("utf-8"))
+
+
 def questions(stem: str, student: bool) -> str:
     """Return the chapter's questions as Markdown, each with its folded answer."""
-    asked = yaml.safe_load(QUESTIONS.read_text("utf-8")).get(stem, [])
+    asked = _asked().get(stem, [])
     if student:
         shown = [f"{i}. {each['ask']}" for i, each in enumerate(asked, 1)]
     else:

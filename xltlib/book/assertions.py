@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.stats import false_discovery_control
 from scipy.stats import t as student
-from statsmodels.stats.multitest import multipletests
 
 from xltlib.book.tables import listed
 from xltlib.errors import unknown
 from xltlib.explain.contrast import VERDICTS
+from xltlib.explain.regression import holm
 
 MIME = "application/vnd.xlt.assertions+json"
 COLUMNS = (
@@ -161,10 +162,8 @@ def corrected(table: pd.DataFrame) -> pd.DataFrame:
     out = table.assign(p=p, p_corrected=np.nan, method=table["kind"].map(_METHODS))
     for kind, own in p[tested].groupby(table["kind"]):
         family = own.groupby([table.loc[own.index, c] for c in _keys(table)])
-        method = _METHODS[str(kind)]
-        out.loc[own.index, "p_corrected"] = family.transform(
-            lambda x, method=method: multipletests(x.to_numpy(), method=method)[1]
-        )
+        correct = holm if _METHODS[str(kind)] == "holm" else false_discovery_control
+        out.loc[own.index, "p_corrected"] = family.transform(correct)
     left = out["verdict"].where(out["p_corrected"] <= _LEVEL, "cannot tell")
     return out.assign(verdict_corrected=left.where(tested, ""))
 

@@ -151,11 +151,13 @@ def _coefficient_table(data: Design, w: Within, fit: effects.Clustered) -> pd.Da
 
 def holm(p: pd.Series) -> Array:
     """p corrected for the number of tests (Holm 1979); missing where nothing was tested."""
-    from statsmodels.stats.multitest import multipletests
-
+    # statsmodels has it too, and there each call collects the garbage of the whole process
     out, tested = p.to_numpy(dtype=float, copy=True), p.notna().to_numpy()
-    if tested.any():
-        out[tested] = multipletests(out[tested], method="holm")[1]
+    own = out[tested]
+    order = np.argsort(own)
+    steps = own[order] * np.arange(len(own), 0, -1)
+    own[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    out[tested] = own
     return out
 
 
