@@ -2,11 +2,11 @@
 
     python benchmarks/scaling.py [--out book]
 
-Two tables. ``scale_cost.csv``: runs, cells, hours and storage of designs on mT5 of five sizes, by
-`xltlib.train.plan.cost` (counted operations at an assumed rate: no GPU was measured), and of probes
-(seconds of the kept runs of `matrix`, measured). ``scale_workers.csv``: 10, 100 and 1,000 workers
-on job times drawn from measured ones, with the measured cost of starting, sending and planning a
-job; and what holds the last column back. A minute on one core.
+Two tables and a figure of them. ``scale_cost.csv``: runs, cells, hours and storage of designs on
+mT5 of five sizes, by `xltlib.train.plan.cost` (counted operations at an assumed rate: no GPU was
+measured), and of probes (seconds of the kept runs of `matrix`, measured). ``scale_workers.csv``:
+10, 100 and 1,000 workers on job times drawn from measured ones, with what starting, sending and
+planning a job cost; and what holds the last column back. A minute on one core.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 import yaml
 
+from xltlib.book import style
 from xltlib.data.datasets import languages_of
 from xltlib.train import config, plan
 
@@ -34,10 +35,12 @@ SIZES = {
     "XXL": (4096, 4096, 10240, 24),
 }
 VOCABULARY = 250_112
-# Measured, CPU seconds: a job's two starts of Snakemake and one of Python with torch; sbatch; the
-# plan of 30 and of 3,000 jobs (2.2 and 8.1); a record read back (0.07 ms), a row collected.
+# CPU seconds: a job's two starts of Snakemake and one of Python with torch (a sum of measured
+# pieces); sbatch; the plan of 30 and of 3,000 jobs (2.2 and 8.1); a record read back (0.07 ms), all
+# measured; a row collected (a guess: it decides nothing).
 START, SEND, PLAN, PLAN_A_JOB, RECORD, ROW = 8.0, 0.15, 2.2, 0.002, 7e-5, 1.5e-5
 WORKERS = (10, 100, 1000)
+CURVE = (1, 3, 10, 30, 100, 300, 1000)
 
 
 def parameters(size: str) -> tuple[int, int]:
@@ -134,7 +137,7 @@ def simulated(jobs: list[float], cells: int, workers: int) -> tuple[float, str]:
     return end / 3600, max(bounds, key=lambda k: bounds[k])
 
 
-def workers_table() -> pd.DataFrame:
+def workers_table() -> tuple[pd.DataFrame, pd.DataFrame]:
     """Hours by number of workers, for one run a job and for several."""
     rng, rows = random.Random(0), []
     sib, every = _sib200().tolist(), probed()["seconds"].tolist()
@@ -153,16 +156,48 @@ def workers_table() -> pd.DataFrame:
             30_000,
         ),
     }
+    curve = []
     for design, (seconds, together, cells) in designs.items():
         jobs = [sum(seconds[i : i + together]) for i in range(0, len(seconds), together)]
         found = [simulated(jobs, cells, w) for w in WORKERS]
         alone = sum(seconds) / 3600
         shares = [f"{h:.2f} ({100 * alone / (h * w):.0f} %)" for (h, _), w in
                   zip(found, WORKERS, strict=True)]  # fmt: skip
+        curve += [(design, w, simulated(jobs, cells, w)[0]) for w in CURVE]
         rows.append((design, len(jobs), round(alone, 1), *shares, found[-1][1]))
     heads = [f"hours with {w:,} (of them at work)" for w in WORKERS]
     names = ["design", "jobs", "core hours of work", *heads, "what 1,000 wait for"]
-    return pd.DataFrame(rows, columns=names)
+    return pd.DataFrame(rows, columns=names), pd.DataFrame(
+        curve, columns=["design", "workers", "hours"]
+    )
+
+
+@style.styled
+def drawn(cost: pd.DataFrame, curve: pd.DataFrame) -> style.Card:
+    """Hours by size of the model, and by number of workers, both on logarithmic axes."""
+    figure = style.Card(figsize=(style.WIDTH, 6.2))
+    first, second = figure.subplots(2, 1)
+    sized = cost[cost["unit"] == "GPU"]
+    size = sized["model"].str.extract(r"([\d.]+) bn")[0].astype(float)
+    style.seaborn().lineplot(
+        x=size, y=sized["hours"], hue=sized["design"], style=sized["design"], markers=True, ax=first
+    )
+    first.set(
+        xscale="log", yscale="log", xlabel="parameters, billions", ylabel="GPU hours, computed"
+    )
+    style.seaborn().lineplot(
+        curve, x="workers", y="hours", hue="design", style="design", markers=True, ax=second
+    )
+    second.set(
+        xscale="log", yscale="log", xlabel="workers", ylabel="hours until the table is there"
+    )
+    for ax in (first, second):
+        for axis in (ax.xaxis, ax.yaxis):  # the style has no mathematics in labels
+            axis.set_major_formatter("{x:g}")
+            axis.set_minor_formatter("")
+        ax.legend(fontsize=7, title="")
+        ax.grid(True)
+    return figure
 
 
 def main() -> None:
@@ -171,11 +206,13 @@ def main() -> None:
     out = parser.parse_args().out
     with TemporaryDirectory() as folder:
         cost = costs(Path(folder))
-    workers = workers_table()
+    workers, curve = workers_table()
     for name, table in (("scale_cost", cost), ("scale_workers", workers)):
         print(table.to_string(index=False), "\n")
         if out:
             table.to_csv(out / f"{name}.csv", index=False)
+    if out:
+        drawn(cost, curve).save(out / "scale.svg")
 
 
 if __name__ == "__main__":
