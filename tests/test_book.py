@@ -60,6 +60,13 @@ def test_every_page_and_notebook_is_in_the_table_of_contents(repository: Path) -
     assert {str(p.with_suffix("")) for p in written} == set(chapters(repository))
 
 
+def test_no_directive_is_shown_as_text(site: Path, repository: Path) -> None:
+    """With a backtick in its first line a fence is text for Markdown, and there is no warning."""
+    for page in chapters(repository):
+        text = re.sub(r"<[^>]+>", "", (site / f"{page}.html").read_text("utf-8"))
+        assert not re.search(r"```\{[a-z-]+\}", text), page
+
+
 def test_every_public_module_has_a_place_in_the_reference(repository: Path) -> None:
     modules, packages = set(), set()
     for path in (repository / "xltlib").rglob("*.py"):
