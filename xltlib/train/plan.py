@@ -37,7 +37,7 @@ STAGES = {
     "vocabulary": 1,  # models.tiny.train_tokenizer
     "model": 1,  # models.tiny.build: how weights start
     "pretrain": 1,  # train.pretrain
-    "finetune": 1,  # train.finetune, train.steps, models.compute, and how a run goes (train.run)
+    "finetune": 1,  # train.finetune, train.steps, models.compute, and how a run goes (train.worker)
     "answers": 1,  # train.generate
     "baselines": 1,  # train.baselines
     "features": 1,  # models.encoder, models.features
