@@ -358,7 +358,7 @@ def budgets(zero: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
 
 def _write(table: pd.DataFrame, path: Path) -> None:
     with whole(path) as temporary:
-        table.to_parquet(temporary, compression="zstd", index=False)
+        table.to_parquet(temporary, compression="zstd", compression_level=9, index=False)
 
 
 def compute(group: str, every: bool = False) -> None:
@@ -437,6 +437,7 @@ def collect() -> None:
         table = pd.concat(tables, ignore_index=True)
         table = table[table["target"].isin(asked)]
         floats = table.select_dtypes("float").columns
+        table[floats] = table[floats].astype(float).round(5)  # as a page has them
         table = table.astype(dict.fromkeys(floats, "float32"))
         order = [c for c in ("task", "target", "n_target", "goal") if c in table]
         _write(table.sort_values(order, kind="stable", ignore_index=True), KEPT / f"{name}.parquet")
