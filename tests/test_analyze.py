@@ -22,7 +22,7 @@ from xltlib import scores
 from xltlib.book import analyze, inputs, report
 from xltlib.cli import FAILED, USAGE, main
 from xltlib.explain import regression
-from xltlib.languages import is_summary, similarity
+from xltlib.languages import is_summary, language, similarity, uriel
 from xltlib.rank import matrix, methods
 
 CODES = "eng deu hrv tur srp rus kaz arb pes urd hin mar".split()
@@ -119,7 +119,9 @@ def test_its_figures_are_those_of_the_functions(found: dict, table: pd.DataFrame
     plain, full = inputs.similarities(CODES)
     for protocol in ("cold", "warm"):
         names = ["gp", "best_mean", "nearest_script"]
-        compared = methods.compare_methods(checked, plain, protocol, names).set_index("method")
+        ((_, built),) = matrix.matrices(checked, plain)
+        choices = methods.choices(built, protocol, names)
+        compared = methods.summary(choices).set_index("method")
         for method, metric in itertools.product(names, methods.METRICS):
             got = one["ranking"][protocol][method]
             assert got[metric] == pytest.approx(compared.loc[method, metric])
@@ -146,10 +148,8 @@ def test_trees_are_in_the_league_where_they_fit(
     pytest.importorskip("lightgbm")
     monkeypatch.setattr(analyze, "TREES", 30)
     one = report.as_json(analyze.analyze(small, permutations=0, bootstrap=20))["analyses"][0]
-    compared = methods.compare_methods(
-        scores.check(small), inputs.similarities(CODES[:6])[0], "cold"
-    )
-    own = compared.set_index("method").loc["lambdamart"]
+    ((_, built),) = matrix.matrices(scores.check(small), inputs.similarities(CODES[:6])[0])
+    own = methods.choices(built, "cold", ["lambdamart"]).mean(numeric_only=True)
     assert one["ranking"]["cold"]["lambdamart"]["loss_pct"] == pytest.approx(own["loss_pct"])
     assert one["not_computed"] == {}
     monkeypatch.setattr(analyze, "TREES", 29)
@@ -535,8 +535,9 @@ def test_treebanks_beyond_exact_inference_are_reduced_and_said(
 def test_a_million_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Many seeds of many pairs: read whole, analysed on a stated part (here a small one)."""
     monkeypatch.setattr(analyze, "usable", functools.partial(analyze.usable, most=400))
-    known = [c for c in similarity.feature_languages(150) if c.isalpha()]
-    codes = [c for c in known if not is_summary(c)][:50]  # `ave`: a mean, or Avestan
+    table = uriel.load()
+    known = sorted(map(str, table.codes[table.observed.sum(axis=1) >= 150]))
+    codes = [c for c in known if language(c).code == c and not is_summary(c)][:50]
     seeds = range(401)
     grid = pd.MultiIndex.from_product([codes, codes, seeds], names=["source", "target", "seed"])
     million = grid.to_frame(index=False)

@@ -52,6 +52,16 @@ def test_recommend_prints_the_sources(built: None, capsys) -> None:
     assert "to" in first and "%" in first
 
 
+def test_recommend_reads_properties_of_the_pairs_from_text(built: None, tmp_path, capsys) -> None:
+    """A CSV file has its numbers as text; a property with gaps stopped the command once."""
+    table = scores.select(scores.read(tmp_path / "quick" / "scores.parquet"), "tiny", "qa")
+    sizes = dict(zip(CODES, ["1200", "90", "", "4000", "77", "310", "820", "15"], strict=True))
+    path = tmp_path / "own.csv"
+    table.assign(pair_size=table["source"].map(sizes)).to_csv(path, index=False)
+    assert cli.main(["recommend", "Ukrainian", "--scores", str(path)]) == 0
+    assert "data sets" in capsys.readouterr().out
+
+
 def test_recommend_as_json_uses_the_experiments_own_pairs(built: None, capsys, monkeypatch) -> None:
     assert run("srp", "--task", "qa", "--json", "--top", "2") == 0
     report = json.loads(capsys.readouterr().out)

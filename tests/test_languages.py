@@ -20,7 +20,6 @@ from xltlib import errors
 from xltlib.languages import (
     among,
     clash,
-    is_individual,
     is_summary,
     iso3,
     keys,
@@ -221,11 +220,6 @@ def test_an_unusual_script_is_in_key_and_name() -> None:
     assert [x.key for x in found] == ["srp_Latn", "cmn_Hant", "ace_Arab", "tzm_Tfng", "srp"]
     assert [x.name for x in found[:2]] == ["Serbian (Latin)", "Chinese (Traditional)"]
     assert [language(x.key) for x in found] == found
-
-
-def test_is_individual() -> None:
-    assert is_individual("arb")
-    assert not is_individual("ara") and not is_individual("kzj") and not is_individual("xx")
 
 
 def test_errors_unknown() -> None:

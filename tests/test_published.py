@@ -179,19 +179,11 @@ def test_mixtures(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert table.loc["yor", "split"] == "surprise-diff" and table.loc["yor", "train_hin"] == 0
 
 
-def test_similarities(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = "\tafr_Latn\tamh_Ethi\nafr_Latn\t\t0.7\namh_Ethi\t0.7\t\n"
-    put_in(root, monkeypatch, "mplm", {published.SIMILARITIES["mt5-layer1"]: text})
-    table = published.similarities("mt5-layer1")
-    assert len(table) == 2 and table["mplm_mt5_layer1"].eq(0.7).all()
-
-
 @pytest.mark.parametrize(
     ("call", "name", "near"),
     [
         (published.load, "ner-xlm", "ner-xlmr"),
         (published.mixtures, "udpos", "udpos-xlmr"),
-        (published.similarities, "mt5", "mt5-layer1"),
     ],
 )
 def test_unknown_names_suggest_the_nearest(call, name: str, near: str) -> None:  # type: ignore[no-untyped-def]

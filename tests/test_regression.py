@@ -369,36 +369,6 @@ def test_pooled_intervals_hold_the_truth(between) -> None:
         assert inside <= 0.95 + 3 * np.sqrt(0.95 * 0.05 / 200)  # without it they are wider
 
 
-def test_level_beats_the_baselines_and_does_not_leak(world) -> None:
-    scores, pairs = world
-    summary, table = rg.level(scores, pairs, FEATURES)
-    r2 = summary.set_index("method")["r2_loto"]
-    assert r2["mean"] <= 0.0 < r2["similarity"]
-    scrambled = scores.copy()
-    rows = scrambled["target"] == "kaz"
-    scrambled.loc[rows, "score"] = np.random.default_rng(0).uniform(size=int(rows.sum()))
-    _, other = rg.level(scrambled, pairs, FEATURES)
-    mine = table["target"] == "kaz"
-    np.testing.assert_array_equal(table.loc[mine, "similarity"], other.loc[mine, "similarity"])
-    assert not np.allclose(table.loc[~mine, "similarity"], other.loc[~mine, "similarity"])
-    with pytest.raises(ValueError, match="cold"):
-        rg.level(scores, pairs, FEATURES, protocol="warm")  # type: ignore[arg-type]
-
-
-def test_a_language_held_out_is_held_out_in_every_script(world) -> None:
-    scores, pairs = world
-    latin = {"source": {"srp": "srp_Latn"}, "target": {"srp": "srp_Latn"}}
-    both = [pd.concat([x, x.replace(latin)]).drop_duplicates() for x in (scores, pairs)]
-    _, table = rg.level(*both, FEATURES)
-    scrambled, rows = both[0].copy(), (both[0]["target"] == "srp_Latn").to_numpy()
-    scrambled.loc[rows, "score"] = np.random.default_rng(0).uniform(size=int(rows.sum()))
-    _, other = rg.level(scrambled, both[1], FEATURES)
-    for code, moved in (("srp", False), ("srp_Latn", False), ("kaz", True)):
-        mine = table["target"] == code
-        same = np.allclose(table.loc[mine, "similarity"], other.loc[mine, "similarity"])
-        assert same != moved, code
-
-
 def test_tasks_are_compared_on_their_own_scale(world) -> None:
     scores, pairs = world
     rng = np.random.default_rng(8)

@@ -509,6 +509,7 @@ def _asked(
 ) -> tuple[str, Any, Any, dict[str, Any]]:
     """Target, scores (read as `how` says), pairs and the part of the scores asked about."""
     from xltlib.book import kept
+    from xltlib.book.inputs import extras
     from xltlib.languages import among
     from xltlib.scores import called, one_metric, read
     from xltlib.train.config import load
@@ -518,7 +519,7 @@ def _asked(
     if path is None:
         exp = load(experiment)
         (path, pairs), usual = kept.tables_of(exp), exp.model.label
-    table = called(one_metric(read(path, **how)), model, task)
+    table = extras(called(one_metric(read(path, **how)), model, task))[0]
     if model is None and usual in set(table["model"]):
         model = usual
     for option, value in (("model", model), ("task", task)):

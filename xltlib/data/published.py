@@ -1,10 +1,10 @@
 """Transfer scores that other researchers measured and published, as tidy tables.
 
 ``load(name)`` gives the *scores* table of one publication, ``mixtures(name)`` the LITMUS tables in
-which a model was trained on several languages at once, ``similarities(name)`` similarity measured
-inside a model. A card for each repository (`cards/published/*.yml`) says where its files are, at
-which commit and with which SHA-256, whom to cite, and how its tables are read. Files are taken from
-``XLT_DATA`` or fetched once (`xltlib.data.fetch.get`); nothing is unpickled, nor foreign code run.
+which a model was trained on several languages at once. A card for each repository
+(`cards/published/*.yml`) says where its files are, at which commit and with which SHA-256, whom to
+cite, and how its tables are read. Files are taken from ``XLT_DATA`` or fetched once
+(`xltlib.data.fetch.get`); nothing is unpickled, nor foreign code run.
 
 In treebank matrices several columns share one language: ``source`` and ``target`` stay language
 codes and ``source_set``, ``target_set`` name the treebank. Columns that start with ``pair_`` are
@@ -100,8 +100,8 @@ class _Repository:
     ----------
     repository
         ``owner/repository/commit``.
-    tables, mixtures, similarities
-        By name: scores, the stem of LITMUS's files, the file of a similarity.
+    tables, mixtures
+        By name: scores, the stem of LITMUS's files.
     checksums
         Path -> (SHA-256, bytes).
     """
@@ -112,7 +112,6 @@ class _Repository:
     checksums: Checksums
     tables: Mapping[str, _Table] = field(default_factory=dict)
     mixtures: Mapping[str, str] = field(default_factory=dict)
-    similarities: Mapping[str, str] = field(default_factory=dict)
 
 
 _FOLDER = Path(__file__).with_name("cards") / "published"
@@ -123,12 +122,6 @@ SCORES: dict[str, _Table] = {
     for name, table in of.tables.items()
 }
 MIXTURES = REPOSITORIES["litmus"].mixtures
-SIMILARITIES = REPOSITORIES["mplm"].similarities
-
-
-def names() -> list[str]:
-    """Names that `load` accepts."""
-    return list(SCORES)
 
 
 def load(name: str) -> pd.DataFrame:
@@ -137,7 +130,7 @@ def load(name: str) -> pd.DataFrame:
     Parameters
     ----------
     name : str
-        One of `names()`.
+        A key of `SCORES`.
 
     Returns
     -------
@@ -275,22 +268,3 @@ def _mixture_rows(
         code = iso3(target)
         n_target = sizes.get(code, 0)
         yield head | {"target": code, "n_target": n_target, "score": score} | train
-
-
-def similarities(name: str) -> pd.DataFrame:
-    """Cosine similarity of languages inside a pre-trained model (mPLM-Sim), as a pairs table.
-
-    Returns
-    -------
-    DataFrame
-        ``source``, ``target`` and one column ``mplm_<name>``; both directions, no in-language rows.
-    """
-    if name not in SIMILARITIES:
-        raise unknown("model similarity", name, SIMILARITIES)
-    of = REPOSITORIES["mplm"]
-    path = fetch.get(of.repository, SIMILARITIES[name], of.checksums)
-    table = _melt(pd.read_csv(path, sep="\t", index_col=0))
-    table["source"], table["target"] = _codes(table["source"]), _codes(table["target"])
-    measure = f"mplm_{name.replace('-', '_')}"
-    table = table.rename(columns={"score": measure}).query("source != target")
-    return table.groupby(["source", "target"], as_index=False)[[measure]].mean()

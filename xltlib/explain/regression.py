@@ -10,19 +10,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from xltlib.errors import unknown
 from xltlib.explain import effects
 from xltlib.explain.effects import Array, Design, Index, Within, t_quantile
 from xltlib.explain.observations import design, features_of, observe
-
-Protocol = Literal["cold", "norev"]
-_Mask = NDArray[np.bool_]
 
 STEPS: dict[str, tuple[str, ...]] = {
     "lexical": ("lexical",),
@@ -385,16 +379,6 @@ def _known(steps: Mapping[str, Sequence[str]], allowed: Sequence[str]) -> dict[s
 # -- languages never seen -------------------------------------------------------------------------
 
 
-def _training(data: Design, language: int, protocol: Protocol) -> tuple[_Mask, _Mask]:
-    """Rows of a held-out target, and those to learn from. Cold: it is no source either.
-
-    Nothing is learnt from the same language in another script.
-    """
-    same = data.same(language)
-    apart = ~same[data.target] & ~(same[data.source] & (protocol == "cold"))
-    return data.target == language, apart
-
-
 def _heldout_errors(data: Design, subsets: Sequence[Sequence[int]]) -> Array:
     """Squared errors (targets, subsets) of the order of a held-out target's sources (cold).
 
@@ -404,7 +388,8 @@ def _heldout_errors(data: Design, subsets: Sequence[Sequence[int]]) -> Array:
     """
     errors, M = [], np.column_stack([data.X, data.y])
     for lang in np.unique(data.target):
-        held, train = _training(data, lang, "cold")
+        same = data.same(lang)  # nothing is learnt from it, in another script either
+        held, train = data.target == lang, ~same[data.target] & ~same[data.source]
         names, model = np.unique(data.s[train]), effects.Effects(data.s[train], data.t[train])
         coef = model.coefficients(M[train])
         left = M[train] - model.D @ coef
@@ -432,103 +417,6 @@ def _removed(errors: Array, seed: int, reps: int = 2000) -> pd.DataFrame:
     out["cv_low"], out["cv_high"] = effects.interval(draws)
     out["cv_gain_low"], out["cv_gain_high"] = effects.interval(draws - draws[:, :1])
     return out
-
-
-def level(
-    scores: pd.DataFrame,
-    pairs: pd.DataFrame,
-    features: Sequence[str] | None = None,
-    task: str | None = None,
-    model: str | None = None,
-    *,
-    baseline: str | None = None,
-    protocol: Protocol = "cold",
-    seed: int = 0,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Absolute scores of a target never seen, predicted from similarity: R2 beside the baselines.
-
-    Crossed random effects (`effects.mixed`) on the measures and on their mean over the target's
-    sources, fitted without the target (cold: also without it as a source); the target's own effect
-    is 0.
-
-    Returns
-    -------
-    summary
-        ``method`` (mean, source mean, similarity), ``r2_loto`` with ``low, high`` (bootstrap over
-        targets), ``mae_loto``, ``order`` (mean Spearman within targets).
-    predictions
-        ``task, source, target, y`` and one column per method.
-    """
-    if protocol not in get_args(Protocol):
-        raise unknown("protocol", protocol, get_args(Protocol), "choose one of them")
-    data = design(observe(scores, pairs, features, task, model, baseline), least=4)
-    guesses = _leave_targets_out(data, protocol)
-    table = data.frame[["model", "task", "source", "target"]].assign(y=data.y).join(guesses)
-    table = table.dropna().reset_index(drop=True)
-    return _loto_summary(table, list(guesses.columns), seed), table
-
-
-def _leave_targets_out(data: Design, protocol: Protocol) -> pd.DataFrame:
-    near = np.stack([_mean_by(x, data.t, data.t) for x in data.X.T], axis=1)  # a target's sources
-    X = np.column_stack([data.X, near])
-    X = (X - X.mean(axis=0)) / np.maximum(X.std(axis=0), 1e-12)
-    fixed = np.column_stack([X[:, _independent(X)], _intercepts(data.block)])
-    names = ["mean", "source mean", "similarity"]
-    out = pd.DataFrame(np.nan, index=data.frame.index, columns=names)
-    for lang in np.unique(data.target):
-        held, train = _training(data, lang, protocol)
-        sources = np.unique(data.s[train])
-        fit = effects.mixed(data.y[train], fixed[train], data.s[train], data.t[train])
-        seen = held & np.isin(data.s, sources)
-        of_source = fit.source_effects[np.searchsorted(sources, data.s[seen])]
-        for name, by in (("mean", data.block), ("source mean", data.s)):
-            out.loc[seen, name] = _mean_by(data.y[train], by[train], by[seen])
-        out.loc[seen, "similarity"] = fixed[seen] @ fit.beta + of_source
-    return out
-
-
-def _mean_by(values: Array, groups: Index, wanted: Index) -> Array:
-    """Mean of the values of each wanted group."""
-    size = int(max(groups.max(), wanted.max())) + 1
-    counts = np.maximum(np.bincount(groups, minlength=size), 1)
-    return np.asarray((np.bincount(groups, values, minlength=size) / counts)[wanted])
-
-
-def _independent(X: Array) -> list[int]:
-    """Columns that add to those before them."""
-    kept: list[int] = []
-    for j in range(X.shape[1]):
-        trial = X[:, [*kept, j]]
-        if np.linalg.matrix_rank(trial, tol=1e-6 * math.sqrt(len(X))) == len(kept) + 1:
-            kept.append(j)
-    return kept
-
-
-def _loto_summary(table: pd.DataFrame, methods: list[str], seed: int) -> pd.DataFrame:
-    """R2 about the overall mean (per task and model), MAE, order within targets; bootstrap."""
-    centred = table["y"] - table.groupby(["model", "task"])["y"].transform("mean")
-    spread = (centred**2).groupby(table["target"]).sum().to_numpy()
-    rng = np.random.default_rng(seed)
-    picks = rng.integers(0, len(spread), (2000, len(spread)))
-    rows = []
-    for method in methods:
-        error = table["y"] - table[method]
-        squares = (error**2).groupby(table["target"]).sum().to_numpy()
-        low, high = effects.interval(1 - squares[picks].sum(axis=1) / spread[picks].sum(axis=1))
-        r2, mae = 1 - squares.sum() / spread.sum(), error.abs().mean()
-        rows.append((method, r2, float(low), float(high), mae, _order(table, method)))
-    return pd.DataFrame(rows, columns=["method", "r2_loto", "low", "high", "mae_loto", "order"])
-
-
-def _order(table: pd.DataFrame, method: str) -> float:
-    """Mean Spearman correlation of prediction and score within targets."""
-    keys = ["model", "task", "target"]
-    ranks = table[keys].join(table.groupby(keys)[["y", method]].rank()).groupby(keys)
-    varied = (ranks[["y", method]].nunique() > 1).all(axis=1)
-    found = [
-        group["y"].corr(group[method]) for (_, group), v in zip(ranks, varied, strict=True) if v
-    ]
-    return float(np.mean(found)) if found else math.nan
 
 
 # -- between tasks, between conditions ------------------------------------------------------------

@@ -374,11 +374,6 @@ def name(code: str) -> str:
     return language(code).name
 
 
-def is_individual(code: str) -> bool:
-    """Whether an ISO 639-3 code stands for itself: not retired, no macrolanguage of the table."""
-    return _part3(code) == code and code not in MACROLANGUAGES
-
-
 @cache
 def _default_script(code: str) -> str | None:
     """CLDR's likely script of an ISO 639-3 code, ISO 15924; None where CLDR has none."""

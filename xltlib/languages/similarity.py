@@ -55,7 +55,7 @@ import numpy.typing as npt
 from anyascii import anyascii
 
 from xltlib.errors import unknown
-from xltlib.languages import Language, is_individual, language, languages, shared_script, uriel
+from xltlib.languages import Language, language, languages, shared_script, uriel
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,13 +144,6 @@ def _columns(measure: _Typology) -> npt.NDArray[np.bool_]:
     if measure not in belongs:
         raise unknown("typological measure", measure, belongs)
     return np.array([belongs[measure](f) for f in names])
-
-
-def feature_languages(min_observed: int = 1) -> list[str]:
-    """ISO 639-3 codes with at least `min_observed` features observed in lang2vec (of 289)."""
-    table = uriel.load()
-    enough = table.codes[table.observed.sum(axis=1) >= min_observed]
-    return [str(c) for c in enough if is_individual(str(c))]
 
 
 # --- the numbers -------------------------------------------------------------------------------

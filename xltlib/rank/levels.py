@@ -20,7 +20,6 @@ from xltlib.rank.matrix import (
     Matrix,
     Protocol,
     folds,
-    matrices,
     standardised,
     target_mean,
 )
@@ -199,23 +198,6 @@ def ease(
     x[~seen] = np.clip(x[~seen], -5, 5)
     table = pd.DataFrame(x, columns=list(found))
     return table, np.array([EASE[name] for name in found])
-
-
-def levels(scores: pd.DataFrame, pairs: pd.DataFrame, protocol: Protocol = "cold") -> pd.DataFrame:
-    """How well absolute scores of unseen targets are predicted.
-
-    Returns
-    -------
-    DataFrame
-        One row per model, task and metric: ``r2_loto`` and ``mae_loto`` over cells with their
-        target language held out, ``r2_known_level`` had the level been known, ``coverage90`` and
-        ``width90``; ``_low`` and ``_high`` are ends of a 95 % interval (`accuracy`).
-    """
-    rows = []
-    for labels, matrix in matrices(scores, pairs):
-        table = predict(matrix, protocol)
-        rows.append(labels | {"protocol": protocol} | accuracy(table))
-    return pd.DataFrame(rows)
 
 
 def accuracy(table: pd.DataFrame, seed: int = 0) -> dict[str, float]:

@@ -150,7 +150,8 @@ def _matrix(
 ) -> Matrix:
     """Mean over seeds of every cell, plus unmeasured cells of a wanted target."""
     rows = rows.assign(_s=_item(rows, "source"), _t=_item(rows, "target"))
-    data_names = [str(c) for c in rows if str(c).startswith("pair_") and rows[c].notna().any()]
+    numbers = map(str, rows.select_dtypes("number"))
+    data_names = [c for c in numbers if c.startswith("pair_") and rows[c].notna().any()]
     keys = ["_s", "_t", "source", "target"]
     cells = rows.groupby(keys, as_index=False)[["score", *data_names]].mean()
     if len(cells) > most:

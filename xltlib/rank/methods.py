@@ -1,9 +1,8 @@
 """Which source language to take for a target: rules, what each costs, and a set of sources.
 
 A *method* rates every source for a held-out target from the rest of a matrix of scores and the
-pairs table; `compare_methods` compares methods by what their choice loses, `best_set` chooses
-several sources at once. Scores to expect are in `xltlib.rank.levels`, the answer for one target in
-`xltlib.rank.recommend`.
+pairs table; `choices` says what each choice loses, `best_set` chooses several sources at once.
+Scores to expect are in `xltlib.rank.levels`, the answer for one target in `xltlib.rank.recommend`.
 
 Protocols, never mixed: **cold** hides the target language as target and as source (a new language);
 **warm** hides it as target only, so what its own model did on other languages may be used;
@@ -33,7 +32,6 @@ from xltlib.rank.matrix import (
     Protocol,
     features_of,
     folds,
-    matrices,
     standardised,
     target_mean,
 )
@@ -355,32 +353,6 @@ def _judged(matrix: Matrix, fold: Fold, rating: Array) -> Iterator[dict[str, obj
             "ndcg3": ndcg(score, own),
             "spearman": spearman(score, own),
         }
-
-
-def compare_methods(
-    scores: pd.DataFrame,
-    pairs: pd.DataFrame,
-    protocol: Protocol = "cold",
-    methods: Iterable[str] | None = None,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Methods compared on every matrix of a scores table.
-
-    Returns
-    -------
-    DataFrame
-        One row per model, task, metric and method: ``protocol, n_targets, n_pairs`` and for each of
-        ``loss_pct, ndcg3, spearman`` the mean over targets with ``_low`` and ``_high``, a 95 %
-        interval by bootstrap over target languages (the treebanks of a language stay together).
-    """
-    rows = []
-    names = None if methods is None else list(methods)
-    for labels, matrix in matrices(scores, pairs):
-        table = summary(choices(matrix, protocol, names), seed)
-        table.insert(1, "protocol", protocol)
-        table.insert(3, "n_pairs", len(matrix.score))
-        rows.append(table.assign(**labels)[[*labels, *table]])
-    return pd.concat(rows, ignore_index=True)
 
 
 def summary(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
