@@ -9,8 +9,8 @@ round: what is there is not done again. Columns of the table: how often; rounds 
 run was lost or done twice; in which a table was wrong and no word said so; in which anybody saw a
 traceback; and in which the same command ended well.
 
-Commands run in processes forked from this one, which has imported torch; those of the pipeline are
-real ones. A full and a read-only disk are a small tmpfs (Linux, root).
+Commands and their parts run in processes forked from this one, which has imported torch; those of
+the pipeline are real ones. A full and a read-only disk are a small tmpfs (Linux, root).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -166,6 +166,7 @@ class Lab:
         os.dup2(out, 1)
         os.dup2(out, 2)
         from xltlib import cli
+        from xltlib.train import forks
 
         def hook(event: str, args: tuple[Any, ...]) -> None:
             if event == "os.rename" and "/runs/" in str(args[1]):
@@ -180,9 +181,9 @@ class Lab:
         self.hooked, lab = True, self
 
         class Forked:
-            """A part's process, forked and not started anew; of `subprocess.Popen` what is used."""
+            """A part's process, forked from here with the hook; of `forks.Part` what is used."""
 
-            def __init__(self, words: list[str], env: Any = None) -> None:
+            def __init__(self, words: list[str], environment: Any) -> None:
                 self.pid = lab._child(words[words.index("run") :], log, watch)
                 self.returncode: int | None = None
 
@@ -197,7 +198,8 @@ class Lab:
                 if self.poll() is None:
                     os.kill(self.pid, signal.SIGTERM)
 
-        cli.subprocess.Popen = Forked  # type: ignore
+        forks.Part = Forked  # type: ignore
+        forks.forking = lambda environment, wanted: nullcontext((environment, []))  # type: ignore
         code = 70
         try:
             code = cli.main(words)
@@ -294,7 +296,8 @@ def _mine(lab: Lab) -> list[psutil.Process]:
 
 def killed_pipeline(lab: Lab, rounds: Rounds, n: int) -> None:
     """`make scores`, real: a job, Snakemake or all of it killed at a random moment."""
-    faults = {"job": "a job of the pipeline", "snakemake": "Snakemake", "all": "all processes"}
+    faults = {"--part": "a job of the pipeline", "snakemake": "Snakemake", "all": "all processes",
+              "fork": "what forks the jobs, or waits for one"}  # fmt: skip
     made = [sys.executable, "workflow/make.py", "tiny", "scores", "--cores", "1"]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path}
@@ -302,7 +305,7 @@ def killed_pipeline(lab: Lab, rounds: Rounds, n: int) -> None:
     dirty = True
     while (i := sum(rounds.number(f) for f in faults.values())) < n or dirty:
         rng = random.Random(f"pipeline {i}")
-        victim = ("job", "snakemake", "all")[i % 3]
+        victim = list(faults)[i % len(faults)]
         before = lab.records("tiny")
         with (lab.work / "make.log").open("w") as log:
             work = subprocess.Popen(made, env=environment, stdout=log, stderr=subprocess.STDOUT,
@@ -345,22 +348,26 @@ def _kill(lab: Lab, work: subprocess.Popen[bytes], victim: str) -> bool:
         for process in _mine(lab):
             with_no_mercy(process)
         return True
-    for process in _at(work, "snakemake" if victim == "snakemake" else "--part"):
+    for process in _at(work, victim)[:1]:
         with_no_mercy(process)
         return True
     return False
 
 
 def _at(work: subprocess.Popen[bytes], word: str) -> list[psutil.Process]:
-    """Processes of a pipeline with a word on their command line: Snakemake, or `xlt` at a part."""
+    """Processes of a pipeline in random order: ``snakemake``, ``--part`` at work, or ``fork``."""
     found = []
     try:
         for process in psutil.Process(work.pid).children(recursive=True):
             words = process.cmdline()
-            if word in words and "workflow/job.py" not in words and "-c" not in words:
+            if "xltlib.train.forks" in words:  # one forks, one waits for the part, one does it
+                own = "--part" if "xltlib.train.forks" in process.parents()[1].cmdline() else "fork"
+                found += [process] * (own == word)
+            elif word in words and "workflow/job.py" not in words and "-c" not in words:
                 found.append(process)
     except psutil.Error:
         pass
+    random.shuffle(found)
     return found
 
 

@@ -5,7 +5,8 @@
 The command's output goes to LOGDIR/NAME.log. LOGDIR/NAME.json says when it ran, for how long and
 how it ended; the page "How this was built" is written from these records. With --made the command
 writes FILE, which gets the name TARGET only once the command has succeeded; otherwise it is kept
-beside TARGET as *.failed.*. Standard library only: it starts in a few hundredths of a second.
+beside TARGET as *.failed.*. A part of an experiment is forked where a process waits for that
+(`xltlib.train.forks`). Standard library only: it starts in a few hundredths of a second.
 """
 
 from __future__ import annotations
@@ -16,11 +17,12 @@ import json
 import os
 import re
 import resource
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+
+from xltlib.train.forks import Part
 
 ANSI = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
@@ -71,17 +73,18 @@ def run(logs: Path, name: str, target: Path, made: Path | None, command: list[st
         write_record(logs / f"{name}.json", record)
         with (logs / f"{name}.log").open("w") as log:
             # The child keeps the lock: should we be killed, it stays locked until the child ends.
-            status = subprocess.run(
-                command, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock.fileno(),)
-            ).returncode
+            out = log.fileno()
+            work = Part(command, os.environ, out, out, (lock.fileno(),))
+            status = work.wait() or 0
         settle(made, target, status)
         used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cpu, memory = work.used or (used.ru_utime + used.ru_stime, used.ru_maxrss)
         record |= {
             "status": "done" if status == 0 else "failed",
             "exit": status,
             "seconds": round(time.monotonic() - clock, 2),
-            "cpu_seconds": round(used.ru_utime + used.ru_stime, 2),
-            "memory_mb": used.ru_maxrss // 1024,
+            "cpu_seconds": round(cpu, 2),
+            "memory_mb": memory // 1024,
         }
         del record["pid"]
         write_record(logs / f"{name}.json", record)

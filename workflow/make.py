@@ -20,6 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from xltlib.train.config import load
+from xltlib.train.forks import forking
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from job import tail  # noqa: E402
@@ -98,7 +99,7 @@ def known_seconds(logs: Path) -> dict[str, float]:
 def snakemake(args: argparse.Namespace, *more: str) -> list[str]:
     """Return the command line of Snakemake for this run."""
     command = [sys.executable, "-m", "snakemake", "-s", "workflow/Snakefile", "--nolock"]
-    command += ["--rerun-incomplete", "--cores", str(args.cores)]
+    command += ["--rerun-incomplete", "--keep-going", "--cores", str(args.cores)]
     if args.profile:
         command += ["--profile", f"workflow/profiles/{args.profile}"]
     command += ["all" if args.goal == "book" else "scores", *more]
@@ -211,10 +212,15 @@ def run(args: argparse.Namespace, plan: Sequence[str], folder: Path, lock: int) 
     """Start Snakemake on the plan and report until it ends."""
     progress = Progress(plan, args, folder / "log")
     print(f"{args.experiment}: {len(plan)} steps to run on {args.cores} cores", file=sys.stderr)
-    with (folder / "log" / "snakemake.log").open("w") as log:
+    here = not args.profile and sum(name not in args.notebooks for name in plan) > 2
+    with (
+        (folder / "log" / "snakemake.log").open("w") as log,
+        forking(os.environ, here) as (environment, hold),
+    ):
         work = subprocess.Popen(
-            snakemake(args), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock,)
-        )
+            snakemake(args), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment,
+            pass_fds=[lock, *hold],
+        )  # fmt: skip
         try:
             while work.poll() is None:
                 progress.report()
@@ -307,6 +313,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.experiment != experiment.name:
         args.experiment = named(args.experiment, experiment.name)
     args.cores = args.cores or experiment.model.at_once
+    args.notebooks = {*experiment.notebooks, "book"}
     folder = ROOT / BUILD / args.experiment
     prepare(folder)
     with alone(folder) as lock:

@@ -1,0 +1,156 @@
+"""Parts forked from a process that has imported torch: as if started anew, whoever is killed."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+pytest.importorskip("torch", reason="running an experiment needs xltlib[train]")
+if sys.platform != "linux":
+    pytest.skip("parts are forked on Linux only", allow_module_level=True)
+
+from test_cli import SMALL
+
+from xltlib.cli import FAILED, main
+from xltlib.train.forks import ADDRESS, Part, forking
+
+
+def until(what: Callable[[], object], seconds: float = 60) -> None:
+    limit = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < limit
+        time.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory, repository: Path) -> Iterator[dict[str, str]]:
+    """Go to a folder with an experiment, and keep a process there that forks its parts."""
+    folder = tmp_path_factory.mktemp("forks")
+    (folder / "experiments").mkdir()
+    (folder / "experiments" / "small.yml").write_text(SMALL)
+    before = Path.cwd()
+    os.chdir(folder)
+    own = {**os.environ, "PYTHONPATH": str(repository), "XLT_BUILD": str(folder / "build")}
+    with forking(own, True) as (environment, _):
+        yield environment
+    os.chdir(before)
+
+
+def words(part: str) -> list[str]:
+    return [sys.executable, "-m", "xltlib.cli", "run", "small", "--part", part]
+
+
+class Held:
+    """A part that waits: the test holds its lock."""
+
+    def __init__(self, environment: dict[str, str], *hold: int) -> None:
+        lock = Path(environment["XLT_BUILD"], "small", "locks", "vocabulary")
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        self.lock, self.log = lock.open("w"), Path("held.log")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        self.out = self.log.open("w")
+        out = self.out.fileno()
+        self.part = Part(words("vocabulary"), environment, out, out, hold)
+        until(lambda: "waiting for it" in self.log.read_text())
+        self.part.poll()
+        self.worker = psutil.Process(self.part._pid)
+
+    def free(self) -> None:
+        self.lock.close()
+
+
+def test_a_part_is_done_as_by_its_command(environment: dict[str, str], tmp_path: Path) -> None:
+    with (tmp_path / "log").open("w") as log:
+        done = Part(words("vocabulary"), environment, log.fileno(), log.fileno())
+        assert done.wait() == 0 and done.used and done.used[1] > 10_000
+        wrong = Part(words("vocabulry"), environment, log.fileno(), log.fileno())
+        assert wrong.wait() == 2 and wrong.used
+    assert Path(environment["XLT_BUILD"], "small", "parts", "vocabulary.done").is_file()
+    assert "Did you mean 'vocabulary'?" in (tmp_path / "log").read_text()
+
+
+def test_a_killed_part_is_known_and_a_stopped_one_ends(environment: dict[str, str]) -> None:
+    for end, how in ((lambda h: h.worker.kill(), signal.SIGKILL),
+                     (lambda h: h.part.terminate(), signal.SIGTERM)):  # fmt: skip
+        held = Held(environment)
+        end(held)
+        assert held.part.wait() == -how
+        held.free()
+
+
+def test_where_the_one_between_is_killed_the_part_goes_on_and_is_waited_for(
+    environment: dict[str, str],
+) -> None:
+    held = Held(environment)
+    parent = held.worker.parent()
+    assert parent and parent.pid != os.getpid()
+    parent.kill()
+    assert held.part.wait(2) is None and held.worker.is_running()  # by a process started anew
+    held.free()
+    assert held.part.wait() == 0 and held.part.used is None
+    until(lambda: not held.worker.is_running())
+
+
+def test_who_asked_may_be_killed_and_what_the_part_holds_is_held(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        held = Held(environment, lock.fileno())
+    held.part._server.close()  # type: ignore[union-attr]
+    with (tmp_path / "lock").open("w") as lock:
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        held.free()
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    until(lambda: not held.worker.is_running())
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be somebody else")
+def test_another_user_is_not_served(environment: dict[str, str]) -> None:
+    code = (
+        "import os, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); "
+        f"os.setuid(65534); s.connect(chr(0) + {environment[ADDRESS]!r}); "
+        "socket.send_fds(s, [b'[]'], [1, 2]); print('told', s.recv(100) or 1 / 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True)
+    ends = ("ZeroDivisionError", "ConnectionResetError", "BrokenPipeError")
+    assert done.stdout == "" and any(end in done.stderr for end in ends)
+
+
+def test_without_the_process_a_part_is_started_anew(environment: dict[str, str]) -> None:
+    for process in psutil.Process().children():
+        if "xltlib.train.forks" in process.cmdline():
+            process.kill()
+            process.wait()
+    done = Part(words("vocabulary"), environment, 2, 2)
+    assert done.wait() == 0 and done.used is None
+
+
+def test_a_failed_part_does_not_stop_the_others_and_is_named_with_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path, capfd
+) -> None:
+    (tmp_path / "experiments").mkdir()
+    (tmp_path / "experiments" / "small.yml").write_text(SMALL + "controls: {ngram: [eng]}\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XLT_BUILD", "build")
+    monkeypatch.setenv("PYTHONPATH", str(repository))
+    (tmp_path / "build" / "small").mkdir(parents=True)
+    (tmp_path / "build" / "small" / "pretrained").touch()  # where a folder should be
+    assert main(["run", "small", "--jobs", "1"]) == FAILED
+    said = capfd.readouterr().err
+    assert "part pretrain-0 failed (exit 1)" in said and "Traceback" not in said
+    assert "`xlt run small --part pretrain-0`" in said and "2 that need them were not tried" in said
+    marks = {p.stem for p in (tmp_path / "build" / "small" / "parts").iterdir()}
+    assert marks == {"vocabulary", "ngram"}
+    (tmp_path / "build" / "small" / "pretrained").unlink()
+    assert main(["run", "small"]) == 0

@@ -1,0 +1,229 @@
+"""Processes of parts, forked from one that has imported torch: that takes longer than a small part.
+
+A command that runs parts on one machine keeps such a process (`forking`), at a socket that
+only this user's processes may use. It does no work of its own: each part that it is asked for
+(`Part`) is a process by itself, as if it had been started anew, which goes on if any other is
+killed. Where there is none, or it ended, a part is started in the ordinary way. Linux only; the
+standard library only, for it is also imported by processes that only wait.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import traceback
+import uuid
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import NoReturn
+
+ADDRESS = "XLT_FORKS"  # the environment variable that says where the process is
+_MODULES = (
+    "xltlib.cli", "xltlib.train.run", "xltlib.models.tiny", "xltlib.train.pretrain",
+    "xltlib.train.finetune", "xltlib.train.probes",
+)  # fmt: skip
+_MOST = 2**16  # bytes of a message
+
+
+@contextmanager
+def forking(
+    environment: Mapping[str, str], wanted: bool
+) -> Iterator[tuple[dict[str, str], list[int]]]:
+    """An environment in which parts are forked, and files to be held by all who may ask for them.
+
+    Parameters
+    ----------
+    environment
+        Of the parts.
+    wanted
+        Whether it is worth it; otherwise, and where nothing can be forked, all is as it was.
+    """
+    own = {**environment}
+    if not wanted or sys.platform != "linux":
+        yield own, []
+        return
+    own[ADDRESS] = f"xlt-{uuid.uuid4().hex}"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(f"\0{own[ADDRESS]}")
+        listener.listen(128)
+        server = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(listener.fileno())],
+            stdin=subprocess.PIPE, env=environment, pass_fds=[listener.fileno()],
+        )  # fmt: skip
+    with server:
+        assert server.stdin
+        yield own, [server.stdin.fileno()]
+
+
+class Part:
+    """A process at work on a part; what is used of `subprocess.Popen`, and what it took.
+
+    Attributes
+    ----------
+    returncode
+        None while it is at work.
+    used
+        CPU seconds and memory in kB at most, of one that was forked.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        out: int = 1,
+        err: int = 2,
+        hold: Sequence[int] = (),
+    ) -> None:
+        self.returncode: int | None = None
+        self.used: tuple[float, int] | None = None
+        self._pid = 0
+        self._anew = (command, environment, out, err, hold)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._server: socket.socket | None = None
+        if (address := environment.get(ADDRESS)) and "--part" in command:
+            words = json.dumps(command[command.index("run") :]).encode()
+            self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            try:
+                self._server.connect(f"\0{address}")
+                socket.send_fds(self._server, [words], [out, err, *hold])
+                return
+            except OSError:
+                self._server.close()
+        self._start()
+
+    def _start(self) -> None:
+        """In the ordinary way."""
+        command, environment, out, err, hold = self._anew
+        self._server = None
+        self._process = subprocess.Popen(
+            command, env=environment, stdout=out, stderr=err, pass_fds=hold
+        )
+
+    def poll(self) -> int | None:
+        """How it ended; None while it is at work."""
+        return self.wait(0)
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """How it ended; None where it is still at work after so many seconds."""
+        while self.returncode is None and self._server:
+            if not select.select([self._server], [], [], seconds)[0]:
+                return None
+            try:
+                told = json.loads(self._server.recv(_MOST) or b"null")
+            except OSError:
+                told = None
+            if told is None:  # whoever waited for it was killed; its locks say whether it works
+                self._server.close()
+                self._start()
+            elif "pid" in told:
+                self._pid = told["pid"]
+            else:
+                self._server.close()
+                self.used, self.returncode = (told["seconds"], told["memory"]), told["status"]
+        if self.returncode is None and self._process:
+            with suppress(subprocess.TimeoutExpired):
+                self.returncode = self._process.wait(seconds)
+        return self.returncode
+
+    def terminate(self) -> None:
+        """End it, if it is at work."""
+        if self.poll() is not None:
+            return
+        if self._process:
+            self._process.terminate()
+        elif self._pid:
+            os.kill(self._pid, signal.SIGTERM)
+        else:  # it has not begun, and will not
+            assert self._server
+            self._server.close()
+
+
+def serve(at: int) -> None:
+    """Fork a process for each part that is asked for at a socket, until nobody is left to ask."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # parts hear it, and end by themselves
+    with socket.socket(fileno=at) as listener:
+        try:
+            for name in _MODULES:
+                importlib.import_module(name)
+        except Exception:  # a part started in the ordinary way says what is wrong
+            return
+        gc.collect()
+        gc.freeze()  # so that what is shared stays shared
+        watched: list[socket.socket | int] = [listener, 0]
+        while listener in (ready := select.select(watched, [], [], 5)[0]) or not ready:
+            if ready:
+                with listener.accept()[0] as client:
+                    if _ours(client) and not _fork():
+                        listener.close()
+                        _attend(client)
+            with suppress(ChildProcessError):
+                while os.waitpid(-1, os.WNOHANG)[0]:
+                    pass
+    with suppress(ChildProcessError):  # what is at work goes on
+        while os.wait():
+            pass
+
+
+def _ours(client: socket.socket) -> bool:
+    """Whether a process of this user asks."""
+    told = client.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return struct.unpack("3i", told)[1] == os.getuid()
+
+
+def _fork() -> int:
+    with warnings.catch_warnings():  # of threads: pyarrow's allocator has one, and can be forked
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
+
+
+def _attend(client: socket.socket) -> NoReturn:
+    """In a process between: fork the part's, wait for it, tell how it ended."""
+    with suppress(OSError, ValueError):
+        message, files, _, _ = socket.recv_fds(client, _MOST, 16)
+        if not (pid := _fork()):
+            client.close()
+            _work(json.loads(message), files)
+        for file in files:
+            os.close(file)
+        try:
+            client.send(json.dumps({"pid": pid}).encode())
+        except OSError:  # nobody waits for it any more
+            os.kill(pid, signal.SIGTERM)
+        _, status, used = os.wait4(pid, 0)
+        told = {"status": os.waitstatus_to_exitcode(status), "memory": used.ru_maxrss}
+        client.send(json.dumps({**told, "seconds": used.ru_utime + used.ru_stime}).encode())
+    os._exit(0)
+
+
+def _work(words: list[str], files: list[int]) -> NoReturn:
+    """In a part's process: what the command would do; files beyond the first two are only held."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    code = 1
+    try:
+        with open(os.devnull, "rb") as nothing:
+            os.dup2(nothing.fileno(), 0)
+        os.dup2(files[0], 1)
+        os.dup2(files[1], 2)
+        from xltlib import cli
+
+        code = cli.main(words)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(code)
+
+
+if __name__ == "__main__":
+    serve(int(sys.argv[1]))
