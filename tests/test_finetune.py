@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import hubcache  # noqa: E402
 
 from xltlib.data.example import Example  # noqa: E402
-from xltlib.models import batches, compute  # noqa: E402
+from xltlib.models import batches, compute, lean  # noqa: E402
 from xltlib.models.checkpoint import check_sentinels, load  # noqa: E402
 from xltlib.tasks.forms import read_numbered  # noqa: E402
 from xltlib.tasks.public import PUBLIC  # noqa: E402
@@ -83,7 +83,7 @@ def test_loading_keeps_what_was_saved(folder: Path) -> None:
 
 def test_loss_is_the_models_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model, tokenizer = loaded(folder)
-    monkeypatch.setattr(compute, "LOGITS", 3 * model.config.vocab_size)  # three targets at a time
+    monkeypatch.setattr(lean, "_ROWS", (3, 3))  # three targets at a time
     model.eval()
     source, labels = (
         padded(tokenizer, ("red cat", "dog sat red"), 0),
@@ -98,6 +98,48 @@ def test_loss_is_the_models_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -
     theirs.backward()
     for one, other in zip(mine, model.parameters(), strict=True):
         torch.testing.assert_close(one, other.grad, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["relu", "gated-gelu"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_lean_loss_is_the_librarys(kind: str, precision: Any) -> None:
+    """Loss, gradients, and the same after the encoder stopped learning; lengths differ a lot."""
+    torch.manual_seed(0)
+    config = T5Config(
+        vocab_size=300, d_model=16, d_kv=8, d_ff=24, num_heads=3, num_layers=2, dropout_rate=0.0,
+        num_decoder_layers=2, feed_forward_proj=kind, decoder_start_token_id=0, pad_token_id=0,
+    )  # fmt: skip
+    model = T5ForConditionalGeneration(config)
+    model.config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(torch.randn(300, 16))
+    rng = np.random.default_rng(0)
+    rows = [rng.integers(1, 300, n) for n in (1, 40, 3, 7, 200)]
+    source, labels = batches.pad(rows, 0), batches.pad(rows[::-1], -100)
+    if precision == "bfloat16" and compute.arithmetic("cpu", precision) == "float32":
+        pytest.skip("no instructions for bfloat16")
+    assert lean.fits(model)
+    close = {"float32": (1e-5, 1e-5), "bfloat16": (3e-2, 8e-2)}[precision]
+    for still in (False, True):
+        if still:
+            model.encoder.requires_grad_(False)
+        weights = [w for w in model.parameters() if w.requires_grad]
+        ours = compute.loss(model, source, labels, precision)
+        mine = torch.autograd.grad(ours, weights)
+        with compute.autocast(model, precision):
+            theirs = model(input_ids=source, attention_mask=source != 0, labels=labels).loss
+        torch.testing.assert_close(ours, theirs, rtol=close[0], atol=0.0)
+        for one, other in zip(mine, torch.autograd.grad(theirs, weights), strict=True):
+            assert (one - other).norm() <= close[1] * other.norm()
+
+
+def test_lean_loss_is_left_where_it_would_differ(folder: Path) -> None:
+    model, _ = loaded(folder)
+    assert lean.fits(model.train())
+    model.config.dropout_rate = 0.1
+    assert not lean.fits(model) and lean.fits(model.eval())
+    model.config.dropout_rate = 0.0
+    model.gradient_checkpointing_enable()
+    assert not lean.fits(model)
 
 
 @pytest.mark.parametrize("family", ["bart", "t5"])

@@ -9,12 +9,10 @@ from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
-from torch.utils.checkpoint import checkpoint
 from tqdm import tqdm
 
+from xltlib.models import lean
 from xltlib.models.shape import Precision
-
-LOGITS = 1024 * 250_112  # that exist at one time: 1 GiB, 1024 target tokens of mT5
 
 
 def say(text: str) -> None:
@@ -72,9 +70,9 @@ def loss(
 ) -> torch.Tensor:
     """Mean cross-entropy of the target tokens; positions with label -100 do not count.
 
-    The same number as ``model(...).loss``, but for the T5 family the vocabulary's logits are made
-    only where there is a target, `LOGITS` at a time: where that is in several parts, each is made
-    again on the way back. 64 targets of 128 tokens would take mT5 8 GB at once.
+    The same number as ``model(...).loss``. For the T5 family the vocabulary's logits are made only
+    where there is a target, some at a time (64 targets of 128 tokens would take mT5 8 GB at once),
+    and on a CPU the states before them in fewer steps: see `xltlib.models.lean`.
 
     Parameters
     ----------
@@ -88,8 +86,11 @@ def loss(
     mask, real = source != base.config.pad_token_id, labels != -100
     with autocast(base, precision):
         if _plain_head(base):
-            states = _states(base, source, mask, labels)[real]
-            summed = _by_parts(base.lm_head, states, labels[real])
+            if lean.fits(base):
+                states = lean.states(base, source, labels)
+            else:
+                states = _states(base, source, mask, labels)[real]
+            summed = lean.summed(states, base.lm_head.weight, labels[real])
         else:
             shown = shifted(base, labels)
             logits = model(input_ids=source, attention_mask=mask, **shown).logits[real]
@@ -119,17 +120,6 @@ def _states(
         use_cache=False,
     ).last_hidden_state
     return states
-
-
-def _by_parts(head: torch.nn.Linear, states: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Summed cross-entropy with `LOGITS` at one time."""
-    most = max(1, LOGITS // head.out_features)
-    if len(states) <= most:
-        return _summed(head(states), labels)
-    parts = zip(states.split(most), labels.split(most), strict=True)
-    return torch.stack(
-        [checkpoint(lambda s, t: _summed(head(s), t), *part, use_reentrant=False) for part in parts]
-    ).sum()
 
 
 def _summed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -67,11 +68,11 @@ def span_corrupt(
     return np.array([*source, eos]), np.array([*target, sentinels[n_spans], eos])
 
 
-def _lengths(total: int, parts: int, rng: np.random.Generator, least: int) -> np.ndarray:
+def _lengths(total: int, parts: int, rng: np.random.Generator, least: int) -> list[int]:
     """A random division of `total` into `parts`, none under `least`."""
     room = total - least * parts
-    cuts = np.sort(rng.integers(0, room + 1, parts - 1))
-    return np.diff(np.concatenate([[0], cuts, [room]])) + least
+    cuts = sorted(rng.integers(0, room + 1, parts - 1).tolist())
+    return [b - a + least for a, b in pairwise([0, *cuts, room])]
 
 
 class Sampler:

@@ -1,0 +1,298 @@
+"""The loss of a T5 in fewer passes over memory, with transformers' own modules and weights.
+
+The same number as `T5ForConditionalGeneration` gives, to rounding (a test holds them equal), for
+training on a CPU, where a small model waits for memory and for calls more than for products:
+
+* tokens are packed: padding takes part in attention's scores only;
+* the weight of a norm is multiplied into the products behind it, which are one product where they
+  read the same states;
+* distances and the mask are added once for all layers of a stack;
+* cross-entropy makes its gradient on the way forward, some rows at a time, so the logits of a
+  batch never exist together, nor are they made twice (as in Wijmans et al. 2025, 2411.09009).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+from torch.nn.functional import embedding, gelu, linear
+from transformers.models.t5.modeling_t5 import T5Attention
+
+_LEAST = -60.0  # e^-60 adds nothing to 1 in float32; below -87 the exponential is 60 times slower
+_HIDDEN = torch.finfo(torch.float32).min
+_CACHED, _ROWS = 2**18, (64, 256)  # logits that a core's cache holds; rows if 64 do so, or not
+
+
+def fits(model: Any) -> bool:
+    """Whether `states` computes what the model does: T5 or mT5, all of it plain, on a CPU.
+
+    With dropout the random numbers would be others than transformers draws.
+    """
+    config = model.config
+    return (
+        config.model_type in ("t5", "mt5")
+        and model.device.type == "cpu"
+        and not (model.training and config.dropout_rate)
+        and not model.is_activation_checkpointing
+        and type(model.encoder.block[0].layer[0].SelfAttention.q) is torch.nn.Linear  # no LoRA
+    )
+
+
+class Packed:
+    """Where the tokens of a padded batch are.
+
+    Attributes
+    ----------
+    real
+        (n, length): False for padding.
+    places
+        (tokens,): of each token in the batch laid out in one row.
+    """
+
+    def __init__(self, real: Tensor) -> None:
+        self.real = real
+        self.places = real.flatten().nonzero()[:, 0]
+        self._ways: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+
+    def take(self, batch: Tensor) -> Tensor:
+        """(n, length) to (tokens,)."""
+        return batch.flatten().index_select(0, self.places)
+
+    def heads(self, rows: Tensor, heads: int, parts: int) -> tuple[Tensor, ...]:
+        """(tokens, parts x heads x width) to `parts` of (n x heads, length, width).
+
+        Padding has what the token before it has: finite, and no one looks at it.
+        """
+        n, length = self.real.shape
+        there, _ = self._way(heads, parts)
+        full = rows.reshape(len(rows) * parts * heads, -1).index_select(0, there)
+        return full.view(parts, n * heads, length, -1).unbind()
+
+    def rows(self, full: Tensor, heads: int) -> Tensor:
+        """The way back of (parts, n x heads, length, width)."""
+        _, back = self._way(heads, len(full))
+        return full.flatten(0, 2).index_select(0, back).view(len(self.places), -1)
+
+    def _way(self, heads: int, parts: int) -> tuple[Tensor, Tensor]:
+        """Which row stands at each place of a part's head, and which place each row has."""
+        if (heads, parts) not in self._ways:
+            n, length = self.real.shape
+            each = torch.arange(parts * heads).view(parts, 1, heads, 1)
+            token = (self.real.flatten().cumsum(0) - 1).clamp_(min=0).view(1, n, 1, length)
+            there = (token * (parts * heads) + each).flatten()
+            place = torch.arange(there.numel()).view(parts, n, heads, length)
+            back = place.permute(1, 3, 0, 2).flatten(0, 1)[self.places].flatten()
+            self._ways[heads, parts] = there, back
+        return self._ways[heads, parts]
+
+
+class _Unit(Function):
+    """Rows divided by their root mean square."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, eps: float) -> Tensor:
+        square = torch.linalg.vector_norm(rows, dim=-1, keepdim=True).square_()
+        by = square.div_(rows.shape[-1]).add_(eps).rsqrt_()
+        made = rows * by
+        ctx.save_for_backward(made, by)
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        made, by = ctx.saved_tensors
+        along = (grad * made).sum(-1, keepdim=True).div_(made.shape[-1])
+        return torch.addcmul(grad, made, along, value=-1).mul_(by), None
+
+
+class _Attention(Function):
+    """Softmax attention among packed tokens.
+
+    Queries, keys and values are one tensor where tokens look at each other (`seen` is `looking`),
+    else queries are `own` and keys and values `other`. `bias` is (n x heads, length, length).
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, own: Tensor, other: Tensor | None, bias: Tensor, heads: int, looking: Packed,
+        seen: Packed,
+    ) -> Tensor:  # fmt: skip
+        if other is None:
+            q, k, v = looking.heads(own, heads, 3)
+        else:
+            (q,), (k, v) = looking.heads(own, heads, 1), seen.heads(other, heads, 2)
+        share = torch.bmm(q, k.mT).float().add_(bias)
+        share -= share.amax(-1, keepdim=True)
+        share.clamp_(min=_LEAST).exp_()
+        share /= share.sum(-1, keepdim=True)
+        share = share.to(v.dtype)
+        ctx.save_for_backward(q, k, v, share)
+        ctx.of = heads, looking, None if other is None else seen
+        return looking.rows(torch.bmm(share, v)[None], heads)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        q, k, v, share = ctx.saved_tensors
+        heads, looking, seen = ctx.of
+        (grad,) = looking.heads(grad, heads, 1)
+        padding = ~looking.real[:, None, :, None]
+        grad.view(len(padding), heads, -1, grad.shape[-1]).masked_fill_(padding, 0)
+        full = q.new_empty(3, *q.shape) if seen is None else q.new_empty(1, *q.shape)
+        pair = full[1:] if seen is None else k.new_empty(2, *k.shape)
+        torch.bmm(share.mT, grad, out=pair[1])
+        score = torch.bmm(grad, v.mT).mul_(share)
+        score -= share * score.sum(-1, keepdim=True)
+        torch.bmm(score, k, out=full[0])
+        torch.bmm(score.mT, q, out=pair[0])
+        other = None if seen is None else seen.rows(pair, heads)
+        to_bias = score.float() if ctx.needs_input_grad[2] else None
+        return looking.rows(full, heads), other, to_bias, None, None, None
+
+
+class _Loss(Function):
+    """Summed cross-entropy of labels, its gradients made on the way: (rows, width) to a number."""
+
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, head: Tensor, labels: Tensor) -> Tensor:
+        where, of = states.device.type, head
+        if torch.is_autocast_enabled(where):
+            of = head.to(torch.get_autocast_dtype(where))
+        learned, total = ctx.needs_input_grad[1], states.new_zeros(())
+        to_states, to_head = torch.empty_like(states), torch.zeros_like(head) if learned else None
+        most = _ROWS[_ROWS[0] * len(head) > _CACHED]
+        for at in range(0, len(states), most):
+            rows, own = states[at : at + most].to(of.dtype), labels[at : at + most, None]
+            logits = torch.mm(rows, of.T).float()
+            right, top = logits.gather(1, own), logits.amax(1, keepdim=True)
+            logits.sub_(top).exp_()
+            mass = logits.sum(1, keepdim=True)
+            total += (mass.log() + top - right).sum()
+            # mass times the loss's gradient by the logits; dividing the small sides is cheaper
+            grad = logits.scatter_add_(1, own, -mass).to(of.dtype)
+            torch.div(torch.mm(grad, of), mass, out=to_states[at : at + most])
+            if to_head is not None:
+                by = (rows / mass).to(of.dtype)
+                if of is head:
+                    to_head.addmm_(grad.T, by)
+                else:
+                    to_head += torch.mm(grad.T, by)
+        ctx.grads = to_states, to_head
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        """Once only: the gradients are given away."""
+        to_states, to_head = ctx.grads
+        ctx.grads = None
+        return to_states.mul_(grad), None if to_head is None else to_head.mul_(grad), None
+
+
+def summed(states: Tensor, head: Tensor, labels: Tensor) -> Tensor:
+    """Summed cross-entropy of labels (rows,) given states (rows, width) times a head's weight.
+
+    Its gradient can be asked for once.
+    """
+    loss: Tensor = _Loss.apply(states, head, labels)
+    return loss
+
+
+def states(model: Any, source: Tensor, labels: Tensor) -> Tensor:
+    """What the head of a T5 that `fits` reads for each target token, (target tokens, width).
+
+    Parameters
+    ----------
+    source, labels
+        (n, length) token ids, padded with the model's padding id and -100.
+    """
+    told = Packed(labels != -100)
+    read = Packed(source != model.config.pad_token_id)
+    shown = told.take(model.prepare_decoder_input_ids_from_labels(labels))
+    return _decoded(model, shown, told, encoded(model, source, read), read)
+
+
+def encoded(model: Any, source: Tensor, read: Packed) -> Tensor:
+    """The encoder's states before the weight of its last norm, (tokens, width)."""
+    stack = model.encoder
+    bias = _distances(stack, read.real.shape[1]) + _hidden(read)
+    rows = embedding(read.take(source), stack.embed_tokens.weight)
+    for attention, forward in (block.layer for block in stack.block):
+        rows = rows + _self(attention, rows, bias.flatten(0, 1), read)
+        rows = rows + _forward(forward, rows)
+    return _unit(rows, stack.final_layer_norm)
+
+
+def _decoded(model: Any, shown: Tensor, told: Packed, encoded: Tensor, read: Packed) -> Tensor:
+    stack, heads = model.decoder, model.config.num_heads
+    (n, length), width = told.real.shape, read.real.shape[1]
+    later = torch.ones(length, length, dtype=torch.bool).triu_(1)
+    bias = _distances(stack, length).masked_fill(later, _HIDDEN)
+    bias = bias.expand(n, -1, -1, -1).flatten(0, 1)
+    across = _hidden(read).expand(n, heads, length, width).flatten(0, 1)
+    rows = embedding(shown, stack.embed_tokens.weight)
+    for attention, cross, forward in (block.layer for block in stack.block):
+        rows = rows + _self(attention, rows, bias, told)
+        own, norm = cross.EncDecAttention, model.encoder.final_layer_norm
+        asking = _linear(_unit(rows, cross.layer_norm), cross.layer_norm, own.q)
+        seen = _linear(encoded, norm, own.k, own.v)
+        rows = rows + own.o(_Attention.apply(asking, seen, across, heads, told, read))
+        rows = rows + _forward(forward, rows)
+    return _unit(rows, stack.final_layer_norm) * stack.final_layer_norm.weight
+
+
+def _self(layer: Any, rows: Tensor, bias: Tensor, packed: Packed) -> Tensor:
+    own, norm = layer.SelfAttention, layer.layer_norm
+    three = _linear(_unit(rows, norm), norm, own.q, own.k, own.v)
+    made: Tensor = own.o(_Attention.apply(three, None, bias, own.n_heads, packed, packed))
+    return made
+
+
+def _forward(layer: Any, rows: Tensor) -> Tensor:
+    own, norm = layer.DenseReluDense, layer.layer_norm
+    rows = _unit(rows, norm)
+    if hasattr(own, "wi"):
+        made: Tensor = own.wo(own.act(_linear(rows, norm, own.wi)))
+        return made
+    first = _linear(rows, norm, own.wi_0)
+    new = layer.DenseReluDense.act.__class__.__name__ == "NewGELUActivation"
+    first = gelu(first, approximate="tanh") if new else own.act(first)
+    made = own.wo(first * _linear(rows, norm, own.wi_1))
+    return made
+
+
+def _unit(rows: Tensor, norm: Any) -> Tensor:
+    made: Tensor = _Unit.apply(rows, norm.variance_epsilon)
+    return made
+
+
+def _linear(rows: Tensor, norm: Any, *layers: Any) -> Tensor:
+    """What layers make of rows times a norm's weight, side by side."""
+    weights = [layer.weight for layer in layers]
+    return linear(rows, (torch.cat(weights) if len(weights) > 1 else weights[0]) * norm.weight)
+
+
+def _hidden(read: Packed) -> Tensor:
+    """(n, 1, 1, length): what is added to the scores of padding."""
+    return torch.zeros(read.real.shape).masked_fill_(~read.real, _HIDDEN)[:, None, None]
+
+
+def _distances(stack: Any, length: int) -> Tensor:
+    """(1, heads, length, length): what is added to scores for the distance."""
+    own = stack.block[0].layer[0].SelfAttention
+    buckets = _buckets(
+        length, not own.is_decoder, own.relative_attention_num_buckets,
+        own.relative_attention_max_distance,
+    )  # fmt: skip
+    return embedding(buckets, own.relative_attention_bias.weight).permute(2, 0, 1)[None]
+
+
+@cache
+def _buckets(length: int, both_ways: bool, buckets: int, longest: int) -> Tensor:
+    """(length, length): the row of the table of distances for each query and key."""
+    at = torch.arange(length)
+    found: Tensor = T5Attention._relative_position_bucket(
+        at[None] - at[:, None], both_ways, buckets, longest
+    )
+    return found
