@@ -104,7 +104,10 @@ def test_a_page_is_light(site: Path, repository: Path) -> None:
     loads = re.compile(r"""<(?:script|link)\b[^>]*(?:src|href)="([^"?#]+\.(?:js|css))""")
     for name in chapters(repository):
         page = site / f"{name}.html"
-        files = {(page.parent / f).resolve() for f in loads.findall(page.read_text("utf-8"))}
+        text = page.read_text("utf-8")
+        files = {(page.parent / f).resolve() for f in loads.findall(text)}
+        for later in re.findall(r'data-then="([^"]+)"', text):
+            files |= {site / "explore" / f for f in later.split()}
         assert sum(f.stat().st_size for f in {page, *files}) < 1.5e6, name
 
 
@@ -152,6 +155,71 @@ def test_code_blocks_in_docstrings_stay_as_they_are() -> None:
     lines = ["Use::", "", "    a | b_", "", "then |c|"]
     accessible.read_plainly(None, "", "", None, None, lines)
     assert lines == ["Use::", "", "    a | b_", "", r"then \|c\|"]
+
+
+CSS = """@charset "utf-8"; /* a { */
+:root { --read: red; --unread: "}"; }
+.used > a:not(.absent), .absent a { color: var(--read) }
+@media print { .absent { x: y } #main { background: url("data:image/svg+xml,;}") } }
+@font-face { font-family: x; src: url(x.woff2) }
+"""
+
+
+def test_only_rules_that_a_page_can_use_are_kept() -> None:
+    import light
+
+    names = light.names_in(['<p class="used other" id="main">'], ['x.className = "made"'])
+    assert names == {"used", "other", "main", "x", "className", "made"}
+    kept = light.without_unread_variables(light.used(CSS, names), "")
+    assert kept.splitlines() == [
+        ":root{--read: red;}",
+        ".used > a:not(.absent){color: var(--read)}",
+        '@media print{#main{background: url("data:image/svg+xml,;}")}}',
+        "@font-face{font-family: x; src: url(x.woff2)}",
+    ]
+
+
+def test_a_figure_follows_the_theme_and_keeps_the_colours_of_its_data() -> None:
+    import light
+
+    drawn = (
+        '<svg><style type="text/css">*{x: y}</style><path style="fill: #ffffff; stroke: #0072b2"/>'
+        '<g id="text_1"><!-- 7 --><g style="fill: #ffffff" transform="x"></g></g>'
+        '<g id="text_2"><g style="fill: #222222"></g></g></svg>'
+    )
+    shown = light.themed(drawn)
+    assert 'style="fill: var(--cffffff); stroke: #0072b2"' in shown
+    assert '<g style="fill: white" transform="x">' in shown  # in a cell of a heat map
+    assert '<g style="fill: var(--c222222)">' in shown
+    assert "--cffffff:#ffffff" in shown and "dark){:root{--cffffff:#121212" in shown
+    for light_, dark in light.DARK.items():  # ink stays as far from the page as it was, or 4.5
+        if light_ not in ("#ffffff", "#dddddd"):
+            white, black = contrast(light_, "#ffffff"), contrast(dark, light.DARK["#ffffff"])
+            assert black >= min(4.5, white), light_
+
+
+def contrast(one: str, other: str) -> float:
+    """The ratio of WCAG 2: 1 to 21."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, bright = sorted((luminance(one), luminance(other)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+def test_a_page_has_one_style_sheet_with_what_it_needs(site: Path, repository: Path) -> None:
+    css = (site / "_static" / "site.css").read_text("utf-8")
+    assert len(css) < 200_000 and "../vendor" not in css
+    assert "fontawesome" not in css and css.count("font/woff;base64") in (1, 2, 3)
+    for name in chapters(repository):
+        links = re.findall(
+            r'<link [^>]*href="([^"]+\.css)[^"]*"', (site / f"{name}.html").read_text("utf-8")
+        )
+        assert [Path(f).name for f in links if "explore" not in f] == ["site.css"], name
+        assert all(((site / f"{name}.html").parent / f).exists() for f in links), name
 
 
 def notebook(*cells: tuple[list[str], dict]) -> dict:

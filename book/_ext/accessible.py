@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import html
 import re
-from pathlib import Path
 
 from docutils import nodes
 from latex2mathml.converter import convert
@@ -97,29 +96,6 @@ def describe_page(app: Sphinx, page: str, template: str, context: dict, doctree:
     context["metatags"] = "\n".join([context.get("metatags", ""), *tags])
 
 
-ICONS = re.compile(r'\s*<script src="[^"]*scripts/fontawesome\.js[^"]*"></script>')
-SCRIPTS = re.compile(r'<script ((?:data-[\w-]+="[^"]*" )?src="(?![^"]*documentation_options))')
-
-SIDEBAR = '<div id="pst-primary-sidebar" role="navigation" aria-label="Book"'
-
-
-def lighten(app: Sphinx, error: Exception | None) -> None:
-    """Let a page be shown before its scripts are there, and without the theme's icon script.
-
-    That one is 1.5 MB; the theme's style sheet has the same icons as a font a tenth of the size.
-    """
-    if error or app.builder.format != "html":
-        return
-    for page in Path(app.outdir).rglob("*.html"):
-        text = ICONS.sub("", page.read_text("utf-8"))
-        if page.name != "search.html":  # its script looks for the words at once
-            text = SCRIPTS.sub(r"<script defer \1", text)
-        # The title above the contents is a landmark's, as everything on a page should be.
-        text = text.replace('<div id="pst-primary-sidebar"', SIDEBAR)
-        page.write_text(text, "utf-8")
-    (Path(app.outdir) / "_static" / "scripts" / "fontawesome.js").unlink(missing_ok=True)
-
-
 CODE = re.compile(r"(``.+?``|:[\w:]+:`[^`]+`|`[^`]+`)")
 
 
@@ -167,6 +143,5 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("doctree-resolved", describe_figures, priority=900)
     app.connect("html-page-context", name_items)
     app.connect("html-page-context", describe_page)
-    app.connect("build-finished", lighten)
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,18 +1,24 @@
 // Wide tables, outputs and formulas scroll inside themselves; the keyboard must be able to reach
 // them. Only those that really are too wide become a stop of the tab key.
 (function () {
-  const SCROLLING = ".output, .output *, pre, .math-block, .pst-scrollable-table-container";
+  const SCROLLING = ".output, .output div, .output pre, pre, .math-block, .pst-scrollable-table-container";
 
+  function scrolls(box) {
+    const wide = box.scrollWidth > box.clientWidth + 1;
+    const high = box.scrollHeight > box.clientHeight + 1;
+    if (!wide && !high) return false;
+    const style = getComputedStyle(box);
+    return (wide && /auto|scroll/.test(style.overflowX)) || (high && /auto|scroll/.test(style.overflowY));
+  }
+
+  // First everything is measured, then everything is written: the page is laid out once.
   function reachable() {
-    for (const box of document.querySelectorAll(SCROLLING)) {
-      const style = getComputedStyle(box);
-      const scrolls =
-        (/(auto|scroll)/.test(style.overflowX) && box.scrollWidth > box.clientWidth + 1) ||
-        (/(auto|scroll)/.test(style.overflowY) && box.scrollHeight > box.clientHeight + 1);
-      if (scrolls && !box.hasAttribute("tabindex")) {
+    const boxes = [...document.querySelectorAll(SCROLLING)].map((box) => [box, scrolls(box)]);
+    for (const [box, stop] of boxes) {
+      if (stop && !box.hasAttribute("tabindex")) {
         box.tabIndex = 0;
         box.dataset.reachable = "yes";
-      } else if (!scrolls && box.dataset.reachable) {
+      } else if (!stop && box.dataset.reachable) {
         box.removeAttribute("tabindex");
         delete box.dataset.reachable;
       }
@@ -88,11 +94,8 @@
 
   function code() {
     const folded = [...document.querySelectorAll(FOLDED)];
-    const title = document.querySelector(".bd-article h1");
-    if (!folded.length || !title) return;
-    const button = document.createElement("button");
-    button.type = "button";
-    button.className = "code-switch";
+    const button = document.querySelector(".code-switch"); // the build put it under the title
+    if (!button) return;
 
     function show(open) {
       for (const box of folded) box.open = open;
@@ -110,7 +113,6 @@
       show(open);
     });
     show(remembered());
-    title.after(button);
   }
 
   window.addEventListener("load", code);

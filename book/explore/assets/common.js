@@ -4,6 +4,7 @@
 (function () {
   "use strict";
   const base = document.currentScript.src.replace(/[^/]*$/, "");
+  const then = document.currentScript.dataset.then.split(" ");
   const data = (globalThis.xltData ??= {});
   const asked = new Map();
 
@@ -125,16 +126,20 @@
   }
 
   // ---- a field for one of many languages: typed by name or code, with suggestions
+  const order = new Intl.Collator("en");
   const folded = (text) => text.normalize("NFD").replace(/\p{M}/gu, "").toLowerCase().trim();
 
   function languageField(input, languages, chosen) {
     const list = document.getElementById(input.getAttribute("list"));
     const shown = (key) => `${languages[key][0]} (${key})`;
-    const all = Object.keys(languages)
-      .map((key) => ({ key, text: shown(key), name: folded(languages[key][0]) }))
-      .sort((a, b) => a.name.localeCompare(b.name));
+    let listed = null; // made when somebody types
+    const every = () =>
+      (listed ??= Object.keys(languages)
+        .map((key) => ({ key, text: shown(key), name: folded(languages[key][0]) }))
+        .sort((a, b) => order.compare(a.name, b.name)));
 
     function found(text) {
+      const all = every();
       const wanted = folded(text);
       const code = /\(([^()]+)\)\s*$/.exec(text)?.[1];
       if (code && languages[code]) return code;
@@ -142,7 +147,7 @@
     }
 
     function suggest() {
-      const wanted = folded(input.value);
+      const wanted = folded(input.value), all = every();
       const first = all.filter((x) => x.name.startsWith(wanted) || x.key === wanted);
       const rest = all.filter((x) => !x.name.startsWith(wanted) && x.name.includes(wanted));
       list.replaceChildren(...[...first, ...rest].slice(0, 40).map((x) => new Option("", x.text)));
@@ -161,9 +166,12 @@
         chosen(key);
       } else chosen(null, input.value, [...list.children].slice(0, 3).map((o) => o.value));
     });
-    suggest();
+    input.addEventListener("focus", suggest, { once: true });
     return { show: (key) => languages[key] && (input.value = shown(key)) };
   }
+
+  // Let the browser draw what is there, and answer the reader, before more is worked out.
+  const pause = () => new Promise((done) => setTimeout(done));
 
   // Redraw when the room changes, at most once a frame.
   function onResize(element, draw) {
@@ -187,6 +195,18 @@
   }
 
   globalThis.xlt = {
-    asPicture, load, bytes, scores, number, estimate, state, make, options, table, csv, languageField, onResize, title,
+    asPicture, load, bytes, scores, number, estimate, state, make, options, table, csv, languageField, onResize, pause, title,
   };
+
+  // The page's words are shown before what draws is fetched.
+  requestAnimationFrame(() =>
+    setTimeout(() => {
+      for (const file of then) {
+        const script = document.createElement("script");
+        script.src = base + file;
+        script.async = false; // in this order
+        document.head.append(script);
+      }
+    })
+  );
 })();

@@ -1,10 +1,11 @@
 // The source finder: the library's recommendation for a language and a task, with its reasons.
 (async function () {
   "use strict";
-  const { load, number, estimate, make, options, table, csv, title } = xlt;
+  const { load, number, estimate, make, options, pause, table, csv, title } = xlt;
   const at = (id) => document.getElementById(`sf-${id}`);
   const DEFAULTS = { target: "kaz", task: "massive_intent", n: "0", goal: "" };
   const [index, languages] = await Promise.all([load("finder"), load("languages")]);
+  await pause();
   const nameOf = (key) => languages[key]?.[0] ?? key;
   const points = (x) => x / 100;
   const full = (key) => `${nameOf(key)} (${key})`;

@@ -1,10 +1,11 @@
 // The similarity map: one language against all others, by each measure of xltlib.languages.similarity.
 (async function () {
   "use strict";
-  const { load, bytes, number, make, options, table, csv, title } = xlt;
+  const { load, bytes, number, make, options, pause, table, csv, title } = xlt;
   const at = (id) => document.getElementById(`sm-${id}`);
   const DEFAULTS = { target: "swh", by: "word_order", than: "genealogy", seen: "25" };
   const [raw, languages] = await Promise.all([load("features"), load("languages")]);
+  await pause();
   const keys = raw.keys, place = new Map(keys.map((k, i) => [k, i]));
   const nameOf = (key) => languages[key][0];
   const full = (key) => `${nameOf(key)} (${key})`;
@@ -12,18 +13,23 @@
   const ones = Uint8Array.from({ length: 256 }, (_, i) => i.toString(2).replaceAll("0", "").length);
   const measures = [...Object.keys(raw.masks), "genealogy", "geography"];
 
-  // features of two languages, in bits under the mask of a measure
+  // the bytes that a measure looks at, with its bits in each
+  const masks = Object.fromEntries(
+    Object.entries(raw.masks).map(([m, text]) => [m, [...bytes(text)].map((bits, k) => [k, bits]).filter(([, bits]) => bits)])
+  );
+
+  // features of two languages under the mask of a measure
   function common(bits, i, j, mask) {
     let n = 0;
-    for (let k = 0; k < step; k++) n += ones[bits[i * step + k] & bits[j * step + k] & mask[k]];
+    for (const [k, own] of mask) n += ones[bits[i * step + k] & bits[j * step + k] & own];
     return n;
   }
-  const masks = Object.fromEntries(Object.entries(raw.masks).map(([m, text]) => [m, bytes(text)]));
+  const lengths = Object.fromEntries(Object.keys(masks).map((m) => [m, keys.map((_, i) => common(imputed, i, i, masks[m]))]));
 
   // 1 - 2 arccos(cos) / pi of two vectors of zeros and ones
-  function angular(i, j, mask) {
-    const length = Math.sqrt(common(imputed, i, i, mask) * common(imputed, j, j, mask));
-    return length ? 1 - (2 / Math.PI) * Math.acos(Math.min(1, common(imputed, i, j, mask) / length)) : NaN;
+  function angular(i, j, m) {
+    const length = Math.sqrt(lengths[m][i] * lengths[m][j]);
+    return length ? 1 - (2 / Math.PI) * Math.acos(Math.min(1, common(imputed, i, j, masks[m]) / length)) : NaN;
   }
   const above = (i) => {
     const out = [];
@@ -48,13 +54,13 @@
   }
   const known = (i) => ancestors[i].length > 0;
   const similarity = (measure, i, j) =>
-    measure === "genealogy" ? kinship(i, j) : measure === "geography" ? nearness(i, j) : angular(i, j, masks[measure]);
+    measure === "genealogy" ? kinship(i, j) : measure === "geography" ? nearness(i, j) : angular(i, j, measure);
   const coverage = (measure, i, j) =>
     measure === "genealogy" ? +(known(i) && known(j)) : measure === "geography" ? NaN
       : common(observed, i, j, masks[measure]) / raw.sizes[measure];
 
   // ---- one language against all
-  let now = null;
+  let now = null, turns = 0;
   function against(key) {
     const i = place.get(key);
     const rows = [];
@@ -80,7 +86,11 @@
     const least = +s.seen || 0;
     field.show(s.target);
     for (const id of ["by", "than", "seen"]) at(id).value = s[id];
+    const turn = ++turns;
+    const next = async () => (await pause(), turn === turns); // nothing newer was asked meanwhile
+    if (!(await next())) return;
     const rows = now?.s.target === s.target ? now.rows : against(s.target);
+    if (!(await next())) return;
     now = { s, rows, least };
     const first = ranked(rows, s.by, least);
     at("title").textContent = `Similarity to ${full(s.target)} by ${title(s.by)}`;
@@ -88,7 +98,9 @@
       ? `Nearest to ${nameOf(s.target)} by ${title(s.by)}: ${first.slice(0, 3).map((r) => `${nameOf(r.key)} ${number(r.value[s.by], 2)}`).join(", ")}; ${first.length} languages compared.`
       : "No language has that much observed.";
     draw(first);
+    if (!(await next())) return;
     neighbours();
+    if (!(await next())) return;
     apart();
     at("root").dataset.ready = [s.target, s.by, s.than, s.seen].join("|");
   }
