@@ -29,7 +29,7 @@ from xltlib.train.plan import parts  # noqa: E402
 from xltlib.train.run import do_part  # noqa: E402
 
 NOTEBOOKS = sorted((Path(__file__).resolve().parents[1] / "notebooks").glob("*.ipynb"))
-# Everything the notebooks show: all arms, three tasks, few-shot curves; as many steps as it takes
+# Everything the notebooks show: all arms, two tasks, few-shot curves; as many steps as it takes
 # for scores above nothing, since a table of zeros has no spread to explain.
 SMALL = """
 title: Four languages, a few steps
@@ -43,15 +43,15 @@ tasks:
                 train_items: 200, validation_items: 20, test_items: 40}
   ner: {recipe: {steps: 30, batch: 16, lr: 8e-3}, scratch: {steps: 30, lr: 8e-3},
         train_items: 200, validation_items: 20, test_items: 40}
-  qa: {recipe: {steps: 30, batch: 16, lr: 8e-3}, scratch: {steps: 30, lr: 8e-3},
-       train_items: 200, validation_items: 20, test_items: 40}
 fewshot: {pairs: [[eng, deu], [rus, srp]], n: [2, 4, 8, 16], steps: 4}
 controls: {scratch: [eng], shuffled: [eng], ngram: [eng], seeds: 1}
 """
 FEW = {"permutations": 99, "bootstrap": 100}
 QUICK = {
-    "03_matrix": {"draws": 100},
+    "03_matrix": {"draws": 100, "task": "massive_intent"},
     "04_predictors": FEW,
+    "05_examples": {"folders": ["book/published/curves-slots"]},
+    "07_choosing": {"task": "udpos_dev"},
     "10_finetuning": {"steps": 5},
     "12_small_predictors": FEW,
     "14_layers": {"tasks": ["udpos_dev", "massive_intent"], "permutations": 10},

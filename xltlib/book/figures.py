@@ -102,9 +102,9 @@ def _name_families(axis: Axis, draw: Callable[..., Any], codes: Sequence[str], c
 @styled
 def pair_effects(table: pd.DataFrame, title: str = "") -> Card:
     """What source and target effects leave of every pair (column ``left``, in points)."""
-    codes = in_order([*table["source"], *table["target"]])
-    sources = [c for c in codes if c in set(table["source"])]
-    targets = [c for c in codes if c in set(table["target"])]
+    ends = set(table["source"]), set(table["target"])
+    codes = in_order([*table["source"].unique(), *table["target"].unique()])
+    sources, targets = ([c for c in codes if c in end] for end in ends)
     wide = _wide(table, "left", sources, targets)
     top = float(np.nanquantile(wide.abs(), 0.995))
     figure, ax = style.one_panel(1.9 + min(5.6, 5.6 * len(sources) / max(len(targets), 1)))

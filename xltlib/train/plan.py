@@ -355,6 +355,10 @@ class Place:
     def vocabulary(self) -> Path:
         return self.exp.folder / "vocabulary" / _vocabulary_key(self.exp)
 
+    def text(self) -> Path:
+        """The text that the vocabulary was made of, beside it."""
+        return self.vocabulary() / "text.json"
+
     def pretrained(self, seed: int, known: str | None = None) -> Path:
         return self.exp.folder / "pretrained" / _pretrain_key(self.exp, seed, known)
 

@@ -37,7 +37,6 @@ from xltlib import scores
 from xltlib.data.example import MAX_WORDS, Example
 from xltlib.errors import unknown
 from xltlib.io import sha256, whole, write_text
-from xltlib.models import compute, encoder, features
 from xltlib.models.shape import E5
 from xltlib.tasks.base import Task
 from xltlib.tasks.forms import numbered, read_numbered, simplified
@@ -276,6 +275,8 @@ def _write(table: pd.DataFrame, path: Path) -> None:
 
 def _about(exp: Experiment, records: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What made the predictions: settings, versions, the machine, and each run's choice."""
+    from xltlib.models import compute  # torch
+
     assert isinstance(exp.model, Encoder)
     settings = exp.model_dump(mode="json", exclude={"notebooks", "data", "pretrain", "text"})
     columns = ["key", "model", "task", "source", "seed", "layer", "penalty", "validation"]
@@ -444,6 +445,8 @@ def again(exp: Experiment, folder: Path, n: int, seed: int = 0) -> pd.DataFrame:
         seed interval, is the score plus or minus 1.96 standard deviations over the seeds, pooled
         over the cells of a task and model; of one seed, plus or minus 1.96 of its ``stderr``.
     """
+    from xltlib.models import compute, encoder  # torch
+
     _, table, _ = read(folder)
     runs = {(r.model, r.task, r.source, r.seed): r for r in plan.runs(exp)
             if r.condition in ("pretrained", "shuffled")}  # fmt: skip
@@ -472,6 +475,8 @@ def again(exp: Experiment, folder: Path, n: int, seed: int = 0) -> pd.DataFrame:
 
 def _measured(worker: Worker, run: Run, target: str, model: tuple[Any, Any]) -> float:
     """The score of one cell: only what it needs is encoded, in a folder that goes with it."""
+    from xltlib.models import features  # torch
+
     exp, of = worker.exp, worker.exp.task(run.task)
     train, validation = worker.training(run)
     tests = worker.tests(run.task, target, run.seed)

@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,11 +22,13 @@ from xltlib.data.cards import VIEWS
 from xltlib.data.cldr import BLANK
 from xltlib.data.example import Example
 from xltlib.languages import language
-from xltlib.models.features import Features, Unit
 from xltlib.tasks.base import Task
 from xltlib.tasks.embedded import TASKS, tags_of
 from xltlib.tasks.forms import bio, numbered, simplified, with_field
 from xltlib.tasks.metrics import spans_of
+
+if TYPE_CHECKING:
+    from xltlib.models.features import Features, Unit  # torch
 
 _Array = npt.NDArray[np.float32]
 _Vectors = npt.NDArray[np.float64]

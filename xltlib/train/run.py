@@ -274,10 +274,13 @@ def _make_vocabulary(exp: Experiment) -> None:
         return
     from xltlib.models.tiny import train_tokenizer  # torch
 
-    lines = (line for own in text_of(exp).values() for line in own)
+    read = text_of(exp)
+    lines = (line for own in read.values() for line in own)
     tokenizer = train_tokenizer(lines, exp.shape.vocab_size, label_words(exp))
     with whole(folder) as temporary:
         tokenizer.save_pretrained(temporary)
+        if exp.text.corpus == "cldr":
+            write_text(temporary / Place(exp).text().name, json.dumps(read, ensure_ascii=False))
         seal(temporary)
 
 

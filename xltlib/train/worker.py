@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -45,6 +46,8 @@ def text_of(exp: Experiment, known: str | None = None) -> dict[str, list[str]]:
     """The unannotated text of every language, or of those that one model knows."""
     spec = exp.text
     if spec.corpus == "cldr":
+        if (kept := Place(exp).text()).is_file():  # to write it takes seconds each time
+            return dict(json.loads(kept.read_text("utf-8")))
         return {code: cldr.lines(code, spec.lines) for code in exp.languages}
     own = exp.known[known] if known else None
     codes, pairs = (own.languages, own.pairs) if own else (exp.languages, False)
