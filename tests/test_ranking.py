@@ -123,11 +123,10 @@ def test_leave_out_is_the_conditional_distribution(one: matrix.Matrix) -> None:
 
 
 def test_kernel_is_a_covariance(one: matrix.Matrix) -> None:
-    for reverse in (True, False):
-        covariance = gp.kernel(one.cells, reverse=reverse)
-        np.testing.assert_allclose(covariance, covariance.T, atol=1e-12)
-        least = np.linalg.eigvalsh(covariance)[0]
-        assert least >= gp.PRESET.noise * 0.999  # the noise is all that bounds it below
+    covariance = gp.kernel(one.cells)
+    np.testing.assert_allclose(covariance, covariance.T, atol=1e-12)
+    least = np.linalg.eigvalsh(covariance)[0]
+    assert least >= gp.PRESET.noise * 0.999  # the noise is all that bounds it below
 
 
 def test_kernel_agrees_with_the_formula(one: matrix.Matrix) -> None:
@@ -205,7 +204,7 @@ def test_kinship_needs_no_value_to_be_known() -> None:
 # --- nothing leaks
 
 
-@pytest.mark.parametrize("protocol", ["cold", "warm", "norev"])
+@pytest.mark.parametrize("protocol", ["cold", "warm"])
 def test_a_scrambled_column_does_not_move_its_own_ranking(
     one: matrix.Matrix, protocol: matrix.Protocol
 ) -> None:
@@ -545,7 +544,7 @@ def test_analysis_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("protocol", ["cold", "warm", "norev"])
+@pytest.mark.parametrize("protocol", ["cold", "warm"])
 def test_reasons_add_up_to_the_rating(one: matrix.Matrix, protocol: matrix.Protocol) -> None:
     """The posterior mean is linear in the covariance: so exact but for rounding."""
     for fold in matrix.folds(one, protocol):

@@ -29,7 +29,7 @@ def _over_languages(table: pd.DataFrame, value: str, over: Sequence[str]) -> pd.
     return found.assign(**ends).rename(columns={"estimate": "mean"})
 
 
-def mean_transfer(scores: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
+def mean_transfer(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean zero-shot score per model, task and metric; intervals over languages.
 
     Returns
@@ -37,7 +37,7 @@ def mean_transfer(scores: pd.DataFrame, metric: str | None = None) -> pd.DataFra
     DataFrame
         ``model, task, metric, mean, low, high, n_pairs`` and what else `contrast.estimates` counts.
     """
-    table = cells(transfer(select(scores, metric=metric)))
+    table = cells(transfer(scores))
     for side in ("source", "target"):
         if table[side].nunique() < 2:
             raise ValueError("a mean over languages needs two sources and two targets")

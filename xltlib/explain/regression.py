@@ -423,12 +423,7 @@ def _removed(errors: Array, seed: int, reps: int = 2000) -> pd.DataFrame:
 
 
 def by_task(
-    scores: pd.DataFrame,
-    pairs: pd.DataFrame,
-    features: Sequence[str] | None = None,
-    model: str | None = None,
-    *,
-    baseline: str | None = None,
+    scores: pd.DataFrame, pairs: pd.DataFrame, features: Sequence[str] | None = None
 ) -> pd.DataFrame:
     """Do coefficients differ between tasks (and models)? One joint fit, errors over languages.
 
@@ -438,7 +433,7 @@ def by_task(
         ``task, model, feature, beta, se_cluster, low, high`` in each task's own standard
         deviations, and ``p_equal``: a Wald test that the feature's coefficients are all equal.
     """
-    data = design(observe(scores, pairs, features, None, model, baseline)).informative()
+    data = prepared(scores, pairs, features)
     blocks, p = np.unique(data.block), len(data.features)
     if len(blocks) < 2:
         raise ValueError("only one task is measured: a comparison needs two")

@@ -19,9 +19,7 @@ from xltlib.explain.observations import design
 from xltlib.scores import HALF, transfer
 
 
-def reliability(
-    scores: pd.DataFrame, half: str = HALF, *, bootstrap: int = 300, seed: int = 0
-) -> pd.DataFrame:
+def reliability(scores: pd.DataFrame, *, bootstrap: int = 300, seed: int = 0) -> pd.DataFrame:
     """Reliability of zero-shot scores, and of what source and target effects leave of them.
 
     The correlation r of the two halves over cells, stepped up to their mean, 2 r / (1 + abs(r))
@@ -31,9 +29,7 @@ def reliability(
     ----------
     scores : DataFrame
         A scores table that measures its cells in two independent halves, of the training data, of
-        the test items or of both; seeds within a half are averaged.
-    half : str
-        The column that tells the halves apart.
+        the test items or of both, told apart by a column `HALF`; seeds within one are averaged.
     bootstrap, seed
         Draws of *languages* for the interval.
 
@@ -56,14 +52,14 @@ def reliability(
     languages on both sides is cautious where noise is that of single cells (Owen 2007, Annals of
     Applied Statistics 1, p. 386).
     """
-    if half not in scores:
+    if HALF not in scores:
         raise ValueError(
-            f"the scores have no column {half!r}: say in one which of two independent halves "
+            f"the scores have no column {HALF!r}: say in one which of two independent halves "
             "(training subset, test items) each row was measured on"
         )
     rows = []
     for labels, group in transfer(scores).groupby(["model", "task", "metric"], sort=True):
-        data = _halves(group, half)
+        data = _halves(group)
         for of, part in _parts(data):
             low, high = interval(resample(part, _stepped_up, bootstrap, seed))
             found = (float(_stepped_up(part.gram())), float(low), float(high), len(data.y))
@@ -72,13 +68,13 @@ def reliability(
     return pd.DataFrame(rows, columns=names)
 
 
-def _halves(group: pd.DataFrame, half: str) -> Design:
+def _halves(group: pd.DataFrame) -> Design:
     """The cells measured in both halves: the first as the measure, the second as the response."""
     cell = ["model", "task", "source", "target"]
-    wide = group.groupby([*cell, half])["score"].mean().unstack(half)
+    wide = group.groupby([*cell, HALF])["score"].mean().unstack(HALF)
     if wide.shape[1] != 2:
         raise ValueError(
-            f"column {half!r} of task {group['task'].iloc[0]!r} has {wide.shape[1]} values "
+            f"column {HALF!r} of task {group['task'].iloc[0]!r} has {wide.shape[1]} values "
             f"({', '.join(map(str, wide.columns[:5]))}), not two: keep or make two halves"
         )
     both = wide.dropna().set_axis(["first", "y"], axis=1).reset_index()

@@ -145,17 +145,17 @@ def kinship(similarity: Mapping[str, Array]) -> Array:
     return 1 / (1 + dissimilarity(similarity) / PRESET.reach)
 
 
-def kernel(cells: Cells, *, reverse: bool = True) -> Array:
+def kernel(cells: Cells) -> Array:
     """Prior covariance of the cells' standardised scores, (n, n).
 
-    ``reverse`` lets a pair inform the pair with the roles exchanged: k(s, s') k(t, t') with a share
-    of k(s, t') k(t, s'), which at 1 would be an effect symmetric in source and target.
+    A pair informs the pair with the roles exchanged: k(s, s') k(t, t') with a share of
+    k(s, t') k(t, s'), which at 1 would be an effect symmetric in source and target.
     """
     n = len(cells.source)
     out = np.empty((n, n), dtype=np.float32 if n > 5000 else np.float64)
     for start in range(0, n, _ROWS):  # what is right of the diagonal, and its mirror image
         rows = np.arange(start, min(start + _ROWS, n))
-        block = sum(_effects(cells, rows, reverse, start).values())
+        block = sum(_effects(cells, rows, start).values())
         block += cells.features[rows] @ (cells.features[start:] * cells.slope[:, 1] ** 2).T
         block[rows - start, rows - start] += PRESET.noise
         out[rows, start:] = block
@@ -163,22 +163,20 @@ def kernel(cells: Cells, *, reverse: bool = True) -> Array:
     return out
 
 
-def effects(cells: Cells, rows: Index, weight: Array, reverse: bool) -> dict[str, Array]:
+def effects(cells: Cells, rows: Index, weight: Array) -> dict[str, Array]:
     """What each effect adds to the mean of some cells, (rows, outputs): by name, or by feature.
 
     ``weight`` (n, outputs) is the inverse of the visible cells' covariance times their deviation
     from `Cells.expected`, 0 for the others; the expected score is among what the features add.
     """
-    found: dict[str, Array] = {
-        name: part @ weight for name, part in _effects(cells, rows, reverse).items()
-    }
+    found: dict[str, Array] = {name: part @ weight for name, part in _effects(cells, rows).items()}
     slope = cells.slope[:, :1] + cells.slope[:, 1:] ** 2 * (cells.features.T @ weight)
     for k, name in enumerate(cells.names):
         found[name] = found.get(name, 0) + cells.features[rows, k, None] * slope[k]
     return found
 
 
-def _effects(cells: Cells, rows: Index, reverse: bool, start: int = 0) -> dict[str, Array]:
+def _effects(cells: Cells, rows: Index, start: int = 0) -> dict[str, Array]:
     """Covariance of some cells with all from `start` on, (rows, n - start), by effect.
 
     Without the features' slopes.
@@ -191,9 +189,8 @@ def _effects(cells: Cells, rows: Index, reverse: bool, start: int = 0) -> dict[s
     record = preset.source * same_source + preset.source_like * like_source
     record += preset.source_by_target * same_source * like_target
     pair = preset.pair * like_source * like_target
-    if reverse:
-        across = np.take(cells.kinship[rows_s], t, axis=1)
-        pair += preset.reverse * across * np.take(cells.kinship[rows_t], s, axis=1)
+    across = np.take(cells.kinship[rows_s], t, axis=1)
+    pair += preset.reverse * across * np.take(cells.kinship[rows_t], s, axis=1)
     apart = _compared(cells.features, rows, start)[1]
     pair += preset.smooth * _radial(apart, preset.smooth_reach)
     pair[cells.target[rows][:, None] == cells.target[start:]] += preset.level

@@ -20,7 +20,7 @@ from xltlib.languages.similarity import LEVELS
 from xltlib.rank import gp
 from xltlib.rank.gp import Array, Index
 
-Protocol = Literal["cold", "warm", "norev"]
+Protocol = Literal["cold", "warm"]
 Side = Literal["source", "target"]
 
 SIZE = "data_size"
@@ -61,16 +61,10 @@ class Matrix:
         """(n,) one measure at the cells."""
         return self.measures[measure][self.ends()]
 
-    def precision(self, reverse: bool) -> Array:
-        """Inverse prior covariance of the cells (`gp`), kept: the last one asked for."""
-        if reverse not in self._precision:
-            self._precision.clear()  # before the next: each may be half a gigabyte
-            self._precision[reverse] = gp.inverse(gp.kernel(self.cells, reverse=reverse))
-        return self._precision[reverse]
-
     @cached_property
-    def _precision(self) -> dict[bool, Array]:
-        return {}
+    def precision(self) -> Array:
+        """Inverse prior covariance of the cells (`gp`); it may take half a gigabyte."""
+        return gp.inverse(gp.kernel(self.cells))
 
     @cached_property
     def conditioned(self) -> dict[tuple[str, bytes], tuple[Array, Array]]:

@@ -5,9 +5,8 @@ pairs table; `choices` says what each choice loses, `best_set` chooses several s
 Scores to expect are in `xltlib.rank.levels`, the answer for one target in `xltlib.rank.recommend`.
 
 Protocols, never mixed: **cold** hides the target language as target and as source (a new language);
-**warm** hides it as target only, so what its own model did on other languages may be used;
-**norev** keeps those rows too, but `gp` does not read them backwards. All treebanks of a language
-are hidden together, and pairs within one language never count.
+**warm** hides it as target only, so what its own model did on other languages may be used. All
+treebanks of a language are hidden together, and pairs within one language never count.
 """
 
 from __future__ import annotations
@@ -148,14 +147,14 @@ def reasons(matrix: Matrix, fold: Fold, protocol: Protocol) -> pd.DataFrame:
     The mean of a Gaussian process is linear in its covariance, so that of a sum of effects is a
     sum, and the columns add up to the rating.
     """
-    reverse, left = protocol != "norev", _outputs(matrix, fold)
+    left = _outputs(matrix, fold)
     left -= matrix.cells.expected()[:, None]
-    term, precision = _term(matrix, fold, protocol), matrix.precision(reverse)
+    term, precision = _term(matrix, fold, protocol), matrix.precision
     left[fold.hidden] = gp.leave_out(precision, left, fold.hidden, term)[0]
     weight = precision @ left
     image = precision @ term
     weight -= np.outer(image, image @ left / (1 + term @ image))
-    found = gp.effects(matrix.cells, fold.asked, weight, reverse)
+    found = gp.effects(matrix.cells, fold.asked, weight)
     found[gp.RECORD] = found[gp.RECORD] + np.outer(term[fold.asked], term @ weight)
     _, spread = _centred(matrix, fold, np.sum(list(found.values()), axis=0))
     each = {name: _centred(matrix, fold, part)[0] / spread for name, part in found.items()}
@@ -192,9 +191,8 @@ def given_the_rest(
     """
     prior = matrix.cells.expected()
     prior = prior if value.ndim == 1 else prior[:, None]
-    precision = matrix.precision(protocol != "norev")
     term, image = fold.term or (_term(matrix, fold, protocol), None)
-    mean, covariance = gp.leave_out(precision, value - prior, fold.hidden, term, image)
+    mean, covariance = gp.leave_out(matrix.precision, value - prior, fold.hidden, term, image)
     asked = np.isin(fold.hidden, fold.asked)
     return mean[asked] + prior[fold.asked], covariance[np.ix_(asked, asked)]
 
@@ -210,8 +208,7 @@ def held_out(matrix: Matrix, fold: Fold, protocol: Protocol) -> tuple[Array, Arr
 def _with_terms(matrix: Matrix, held: list[Fold], protocol: Protocol) -> list[Fold]:
     """Folds with their linear effects, all multiplied at once."""
     terms = [_term(matrix, fold, protocol) for fold in held]
-    precision = matrix.precision(protocol != "norev")
-    images = (precision @ np.array(terms, dtype=precision.dtype).T).astype(float).T
+    images = (matrix.precision @ np.array(terms, matrix.precision.dtype).T).astype(float).T
     each = zip(held, terms, images, strict=True)
     return [replace(fold, term=(term, image)) for fold, term, image in each]
 
