@@ -63,6 +63,106 @@ def test_what_the_book_says_is_refused(tmp_path: Path, example: str, words: str)
         assert never not in str(error.value)
 
 
+CELLS = {(s, t): f"{100 * v:g}" for (s, t), v in RIGHT.items()}
+SHORT = {"en": "eng", "de": "deu", "tr": "tur"}
+
+
+def written(corner: str = "", heads: str = "{}", cell: str = "{}", label: str = "{}") -> str:
+    """The matrix of `RIGHT` with other headings, cells and labels."""
+    rows = [[corner, *(heads.format(t) for t in SHORT)]]
+    for s, source in SHORT.items():
+        cells = (cell.format(CELLS[source, target]) for target in SHORT.values())
+        rows.append([label.format(s), *cells])
+    return "".join(",".join(row) + "\n" for row in rows)
+
+
+def listed(heading: str, pair: str, sep: str = ",") -> str:
+    rows = [(pair.format(s, t), CELLS[SHORT[s], SHORT[t]]) for s in SHORT for t in SHORT]
+    return f"{heading}\n" + "".join(f"{one}{sep}{score}\n" for one, score in rows)
+
+
+NESTED = {s: {t: f"{CELLS[SHORT[s], SHORT[t]]}%" for t in SHORT} for s in SHORT}
+SIBLINGS = {
+    "a metric that is a code too": written(heads="acc_{}"),
+    "flags": written(heads="\U0001f1ec\U0001f1e7 {}"),
+    "LaTeX in a cell": written(cell="${}_{{\\pm 0.3}}$"),
+    "italics": written(cell="_{}_"),
+    "a raised mark": written(cell="{}ᵃ"),
+    "a column of sizes": MATRIX.replace(",en", ",size,en").replace("en,81", "en,900,81")
+    .replace("de,75", "de,70,75").replace("tr,77.5", "tr,12,77.5"),
+    "rows numbered by pandas": "".join(
+        f"{head}{line}\n"
+        for head, line in zip((",", "0,", "1,", "2,"), MATRIX.splitlines(), strict=True)
+    ),
+    "families, one of which is a code": written("Language", label="IE,{}").replace(
+        "Language", "Family,Language"
+    ),
+    "a model beside sources called src": written("model,src", label="xlmr,{}"),
+    "the heading once more": MATRIX + MATRIX.splitlines()[0] + "\n",
+    "another arrow": listed("direction,acc", "{} ➔ {}"),
+    "pairs of Python": listed("pair;acc", "('{}', '{}')", ";"),
+    "P@1": listed("source,target,P@1", "{},{}"),
+    "kappa": listed("donor,recipient,kappa", "{},{}"),
+    "finetuning": listed("Finetuning language,Evaluation language,Balanced accuracy", "{},{}"),
+    "French": listed("Langue source,Langue cible,score", "{},{}"),
+    "boxes": MATRIX.replace(",", "│").replace("\n", "│\n").replace("en│81", "──┼──\nen│81"),
+    "JSON, numbers as text": json.dumps(NESTED),
+    "JSON, a list of rows": json.dumps([line.split(",") for line in MATRIX.splitlines()]),
+    "JSON, pairs as keys": json.dumps({f"{s}-{t}": v for s, of in NESTED.items()
+                                       for t, v in of.items()}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", SIBLINGS)
+def test_forms_that_were_misread_or_refused(tmp_path: Path, form: str) -> None:
+    assert values(read(tmp_path, SIBLINGS[form])) == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("title", "corner", "rows"),
+    [
+        ("", "source→target", "source"),
+        ("", "train →", "target"),
+        ("", "T\\S", "target"),
+        ("", "S / T", "source"),
+        ("", "Ziel / Quelle", "target"),
+        ("Rows are target languages and columns are source languages", "", "target"),
+        ("Accuracy; columns: test languages; rows: training languages", "", "source"),
+    ],
+)
+def test_what_corner_or_title_say_of_the_rows_is_done(
+    tmp_path: Path, title: str, corner: str, rows: str
+) -> None:
+    table = read(tmp_path, f"{title}\n{written(corner)}".lstrip())
+    found = {(t, s) if rows == "target" else (s, t): v for (s, t), v in values(table).items()}
+    assert found == RIGHT
+    assert f"rows being {rows}s (it says" in sc.notes(table)[0]
+
+
+def test_a_second_table_below_is_a_further_task(tmp_path: Path) -> None:
+    both = f"XNLI\n{MATRIX}\nPAWS-X\n{MATRIX.replace('81', '82')}"
+    table = read(tmp_path, both)
+    assert values(table[table["task"] != "PAWS-X"]) == RIGHT
+    assert table.loc[table["task"] == "PAWS-X", "score"].max() == pytest.approx(0.82)
+
+
+def test_means_in_other_languages_are_left_out(tmp_path: Path) -> None:
+    for word in ("Durchschnitt", "moyenne", "Promedio"):
+        table = read(tmp_path, f"{MATRIX}{word},77.8,72.4,67\n")
+        assert values(table) == RIGHT and word in sc.notes(table)[1]
+    more = read(tmp_path, f"{MATRIX}Media Lengua,50,51,52\n")  # a language, no mean
+    assert "mue" in set(more["source"])
+
+
+def test_what_a_model_answered_is_no_property_of_the_pair() -> None:
+    codes = [f"{s} {t}".split() for s in SHORT for t in SHORT]
+    table = sc.check(pd.DataFrame(codes, columns=["source", "target"]).assign(
+        score=np.random.default_rng(0).uniform(size=9), prediction_similarity=np.linspace(0, 1, 9),
+        output_distance=np.linspace(1, 0, 9)))  # fmt: skip
+    _, used, unused = inputs.extras(table)
+    assert used == [] and all("outcome of the same run" in why for why in unused)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "cp1252"])
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
 def test_encodings(tmp_path: Path, encoding: str, ending: str) -> None:

@@ -35,7 +35,8 @@ WIKIMEDIA = {"als": "gsw", "nrm": "nrf"}
 
 # Words for summaries of rows or columns. Some are codes too: ave, all, max, min, std, sum, var.
 SUMMARIES = frozenset(
-    "all any ave average averaged averages avg best count delta dev deviation f f1 gap gmean "
-    "hmean macro macroavg max maximum mean means med median micro min minimum overall range score "
-    "sd sem stddev std stdev sum total totals var variance worst zeroshot".split()
+    "all any ave average averaged averages avg best count delta dev deviation durchschnitt f f1 "
+    "gap gmean hmean macro macroavg max maximum mean means med median micro min minimum mittelwert "
+    "moyenne overall promedio range score sd sem stddev std stdev sum total totals var variance "
+    "worst zeroshot".split()
 )

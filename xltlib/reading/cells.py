@@ -12,12 +12,12 @@ _MISSING = set("nan na n/a n.a. n.a none null - -- --- — – − / \\ x × . .
                "not available tbd".split(" ")) | {"", "not available"}  # fmt: skip
 _MARKS = re.compile(
     r"</?\w[^<>]*>|\\(?:textbf|textit|underline|emph|mathbf|mathrm|text|bf|it|dagger|ddagger|ast)"
-    r"(?![A-Za-z])|[*†‡§¶$#{}↑↓✓]|\^|__|\\[,;! ]|~"
+    r"(?![A-Za-z])|[*†‡§¶$#{}↑↓✓ᵃᵇᶜᵈ¹²³\U0001f1e6-\U0001f1ff]|\^|__|^_(?=\d)|(?<=\d)_$|\\[,;! ]|~"
 )
 _NUMBER = re.compile(
     r"(?P<n>[+\-−]?(?:\d{1,3}(?:[ '\u00a0\u202f]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)*[.,]?|[.,]\d+)"
     r"(?:[eE][+-]?\d{1,3})?)\s*(?P<percent>\\?%)?\s*"
-    r"(?P<rest>(?:±|\+/-|\+-|_)\s*[\d.,]+|\([^()]*\d[^()]*\)|\[[^\[\]]*\d[^\[\]]*\])?\s*\\?%?"
+    r"(?P<rest>(?:_?\s*(?:±|\\pm|\+/-|\+-)|_)\s*[\d.,]+|\([^()]*\d[^()]*\)|\[[^\[\]]*\d[^\[\]]*\])?\s*\\?%?"
 )
 
 

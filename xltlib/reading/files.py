@@ -19,6 +19,7 @@ import charset_normalizer
 import numpy as np
 import pandas as pd
 
+from xltlib.reading.cells import is_number
 from xltlib.reading.grid import headed
 from xltlib.reading.headings import is_score, kind_of, languages_in, some
 
@@ -170,7 +171,10 @@ def _text(data: bytes, notes: list[str]) -> str:
 
 def _delimited(text: str) -> list[list[str]]:
     """Rows of cells, by the separator that gives most lines the same number of cells."""
-    lines = [line for line in text.splitlines() if not re.fullmatch(r"[\s|+:=-]*", line)]
+    text = re.sub("[\u2502\u2503\u2506]", "|", text)  # │┃┆ of tables drawn in boxes
+    lines = [
+        line for line in text.splitlines() if not re.fullmatch(r"[\s|+:=\u2500-\u257f-]*", line)
+    ]
     best: tuple[float, str] = (0.0, ",")
     for sep in "\t;,|":
         widths = Counter(map(len, csv.reader(lines[:300], delimiter=sep)))
@@ -255,6 +259,8 @@ def _json(text: str, path: Path, notes: list[str]) -> pd.DataFrame | None:
             return None
     if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
         return _indexed(pd.json_normalize(found))
+    if isinstance(found, list) and found and all(isinstance(row, list) for row in found):
+        return headed(found, notes)
     if not isinstance(found, dict):
         raise _Refused(f"{path} is JSON without a table: give a list of records, or CSV")
     if isinstance(found.get("data"), list) and ("columns" in found or "schema" in found):
@@ -289,6 +295,9 @@ def _nested(found: dict[str, Any], path: Path, notes: list[str]) -> pd.DataFrame
     rows = [(*keys, value) for keys, value in leaves if len(keys) == depth]
     frame = pd.DataFrame(rows, columns=[*map(str, range(depth)), "value"])
     levels = [str(i) for i in range(depth) if languages_in(frame[str(i)]) >= 0.5]
+    joined = [c for c in frame.columns[:-1] if frame[c].str.contains(r"\w\W+\w|_").all()]
+    if not levels and joined:  # en-de, for `shapes` to part
+        return frame.rename(columns={joined[0]: "pair", "value": "score"})
     if len(levels) != 2:
         have = f"only one language ({some(frame[levels[0]].unique())})" if levels else "no language"
         raise _Refused(
@@ -305,9 +314,9 @@ def _nested(found: dict[str, Any], path: Path, notes: list[str]) -> pd.DataFrame
     return frame.reset_index(drop=True)
 
 
-def _leaves(found: Any, keys: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], float]]:
+def _leaves(found: Any, keys: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], Any]]:
     if isinstance(found, dict):
         for key, value in found.items():
             yield from _leaves(value, (*keys, key))
-    elif isinstance(found, (int, float)) and not isinstance(found, bool):
+    elif isinstance(found, (int, float, str)) and not isinstance(found, bool) and is_number(found):
         yield keys, found

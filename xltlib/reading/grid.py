@@ -22,7 +22,8 @@ def headed(grid: Sequence[Sequence[Any]], notes: list[str]) -> pd.DataFrame:
     if not rows:
         return pd.DataFrame()
     n, named = _heading_rows(rows)
-    body = rows[n + bool(named) :]
+    body = [row for row in rows[n + bool(named) :] if len(row) < 2 or row[1:] != rows[n - 1][1:]]
+    rows[n + bool(named) :] = body
     common = Counter(map(len, body)).most_common(1)
     if n == 1 and common and common[0][0] == len(rows[0]) + 1:  # R and print: no corner
         rows[0] = ["", *rows[0]]
@@ -34,6 +35,7 @@ def headed(grid: Sequence[Sequence[Any]], notes: list[str]) -> pd.DataFrame:
         heads[-1][0] = f"{named[0]} / {heads[-1][0]}".strip(" /")
     body = [[row[i] for i in keep] for row in rows[n + bool(named) :]]
     frame = pd.DataFrame(body, columns=range(len(keep)), dtype=object)
+    frame.attrs["beside"] = lost
     if n == 1:
         return frame.set_axis(heads[0], axis=1)
     notes.append(f"{('two', 'three')[n - 2]} rows of headings read")

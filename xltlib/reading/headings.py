@@ -12,41 +12,47 @@ from xltlib.languages import is_summary, known, language
 from xltlib.reading.cells import unmarked
 
 _ROLES = {  # words of headings, as published tables have them
-    "source": "source src train training trained finetune finetuned tune tuned tuning ft pivot "
-    "from donor",
-    "target": "target tgt trg test tested testing eval evaluation evaluated to inference",
+    "source": "source src train training trained finetune finetuned finetuning tune tuned tuning "
+    "ft pivot from donor quelle quellsprache fuente origen",
+    "target": "target tgt trg test tested testing eval evaluation evaluated to inference recipient "
+    "ziel zielsprache cible destino",
     "model": "model models encoder checkpoint plm lm backbone system arm",
     "task": "task tasks dataset benchmark",
     "seed": "seed run fold trial repeat replicate",
     "metric": "metric measure",
     "n_target": "shots shot",
 }
-_FILL = set("lang code iso locale name path or on in fine id random the".split())
+_FILL = set(
+    "lang langue sprache idioma code iso locale name path or on in fine id random the".split()
+)
 _EXACT = {  # names whose words say something else, or nothing
-    **dict.fromkeys(("transfer_lang", "lang_1", "lang1", "l1"), "source"),
+    **dict.fromkeys(("transfer_lang", "xfer_lang", "lang_1", "lang1", "l1"), "source"),
     **dict.fromkeys(("task_lang", "lang_pred", "pred_lang", "lang_2", "lang2", "l2"), "target"),
     **dict.fromkeys(("n_shots", "k_shot", "k_shots", "n_shot"), "n_target"),
     **dict.fromkeys(
         "num_eval_examples n_eval test_size predict_samples eval_samples test_samples n_samples "
         "n_test_examples num_test_examples support".split(), "n_test"),
+    **dict.fromkeys(("p_1", "r_1"), "score"),  # P@1
     **dict.fromkeys("std_err score_stderr acc_stderr standard_error".split(), "stderr"),
 }  # fmt: skip
 _OURS = ("source", "target", "score", "model", "task", "seed", "metric", "n_target", "n_test",
          "stderr", "chance", "source_set", "target_set", "half", "test_set")  # fmt: skip
 _HIGHER = """score accuracy acc f1 f bleu sacrebleu chrf comet las uas em exact match mcc spearman
-    pearson ndcg mrr map rouge rougel auc value result performance scores""".split()
+    pearson ndcg mrr map rouge rougel auc auroc kappa hits value result performance
+    scores""".split()
 _LOWER = """loss perplexity ppl error err wer cer ter nll bpc bpb bits entropy mse mae rmse
     eer""".split()
 _BESIDE = set(
     """eval test predict prediction pred dev val valid validation macro micro weighted avg average
-    mean cross zero shot overall strict main final norm none percent pct rate in per byte character
-    word token cased top 1 l span seqeval results metrics""".split()
+    balanced metric mean cross zero shot overall strict main final norm none percent pct rate in
+    per byte character word token cased top 1 l span seqeval results metrics""".split()
 )
 _OUTCOME = {*_HIGHER, *_LOWER} | set(
     """runtime seconds time steps step epoch epochs std sd stdev stderr se var variance ci low high
     lower upper min max rank ranking gap delta diff difference drop decrease degradation gain ratio
     improvement relative normalized normalised retention best precision recall pvalue p zscore
-    confidence calibration ece logit prob probability""".split()
+    confidence calibration ece logit logits prob probability prediction predictions predicted
+    output outputs agreement""".split()
 )
 _PROPERTY = set(
     """distance dist similarity sim overlap cosine shared lang2vec uriel syntactic syntax phonetic

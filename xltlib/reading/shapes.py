@@ -16,6 +16,7 @@ from xltlib.reading.headings import (
     is_filler,
     is_language,
     is_outcome,
+    is_property,
     is_score,
     kind_of,
     languages_in,
@@ -25,7 +26,7 @@ from xltlib.reading.headings import (
     words,
 )
 
-_ARROW = re.compile(r"\s*(?:->|=>|→|⇒|>|⟶|-->)\s*|\s+to\s+")
+_ARROW = re.compile(r"\s*(?:->|=>|[→⇒⟶➔➜➝⇨►▶>]|-->)\s*|\s+to\s+")
 _PAIR_NAME = re.compile(r"(lang(uage)?s?)?_?(pairs?|direction)(_?(id|name))?|langs|lang_lang")
 _SIDES = ("source", "target")
 _TURNED = {"source": "target", "target": "source"}
@@ -167,6 +168,7 @@ def _split_pairs(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 
 def _halves(value: str) -> tuple[str, ...]:
     """The two languages of a pair; empty if it is not two."""
+    value = re.sub(r"[()\[\]'\"]", "", value)  # ('en', 'de')
     arrow = _ARROW.split(value.strip())
     if len(arrow) == 2 and all(arrow):
         return tuple(arrow)
@@ -206,26 +208,27 @@ def _melted(frame: pd.DataFrame, rows: str | None, name: str, notes: list[str]) 
     heads: _Heads = [c if isinstance(c, tuple) else (c,) for c in frame.columns]
     frame = frame.set_axis(range(len(heads)), axis=1)
     depth = range(len(heads[0]))
-    level = max(depth, key=lambda k: sum(is_language(h[k]) for h in heads[1:]))
+    level = max(depth, key=lambda k: (len({h[k] for h in heads[1:] if is_language(h[k])}), k))
     labels = [j for j, h in enumerate(heads) if _labels(frame[j], h, level, j)]
     if not labels:
         raise ValueError(
             f"{name} is a matrix whose rows have no names: add a first column with the language of "
             "each row"
         )
-    at = max(labels, key=lambda j: (role(heads[j][-1]) in _SIDES,
-                                    round(languages_in(frame[j]), 2), -j))  # fmt: skip
-    side, said = _orientation(heads, at, level, rows, name)
+    at = max(labels, key=lambda j: (role(heads[j][-1]) in _SIDES, round(languages_in(frame[j]), 2),
+                                    frame[j].nunique(), -j))  # fmt: skip
+    side, said = _orientation(heads, at, level, rows, name, frame.attrs.get("beside", []))
     notes.insert(0, said)
     values: list[int] = []
     lost: list[int] = []
     for j in (j for j in range(len(heads)) if j not in labels):
         text = heads[j][level]
         apart = len(depth) > 1 and not any(h for k, h in enumerate(heads[j]) if k != level)
-        nuisance = (apart or is_outcome(text)) and not (is_language(text) or is_summary(text))
+        apart = apart or is_outcome(text) or is_property(text) or _row_numbers(heads[j], frame[j])
+        nuisance = apart and not (is_language(text) or is_summary(text))
         (lost if nuisance else values).append(j)
-    if lost:
-        notes.append(f"columns left out, no languages: {some(heads[j][level] for j in lost)}")
+    if gone := [heads[j][level] for j in lost if heads[j][level]]:
+        notes.append(f"columns left out, no languages: {some(gone)}")
     frame, section = _sections(frame, at, values)
     beside = _beside(frame, heads, [j for j in labels if j != at])
     if section is not None:
@@ -252,14 +255,22 @@ def _labels(column: pd.Series, head: tuple[str, ...], level: int, place: int) ->
     if role(head[-1]) in ("model", "task", "seed", "metric", "n_target", "n_test"):
         return not known
     text = sum(not is_data(c) for c in filled) > len(filled) / 2
-    return text and not (known and place)
+    return text and (role(head[-1]) in _SIDES or not (known and place))  # src: Sardinian too
+
+
+def _row_numbers(head: tuple[str, ...], column: pd.Series) -> bool:
+    """Whether a column only numbers the rows, as pandas writes them."""
+    number = pd.to_numeric(column, errors="coerce").diff().iloc[1:]
+    return bool(re.fullmatch(r"(Unnamed: \d+)?", head[-1])) and bool((number == 1).all())
 
 
 def _orientation(
-    heads: _Heads, at: int, level: int, rows: str | None, name: str
+    heads: _Heads, at: int, level: int, rows: str | None, name: str, beside: list[str]
 ) -> tuple[str, str]:
     """Which side the rows are, and the sentence on it."""
     corner = " ".join(dict.fromkeys(h for h in heads[at] if h))
+    titles = [line for line in beside if re.search(r"\brows?\b", line, re.I)]
+    corner = next(filter(_corner, [corner, *titles]), corner)
     said = _corner(corner)
     over = {x for h in heads for k, x in enumerate(h) if k != level}
     across = next((role(x) for x in over if role(x) in _SIDES), "")
@@ -276,10 +287,12 @@ def _orientation(
 
 def _corner(text: str) -> str:
     """Which side the rows are by the heading of their labels, ``target \\ source``; or empty."""
+    if short := re.fullmatch(r"\s*([ST])\s*[\\/|]\s*([ST])\s*", text):
+        return {"S": "source", "T": "target"}[short[1]]
     tokens = re.findall(r"[↓→]|[^\W_]+", text)
     sides = [(i, s) for i, t in enumerate(tokens) if (s := role(t)) in _SIDES]
     marks = [(i, t) for i, t in enumerate(tokens) if re.match("[↓→]|row|col", t, re.I)]
-    if not sides or not marks:
+    if not sides or not marks or re.fullmatch(r"[^↓→]*\w\s*→\s*\w[^↓→]*", text):  # from → to
         return sides[0][1] if sides else ""
     place, mark = marks[0]
     before = [s for i, s in sides if i < place]
