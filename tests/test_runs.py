@@ -505,6 +505,33 @@ def test_a_full_disk_is_known_whatever_the_writer_says(tmp_path: Path, monkeypat
             raise RuntimeError(said)
 
 
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_gets_its_name_is_on_the_disk(tmp_path: Path, monkeypatch, folder: bool) -> None:
+    """Every file, and the folder, before the name is given; and the name itself."""
+    done: list[tuple[str, int]] = []
+    sync, replace = os.fsync, os.replace
+
+    def synced(file: int) -> None:
+        done.append(("sync", os.fstat(file).st_ino))
+        sync(file)
+
+    def replaced(old: Path, new: Path) -> None:
+        done.append(("replace", old.stat().st_ino))
+        replace(old, new)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", replaced)
+    with whole(tmp_path / "made") as temporary:
+        for path in (temporary / "a", temporary / "in" / "b") if folder else (temporary,):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("x")
+    made = tmp_path / "made"
+    inside = {p.stat().st_ino for p in (made, *made.rglob("*"))}
+    at = done.index(("replace", made.stat().st_ino))
+    assert {number for what, number in done[:at]} == inside and len(inside) == (4 if folder else 1)
+    assert done[at + 1 :] == [("sync", tmp_path.stat().st_ino)]
+
+
 def test_half_written_files_of_killed_processes_are_taken_away(build: Path, micro) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()

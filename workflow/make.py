@@ -16,7 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from xltlib.train.config import load
@@ -224,7 +224,8 @@ def run(args: argparse.Namespace, plan: Sequence[str], folder: Path, lock: int) 
         try:
             while work.poll() is None:
                 progress.report()
-                time.sleep(0.3)
+                with suppress(subprocess.TimeoutExpired):
+                    work.wait(1)
         except KeyboardInterrupt:
             progress.erase()
             print("Stopping. The same command goes on from here.", file=sys.stderr)

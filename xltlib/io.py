@@ -1,4 +1,4 @@
-"""The one way to write a file: whole or not at all, and an error that says what to do.
+"""The one way to write a file: whole or not at all, on the disk, and an error that says what to do.
 
 What was finished is believed only if it is what was written: a record holds the checksum of its
 content (`sealed`), a folder those of its files (`seal`).
@@ -59,9 +59,12 @@ def whole(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         remove(temporary)
         yield temporary
+        _flush(temporary)  # else a power cut could leave the new name with nothing in it
         if path.is_dir():  # a folder cannot be replaced in one step
             remove(path)
         os.replace(temporary, path)
+        with suppress(OSError):  # not every disk can do this to a folder
+            _flush(path.parent, inside=False)
     except Exception as error:
         if (code := _number(error, path.parent)) is None:
             raise
@@ -69,6 +72,16 @@ def whole(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             remove(temporary)
+
+
+def _flush(path: Path, inside: bool = True) -> None:
+    """Wait until a file, or a folder with all in it, is on the disk."""
+    for one in (*(path.rglob("*") if inside else ()), path):
+        file = os.open(one, os.O_RDONLY)
+        try:
+            os.fsync(file)
+        finally:
+            os.close(file)
 
 
 def unwritable(path: Path, code: int, error: Exception) -> OSError:
