@@ -54,11 +54,12 @@ lab: $(STAMP) ## Run the laboratory, or LABS="01 05" of it, and keep its results
 test: $(STAMP) ## The whole test suite, one worker a core
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
-lint: $(STAMP) ## ruff on code and notebooks, no outputs in notebooks, types of xltlib
+lint: $(STAMP) ## ruff on code and notebooks, no outputs in notebooks, types of xltlib, advisories
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(if $(wildcard notebooks/*.ipynb),$(BIN)/nbstripout --verify notebooks/*.ipynb notebooks/lab/*.ipynb)
 	$(BIN)/mypy
+	$(BIN)/python workflow/advisories.py
 
 format: $(STAMP) ## Let ruff and nbstripout put things right
 	$(BIN)/ruff check --fix .

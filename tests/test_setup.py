@@ -14,6 +14,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+import advisories
 import lock
 import pytest
 import yaml
@@ -165,6 +166,37 @@ needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="install ma
 
 
 @needs_make
+def test_known_vulnerabilities_are_named_and_no_network_is_no_failure(monkeypatch, capsys) -> None:
+    fault = {"id": "PYSEC-1", "fix_versions": ["1.1"], "description": ""}
+    answers = {
+        "none": "No connection",
+        "skipped": {"dependencies": [{"name": "a", "skip_reason": "not found"}]},
+        "good": {"dependencies": [{"name": "a", "version": "1.0", "vulns": []}]},
+        "bad": {"dependencies": [{"name": "a", "version": "1.0", "vulns": [fault]}]},
+    }
+    for kind, answer in answers.items():
+        done = subprocess.CompletedProcess([], 1, answer if kind == "none" else json.dumps(answer))
+        monkeypatch.setattr(subprocess, "run", lambda *a, done=done, **k: done)
+        assert advisories.main(["a==1.0", "b==1.0"]) == (kind == "bad")
+        said = capsys.readouterr().out
+        assert ("not audited" in said) == (kind in ("none", "skipped"))
+        assert ("a 1.0: PYSEC-1, mended in 1.1" in said) == (kind == "bad")
+
+
+def test_the_audit_s_command_is_one_that_its_program_knows(monkeypatch) -> None:
+    said = []
+    real = subprocess.run
+
+    def run(*words, **how):
+        said.append(real(*words, **how))
+        return said[-1]
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nobody is there
+    assert advisories.main(["idna==3.10"]) == 0
+    assert len(said) == 1 and "usage:" not in said[0].stderr and "No module" not in said[0].stderr
+
+
 def test_installation_is_skipped_until_a_list_changes(repository: Path, tmp_path: Path) -> None:
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(repository / name, tmp_path / name)

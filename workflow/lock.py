@@ -45,7 +45,7 @@ def closure(asked: list[Requirement]) -> dict[str, str]:
     while queue:
         requirement, extra = queue.pop()
         name = normal(requirement.name)
-        if (name, extra) in seen:
+        if (name, extra) in seen or name == "pip":  # whoever installs brings it
             continue
         seen.add((name, extra))
         dist = metadata.distribution(name)
