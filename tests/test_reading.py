@@ -146,6 +146,31 @@ def test_a_second_table_below_is_a_further_task(tmp_path: Path) -> None:
     assert table.loc[table["task"] == "PAWS-X", "score"].max() == pytest.approx(0.82)
 
 
+def test_a_gap_beside_codes_of_two_letters_is_no_language(tmp_path: Path) -> None:
+    """`gap` is Gal too; its numbers may be gaps to anything."""
+    lines = [f"{line},{end}" for line, end in zip(MATRIX.split(), ("gap", 3, 4, 5), strict=True)]
+    assert values(read(tmp_path, "\n".join(lines))) == RIGHT
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (listed("source,target,1-acc", "{},{}"), "'1-acc' is better when lower"),
+        (listed("source,target,100 - F1", "{},{}"), "'100 - f1' is better when lower"),
+        (MATRIX.replace("en,81", "en,0").replace("75,76", "75,0").replace("70.5,70", "70.5,0"),
+         "leave these cells empty"),
+        ("source,target,score,epoch\n" + "".join(f"en,{t},{k}.{i},{i}\n" for i in (1, 2)
+                                                for k, t in enumerate(SHORT, 5)),
+         "They differ in 'epoch' (1, 2): keep the rows of one"),
+        (MATRIX.replace("tr,77.5", "ir,77.5"), "unknown language 'ir'"),
+    ],
+)  # fmt: skip
+def test_what_was_read_or_refused_for_a_wrong_reason(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ValueError) as error:
+        read(tmp_path, text)
+    assert words in str(error.value)
+
+
 def test_means_in_other_languages_are_left_out(tmp_path: Path) -> None:
     for word in ("Durchschnitt", "moyenne", "Promedio"):
         table = read(tmp_path, f"{MATRIX}{word},77.8,72.4,67\n")

@@ -15,32 +15,35 @@ class Allowed(tuple[str, ...]):
     """Allowed values, of which the nearest are found at once even among thousands."""
 
     @functools.cached_property
-    def _letters(self) -> tuple[dict[str, str], np.ndarray, np.ndarray]:
-        """Values by their lower case, its length, and how often each letter (mod 64) is in it."""
+    def _letters(self) -> tuple[list[str], list[str], np.ndarray, np.ndarray]:
+        """Values in lower case and as they are, length, how often each letter (mod 64) is in it."""
         by_lower = {a.lower(): a for a in self}
         counts = np.zeros((64, len(by_lower)), np.uint8)
         for i, text in enumerate(by_lower):
             for letter in text[:255]:
                 counts[ord(letter) % 64, i] += 1
-        return by_lower, np.array([*map(len, by_lower)]), counts
+        return [*by_lower], [*by_lower.values()], np.array([*map(len, by_lower)]), counts
 
     def nearest(self, value: object, cutoff: float = 0.6) -> list[str]:
         """The three that look most like `value` (case ignored), as difflib's get_close_matches.
 
         Letters in common bound the ratio from above: few are compared in full.
         """
-        by_lower, length, counts = self._letters
-        text, names = str(value).lower()[:255], list(by_lower)
-        own = np.bincount([ord(c) % 64 for c in text], minlength=64)
-        shared = sum(np.minimum(counts[k], own[k]).astype(int) for k in np.flatnonzero(own))
+        names, values, length, counts = self._letters
+        text = str(value).lower()[:255]
+        own = np.bincount([ord(c) % 64 for c in text], minlength=64).astype(np.uint8)[:, None]
+        used = np.flatnonzero(own)
+        shared = np.minimum(counts[used], own[used]).sum(axis=0, dtype=np.int16)
         bound = 2 * shared / np.maximum(length + len(text), 1)
-        matcher, best = difflib.SequenceMatcher(b=text), [(cutoff, "")] * 3
-        for i in sorted(np.flatnonzero(bound >= cutoff), key=lambda i: -bound[i]):
-            if bound[i] < best[2][0]:
+        near = np.flatnonzero(bound >= cutoff)
+        near = near[np.argsort(-bound[near], kind="stable")]
+        matcher, best = difflib.SequenceMatcher(b=text), [(cutoff, "", -1)] * 3
+        for i, most in zip(near.tolist(), bound[near].tolist(), strict=True):
+            if most < best[2][0]:
                 break
             matcher.set_seq1(names[i])
-            best = sorted([*best, (matcher.ratio(), names[i])], reverse=True)[:3]
-        return [by_lower[name] for _, name in best if name]
+            best = sorted([*best, (matcher.ratio(), names[i], i)], reverse=True)[:3]
+        return [values[i] for _, _, i in best if i >= 0]
 
 
 def nearest(value: object, allowed: Iterable[object], *, cutoff: float = 0.6) -> list[str]:

@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 # Withdrawn two-letter codes that old corpora still carry (mC4 says `iw`); `sh` is Serbo-Croatian.
 _WITHDRAWN = {"iw": "heb", "in": "ind", "ji": "yid", "jw": "jav", "mo": "ron"}
 # Everyday names that neither ISO 639-3 nor CLDR lists.
-_EVERYDAY_NAMES = {"farsi": "pes", "mandarin": "cmn", "taiwanese": "nan", "flemish": "nld"}
+_EVERYDAY_NAMES = {
+    "farsi": "pes", "mandarin": "cmn", "taiwanese": "nan", "flemish": "nld", "azeri": "azj",
+    "kurmanji": "kmr", "sorani": "ckb", "myanmar": "mya",
+}  # fmt: skip
 # Scripts that contain another one: Japanese writes Han characters too.
 _SCRIPT_PARTS = {
     "Hans": {"Hani"}, "Hant": {"Hani"}, "Jpan": {"Hani", "Hira", "Kana"}, "Kore": {"Hang"},
@@ -234,7 +237,7 @@ def _registered(text: str) -> Language | None:
     text = _special().get(_folded(text), (text, ""))[0]
     tag = _tag(text)
     raw = _part3(tag["ext"] or tag["lang"]) if tag else None
-    if raw is None:
+    if raw is None and len(text) > 2:  # ir is no Ir, but a mistaken code of Persian
         raw, tag = _names().get(text.casefold()), None
     if raw is None:
         return None

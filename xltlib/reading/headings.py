@@ -61,6 +61,7 @@ _PROPERTY = set(
     vocab ttr entropy tokens sentences size sizes fertility asjp wals pair lexical jaccard wu
     kinship embedding alignment isomorphism speakers resource resources coverage""".split()
 )
+_FROM_ONE = re.compile(r"\s*1(?:00)?\s*[-−–]\s*(.+)")
 _MODEL_LIKE = re.compile(r"bert|xlm|t5|gpt|llama|e5|minilm|bloom|gemma|mistral|qwen|canine", re.I)
 
 
@@ -100,13 +101,15 @@ def is_filler(head: Any) -> bool:
 def is_score(head: Any) -> bool:
     """Whether a heading names a score that is better when higher: ``predict_accuracy``."""
     found = {*words(head)}
-    return bool(found & {*_HIGHER}) and found <= {*_HIGHER} | _BESIDE
+    named = bool(found & {*_HIGHER}) and found <= {*_HIGHER} | _BESIDE
+    return named and not _FROM_ONE.match(str(head))
 
 
 def lower_is_better(head: Any) -> bool:
-    """Whether a heading names a loss or an error: ``eval_loss``, ``WER``."""
+    """Whether a heading names a loss or an error: ``eval_loss``, ``WER``, ``1 - accuracy``."""
     found = {*words(head)}
-    return bool(found & {*_LOWER}) and found <= {*_LOWER} | _BESIDE
+    named = bool(found & {*_LOWER}) and found <= {*_LOWER} | _BESIDE
+    return named or bool((one := _FROM_ONE.match(str(head))) and is_score(one[1]))
 
 
 def preference(head: Any) -> tuple[bool, int, bool]:
