@@ -160,7 +160,7 @@ def test_a_gap_beside_codes_of_two_letters_is_no_language(tmp_path: Path) -> Non
         (MATRIX.replace("en,81", "en,0").replace("75,76", "75,0").replace("70.5,70", "70.5,0"),
          "leave these cells empty"),
         ("source,target,score,epoch\n" + "".join(f"en,{t},{k}.{i},{i}\n" for i in (1, 2)
-                                                for k, t in enumerate(SHORT, 5)),
+                                                for k, t in enumerate(SHORT, 50)),
          "They differ in 'epoch' (1, 2): keep the rows of one"),
         (MATRIX.replace("tr,77.5", "ir,77.5"), "unknown language 'ir'"),
     ],
