@@ -7,19 +7,25 @@ looks at a book with its figures in the same way.
 from __future__ import annotations
 
 import ast
+import base64
 import json
 import re
 import shlex
 import sys
+import zipfile
 from pathlib import Path
 
 import browse
 import pages
 import pandas as pd
+import pictures
 import pytest
 import render
 import slides
 import yaml
+from PIL import Image
+
+from xltlib.book.style import DATA
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
 
@@ -232,8 +238,8 @@ def notebook(*cells: tuple[list[str], dict]) -> dict:
 
 def test_the_first_page_takes_the_tagged_picture(tmp_path: Path) -> None:
     svg, png = {"image/svg+xml": ["<svg/>"]}, {"image/png": "aGFsbG8="}
-    path = tmp_path / f"{render.PICTURE_FROM}.ipynb"
-    path.write_text(json.dumps(notebook(([], png), ([render.PICTURE_TAG], svg))))
+    path = tmp_path / f"{pictures.PICTURE_FROM}.ipynb"
+    path.write_text(json.dumps(notebook(([], png), ([pictures.PICTURE_TAG], svg))))
     assert "matrix.svg" in render.landing(tmp_path, tmp_path)
     assert (tmp_path / "matrix.svg").read_text() == "<svg/>"
     path.write_text(json.dumps(notebook(([], {}), ([], png))))
@@ -241,6 +247,41 @@ def test_the_first_page_takes_the_tagged_picture(tmp_path: Path) -> None:
     assert (tmp_path / "matrix.png").read_bytes() == b"hallo"
     path.unlink()
     assert "{figure}" not in render.landing(tmp_path, tmp_path)
+
+
+def test_the_archive_has_each_figure_with_its_table(tmp_path: Path) -> None:
+    drawn = {"image/svg+xml": ["<svg/>"], "application/pdf": "aGFsbG8=", DATA: ["a,b\n", "1,2\n"]}
+    cells = [
+        {"cell_type": "markdown", "metadata": {}, "source": ["# Title\n", "## Growth"]},
+        {"cell_type": "code", "metadata": {}, "outputs": [{"data": drawn}]},
+        {"cell_type": "code", "metadata": {}, "outputs": [{"data": {"image/png": "aGFsbG8="}}]},
+    ]
+    (tmp_path / "05_x.ipynb").write_text(json.dumps({"cells": cells}))
+    pictures.pack([tmp_path / "05_x.ipynb"], tmp_path / "all.zip")
+    with zipfile.ZipFile(tmp_path / "all.zip") as archive:
+        names = [f"05_x-1.{suffix}" for suffix in ("svg", "pdf", "csv")]
+        assert archive.namelist() == [*names, "05_x-2.png", "README.txt"]
+        assert archive.read("05_x-1.csv") == b"a,b\n1,2\n"
+        assert "05_x-2, Growth" in archive.read("README.txt").decode()
+
+
+def test_a_link_to_the_book_shows_its_matrix(tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40), (255, 0, 0)).save(tmp_path / "red.png")
+    red = base64.b64encode((tmp_path / "red.png").read_bytes())
+    svg = b'<svg><image xlink:href="data:image/png;base64,' + red + b'"/></svg>'
+    pictures.card(("svg", svg), "A title of several words", tmp_path / "card.png")
+    card = Image.open(tmp_path / "card.png").convert("RGB")
+    assert card.size == (1200, 630) and card.getpixel((870, 315)) == (255, 0, 0)
+    pictures.card(None, "A title", tmp_path / "card.png")  # no matrix was drawn
+    assert Image.open(tmp_path / "card.png").size == (1200, 630)
+
+
+def test_a_missing_page_leads_back(site: Path) -> None:
+    text = (site / "404.html").read_text("utf-8")
+    links = re.findall(r'<a href="([^"]+)"', text)
+    assert links and all((site / link).exists() for link in links)
+    card = re.search(r'og:image" content="([^"]+)"', (site / "book/index.html").read_text("utf-8"))
+    assert (site / "book" / card[1]).exists()
 
 
 def statements(*rows: tuple[str, str, float, float, float, str]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import warnings
 import xml.etree.ElementTree as ET
@@ -13,7 +14,7 @@ import pandas as pd
 import pytest
 
 from xltlib.book import figures
-from xltlib.book.style import COLOURS, Card
+from xltlib.book.style import COLOURS, DATA, Card
 from xltlib.data.datasets import languages_of
 from xltlib.explain import fewshot
 from xltlib.languages import language
@@ -254,3 +255,15 @@ def test_maps_mark_what_is_imputed() -> None:
     card = figures.similarity_maps(table)
     marks = {ax.get_title(loc="left"): ax.lines[0].get_xydata() for ax in card.axes if ax.lines}
     assert {title: len(at) for title, at in marks.items()} == {"word order": 3, "script": 0}
+
+
+def test_a_notebook_keeps_a_figure_as_pdf_and_with_its_table() -> None:
+    card = figures.similarity_maps(pairs())
+    pdf = card._repr_pdf_()
+    assert pdf.startswith(b"%PDF") and pdf == figures.similarity_maps(pairs())._repr_pdf_()
+    kept = pd.read_csv(io.StringIO(card._repr_mimebundle_()[DATA]))
+    pd.testing.assert_frame_equal(kept, pairs())
+    assert Card()._repr_mimebundle_() == {}
+    long = pd.concat([pairs()] * 200)  # 6,000 rows: too many for a notebook
+    card.table = long
+    assert card._repr_mimebundle_() == {}

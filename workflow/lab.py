@@ -22,6 +22,7 @@ from typing import Any
 
 import pandas as pd
 
+from xltlib.book.style import DATA
 from xltlib.io import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -46,7 +47,8 @@ def stripped(notebook: dict[str, Any]) -> dict[str, Any]:
                 output["execution_count"] = None
             data = output.get("data", {})
             if "text/html" in data or "image/svg+xml" in data or "text/markdown" in data:
-                data.pop("text/plain", None)
+                for kind in ("text/plain", "application/pdf", DATA):
+                    data.pop(kind, None)
         cell["outputs"] = outputs
     cells = [c for c in notebook["cells"] if "injected-parameters" not in _tags(c)]
     about = {k: notebook["metadata"][k] for k in ("kernelspec", "language_info", "xltlib")}

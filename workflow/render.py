@@ -8,7 +8,6 @@ build/<experiment>/html in one step, so a broken build leaves the last good book
 
 from __future__ import annotations
 
-import base64
 import html
 import json
 import math
@@ -17,7 +16,6 @@ import re
 import shutil
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,44 +28,25 @@ from xltlib.train.config import load
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import explore  # noqa: E402
 import pages  # noqa: E402
+import pictures  # noqa: E402
 import slides  # noqa: E402
 import status  # noqa: E402
 
 ROOT = Path(__file__).resolve().parents[1]
 LABORATORY = ROOT / "book" / "published" / "lab"  # executed copies and results of notebooks/lab
-PICTURE_FROM = "03_matrix"
-PICTURE_TAG = "landing"
 STATUSES = ("measured here", "stand-in measured here", "runs on your GPU", "mapped only")
 ENDS = ("estimate", "low", "high")
 
 
-def pictures(notebook: dict) -> Iterator[tuple[bool, str, bytes]]:
-    """Yield (tagged for the first page, suffix, content) of each picture a notebook drew."""
-    for cell in notebook["cells"]:
-        tagged = PICTURE_TAG in cell["metadata"].get("tags", [])
-        for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            if "image/svg+xml" in data:
-                yield tagged, "svg", "".join(data["image/svg+xml"]).encode()
-            elif "image/png" in data:
-                yield tagged, "png", base64.b64decode("".join(data["image/png"]))
-
-
 def landing(notebooks: Path, folder: Path) -> str:
-    """Write the first page's picture into `folder`; return the Markdown that shows it.
-
-    The picture is the one of the cell tagged `landing`, else the first of the notebook.
-    """
-    path = notebooks / f"{PICTURE_FROM}.ipynb"
-    found = sorted(pictures(json.loads(path.read_text("utf-8"))), key=lambda p: not p[0]) if (
-        path.exists()
-    ) else []  # fmt: skip
-    if not found:
+    """Write the first page's picture into `folder`; return the Markdown that shows it."""
+    found = pictures.first_page(notebooks)
+    if found is None:
         return "This experiment drew no transfer matrix.\n"
-    _, suffix, content = found[0]
+    suffix, content = found
     (folder / f"matrix.{suffix}").write_bytes(content)
     alt = "Heat map: sources in rows, targets in columns, colour is the transfer score"
-    chapter = f"../notebooks/{PICTURE_FROM}"
+    chapter = f"../notebooks/{pictures.PICTURE_FROM}"
     return (
         f"```{{figure}} ../generated/matrix.{suffix}\n:alt: {alt}\n:width: 100%\n"
         f":target: {chapter}.html\n\n"
@@ -75,6 +54,11 @@ def landing(notebooks: Path, folder: Path) -> str:
         f"its n and its intervals are in [the chapter on the matrix]({chapter}.ipynb).\n"
         "```\n"
     )
+
+
+def title() -> str:
+    """Return the title of the book."""
+    return yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))["title"]
 
 
 def title_of(notebook: dict) -> str:
@@ -275,22 +259,14 @@ def stage_notebooks(folder: Path, executed: Path, student: bool) -> None:
         (folder / "lab" / path.name).write_text(json.dumps(shown), "utf-8")
 
 
-def figure_pack(notebooks: Path, path: Path) -> None:
-    """Write every figure of the chapters and the laboratory into one archive, `chapter-3.svg`."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for notebook in sorted([*notebooks.glob("*.ipynb"), *LABORATORY.glob("*.ipynb")]):
-            drawn = pictures(json.loads(notebook.read_text("utf-8")))
-            for i, (_, suffix, content) in enumerate(drawn, 1):
-                archive.writestr(f"{notebook.stem}-{i}.{suffix}", content)
-
-
 def make_stage(stage: Path, notebooks: Path, built: str, student: bool = False) -> None:
     """Lay out `stage` from nothing: pages, the notebooks of a folder, and how they were made.
 
     `student`: without the solutions of exercises and the answers of questions.
     """
     shutil.rmtree(stage, ignore_errors=True)
-    skip = shutil.ignore_patterns("_toc.yml", "_static", "_ext", "__pycache__", "assets", "slides")
+    skip = shutil.ignore_patterns("_toc.yml", "_static", "_ext", "__pycache__", "assets", "slides",
+                                  "404.html")  # fmt: skip
     shutil.copytree(ROOT / "book", stage / "book", ignore=skip)
     shutil.copytree(ROOT / "book" / "_static", stage / "_static")
     shutil.copytree(explore.ASSETS, stage / "extra" / "explore")  # html_extra_path: as it is
@@ -310,7 +286,10 @@ def make_stage(stage: Path, notebooks: Path, built: str, student: bool = False) 
     (generated / "status.md").write_text(built, "utf-8")
     found = asserted(notebooks)
     found.to_csv(generated / "assertions.csv", index=False)
-    figure_pack(notebooks, generated / "figures.zip")
+    drawn = [*notebooks.glob("*.ipynb"), *LABORATORY.glob("*.ipynb")]
+    pictures.pack(drawn, generated / "figures.zip")
+    pictures.card(pictures.first_page(notebooks), title(), stage / "_static" / "card.png")
+    shutil.copy(ROOT / "book" / "404.html", stage / "extra" / "404.html")
     pages.cite(stage / "book", found)
     slides.write(stage / "extra" / "slides", notebooks, pages.Results(found))
     if student:

@@ -90,8 +90,13 @@ def describe_page(app: Sphinx, page: str, template: str, context: dict, doctree:
         return
     text = html.escape(first_sentence(paragraph.astext(), 160))
     title = html.escape(re.sub(r"<[^>]+>", "", str(context.get("title", ""))))
-    said = {"og:title": title, "og:description": text, "og:type": "article"}
+    card = "_static/card.png"  # whoever shows a link asks for a whole address, if there is one
+    card = f"{app.config.html_baseurl.rstrip('/')}/{card}" if app.config.html_baseurl else (
+        context["pathto"](card, 1)
+    )  # fmt: skip
+    said = {"og:title": title, "og:description": text, "og:type": "article", "og:image": card}
     tags = [f'<meta name="description" content="{text}">']
+    tags += ['<meta name="twitter:card" content="summary_large_image">']
     tags += [f'<meta property="{name}" content="{value}">' for name, value in said.items()]
     context["metatags"] = "\n".join([context.get("metatags", ""), *tags])
 

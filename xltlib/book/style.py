@@ -32,23 +32,41 @@ COLOURS: list[str] = _STYLE["axes.prop_cycle"].by_key()["color"]
 INK, SOFT, BAR = "#222222", "#767676", COLOURS[5]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
 WIDTH = 7.5  # inches; 750 px at 100 dots per inch
+DATA = "application/vnd.xlt.figure+csv"  # the output of a cell that holds a figure's table
+_MOST = 5000  # rows of a table that go with its figure; longer ones are kept as scores
 
 
 class Card(Figure):
-    """A figure that a notebook shows as SVG, and that saves the same bytes for the same data."""
+    """A figure that a notebook shows as SVG, and that saves the same bytes for the same data.
+
+    The notebook keeps it as PDF, too, and the table that it was drawn from.
+    """
+
+    table: pd.DataFrame | None = None
 
     def _repr_svg_(self) -> str:
-        buffer = io.StringIO()
+        buffer = io.BytesIO()
         self._write(buffer, "svg")
+        return buffer.getvalue().decode()
+
+    def _repr_pdf_(self) -> bytes:
+        buffer = io.BytesIO()
+        self._write(buffer, "pdf")
         return buffer.getvalue()
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        if self.table is None or len(self.table) > _MOST:
+            return {}
+        return {DATA: self.table.to_csv(index=False)}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write SVG or PNG, by the ending of the name; the file appears whole or not at all."""
         with whole(Path(path)) as temporary:
             self._write(temporary, Path(path).suffix.lstrip(".").lower())
 
-    def _write(self, place: Path | io.StringIO, kind: str) -> None:
-        options: dict[str, Any] = {"metadata": {"Date": None}} if kind == "svg" else {}
+    def _write(self, place: Path | io.BytesIO, kind: str) -> None:
+        when = {"svg": "Date", "pdf": "CreationDate"}.get(kind)
+        options: dict[str, Any] = {"metadata": {when: None}} if when else {}
         with mpl.rc_context(_STYLE):
             self.savefig(place, format=kind, bbox_inches="tight", pad_inches=0.1, **options)
 
@@ -70,6 +88,7 @@ def styled(draw: Callable[_P, Card]) -> Callable[_P, Card]:
             figure.set_layout_engine("constrained")
             figure.draw_without_rendering()
             figure.set_layout_engine("none")  # every drawing is the same
+            figure.table = next((a for a in args if isinstance(a, pd.DataFrame)), None)
             return figure
 
     return inside
