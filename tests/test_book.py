@@ -25,6 +25,7 @@ import slides
 import yaml
 from PIL import Image
 
+import xltlib
 from xltlib.book.style import DATA
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
@@ -115,6 +116,26 @@ def test_a_page_is_light(site: Path, repository: Path) -> None:
         for later in re.findall(r'data-then="([^"]+)"', text):
             files |= {site / "explore" / f for f in later.split()}
         assert sum(f.stat().st_size for f in {page, *files}) < 1.5e6, name
+
+
+def test_terms_lead_to_the_glossary_at_first_use(site: Path, repository: Path) -> None:
+    anchors = set(
+        re.findall(r'id="(term-[^"]+)"', (site / "book/glossary.html").read_text("utf-8"))
+    )
+    linked = re.compile(r'<a class="term reference internal" href="[^"#]*glossary.html#([^"]+)"')
+    used = set()
+    for name in chapters(repository):
+        here = linked.findall((site / f"{name}.html").read_text("utf-8"))
+        assert len(here) == len(set(here)) and set(here) <= anchors, name
+        used |= set(here)
+    assert {"term-source", "term-zero-shot", "term-in-language", "term-probe"} <= used
+
+
+def test_a_downloaded_chapter_says_what_it_needs(site: Path) -> None:
+    (path,) = (site / "_downloads").rglob("03_matrix.ipynb")
+    first, title, *_ = json.loads(path.read_text("utf-8"))["cells"]
+    assert f"xltlib-{xltlib.__version__}-py3" in "".join(first["source"])
+    assert "".join(title["source"]).startswith("# ")
 
 
 def test_formulas_need_no_script(site: Path) -> None:

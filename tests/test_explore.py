@@ -73,7 +73,7 @@ class Page:
     """An explorer in a tab; nothing outside is asked for and no script fails."""
 
     def __init__(self, chromium: Any, site: Path, name: str, root: str) -> None:
-        self.tab = chromium.new_page(viewport={"width": 1100, "height": 1000})
+        self.tab = chromium.new_page(viewport={"width": 1100, "height": 1400})
         self.tab.set_default_timeout(60_000)  # of a busy machine
         self.errors: list[str] = []
         self.tab.on("pageerror", lambda error: self.errors.append(str(error)))
@@ -324,7 +324,8 @@ def test_ranked_sources_are_those_that_the_library_recommends(sources: Page) -> 
         for told, wanted in zip(shown["score, 90 % interval"], ends, strict=True):
             assert told == estimate(*wanted) or near(told, wanted)
         chance = shown["best?"].str.removesuffix(" %").astype(float)
-        np.testing.assert_allclose(chance, 100 * own["p_best"], atol=0.4)
+        # Means of 2,000 draws, in which near ties change places on another processor.
+        np.testing.assert_allclose(chance, 100 * own["p_best"], atol=4)
         told = own["why"].head(finder.EXPLAINED).tolist()
         assert all(map(alike, shown["why"], told))
         assert found.rests_on in sources.text("#sf-more")

@@ -315,8 +315,17 @@ def test_the_wheel_answers_by_itself(installed: Path, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("\n".join(["source,target,score", *rows]))
     ask("analyze", "mine.csv", "--out", "report")
     assert json.loads((tmp_path / "report" / "analysis.json").read_text())
+    python = installed.parent / "python"  # a downloaded chapter finds its scores by itself
+    code = "from xltlib.book.parameters import root; print(root())"
+    for said in (2, 0):  # once, and then they are there
+        done = subprocess.run(
+            [python, "-c", code], cwd=tmp_path, env=env, text=True, capture_output=True, check=True
+        )
+        assert done.stdout.count("Put ") == said
+    assert (tmp_path / "experiments" / "matrix.yml").is_file()
+    assert (tmp_path / "book" / "published" / "matrix" / "layers.parquet").is_file()
     where = subprocess.run(
-        [installed.parent / "python", "-c", "import xltlib; print(xltlib.__file__)"],
+        [python, "-c", "import xltlib; print(xltlib.__file__)"],
         cwd=tmp_path, env=env, text=True, capture_output=True,
     )  # fmt: skip
     assert str(installed.parents[1]) in where.stdout

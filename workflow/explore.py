@@ -69,9 +69,10 @@ def packed(values: Any) -> str:
 
     To tenths they round as the scores do: a last digit 5 becomes 4 or 6.
     """
-    number = 1e4 * np.nan_to_num(np.asarray(values, dtype=float))
-    whole = np.round(number)
-    whole += (whole % 10 == 5) * np.where(np.round(number / 10, 9) % 1 < 0.5, -1, 1)
+    points = 100 * np.nan_to_num(np.asarray(values, dtype=float))
+    whole = np.round(100 * points)
+    for at in zip(*np.nonzero(whole % 10 == 5), strict=True):
+        whole[at] += 1 if float(f"{points[at]:.1f}") > points[at] else -1
     whole = np.where(np.isnan(values), MISSING, whole)
     return base64.b64encode(whole.astype("<u2").tobytes()).decode()
 

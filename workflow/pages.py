@@ -21,6 +21,7 @@ import jinja2
 import pandas as pd
 import yaml
 
+import xltlib
 from xltlib.book import words
 
 QUESTIONS = Path(__file__).resolve().parents[1] / "book" / "questions.yml"
@@ -116,6 +117,22 @@ def command(stem: str, rows: list[tuple[str, str, str]]) -> str:
     return line
 
 
+NEEDS = """*A chapter of the book "What one language teaches a model about another", by itself.*
+
+**It needs** Python 3.11 or newer and the wheel of a release, `pip install
+"xltlib-VERSION-py3-none-any.whl[book]"`; a chapter that trains a model on this machine,
+`[train,book]`. The first cell with code puts the kept scores and the experiment files into this
+folder, 4 MB, unless it is inside a copy of the repository. **A network** is needed only by chapters
+that fetch data or a model. Links to other chapters lead to files beside this one."""
+
+
+def by_itself(notebook: dict[str, Any]) -> dict[str, Any]:
+    """Return a chapter as it is downloaded: its first cell says what it needs."""
+    first = {"cell_type": "markdown", "id": "needs", "metadata": {}}
+    first["source"] = NEEDS.replace("VERSION", xltlib.__version__).splitlines(keepends=True)
+    return {**notebook, "cells": [first, *notebook["cells"]]}
+
+
 def run_box(stem: str, source: str) -> str:
     """Return the folded box that says how to run a chapter with other parameters."""
     rows, up = parameters(source), "../" * (1 + stem.count("/"))
@@ -125,8 +142,9 @@ def run_box(stem: str, source: str) -> str:
     return "\n".join(
         [
             ":::{admonition} Run this chapter with other parameters", ":class: dropdown", "",
-            f"{{download}}`Download the notebook <{up}templates/{stem}.ipynb>` and put it into "
-            "`notebooks/` of a copy of this repository, or run it there, after `make install`:",
+            f"{{download}}`Download the notebook <{up}templates/{stem}.ipynb>`; its first cell "
+            "says what it needs to run by itself. In a copy of the repository, after "
+            "`make install`:",
             "", "```bash", "source .venv/bin/activate", command(stem, rows), "```", "",
             "`-p` sets one value, `-y` a list; what is left out stays as shown. A name or a value "
             "that is not allowed stops the first cell, which says what is.", "", *table, ":::", "",

@@ -271,6 +271,9 @@ def make_stage(stage: Path, notebooks: Path, built: str, student: bool = False) 
     shutil.copytree(ROOT / "book" / "_static", stage / "_static")
     shutil.copytree(explore.ASSETS, stage / "extra" / "explore")  # html_extra_path: as it is
     shutil.copytree(ROOT / "notebooks", stage / "templates")
+    for path in (stage / "templates").rglob("*.ipynb"):
+        alone = pages.by_itself(json.loads(path.read_text("utf-8")))
+        path.write_text(json.dumps(alone, ensure_ascii=False, indent=1) + "\n", "utf-8")
     stage_notebooks(stage / "notebooks", notebooks, student)
     generated = stage / "generated"
     generated.mkdir()

@@ -2,7 +2,8 @@
 
 Formulas become MathML when the book is built: every current browser shows it itself and screen
 readers read it aloud, which neither a picture nor a script's output gives. The entries of the
-bibliography say that they are items of a list, figures what they show, pages what they are about.
+bibliography say that they are items of a list, figures what they show, pages what they are about;
+a term leads to the glossary where a page first uses it.
 The API pages show our code only, and read its docstrings as the plain text they are: `x_` and |A|
 are mathematics, `name` is code.
 """
@@ -11,12 +12,15 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Iterator
 
 from docutils import nodes
 from latex2mathml.converter import convert
+from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.math import get_node_equation_number
+from sphinx.util.nodes import make_refnode
 from sphinx.writers.html5 import HTML5Translator
 
 logger = logging.getLogger(__name__)
@@ -79,6 +83,53 @@ def describe_figures(app: Sphinx, doctree: nodes.document, page: str) -> None:
         captions = [n for n in after if isinstance(n, nodes.paragraph)]
         said = first_sentence(captions[0].astext()) if captions else "the tables beside it say it"
         image["alt"] = f"Figure, {title}: {said}"
+
+
+# Terms that are plain words as well, and pages that are lists of words or of results.
+PLAIN = {"cell", "chance", "condition", "estimates", "pairs", "scores"}
+UNLINKED = ("book/glossary", "book/api/", "book/assertions", "book/changelog", "book/references",
+            "book/map")  # fmt: skip
+CLOSED = (nodes.reference, nodes.title, nodes.literal, nodes.literal_block, nodes.table, nodes.raw,
+          nodes.math, nodes.caption, pending_xref, nodes.term)  # fmt: skip
+
+
+def link_terms(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Lead from the first use of a term on a page to what the glossary says of it."""
+    if page.startswith(UNLINKED):
+        return
+    objects = app.env.get_domain("std").get_objects()
+    terms = {n.lower(): (doc, anchor) for n, _, kind, doc, anchor, _ in objects if kind == "term"}
+    for name in PLAIN & set(terms):
+        del terms[name]
+    for link in doctree.findall(nodes.reference):  # the author's own
+        terms.pop(link.astext().lower(), None)
+    for text in list(doctree.findall(nodes.Text)):
+        if not terms:
+            return
+        above, inside = text.parent, False
+        while above is not None and not isinstance(above, CLOSED):
+            inside = inside or isinstance(above, nodes.paragraph)
+            above = above.parent
+        if above is None and inside:
+            text.parent.replace(text, list(linked(app, text.astext(), terms, page)))
+
+
+def linked(
+    app: Sphinx, text: str, terms: dict[str, tuple[str, str]], page: str
+) -> Iterator[nodes.Node]:
+    """Yield a text in pieces, those terms linked that it uses first; they leave `terms`."""
+    words = "|".join(re.escape(t) for t in sorted(terms, key=len, reverse=True))
+    at = 0
+    for found in re.finditer(rf"(?<![\w-])({words})(?=s?(?![\w-]))", text, re.IGNORECASE):
+        place = terms.pop(found[1].lower(), None)
+        if place is None:
+            continue
+        yield nodes.Text(text[at : found.start()])
+        link = make_refnode(app.builder, page, *place, nodes.Text(found[1]))
+        link["classes"].append("term")
+        yield link
+        at = found.end()
+    yield nodes.Text(text[at:])
 
 
 def describe_page(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
@@ -146,6 +197,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.connect("autodoc-skip-member", ours_only)
     app.connect("autodoc-process-docstring", read_plainly, priority=400)  # before napoleon
     app.connect("doctree-resolved", describe_figures, priority=900)
+    app.connect("doctree-resolved", link_terms, priority=950)
     app.connect("html-page-context", name_items)
     app.connect("html-page-context", describe_page)
     app.add_html_math_renderer("mathml", (visit_inline, None), (visit_block, None))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from xltlib.errors import unknown
+from xltlib.io import carried, whole
 
 if TYPE_CHECKING:
     from xltlib.train.config import Experiment
@@ -38,6 +40,9 @@ _NAMES = {str: "text", int: "a whole number", float: "a number", list: "a list",
 def root() -> Path:
     """Go to the repository, so that a notebook runs from any folder inside it; returns its path.
 
+    Without a repository the kept scores and experiments that an installed package carries are put
+    into this folder, once.
+
     Raises
     ------
     FileNotFoundError
@@ -48,6 +53,13 @@ def root() -> Path:
         if any((folder / "experiments").glob("*.yml")):
             os.chdir(folder)
             return folder
+    for name in ("experiments", "book"):
+        if (kept := carried(Path(name))).is_dir() and not Path(name).exists():
+            with whole(here / name) as temporary:
+                shutil.copytree(kept, temporary)
+            print(f"Put {name}/ of the book, 4 MB in all, into {here}")
+    if any(Path("experiments").glob("*.yml")):
+        return here
     raise FileNotFoundError(
         f"no folder experiments/ with .yml files in {here} or above it: start Jupyter or papermill "
         "inside the repository"
