@@ -279,6 +279,28 @@ def test_a_failed_part_shows_its_last_words_and_where_to_read_on(project: Projec
     assert "goes on from here" in done.stderr
 
 
+def test_a_job_that_slurm_killed_is_reported_with_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(make, "ROOT", tmp_path)
+    logs, of = tmp_path / "log", tmp_path / ".snakemake" / "slurm_logs" / "rule_part" / "x"
+    logs.mkdir()
+    of.mkdir(parents=True)
+    (logs / "snakemake.log").write_text(
+        "SLURM-job '7' failed, SLURM status is: 'FAILED'\n"
+        "SLURM-job '8' failed, SLURM status is: 'TIMEOUT'\n"
+    )
+    (of / "7.log").write_text("slurmstepd: error: StepId=7.0 exceeded memory limit (9 > 8)\n")
+    for name, number in (("one", "7"), ("two", "8")):
+        record = {"status": "running", "command": ["xlt", "run", name], "slurm": number}
+        (logs / f"{name}.json").write_text(json.dumps(record))
+        (logs / f"{name}.log").write_text("")
+    make.explain(tmp_path, ["one", "two"])
+    said = capsys.readouterr().err
+    assert "one was killed (out of memory)" in said and "two was killed (timeout)" in said
+    assert "This step again: xlt run one" in said
+
+
 def test_a_failed_notebook_is_kept_under_another_name(project: Project) -> None:
     (project.folder / "bin" / "papermill").unlink()
     project.notebook("01_languages", "raise ValueError('n must be positive')")

@@ -246,8 +246,12 @@ def explain(folder: Path, plan: Sequence[str]) -> None:
     for name in failed:
         log, record = log_of(logs, name, "log"), records[name]
         why = f"failed (exit {record['exit']})" if "exit" in record else "was killed"
-        if reason := reasons.get(record.get("slurm", "")):
-            why += f" ({reason.lower().replace('_', ' ')})"
+        number = record.get("slurm", "")
+        reason = reasons.get(number, "").lower().replace("_", " ")
+        own = (ROOT / ".snakemake" / "slurm_logs").glob(f"*/*/{number}.log")
+        if any(re.search("memory limit|oom.kill", tail(path, 1000)) for path in own):
+            reason = "out of memory"  # not every Slurm says so in the job's state
+        why += f" ({reason})" if reason else ""
         print(f"\n{name} {why}. The end of {shown(log)}:\n", file=sys.stderr)
         print(tail(log, 20), file=sys.stderr)
         print(f"\nThis step again: {' '.join(record['command'])}", file=sys.stderr)

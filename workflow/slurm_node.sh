@@ -39,7 +39,7 @@ SlurmctldTimeout=30
 SlurmdTimeout=30
 SchedulerParameters=sched_interval=2
 GresTypes=gpu
-NodeName=$name NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(free -m | awk '/^Mem/ {print int($2 * 0.9)}') Gres=gpu:1
+NodeName=$name NodeAddr=127.0.0.1 CPUs=$(nproc --all) RealMemory=$(free -m | awk '/^Mem/ {print int($2 * 0.9)}') Gres=gpu:1
 PartitionName=all Nodes=$name Default=YES MaxTime=INFINITE State=UP
 CONF
     echo "Name=gpu File=/dev/null" > "$dir/gres.conf"

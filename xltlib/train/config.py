@@ -177,10 +177,7 @@ class Encoder(_Settings):
         """What the scores call it: the last part of its name, and how it is used if not probed."""
         return Path(self.name).name + ("" if self.use == "probe" else f"-{self.use}")
 
-    @property
-    def at_once(self) -> int:
-        """How many parts run at one time: one a core."""
-        return TinyModel().at_once
+    at_once = TinyModel.at_once
 
 
 @with_config(extra="forbid")
@@ -398,8 +395,8 @@ def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
     mark = exp.folder / _MADE_OF
     named = mark.read_text(encoding="utf-8", errors="replace").strip() if mark.is_file() else ""
     other = Path(named)
-    own = not os.path.isfile(other) or other.samefile(path)
-    if not own and other.read_bytes() != path.read_bytes():
+    taken = os.path.isfile(other) and not other.samefile(path)
+    if taken and other.read_bytes() != path.read_bytes():
         raise ValueError(
             f"{exp.folder} holds what {other} made, and {path} is another experiment of the same "
             "name: give it a name of its own (name: mine2), or another place (XLT_BUILD)"
@@ -504,10 +501,8 @@ def _checked(exp: Experiment) -> Experiment:
     every = exp.languages or tuple(dict.fromkeys((*sources, *targets)))
     exp = exp.model_copy(update={"languages": every, "sources": exp.sources or sources})
     if not re.fullmatch(r"\w[\w-]{0,99}", exp.name):
-        raise ValueError(
-            f"name {exp.name!r} must be letters, digits, - and _ (a folder), 100 at most and no - "
-            "first"
-        )
+        cure = "letters, digits, - and _ (a folder), 100 at most and no - first"
+        raise ValueError(f"name {exp.name!r} must be {cure}")
     for name in exp.data:
         datasets.card_of(name)
     for name in exp.tasks:
@@ -519,10 +514,8 @@ def _checked(exp: Experiment) -> Experiment:
     for where, codes in _asked(exp):
         if not codes and where.startswith("tasks"):
             raise ValueError(f"{where} is empty: name at least one language")
-        for code in codes:
-            if code not in exp.languages:
-                cure = "add it to `languages`"
-                raise unknown(f"language in {where}", code, exp.languages, cure)
+        for code in (code for code in codes if code not in exp.languages):
+            raise unknown(f"language in {where}", code, exp.languages, "add it to `languages`")
     return exp
 
 
@@ -595,13 +588,10 @@ def _check_form(task: str, spec: TaskSettings) -> None:
         if "train" not in datasets.card_of(spec.train_on).splits:
             raise ValueError(f"tasks.{task}.train_on: {spec.train_on} has no training data either")
     if spec.test_split == "all":
+        where = f"tasks.{task}.test_split"
         if "all" not in splits or splits["all"].raw != splits["test"].raw:
-            raise ValueError(
-                f"tasks.{task}.test_split: all is for xquad, whose one split is cut here"
-            )
+            raise ValueError(f"{where}: all is for xquad, whose one split is cut here")
         if not spec.train_on:
-            raise ValueError(
-                f"tasks.{task}.test_split: all has the training articles in it; set train_on: squad"
-            )
+            raise ValueError(f"{where}: all has training articles in it; set train_on: squad")
     if spec.answers == "choose" and VIEWS[task].kind != "choice":
         raise ValueError(f"tasks.{task}.answers: choose needs a task with one label a text")

@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib import metadata
+from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -118,12 +119,8 @@ def runs(exp: Experiment) -> list[Run]:
     tasks = {name: _task_key(exp, name) for name in exp.tasks}
     ways = {(r.condition, r.known, r.pretrain_seed) for r in listed}
     starts = {way: _start_key(exp, *way) for way in ways}
-    return [
-        replace(
-            r, key=_run_key(exp, r, tasks[r.task], starts[r.condition, r.known, r.pretrain_seed])
-        )
-        for r in listed
-    ]
+    keyed = ((r, starts[r.condition, r.known, r.pretrain_seed]) for r in listed)
+    return [replace(r, key=_run_key(exp, r, tasks[r.task], start)) for r, start in keyed]
 
 
 def _listed(exp: Experiment) -> Iterator[Run]:
@@ -148,22 +145,15 @@ def _listed(exp: Experiment) -> Iterator[Run]:
         for target in dict.fromkeys(t for _, t in pairs):
             for seed in exp.seeds:
                 yield _run(exp, condition, few.task, target, seed, (target,), known)
-    for source, task, condition in _controls(exp):
-        # Of shuffled labels more sources tell more than more seeds: their mean is chance.
-        most = 1 if condition == "shuffled" else controls.seeds
-        known = exp.models[0] if condition == "shuffled" else None
-        targets = shots(task, source) if condition == "scratch" and controls.fewshot else ()
-        for seed in seeds(task)[:most]:
-            yield _run(exp, condition, task, source, seed, targets, known)
-
-
-def _controls(exp: Experiment) -> Iterator[tuple[str, str, _Condition]]:
-    """(source, task, condition) of the controls that have a source."""
+    # Of shuffled labels more sources tell more than more seeds: their mean is chance.
     conditions: tuple[_Condition, ...] = ("scratch", "shuffled", "ngram")
     for condition in conditions:
-        for source in getattr(exp.controls, condition):
+        n, known = (1, exp.models[0]) if condition == "shuffled" else (controls.seeds, None)
+        for source in getattr(controls, condition):
             for task in (t for t, spec in exp.tasks.items() if source in spec.sources):
-                yield source, task, condition
+                targets = shots(task, source) if condition == "scratch" and controls.fewshot else ()
+                for seed in seeds(task)[:n]:
+                    yield _run(exp, condition, task, source, seed, targets, known)
 
 
 def _run(
@@ -215,8 +205,8 @@ def _done_with(exp: Experiment, *stages: str) -> list[Any]:
 def _vocabulary_key(exp: Experiment) -> str:
     """Name of the vocabulary's folder: it has a piece for every label word of public tasks."""
     words = [] if exp.embedded else [_task_key(exp, name) for name in exp.tasks]
-    size = getattr(exp.model, "vocab_size", 0)
     # Settings and a corpus that are gone stand as they were: finished runs keep their keys.
+    size = getattr(exp.model, "vocab_size", 0)
     text = [exp.text.model_dump() | {"utterances": 0, "dealt": True}, exp.languages, None]
     return digest([_done_with(exp, "text", "vocabulary"), text, size, words])
 
@@ -247,7 +237,6 @@ def _run_key(exp: Experiment, run: Run, task: Any, start: Any) -> str:
     taught: Any = {k: v for k, v in recipe.items() if k not in _MEMORY} if network else None
     items = spec.model_dump(exclude={*_OF_ENCODERS, "sources", "seeds", "recipe", "scratch"})
     shared = exp.languages if exp.model.kind == "tiny" else spec.sources if spec.train_items else ()
-    shared = spec.among or shared
     if isinstance(exp.model, Encoder) and not exp.probed:
         taught = [exp.model.decoder_layers, spec.pool, taught]
     elif isinstance(exp.model, Encoder):
@@ -258,9 +247,9 @@ def _run_key(exp: Experiment, run: Run, task: Any, start: Any) -> str:
     few = [run.fewshot, exp.fewshot.model_dump(exclude={"pairs", "task"})] if run.fewshot else None
     stages = ["features", "probe"] if exp.probed else ["finetune", "answers"]
     stages += ["decoder"] if exp.model.kind == "encoder" and not exp.probed else []
-    done = _done_with(exp, *stages)
     about = [run.model, run.condition, run.source, run.seed]
-    return digest([done, start, task, about, items, shared, taught, few])
+    done = _done_with(exp, *stages)
+    return digest([done, start, task, about, items, spec.among or shared, taught, few])
 
 
 def layers_of(exp: Experiment, task: str) -> tuple[int, ...]:
@@ -306,20 +295,13 @@ def _task_key(exp: Experiment, name: str) -> Any:
 def _data_key(exp: Experiment, task: str) -> Any:
     """Where a task's data are: the pinned revision, and the bytes of the user's own files."""
     own = {
-        f"{code}/{split}": [asdict(file.layout), _sum(file.path)]
+        f"{code}/{split}": [asdict(f.layout), sha256(f.path) if f.path.is_file() else "missing"]
         for code, files in (exp.own(task) or {}).items()
-        for split, file in files.items()
+        for split, f in files.items()
     }
-    return [_card_key(datasets.card_of(task)), own]
-
-
-def _card_key(card: Card) -> Any:
+    card = datasets.card_of(task)
     place = {k: v for k, v in asdict(card.source).items() if k not in ("codes", "checksums")}
-    return [place, {split: asdict(part) for split, part in card.splits.items()}]
-
-
-def _sum(path: Path) -> str:
-    return sha256(path) if path.is_file() else "missing"
+    return [[place, {split: asdict(part) for split, part in card.splits.items()}], own]
 
 
 def model_key(model: TinyModel | Checkpoint | Encoder) -> Any:
@@ -334,12 +316,9 @@ def model_key(model: TinyModel | Checkpoint | Encoder) -> Any:
     folder = Path(model.name)
     if not folder.is_dir():
         return [model.name, model.revision, getattr(model, "weights", "")]
-    files = sorted(p for p in folder.iterdir() if p.is_file())
-    big = 10_000_000
-    return [
-        (p.name, _sum(p) if p.stat().st_size < big else (p.stat().st_size, p.stat().st_mtime_ns))
-        for p in files
-    ]
+    files = [(p, p.stat()) for p in sorted(folder.iterdir()) if p.is_file()]
+    made = [sha256(p) if s.st_size < 10**7 else (s.st_size, s.st_mtime_ns) for p, s in files]
+    return [(p.name, content) for (p, _), content in zip(files, made, strict=True)]
 
 
 # ---------------------------------------------------------------- where things are
@@ -441,11 +420,11 @@ def parts(exp: Experiment) -> list[Part]:
 
 
 def _encode_parts(place: Place, task: str) -> Iterator[Part]:
-    together = _ENCODED_TOGETHER[place.exp.embedded]
-    for number in range(1, 1 + math.ceil(len(encoded(place.exp, task)) / together)):
+    for number in count(1):
         makes = tuple(place.features(task, code) for code in to_encode(place.exp, task, number))
-        key = digest([str(path) for path in makes])
-        yield Part(f"encode-{task}-{number}", (), key, makes)
+        if not makes:
+            return
+        yield Part(f"encode-{task}-{number}", (), digest([*map(str, makes)]), makes)
 
 
 def to_encode(exp: Experiment, task: str, number: int) -> tuple[str, ...]:
@@ -473,9 +452,7 @@ def pretrained(exp: Experiment) -> list[tuple[str | None, int]]:
 def done(exp: Experiment) -> dict[str, bool]:
     """Whether each part was made by these very settings and versions; `collect` after all."""
     place = Place(exp)
-    found = {
-        p.name: all(path.exists() for path in (place.done(p.name), *p.makes)) for p in parts(exp)
-    }
+    found = {p.name: all(f.exists() for f in (place.done(p.name), *p.makes)) for p in parts(exp)}
     return {**found, "collect": all(found.values())}
 
 
@@ -499,15 +476,12 @@ def needs(exp: Experiment) -> dict[str, Needs]:
     """
     weights = 4 * (exp.model.body + 2 * exp.model.head) // 10**6
     least = Needs((4000 if exp.model.kind == "encoder" else 2000) + 3 * weights, 240)
-    found = {part.name: least for part in parts(exp)}
-    if exp.model.kind == "checkpoint":
-        grouped: dict[str, list[Run]] = {}
-        for run in _listed(exp):
-            grouped.setdefault(part_of(exp, run), []).append(run)
-        for part, own in grouped.items():
-            hours = sum(_task_cost(exp, r.task, [r]).hours or 0 for r in own)
-            found[part] = Needs(6000 + 3 * weights, 30 + math.ceil(2 * 60 * hours), 1)
-    return found
+    hours = dict[str, float]()  # of a checkpoint's parts
+    for run in _listed(exp) if exp.model.kind == "checkpoint" else ():
+        more = _task_cost(exp, run.task, [run]).hours or 0
+        hours[part_of(exp, run)] = hours.get(part_of(exp, run), 0) + more
+    big = {n: Needs(6000 + 3 * weights, 30 + math.ceil(2 * 60 * h), 1) for n, h in hours.items()}
+    return {part.name: big.get(part.name, least) for part in parts(exp)}
 
 
 @dataclass(frozen=True)
@@ -541,23 +515,14 @@ class _Cost:
     teraflops: float
 
     def __str__(self) -> str:
-        timed = [t.hours for t in self.tasks if t.hours is not None]
-        rows = [(t.task, t.runs, t.cells, t.hours) for t in self.tasks]
-        total = (sum(t.runs for t in self.tasks), sum(t.cells for t in self.tasks))
-        rows.append(("together", *total, sum(timed) if timed else None))
-        lines = [
-            self.title,
-            "",
-            f"{'task':16}{'runs':>6}{'cells':>8}" + "  GPU hours" * bool(timed),
-        ]
-        for name, n, cells, hours in rows:
-            lines.append(f"{name:16}{n:6}{cells:8}" + ("" if hours is None else f"{hours:11.1f}"))
-        if timed:
-            lines += [
-                "",
-                f"GPU hours are arithmetic at {self.teraflops:g} teraflops a second, times 1.5; "
-                "your first run tells better.",
-            ]
+        timed = self.tasks[0].hours is not None
+        lines = [self.title, "", f"{'task':16}{'runs':>6}{'cells':>8}" + "  GPU hours" * timed]
+        rows = [(t.task, t.runs, t.cells, t.hours or 0) for t in self.tasks]
+        _, *numbers = zip(*rows, strict=True)
+        for name, n, cells, hours in (*rows, ("together", *map(sum, numbers))):
+            lines.append(f"{name:16}{n:6}{cells:8}" + f"{hours:11.1f}" * timed)
+        how = f"GPU hours are arithmetic at {self.teraflops:g} teraflops a second, times 1.5; "
+        lines += ["", f"{how}your first run tells better."] if timed else []
         disk = f"Disk: {_size(self.disk)} for outputs, records and the weights of a run at work."
         lines += [disk, "Downloads:"] if self.downloads else [disk, "No downloads."]
         lines += [f"  {d.what}: {_size(d.size)}, {d.licence}, {d.url}" for d in self.downloads]
@@ -613,26 +578,15 @@ def _downloads(exp: Experiment, weights: int) -> Iterator[_Download]:
         local = Path(model.name).is_dir()
         url = "a folder here" if local else f"https://huggingface.co/{model.name}"
         yield _Download(model.name, 0 if local else weights or None, model.licence, url)
-    asked: list[tuple[Card, str, Sequence[str]]] = []
-    if not exp.embedded:
-        for task, spec in exp.tasks.items():
-            taught = spec.train_on or task
-            asked.append((datasets.card_of(task), task, spec.targets))
-            asked.append((datasets.card_of(taught), taught, spec.sources))
     grouped: dict[str, list[str]] = {}
-    for card, task, codes in asked:
-        own = exp.own(task) or {}
-        grouped.setdefault(card.name, []).extend(original(c) for c in codes if c not in own)
-    for name, found in grouped.items():
-        raws = [p.raw for p in CARDS[name].splits.values() if p.raw]
-        places = [
-            (raw, datasets.origin(CARDS[name], code, raw))
-            for code in dict.fromkeys(found)
-            for raw in raws
-        ]
-        far = [(raw, where) for raw, where in places if "://" in where.source]
-        if far:
-            card = CARDS[name]
+    for task, spec in () if exp.embedded else exp.tasks.items():
+        for of, codes in ((task, spec.targets), (spec.train_on or task, spec.sources)):
+            new = [original(code) for code in codes if code not in (exp.own(of) or {})]
+            grouped.setdefault(datasets.card_of(of).name, []).extend(new)
+    for card, found in ((CARDS[name], dict.fromkeys(codes)) for name, codes in grouped.items()):
+        raws = [p.raw for p in card.splits.values() if p.raw]
+        places = [(raw, datasets.origin(card, code, raw)) for code in found for raw in raws]
+        if far := [(raw, where) for raw, where in places if "://" in where.source]:
             yield _Download(card.title, _bytes(card, far), card.licence, card.source.url)
 
 
