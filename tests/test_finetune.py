@@ -252,6 +252,28 @@ def test_choosing_is_the_most_probable_label(folder: Path) -> None:
         assert label == labels[int(np.argmin(losses))]
 
 
+def test_choosing_among_many_labels_is_the_same_as_one_by_one(folder: Path) -> None:
+    """60 labels that begin alike, with what the encoder made kept from one call to the next."""
+    model, tokenizer = loaded(folder)
+    model.eval()
+    labels = PUBLIC["massive_intent"].labels
+    with torch.no_grad():
+        model.lm_head.weight.mul_(20)  # as sure as a model that has learnt
+    kept: dict[bytes, torch.Tensor] = {}
+    for _ in range(2):
+        chosen = answers(model, tokenizer, TEXTS, QUICK, most=9, labels=labels, kept=kept)
+        assert len(kept) == len(TEXTS)
+    source = padded(tokenizer, TEXTS, 0)
+    losses = []
+    for label in labels:
+        rows = padded(tokenizer, (label,) * len(TEXTS), -100)
+        logits = model(input_ids=source, attention_mask=source != 0, labels=rows).logits
+        told = torch.nn.functional.cross_entropy(logits.mT, rows, reduction="none")
+        losses.append(told.sum(1))
+    assert chosen == [labels[i] for i in torch.stack(losses).argmin(0)]
+    assert len(set(chosen)) > 1
+
+
 def test_lora_changes_few_weights(folder: Path) -> None:
     pytest.importorskip("peft")
     recipe = replace(QUICK, lora=4, lr=0.05, steps=30)

@@ -40,9 +40,9 @@ def encode_targets(
 def decode(model: Any, tokenizer: Any, ids: Iterable[int]) -> str:
     """The text of a decoder's ids up to the end marker: sentinels stay, other marks go."""
     pieces, kept = _output_pieces(model), list[int]()
-    marks = (tokenizer.pad_token_id, start_of(tokenizer))
+    end, marks = end_of(tokenizer), (tokenizer.pad_token_id, start_of(tokenizer))
     for token in (pieces[i] for i in ids) if pieces else ids:
-        if token == end_of(tokenizer):
+        if token == end:
             break
         if token not in marks:
             kept.append(token)

@@ -67,6 +67,7 @@ def loss(
     labels: torch.Tensor,
     precision: Precision = "auto",
     total: int = 0,
+    encoded: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """Mean cross-entropy of the target tokens; positions with label -100 do not count.
 
@@ -80,6 +81,8 @@ def loss(
         (n, length) token ids, padded with the model's padding id and -100.
     total
         Target tokens of a batch that this is a part of: the parts' losses add up to its mean.
+    encoded
+        The encoder's states (n, length, width), where they are known and `lean.fits` the model.
     """
     base = base_of(model)
     source, labels = source.to(base.device), labels.to(base.device)
@@ -87,7 +90,9 @@ def loss(
     with autocast(base, precision):
         if _plain_head(base):
             if lean.fits(base):
-                states = lean.states(base, source, labels)
+                read = lean.Packed(mask)
+                rows = lean.encoded(base, source, read) if encoded is None else encoded[mask]
+                states = lean.decoded(base, labels, rows, read)
             else:
                 states = _states(base, source, mask, labels)[real]
             summed = lean.summed(states, base.lm_head.weight, labels[real])

@@ -28,7 +28,7 @@ _CACHED, _ROWS = 2**18, (64, 256)  # logits that a core's cache holds; rows if 6
 
 
 def fits(model: Any) -> bool:
-    """Whether `states` computes what the model does: T5 or mT5, all of it plain, on a CPU.
+    """Whether `encoded` and `decoded` compute what the model does: a plain T5 or mT5, on a CPU.
 
     With dropout the random numbers would be others than transformers draws.
     """
@@ -199,32 +199,29 @@ def summed(states: Tensor, head: Tensor, labels: Tensor) -> Tensor:
     return loss
 
 
-def states(model: Any, source: Tensor, labels: Tensor) -> Tensor:
-    """What the head of a T5 that `fits` reads for each target token, (target tokens, width).
-
-    Parameters
-    ----------
-    source, labels
-        (n, length) token ids, padded with the model's padding id and -100.
-    """
-    told = Packed(labels != -100)
-    read = Packed(source != model.config.pad_token_id)
-    shown = told.take(model.prepare_decoder_input_ids_from_labels(labels))
-    return _decoded(model, shown, told, encoded(model, source, read), read)
-
-
 def encoded(model: Any, source: Tensor, read: Packed) -> Tensor:
-    """The encoder's states before the weight of its last norm, (tokens, width)."""
+    """The encoder's states of a T5 that `fits`, (tokens, width); `source` is (n, length) ids."""
     stack = model.encoder
     bias = _distances(stack, read.real.shape[1]) + _hidden(read)
     rows = embedding(read.take(source), stack.embed_tokens.weight)
     for attention, forward in (block.layer for block in stack.block):
         rows = rows + _self(attention, rows, bias.flatten(0, 1), read)
         rows = rows + _forward(forward, rows)
-    return _unit(rows, stack.final_layer_norm)
+    return _unit(rows, stack.final_layer_norm) * stack.final_layer_norm.weight
 
 
-def _decoded(model: Any, shown: Tensor, told: Packed, encoded: Tensor, read: Packed) -> Tensor:
+def decoded(model: Any, labels: Tensor, encoded: Tensor, read: Packed) -> Tensor:
+    """What the head of a T5 that `fits` reads for each target token, (target tokens, width).
+
+    Parameters
+    ----------
+    labels
+        (n, length) token ids, padded with -100.
+    encoded, read
+        States of the encoder, (tokens, width), and where their tokens are.
+    """
+    told = Packed(labels != -100)
+    shown = told.take(model.prepare_decoder_input_ids_from_labels(labels))
     stack, heads = model.decoder, model.config.num_heads
     (n, length), width = told.real.shape, read.real.shape[1]
     later = torch.ones(length, length, dtype=torch.bool).triu_(1)
@@ -234,9 +231,9 @@ def _decoded(model: Any, shown: Tensor, told: Packed, encoded: Tensor, read: Pac
     rows = embedding(shown, stack.embed_tokens.weight)
     for attention, cross, forward in (block.layer for block in stack.block):
         rows = rows + _self(attention, rows, bias, told)
-        own, norm = cross.EncDecAttention, model.encoder.final_layer_norm
+        own = cross.EncDecAttention
         asking = _linear(_unit(rows, cross.layer_norm), cross.layer_norm, own.q)
-        seen = _linear(encoded, norm, own.k, own.v)
+        seen = linear(encoded, torch.cat([own.k.weight, own.v.weight]))
         rows = rows + own.o(_Attention.apply(asking, seen, across, heads, told, read))
         rows = rows + _forward(forward, rows)
     return _unit(rows, stack.final_layer_norm) * stack.final_layer_norm.weight
@@ -291,8 +288,9 @@ def _distances(stack: Any, length: int) -> Tensor:
 @cache
 def _buckets(length: int, both_ways: bool, buckets: int, longest: int) -> Tensor:
     """(length, length): the row of the table of distances for each query and key."""
-    at = torch.arange(length)
-    found: Tensor = T5Attention._relative_position_bucket(
-        at[None] - at[:, None], both_ways, buckets, longest
-    )
+    with torch.inference_mode(False):  # a cached tensor is for training too
+        at = torch.arange(length)
+        found: Tensor = T5Attention._relative_position_bucket(
+            at[None] - at[:, None], both_ways, buckets, longest
+        )
     return found

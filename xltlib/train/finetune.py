@@ -14,11 +14,12 @@ import torch
 
 from xltlib.data.example import Example
 from xltlib.io import write_text
+from xltlib.models import lean
 from xltlib.models.batches import Sizes, encode, encode_targets, epoch, pad, split, token_epoch
 from xltlib.models.checkpoint import check_sentinels
-from xltlib.models.compute import halved, longest, loss, say
+from xltlib.models.compute import base_of, halved, longest, loss, say
 from xltlib.tasks.base import Task
-from xltlib.train.generate import evaluate
+from xltlib.train.generate import Kept, evaluate, read
 from xltlib.train.recipes import Recipe
 from xltlib.train.steps import freeze, optimizer_of, rate_of, take_step
 
@@ -51,10 +52,12 @@ def finetune(
     seed: int = 0,
     failed: Path | None = None,
     progress: Callable[[dict[str, float]], None] | None = None,
+    seen: Kept | None = None,
 ) -> Finetuned:
     """Train in place; the weights kept are those best on `validation`, a set of the source.
 
-    `progress` is told each line of the log.
+    `progress` is told each line of the log. `seen` is what an encoder that does not learn made of
+    texts before, and is added to: see `xltlib.train.generate.read`.
 
     Raises
     ------
@@ -64,7 +67,8 @@ def finetune(
     """
     begin = time.perf_counter()
     torch.manual_seed(seed)
-    trainer = _Trainer(model, tokenizer, task, train, recipe, seed, failed)
+    seen = ({} if seen is None else seen) if recipe.freeze == "encoder" else None
+    trainer = _Trainer(model, tokenizer, task, train, recipe, seed, failed, seen)
     stops = {round(recipe.steps * (i + 1) / recipe.evaluations) for i in range(recipe.evaluations)}
     best, kept, log = (-1.0, recipe.steps), None, []
     model.train()
@@ -72,7 +76,7 @@ def finetune(
         entry = {"step": float(step), "loss": trainer.step(step)}
         if step in stops and validation:
             now = replace(recipe, micro_tokens=trainer.tokens)
-            scores, _ = evaluate(model, tokenizer, task, validation, now)
+            scores, _ = evaluate(model, tokenizer, task, validation, now, seen)
             entry["validation"] = scores[task.metric].score
             if entry["validation"] > best[0]:
                 best, kept = (entry["validation"], step), learned_weights(model)
@@ -103,6 +107,7 @@ class _Trainer:
         recipe: Recipe,
         seed: int,
         failed: Path | None,
+        seen: Kept | None,
     ) -> None:
         if not train:
             raise ValueError("no training examples: choose another split or language")
@@ -121,6 +126,7 @@ class _Trainer:
         self.marks, self.drops = tokenizer.all_special_ids, np.random.default_rng([seed, 37])
         self.weights = freeze(model, recipe)
         self.optimizer = optimizer_of(model, recipe)
+        self.seen = seen if lean.fits(base_of(model)) and not recipe.drop_tokens else None
 
     def step(self, step: int) -> float:
         """The loss of the next batch; when memory runs out, again with half as much at one time."""
@@ -147,7 +153,10 @@ class _Trainer:
         for part in split(group, self.sizes, self.tokens):
             source = pad([sources[i] for i in part], pad_id)
             labels = pad([self.targets[i] for i in part], -100)
-            yield loss(self.model, source, labels, self.recipe.precision, total)
+            known = []
+            if self.seen is not None:
+                known = [read(self.model, source, self.seen)]
+            yield loss(self.model, source, labels, self.recipe.precision, total, *known)
 
     def _thinned(self, row: np.ndarray) -> np.ndarray:
         """An input without a random share of its tokens, special ones apart.

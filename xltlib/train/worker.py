@@ -68,6 +68,7 @@ class Worker:
         self.exp, self.place = exp, Place(exp)
         self.tokenizer: Any = None  # with the first model
         self._tests: dict[tuple[str, str, int], list[Example]] = {}
+        self._states: dict[Any, dict[bytes, Any]] = {}  # of the last encoder that did not learn
         self.prober: Any = None
         if exp.probed:
             from xltlib.train.probes import Prober  # torch
@@ -341,7 +342,21 @@ class Worker:
             return finetune(
                 model, self.tokenizer, of, train, validation, recipe,
                 seed=run.seed, failed=self.exp.folder / "failed" / run.key, progress=progress,
+                seen=self._kept(run),
             )  # fmt: skip
+
+    def _kept(self, run: Run) -> dict[bytes, Any] | None:
+        """What the run's encoder makes of texts, where it is another run's too and learns nothing.
+
+        All sources and few-shot continuations that start from one small model read the same tests.
+        """
+        if self.exp.model.kind != "tiny" or recipe_of(self.exp, run).freeze != "encoder":
+            return None
+        own = run.seed if run.pretrain_seed is None else None
+        which = (run.pretrain_seed, run.known, own)
+        if which not in self._states:
+            self._states = {which: {}}
+        return self._states[which]
 
     def _go_on(self, run: Run, model: Any, target: str, n: int) -> None:
         """Go on with `n` examples of the target; nothing is selected on target data."""
@@ -358,7 +373,7 @@ class Worker:
         texts = [of.preprocess(e)[0] for e in self.tests(run.task, target, run.seed)]
         return answers(
             model, self.tokenizer, texts, recipe_of(self.exp, run),
-            most=of.max_target, labels=of.labels if choose else (),
+            most=of.max_target, labels=of.labels if choose else (), kept=self._kept(run),
         )  # fmt: skip
 
     def rows(self, run: Run, target: str, n: int, outputs: Sequence[str]) -> list[dict[str, Any]]:
