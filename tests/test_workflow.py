@@ -289,16 +289,21 @@ def test_a_job_that_slurm_killed_is_reported_with_the_reason(
     (logs / "snakemake.log").write_text(
         "SLURM-job '7' failed, SLURM status is: 'FAILED'\n"
         "SLURM-job '8' failed, SLURM status is: 'TIMEOUT'\n"
+        "Error in rule part:\n    message: SLURM-job '9' failed, SLURM status is: 'NODE_FAIL'.\n"
+        "    shell:\n        python workflow/job.py build/small/log three build/small/three.done"
+        " -- xlt run small --part three\n    external_jobid: 9\nNext\n"
     )
     (of / "7.log").write_text("slurmstepd: error: StepId=7.0 exceeded memory limit (9 > 8)\n")
     for name, number in (("one", "7"), ("two", "8")):
         record = {"status": "running", "command": ["xlt", "run", name], "slurm": number}
         (logs / f"{name}.json").write_text(json.dumps(record))
         (logs / f"{name}.log").write_text("")
-    make.explain(tmp_path, ["one", "two"])
+    make.explain(tmp_path, ["one", "two", "three"])
     said = capsys.readouterr().err
     assert "one was killed (out of memory)" in said and "two was killed (timeout)" in said
     assert "This step again: xlt run one" in said
+    assert "small/three was killed (node fail) before it could say anything" in said
+    assert "This step again: xlt run small --part three" in said
 
 
 def test_a_failed_notebook_is_kept_under_another_name(project: Project) -> None:

@@ -236,12 +236,26 @@ def run(args: argparse.Namespace, plan: Sequence[str], folder: Path, lock: int) 
     return work.returncode
 
 
+def silent(said: str, experiment: str) -> dict[str, dict]:
+    """Return what Snakemake said of failed steps: of one that left no record all that is known."""
+    found = {}
+    for block in re.findall(r"^Error in rule \w+:\n((?: +.*\n)+)", said, re.MULTILINE):
+        if job := re.search(r"/([^/ ]+)/log (\S+) .*-- (.+)", block):
+            exp, name, command = job.groups()
+            number = re.search(r"external_jobid: (\d+)", block)
+            record = {"status": "running", "command": [command]}
+            found[name if exp == experiment else f"{exp}/{name}"] = {
+                **record, "slurm": number[1] if number else "",
+            }  # fmt: skip
+    return found
+
+
 def explain(folder: Path, plan: Sequence[str]) -> None:
     """Show the end of the log of what failed."""
     logs = folder / "log"
     said = tail(logs / "snakemake.log", 10_000)
     reasons = dict(re.findall(r"SLURM-job '(\d+)' failed, SLURM status is: '?([A-Z_]+)", said))
-    records = read_records(logs, plan)
+    records = {**silent(said, folder.name), **read_records(logs, plan)}
     failed = [n for n, r in records.items() if r["status"] in ("failed", "running")]
     for name in failed:
         log, record = log_of(logs, name, "log"), records[name]
@@ -251,9 +265,12 @@ def explain(folder: Path, plan: Sequence[str]) -> None:
         own = (ROOT / ".snakemake" / "slurm_logs").glob(f"*/*/{number}.log")
         if any(re.search("memory limit|oom.kill", tail(path, 1000)) for path in own):
             reason = "out of memory"  # not every Slurm says so in the job's state
-        why += f" ({reason})" if reason else ""
-        print(f"\n{name} {why}. The end of {shown(log)}:\n", file=sys.stderr)
-        print(tail(log, 20), file=sys.stderr)
+        why += f" ({reason})" if reason not in ("", "failed") else ""
+        if log.exists():
+            print(f"\n{name} {why}. The end of {shown(log)}:\n", file=sys.stderr)
+            print(tail(log, 20), file=sys.stderr)
+        else:
+            print(f"\n{name} {why} before it could say anything", file=sys.stderr)
         print(f"\nThis step again: {' '.join(record['command'])}", file=sys.stderr)
         kept = folder / "notebooks" / f"{name}.failed.ipynb"
         if kept.exists():
