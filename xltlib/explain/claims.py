@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xltlib.explain import effects
 from xltlib.explain.contrast import VERDICTS, estimates, verdict
-from xltlib.explain.effects import t_quantile
+from xltlib.explain.fits import p_of_t, t_quantile
 from xltlib.explain.regression import ALONE, explain, holm, nested
 from xltlib.scores import cells, gain, in_language, select, transfer
 
@@ -174,7 +173,7 @@ def pooled(claims: pd.DataFrame, unit: str = "data") -> pd.DataFrame:
             y, v = each["estimate"].to_numpy(), np.maximum(each["se"].to_numpy(), 1e-9) ** 2
             found = combine_effects(y, v, method_re="iterated")
             mean, se = float(found.mean_effect_re), float(found.sd_eff_w_re)
-        p = float(effects.p_of_t(np.array(mean / se), max(df, 1)))
+        p = float(p_of_t(np.array(mean / se), max(df, 1)))
         reach = t_quantile(max(df, 1)) * se
         rows.append((claim, mean, mean - reach, mean + reach, p, df + 1, len(own)))
     out = pd.DataFrame(rows, columns=["claim", "estimate", "low", "high", "p", "n", "n_matrices"])

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from xltlib.explain import effects
-from xltlib.explain.effects import Array, Design, Index, Within, t_quantile
+from xltlib.explain import effects, fits
+from xltlib.explain.effects import Array, Design, Index, Within
+from xltlib.explain.fits import t_quantile
 from xltlib.explain.observations import design, features_of, observe
 
 STEPS: dict[str, tuple[str, ...]] = {
@@ -109,7 +110,7 @@ def explain(
     """
     data = data or prepared(scores, pairs, features, task, model, baseline)
     w = effects.within(data)
-    fit = effects.clustered(w.X, w.y, data.source, data.target, w.rank + w.X.shape[1])
+    fit = fits.clustered(w.X, w.y, data.source, data.target, w.rank + w.X.shape[1])
     table = _coefficient_table(data, w, fit)
     table["p_mrqap"] = effects.mrqap(data, permutations, seed) if permutations else np.nan
     table["p_holm"] = holm(table["p_mrqap"])
@@ -128,7 +129,7 @@ def explain(
     )
 
 
-def _coefficient_table(data: Design, w: Within, fit: effects.Clustered) -> pd.DataFrame:
+def _coefficient_table(data: Design, w: Within, fit: fits.Clustered) -> pd.DataFrame:
     half = t_quantile(fit.df) * fit.se
     t = fit.beta / np.where(fit.se > 0, fit.se, np.nan)
     columns = {
@@ -138,7 +139,7 @@ def _coefficient_table(data: Design, w: Within, fit: effects.Clustered) -> pd.Da
         "low": fit.beta - half,
         "high": fit.beta + half,
         "t": t,
-        "p_cluster": effects.p_of_t(t, fit.df),
+        "p_cluster": fits.p_of_t(t, fit.df),
     }
     return pd.DataFrame(columns, index=list(data.features))
 
@@ -161,11 +162,11 @@ def _beside(data: Design, w: Within) -> pd.DataFrame:
 
     X, y, p = data.X / w.sd_x, data.y / w.sd_y, data.X.shape[1]
     full = np.column_stack([X - X.mean(axis=0), _intercepts(data.block)])
-    fit, pooled = effects.mixed(y, full, data.s, data.t), OLS(y, full).fit()
+    fit, pooled = fits.mixed(y, full, data.s, data.t), OLS(y, full).fit()
     columns = {
         "beta_mixed": fit.beta,
         "se_mixed": fit.se,
-        "p_mixed": effects.p_of_t(fit.beta / fit.se, len(y) - full.shape[1]),
+        "p_mixed": fits.p_of_t(fit.beta / fit.se, len(y) - full.shape[1]),
         "beta_pooled": pooled.params,
         "p_pooled": pooled.pvalues,
     }
@@ -268,7 +269,7 @@ def variance_added(
     data = data or prepared(scores, pairs, features, task, model, baseline)
     w = effects.within(data)
     p = len(data.features)
-    resid = effects.clustered(w.X, w.y, data.source, data.target, w.rank + p).resid
+    resid = fits.clustered(w.X, w.y, data.source, data.target, w.rank + p).resid
     # the whole is its own whole, and so is a measure alone; LMG and unique shares are parts of it
     whole = [0] * (1 + p) + [*range(1 + p, 1 + 2 * p)] + [0] * p
     found, draws = effects.beyond_chance(data, _parts, whole, bootstrap, permutations, seed)
@@ -442,7 +443,7 @@ def by_task(
         mine = data.block == b
         w = effects.within(data.rows(mine))
         y[mine], X[mine, b * p : (b + 1) * p], k = w.y, w.X, k + w.rank
-    fit = effects.clustered(X, y, data.source, data.target, k)
+    fit = fits.clustered(X, y, data.source, data.target, k)
     half = t_quantile(fit.df) * fit.se
     table = data.frame.groupby(data.block)[["task", "model"]].first()
     table = table.loc[np.repeat(blocks, p)].assign(feature=list(data.features) * len(blocks))
@@ -450,9 +451,7 @@ def by_task(
         beta=fit.beta, se_cluster=fit.se, low=fit.beta - half, high=fit.beta + half
     )
     where = {f: np.arange(len(blocks)) * p + j for j, f in enumerate(data.features)}
-    equal = {
-        f: effects.wald_equal(fit.beta[i], fit.V[np.ix_(i, i)], fit.df) for f, i in where.items()
-    }
+    equal = {f: fits.wald_equal(fit.beta[i], fit.V[np.ix_(i, i)], fit.df) for f, i in where.items()}
     table["p_equal"] = table["feature"].map(equal)
     order = np.concatenate(list(where.values()))
     return table.iloc[order].reset_index(drop=True)
