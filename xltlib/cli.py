@@ -67,6 +67,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _experiment(name: str, overrides: Sequence[str] = ()) -> Any:
+    """The experiment of a name or file, imported when it is asked for."""
+    from xltlib.train.config import load
+
+    return load(name, overrides)
+
+
 def _complain(sentence: str) -> None:
     print(f"xlt: {sentence}", file=sys.stderr)
 
@@ -127,14 +134,18 @@ def run(
 ) -> None:
     """Do what is missing of an experiment."""
     from xltlib.train import plan
-    from xltlib.train.config import load
 
-    exp = load(experiment, overrides or [])
+    exp = _experiment(experiment, overrides or [])
     if dry_run:
         made = plan.cost(exp)
         print(json.dumps(asdict(made)) if as_json else made)
     elif list_parts:
-        _print_parts(exp, as_json)
+        done = plan.done(exp)
+        rows = [
+            {"part": p.name, "needs": [*p.needs], "done": done[p.name]} for p in plan.parts(exp)
+        ]
+        lines = (f"{'done   ' if row['done'] else 'missing'}  {row['part']}" for row in rows)
+        print(json.dumps(rows) if as_json else "\n".join(lines))
     elif part:
         from xltlib.train.config import claim
         from xltlib.train.run import do_part
@@ -145,18 +156,6 @@ def run(
         _run_all(exp, [experiment, *(w for o in overrides or () for w in ("--set", o))], jobs)
         scores = str(exp.folder / "scores.parquet")
         print(json.dumps({"scores": scores}) if as_json else f"scores: {scores}")
-
-
-def _print_parts(exp: Any, as_json: bool) -> None:
-    from xltlib.train import plan
-
-    done = plan.done(exp)
-    rows = [{"part": p.name, "needs": list(p.needs), "done": done[p.name]} for p in plan.parts(exp)]
-    if as_json:
-        print(json.dumps(rows))
-        return
-    for row in rows:
-        print(f"{'done   ' if row['done'] else 'missing'}  {row['part']}")
 
 
 def _run_all(exp: Any, words: Sequence[str], jobs: int | None) -> None:
@@ -214,9 +213,8 @@ def verify(experiment: _Experiment = "embedded", as_json: _Json = False) -> None
     The exit status is 1 where something is damaged; `xlt run` makes it again.
     """
     from xltlib.train import plan, run
-    from xltlib.train.config import load
 
-    exp = load(experiment)
+    exp = _experiment(experiment)
     damaged = run.verify(exp)
     done = plan.done(exp)
     missing = [name for name, finished in done.items() if not finished]
@@ -240,9 +238,8 @@ def merge(
 ) -> None:
     """Take over what other machines finished; a run of both counts once."""
     from xltlib.train import run
-    from xltlib.train.config import load
 
-    exp = load(experiment)
+    exp = _experiment(experiment)
     for folder in folders:
         print(f"{run.merge(exp, folder)} runs taken over from {folder}")
     print(f"`xlt run {experiment}` does what is still missing and collects the table")
@@ -261,9 +258,8 @@ def explain(
 ) -> None:
     """Which run, settings and command a score comes from."""
     from xltlib.book.cell import explain as found
-    from xltlib.train.config import load
 
-    about = found(load(experiment), task, source, target, seed, model, n_target)
+    about = found(_experiment(experiment), task, source, target, seed, model, n_target)
     if as_json:
         print(json.dumps(about))
     else:
@@ -279,10 +275,9 @@ def keep(
     ] = False,
 ) -> None:
     """Keep an encoder's scores and predictions: item ids and labels, no text."""
-    from xltlib.train.config import load
     from xltlib.train.predictions import keep as kept
 
-    for name, size in kept(load(experiment), folder, partial=partial).items():
+    for name, size in kept(_experiment(experiment), folder, partial=partial).items():
         print(f"{folder / name}: {size / 1e6:.2f} MB")
 
 
@@ -297,11 +292,10 @@ def check(
 ) -> None:
     """Every kept score again from kept predictions and the data; or some cells from nothing."""
     from xltlib.train import predictions
-    from xltlib.train.config import load
 
     if cells < 0:
         raise ValueError(f"--cells {cells}: give 0 (from kept predictions) or more")
-    exp = load(experiment)
+    exp = _experiment(experiment)
     found = predictions.again(exp, folder, cells, seed) if cells else predictions.check(exp, folder)
     print(found.to_string(index=False, float_format="%.4g"))
     if not (found["inside"] if cells else found["difference"] == 0).all():
@@ -425,7 +419,7 @@ def recommend(
     as_json: _Json = False,
 ) -> None:
     """Which source language to take for a target."""
-    from xltlib.book.budget import with_examples
+    from xltlib.book.budget import in_words, with_examples
     from xltlib.rank.recommend import recommend as recommended
 
     if top < 1:
@@ -443,31 +437,7 @@ def recommend(
                    for k, t in (("sources", shown), ("best_set", steps))}  # fmt: skip
         print(json.dumps(answer))
     else:
-        _print_recommendation(found, shown, steps, n_target)
-
-
-def _print_recommendation(found: Any, shown: Any, steps: Any, n_target: int) -> None:
-    """The table of sources, the set to train together, and what it all rests on."""
-    from xltlib.languages import name
-
-    labels = ", ".join(f"{k} {v}" for k, v in found.labels.items())
-    print(f"Sources for {name(found.target)} ({found.target}); {labels}; scores of 0 to 100")
-    print(
-        "Best first, by score; below each, what puts it above or below the average source (points)"
-    )
-    print(f"{'':4} {'source':28} {'score':>5}  {'90 % interval':13}  {'the best?':>9}")
-    for row in shown.itertuples(index=False):
-        source = f"{name(row.source)} ({row.source})"
-        how = f"{100 * row.low:.0f} to {100 * row.high:.0f}" if row.high > row.low else "measured"
-        numbers = f"{100 * row.predicted:5.1f}  {how:13}  {100 * row.p_best:7.0f} %"
-        print(f"{row.rank:4} {source:28} {numbers}{' measured' * (row.measured and how[0] != 'm')}")
-        if n_target:
-            ends = f"{100 * row.few_shot_low:.0f} to {100 * row.few_shot_high:.0f}"
-            print(f"     with {n_target} examples {100 * row.few_shot:.1f} ({ends})")
-        print(textwrap.fill(row.why, 88, initial_indent=" " * 5, subsequent_indent=" " * 5))
-    each = [f"{name(r.source)} {100 * r.expected_best:.1f}" for r in steps.itertuples(index=False)]
-    print(f"Trained together, best score to expect with each added: {', '.join(each)}")
-    print(f"Rests on {found.rests_on}")
+        print(in_words(found, shown, steps, n_target))
 
 
 @app.command()
@@ -519,12 +489,11 @@ def _asked(
     from xltlib.book.inputs import extras
     from xltlib.languages import among
     from xltlib.scores import called, one_metric, read
-    from xltlib.train.config import load
 
     among(target, ())  # a misspelt one is told before files are read
     path, pairs, usual = scores, None, "tiny"
     if path is None:
-        exp = load(experiment)
+        exp = _experiment(experiment)
         (path, pairs), usual = kept.tables_of(exp), exp.model.label
     table = extras(called(one_metric(read(path, **how)), model, task))[0]
     if model is None and usual in set(table["model"]):
@@ -565,41 +534,32 @@ def doctor(
         "cores": os.cpu_count(),
         "device": _device(),
         "encoder": _encoder(),
-        "experiment": _state(name) if name else None,
+        "experiment": None,
     }
+    if name:
+        exp = _experiment(name)
+        done = plan.done(exp)
+        found["experiment"] = {
+            "name": exp.name,
+            "folder": str(exp.folder),
+            "languages": list(exp.languages),
+            "runs": len(plan.runs(exp)),
+            "parts": len(done),
+            "parts_missing": [part for part, is_done in done.items() if not is_done],
+        }
     if as_json:
         print(json.dumps(found))
         return
     print(f"xltlib {found['xltlib']}, Python {found['python']}, {found['cores']} cores")
     for package, version in found["packages"].items():
         print(f"  {package:14} {version or 'not installed: pip install xltlib[train]'}")
-    print(f"device: {found['device']}")
-    print(f"encoder: {found['encoder']}")
+    print(f"device: {found['device']}\nencoder: {found['encoder']}")
     if about := found["experiment"]:
-        print(
-            f"experiment {about['name']}: {len(about['languages'])} languages, "
-            f"{about['runs']} runs in {about['parts']} parts, "
-            f"{len(about['parts_missing'])} parts missing"
-        )
+        n, missing = len(about["languages"]), len(about["parts_missing"])
+        runs = f"{about['runs']} runs in {about['parts']} parts, {missing} parts missing"
+        print(f"experiment {about['name']}: {n} languages, {runs}")
     else:
         print("no experiment here: go to the book's folder, or give the path of a .yml file")
-
-
-def _state(experiment: str) -> dict[str, Any]:
-    """What an experiment is and what is done of it."""
-    from xltlib.train import plan
-    from xltlib.train.config import load
-
-    exp = load(experiment)
-    done = plan.done(exp)
-    return {
-        "name": exp.name,
-        "folder": str(exp.folder),
-        "languages": list(exp.languages),
-        "runs": len(plan.runs(exp)),
-        "parts": len(done),
-        "parts_missing": [name for name, is_done in done.items() if not is_done],
-    }
 
 
 def _device() -> str:

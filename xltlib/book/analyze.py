@@ -29,6 +29,7 @@ from xltlib.explain import claims, contrast, fewshot, observations, regression
 from xltlib.languages import similarity
 from xltlib.rank import levels, methods, recommend
 from xltlib.rank.matrix import SIZE, Matrix, Protocol, logged, matrices
+from xltlib.reading import some
 
 MOST = 50_000  # pairs of one model and task that are explained: a minute
 RANKED = 8_000  # ... that sources are chosen from: exact inference grows with their square and more
@@ -211,8 +212,8 @@ def analyze(
         unused += left_out
     groups = [(g, *usable(g)) for _, g in kept.groupby(["task", "model"], sort=True)]
     codes = sorted({code for _, rows, _ in groups for code in (*rows["source"], *rows["target"])})
-    chosen = None if measures is None else tuple(measures)
-    settings = _Settings(chosen, permutations, bootstrap, seed)
+    only = None if measures is None else tuple(measures)
+    settings = _Settings(only, permutations, bootstrap, seed)
     form, total = "{n}/{total} {elapsed} {desc}", len(groups) * _PARTS + 1
     with tqdm(total=total, disable=not progress, bar_format=form) as bar:
         bar.set_description_str(f"similarity of {len(codes)} languages")
@@ -233,15 +234,10 @@ def _known(
 ) -> dict[str, tuple[pd.DataFrame, pd.DataFrame]]:
     """The two tables of `similarities` for each model, with the sizes of the text it has read."""
     plain, full = similarities([*codes, *recommend.candidates(codes)], own)
-    if _gives_sizes(own):
+    if own is not None and SIZE in own:  # they count for every model
         return {str(m): (plain, full) for m in models}
     of_model = similarity.of_model
     return {str(m): (of_model(plain, str(m)), of_model(full, str(m))) for m in models}
-
-
-def _gives_sizes(own: pd.DataFrame | None) -> bool:
-    """Whether one's own pairs table has data sizes; they then count for every model."""
-    return own is not None and SIZE in own
 
 
 def _understood(
@@ -261,7 +257,7 @@ def _sources_of(
 ) -> tuple[str, ...]:
     """Where data sizes and properties of the pair come from, if not from the usual place."""
     out: tuple[str, ...] = ()
-    if not _gives_sizes(own) and similarity.text_sizes(model) != similarity.text_sizes():
+    if (own is None or SIZE not in own) and similarity.text_sizes(model) != similarity.text_sizes():
         out += (f"data size: the text that {model} was pre-trained on, CC-100",)
     if levels:
         out += ("a language without such text counts as a tenth of the smallest such size",)
@@ -289,17 +285,12 @@ def _sorted_out(notes: Iterable[str]) -> tuple[list[str], list[Dropped]]:
 def _size(table: pd.DataFrame) -> str:
     models, tasks = (sorted(table[c].unique()) for c in ("model", "task"))
     shots = sorted(set(table["n_target"]) - {0})
-    few = f"; few-shot with {_some(shots)} target examples" if shots else ""
+    few = f"; few-shot with {some(shots, 6)} target examples" if shots else ""
+    n = {side: table[side].nunique() for side in ("source", "target", "seed")}
     return (
-        f"{len(table)} scores: {table['source'].nunique()} sources, {table['target'].nunique()} "
-        f"targets, {table['seed'].nunique()} seed(s); task {_some(tasks)}; model {_some(models)}"
-        f"{few}"
+        f"{len(table)} scores: {n['source']} sources, {n['target']} targets, {n['seed']} seed(s); "
+        f"task {some(tasks, 6)}; model {some(models, 6)}{few}"
     )
-
-
-def _some(things: Sequence[Any], most: int = 6) -> str:
-    more = f" and {len(things) - most} more" if len(things) > most else ""
-    return ", ".join(str(t) for t in things[:most]) + more
 
 
 # -- one model and task ---------------------------------------------------------------------------
@@ -315,8 +306,7 @@ def _each(
 
     `known` is the similarity for each model (`_known`). No group at all is an error.
     """
-    found: list[Analysis] = []
-    unable: dict[str, str] = {}
+    found, unable = [], {}
     for group, rows, dropped in groups:
         model = str(group["model"].iloc[0])
         label = f"{group['task'].iloc[0]}, {model}"
@@ -326,8 +316,7 @@ def _each(
         parts = _Parts(label, bar)
         found.append(_one(parts, group, rows, dropped, *known[model], settings))
     if not found:
-        reasons = dict.fromkeys(unable.values())
-        raise ValueError("nothing to analyse: " + "; ".join(reasons))
+        raise ValueError("nothing to analyse: " + "; ".join(dict.fromkeys(unable.values())))
     return found, unable
 
 
@@ -418,7 +407,9 @@ def _one(
     none = (pd.DataFrame(), pd.DataFrame())
     laws, law_claims = parts("few-shot laws", lambda: _laws(group, settings.seed), none)
     judgements = [explained.pop("claims"), ranked.pop("claims"), law_claims]
-    warned = (*ranked.pop("warnings"), *_sparse(zero), *explained.pop("warnings"))
+    counts, warned = _counts(zero), (*ranked.pop("warnings"), *explained.pop("warnings"))
+    if counts["measured"] < 0.5:
+        warned = (f"only {counts['measured']:.0%} of the matrix is measured", *warned)
     if no_trees := _no_trees(zero):
         parts.unable["lambdamart"] = no_trees
     labels: dict[str, Any] = {k: str(zero[k].iloc[0]) for k in ("model", "task", "metric")}
@@ -427,7 +418,7 @@ def _one(
         **ranked,
         **explained,
         scores=pd.concat([zero, group[group["n_target"] > 0]]),
-        counts=_counts(zero),
+        counts=counts,
         claims=pd.concat([c for c in judgements if len(c)] or [none[0]], ignore_index=True),
         laws=laws,
         dropped=(*dropped, *left_out),
@@ -442,19 +433,20 @@ def _one(
 def _ranked(parts: _Parts, zero: pd.DataFrame, pairs: pd.DataFrame, seed: int) -> dict[str, Any]:
     """Fields of `Analysis`: which source to choose, which score to expect, what to measure."""
     none, size = pd.DataFrame(), min(5, zero["source"].nunique())
-    some = _thinned(zero, RANKED)
-    matrix, reduced = _cells(some, pairs)
-    if len(some) < len(zero):
-        kept = f"{some['source'].nunique()} sources and {some['target'].nunique()} targets"
+    part = _thinned(zero, RANKED)
+    matrix, reduced = _cells(part, pairs)
+    if len(part) < len(zero):
+        kept = f"{part['source'].nunique()} sources and {part['target'].nunique()} targets"
         reduced.insert(0, f"choosing a source: more than {RANKED} pairs are thinned to {kept}")
     chosen = parts("choosing a source", lambda: _choices(matrix, not _no_trees(zero)), {})
+    compared = [methods.summary(t, seed).assign(protocol=p) for p, t in chosen.items()]
     predictions = parts("scores to expect", lambda: levels.predict(matrix), none)
     return {
-        "methods": _compared(chosen, seed),
+        "methods": pd.concat(compared, ignore_index=True) if compared else none,
         "level": levels.accuracy(predictions, seed) if len(predictions) else {},
         "predictions": predictions,
         "best_set": parts("the best set", lambda: methods.best_set(zero, size), none),
-        "next_best": parts("what to measure next", lambda: recommend.next_best(some, pairs), none),
+        "next_best": parts("what to measure next", lambda: recommend.next_best(part, pairs), none),
         "claims": _choice_claims(chosen),
         "warnings": reduced,
     }
@@ -481,11 +473,6 @@ def _counts(zero: pd.DataFrame) -> dict[str, float]:
         "n_seeds": int(zero["seed"].nunique()),
         "measured": len(cells) / possible,
     }
-
-
-def _sparse(zero: pd.DataFrame) -> list[str]:
-    share = _counts(zero)["measured"]
-    return [f"only {share:.0%} of the matrix is measured"] if share < 0.5 else []
 
 
 def _choices(matrix: Matrix, trees: bool) -> dict[str, pd.DataFrame]:
@@ -516,11 +503,6 @@ def _differences(found: Sequence[Analysis], pairs: pd.DataFrame) -> tuple[pd.Dat
         return regression.by_task(zero, pairs, shared), ""
     except ValueError as error:
         return pd.DataFrame(), str(error)
-
-
-def _compared(chosen: dict[str, pd.DataFrame], seed: int) -> pd.DataFrame:
-    parts = [methods.summary(t, seed).assign(protocol=p) for p, t in chosen.items()]
-    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 def _choice_claims(chosen: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -571,7 +553,7 @@ def _explained(
         "fit": dict(fitted.fit) if fitted else {},
         "residuals": fitted.residuals if fitted else none,
         "shares": shares.features if shares else none,
-        "whole": _whole(shares) if shares else {},
+        "whole": shares.total.iloc[1, 2:].astype(float).to_dict() if shares else {},
         "steps": nested,
         "claims": _similarity_claims(nested, fitted, str(zero["task"].iloc[0])),
         "warnings": [*(fitted.warnings if fitted else ()), *notes],
@@ -589,12 +571,6 @@ def _measures(
         full = full.merge(means.reset_index(), on=["source", "target"], how="left")
     frame = observations.observe(zero, full, measures, lenient=True)
     return full, list(frame.attrs["features"]), scores.notes(frame)[len(scores.notes(zero)) :]
-
-
-def _whole(shares: regression.Shares) -> dict[str, float]:
-    columns = ["partial_r2", "low", "high", "p_mrqap"]
-    adds = shares.total.loc[shares.total["part"] == "similarity adds", columns]
-    return dict(zip(columns, adds.to_numpy(float)[0], strict=True))
 
 
 def _steps(features: Sequence[str]) -> dict[str, list[str]]:
