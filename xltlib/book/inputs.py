@@ -80,7 +80,7 @@ def _unfit(table: pd.DataFrame, name: str, values: pd.Series) -> str:
     cell = ["model", "task", "source", "target", *(c for c in scores.SETS if c in table)]
     if (values.groupby([table[c] for c in cell]).nunique() > 1).any():
         return "it differs between runs of one pair, so it is no property of the pair"
-    if made_of_scores(scores.transfer(table), values):
+    if _made_of_scores(scores.transfer(table), values):
         return "it orders the pairs as the score does, so it seems made from the scores"
     if reading.is_outcome(name):
         return "by its name another outcome of the same run" + _USE.format(name)
@@ -90,7 +90,7 @@ def _unfit(table: pd.DataFrame, name: str, values: pd.Series) -> str:
     return "it may be made from the scores" + _USE.format(name)
 
 
-def made_of_scores(table: pd.DataFrame, values: pd.Series) -> bool:
+def _made_of_scores(table: pd.DataFrame, values: pd.Series) -> bool:
     """Whether a column goes with the scores as only something computed from them does.
 
     It orders the sources of a target, or the targets of a source, or the means of either as the
@@ -131,7 +131,7 @@ def own_measures(table: pd.DataFrame, own: pd.DataFrame) -> tuple[pd.DataFrame, 
         column = name if name in both else f"{name}_y"
         if reading.is_score(name) or reading.is_outcome(name):
             why = "by its name an outcome of a run"
-        elif made_of_scores(both.rename(columns={"score_x": "score"}), both[column].astype(float)):
+        elif _made_of_scores(both.rename(columns={"score_x": "score"}), both[column].astype(float)):
             why = "it orders the pairs as the score does, so it seems made from the scores"
         else:
             continue

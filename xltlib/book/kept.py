@@ -22,7 +22,7 @@ from xltlib.scores import one_metric, read
 if TYPE_CHECKING:
     from xltlib.train.config import Experiment
 
-PUBLISHED = Path("book/published")
+_PUBLISHED = Path("book/published")
 BASELINES = ("tiny-scratch", "char-ngram")  # no pre-training; a classifier of character n-grams
 _LAYERS = ("model", "task", "source", "seed", "layer", "target", "score")
 _COLUMNS = (
@@ -88,7 +88,7 @@ def tables_of(experiment: Experiment) -> tuple[Path, pd.DataFrame | None]:
     ValueError
         It has not run, and nothing of it is kept.
     """
-    places = (experiment.folder, carried(PUBLISHED / experiment.name))
+    places = (experiment.folder, carried(_PUBLISHED / experiment.name))
     place = next((p for p in places if (p / "scores.parquet").is_file()), None)
     if place is None:
         raise ValueError(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from IPython.display import HTML
 
 # What the verdicts of `contrast` mean beside a paper's claim.
-DIRECTIONS = {
+_DIRECTIONS = {
     "holds": "same direction",
     "does not hold": "other direction",
     "cannot tell": "cannot tell",
@@ -79,7 +79,7 @@ def conclude(claims: Sequence[Claim], folder: str = "", stem: str = "") -> HTML:
         ignore_index=True,
     )
     cells["value"] = cells["value"].astype(float)
-    found = judged(claims_table(claims), cells)
+    found = judged(_claims_table(claims), cells)
     if folder:
         write_table(found, Path(folder) / f"{stem}.csv")
         write_table(cells, Path(folder) / f"{stem}.cells.parquet")
@@ -96,7 +96,7 @@ def conclude(claims: Sequence[Claim], folder: str = "", stem: str = "") -> HTML:
     return tables.listed(shown[keep], sentence="claim", ours="ours (95 %)", over="n of")
 
 
-def claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
+def _claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
     """What the claims are, a row each."""
     fields = ["sentence", "paper", "published", "over", "scale", "bound"]
     return pd.DataFrame([{f: getattr(c, f) for f in fields} for c in claims])
@@ -116,7 +116,7 @@ def judged(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         `table` with ``estimate, low, high, df``, ``n`` (of the scarcest unit) and ``cells``,
-        ``contrast`` (of `contrast.VERDICTS`, against ``bound``) and ``verdict`` (`DIRECTIONS`).
+        ``contrast`` (of `contrast.VERDICTS`, against ``bound``) and ``verdict`` (`_DIRECTIONS`).
     """
     rows: list[dict[str, Any]] = []
     for i, (over, bound) in enumerate(zip(table["over"], table["bound"], strict=True)):
@@ -127,7 +127,7 @@ def judged(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
         rows.append({
             "estimate": found["estimate"], "low": low, "high": high, "df": found["df"],
             "n": min(own[u].nunique() for u in units), "cells": len(own), "contrast": said,
-            "verdict": DIRECTIONS[said],
+            "verdict": _DIRECTIONS[said],
         })  # fmt: skip
     keep = [c for c in table if c not in rows[0]] if rows else list(table)
     return pd.concat([table[keep].reset_index(drop=True), pd.DataFrame(rows)], axis=1)

@@ -23,7 +23,7 @@ from xltlib.io import carried, whole
 if TYPE_CHECKING:
     from xltlib.train.config import Experiment
 
-Spec = type | tuple[Any, ...] | Callable[[Any], Any]
+_Spec = type | tuple[Any, ...] | Callable[[Any], Any]
 
 # tqdm wants widgets in a notebook; bars of text do, and the page shows neither
 warnings.filterwarnings("ignore", message="IProgress not found")
@@ -69,7 +69,7 @@ def root() -> Path:
 # ---------------------------------------------------------------- parameters
 
 
-def check_parameters(namespace: Mapping[str, Any], /, **allowed: Spec) -> SimpleNamespace:
+def check_parameters(namespace: Mapping[str, Any], /, **allowed: _Spec) -> SimpleNamespace:
     """The parameters of a notebook as its check cell found them, each checked.
 
     Parameters
@@ -134,7 +134,7 @@ def _parameters_in(text: str, declared: set[str]) -> list[str]:
     return names if text.startswith(_INJECTED) or declared & set(names) else []
 
 
-def _checked(parameter: str, value: Any, spec: Spec) -> Any:
+def _checked(parameter: str, value: Any, spec: _Spec) -> Any:
     if isinstance(spec, tuple):
         if value not in spec:
             raise unknown(f"value of {parameter}", value, spec, f"Give {parameter} one of these.")
@@ -166,7 +166,7 @@ def _typed(parameter: str, value: Any, kind: type) -> Any:
     return kind(value)
 
 
-def each(spec: Spec) -> Callable[[Any], list[Any]]:
+def each(spec: _Spec) -> Callable[[Any], list[Any]]:
     """A list, every entry of it checked; text is JSON or has commas: ``"deu, rus"``."""
 
     def inside(value: Any) -> list[Any]:
@@ -180,7 +180,7 @@ def each(spec: Spec) -> Callable[[Any], list[Any]]:
     return inside
 
 
-def optional(spec: Spec, empty: Any = "") -> Callable[[Any], Any]:
+def optional(spec: _Spec, empty: Any = "") -> Callable[[Any], Any]:
     """A value that may be left out: `empty` stays as it is."""
     return lambda value: value if value == empty else _checked("value", value, spec)
 

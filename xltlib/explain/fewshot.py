@@ -20,11 +20,10 @@ from scipy import special
 
 from xltlib.errors import unknown
 from xltlib.explain.contrast import verdict
+from xltlib.explain.effects import Array, Index
 from xltlib.scores import cells, select
 
-Array = NDArray[np.float64]
-Index = NDArray[np.int64]
-Shape = tuple[float, ...]
+_Shape = tuple[float, ...]
 
 CURVE = ["model", "task", "source", "target", "metric"]
 MIDDLE = "median of laws"
@@ -45,9 +44,9 @@ class _Law:
     """
 
     formula: str
-    shapes: tuple[Shape, ...]
-    curve: Callable[[Array, Shape], Array]
-    inverse: Callable[[Array, Shape], Array]
+    shapes: tuple[_Shape, ...]
+    curve: Callable[[Array, _Shape], Array]
+    inverse: Callable[[Array, _Shape], Array]
 
 
 LAWS = {

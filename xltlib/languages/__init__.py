@@ -15,19 +15,3 @@ from xltlib.languages.codes import (
     shared_script,
     understood,
 )
-
-__all__ = [
-    "Language",
-    "among",
-    "clash",
-    "is_summary",
-    "iso3",
-    "key",
-    "keys",
-    "known",
-    "language",
-    "languages",
-    "name",
-    "shared_script",
-    "understood",
-]

@@ -35,7 +35,7 @@ from xltlib.rank.matrix import (
     target_mean,
 )
 
-TOP_WEIGHT = 0.15  # share of the second output, 1 / rank, in the ranking of `gp`
+_TOP_WEIGHT = 0.15  # share of the second output, 1 / rank, in the ranking of `gp`
 POWER = 0.75  # between one unit for all targets (0) and each target's own (1)
 METRICS = ("loss_pct", "ndcg3", "spearman")
 _DRAWS = 2_000
@@ -55,7 +55,7 @@ _TREES = {
 
 # --- methods: (matrix, fold, protocol) -> rating of each asked cell, NaN = cannot say -------------
 
-Method = Callable[[Matrix, Fold, Protocol], Array]
+_Method = Callable[[Matrix, Fold, Protocol], Array]
 
 
 def _random(matrix: Matrix, fold: Fold, protocol: Protocol) -> Array:
@@ -138,7 +138,7 @@ def gaussian_process(matrix: Matrix, fold: Fold, protocol: Protocol) -> Array:
     """Ours: the process of `xltlib.rank.gp`, with some of a second output for the top ranks."""
     mean, _ = held_out(matrix, fold, protocol)
     centred, spread = _centred(matrix, fold, mean)
-    return centred / spread @ np.array([1.0, TOP_WEIGHT])
+    return centred / spread @ np.array([1.0, _TOP_WEIGHT])
 
 
 def reasons(matrix: Matrix, fold: Fold, protocol: Protocol) -> pd.DataFrame:
@@ -158,7 +158,7 @@ def reasons(matrix: Matrix, fold: Fold, protocol: Protocol) -> pd.DataFrame:
     found[gp.RECORD] = found[gp.RECORD] + np.outer(term[fold.asked], term @ weight)
     _, spread = _centred(matrix, fold, np.sum(list(found.values()), axis=0))
     each = {name: _centred(matrix, fold, part)[0] / spread for name, part in found.items()}
-    return pd.DataFrame({name: part @ [1.0, TOP_WEIGHT] for name, part in each.items()})
+    return pd.DataFrame({name: part @ [1.0, _TOP_WEIGHT] for name, part in each.items()})
 
 
 def _outputs(matrix: Matrix, fold: Fold) -> Array:
@@ -241,7 +241,7 @@ def _records(matrix: Matrix, fold: Fold) -> Array:
     return column[:, 0] if column.shape[1] else np.zeros(len(z))
 
 
-METHODS: dict[str, Method] = {
+METHODS: dict[str, _Method] = {
     "gp": gaussian_process,
     "best_mean": _best_mean,
     "english": _english,
@@ -252,7 +252,7 @@ METHODS: dict[str, Method] = {
 }
 
 
-def available(matrix: Matrix, names: Iterable[str] | None = None) -> dict[str, Method]:
+def available(matrix: Matrix, names: Iterable[str] | None = None) -> dict[str, _Method]:
     """The methods to compare: those named, or all that can run here (LambdaMART needs lightgbm)."""
     known = METHODS | {f"nearest_{m}": partial(_nearest, m) for m in matrix.measures}
     if names is None:

@@ -162,7 +162,7 @@ def _predicted(
     """Mean and covariance over the target's cells, their order, and what it is due to.
 
     A measured cell keeps its score and its error. The predicted scores are given out in the order
-    of ``gp``, which weighs in who is likely to be the very best (`methods.TOP_WEIGHT`).
+    of ``gp``, which weighs in who is likely to be the very best (`methods.gaussian_process`).
     """
     hidden = cells[np.isnan(matrix.score[cells])]
     mean, covariance = matrix.score[cells].copy(), np.diag(se**2)

@@ -18,18 +18,3 @@ from xltlib.reading.headings import (
     words,
 )
 from xltlib.reading.shapes import pairs, table
-
-__all__ = [
-    "is_outcome",
-    "is_property",
-    "is_score",
-    "lower_is_better",
-    "numbers",
-    "pairs",
-    "plain_label",
-    "preference",
-    "role",
-    "some",
-    "table",
-    "words",
-]

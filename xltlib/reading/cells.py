@@ -26,7 +26,7 @@ def unmarked(cell: Any, by: str = "") -> str:
     return _MARKS.sub(by, str(cell)).strip()
 
 
-def number_in(cell: Any) -> re.Match[str] | None:
+def _number_in(cell: Any) -> re.Match[str] | None:
     """The number that a cell holds beside marks, an error after ± or an interval; None if none."""
     text = unmarked(cell)
     return _NUMBER.fullmatch(text) if len(text) < 100 else None
@@ -36,7 +36,7 @@ def is_number(cell: Any) -> bool:
     """Whether a cell holds a number."""
     if isinstance(cell, (int, float, np.number)) and not isinstance(cell, bool):
         return True
-    return bool(number_in(cell))
+    return bool(_number_in(cell))
 
 
 def is_data(cell: Any) -> bool:
@@ -58,7 +58,7 @@ def numbers(column: pd.Series, name: str, notes: list[str], count: bool = False)
     out = pd.to_numeric(column, errors="coerce").astype(float)
     left = out.isna() & column.notna()
     cells = column[left].map(lambda c: "" if isinstance(c, float) else str(c).strip())
-    plain = {c: number_in(c) for c in cells.unique() if c.lower() not in _MISSING}
+    plain = {c: _number_in(c) for c in cells.unique() if c.lower() not in _MISSING}
     bad = cells[cells.map(lambda c: c in plain and plain[c] is None)]
     if len(bad):
         raise _bad_number(column, name, bad)

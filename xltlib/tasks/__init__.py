@@ -10,8 +10,6 @@ from xltlib.errors import unknown
 from xltlib.tasks.base import Task
 from xltlib.tasks.embedded import TASKS
 
-__all__ = ["TASKS", "Task", "embedded_task", "task"]
-
 
 def embedded_task(name: str) -> Task:
     """The embedded task of this name; an error that says what public ones need otherwise."""
