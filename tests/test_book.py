@@ -337,12 +337,16 @@ def test_a_chapter_is_shown_with_folded_code_and_what_its_parameters_mean() -> N
         {"cell_type": "markdown", "metadata": {}, "source": ["# Title"]},
         {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": [source]},
         {"cell_type": "code", "metadata": {"tags": ["injected-parameters"]}, "source": []},
-        {"cell_type": "code", "metadata": {}, "source": ["1 + 1"]},
-    ]
+        {"cell_type": "code", "metadata": {}, "source": ["1 + 1"], "outputs": [
+            {"data": {"text/markdown": [], "text/plain": ["<Markdown object>"]}},
+            {"data": {"text/markdown": ["two"], "text/plain": ["<Markdown object>"]}},
+        ]},
+    ]  # fmt: skip
     given = {"cells": cells}
     title, box, *code = pages.chapter(given, "05_x")["cells"]
     tags = [c["metadata"]["tags"] for c in code]
     assert tags[0] == ["parameters", "hide-input"] and tags[2] == ["hide-input"]
+    assert code[2]["outputs"] == cells[3]["outputs"][1:]  # an empty text is none
     assert "remove-cell" in tags[1] and "tags" not in cells[3]["metadata"]
     assert '| `experiment` | `"mine"` | a name / a path |' in box["source"]
     assert "| `n` | `[1, 2]` | sizes # of steps |" in box["source"]

@@ -123,7 +123,9 @@ NEEDS = """*A chapter of the book "What one language teaches a model about anoth
 "xltlib-VERSION-py3-none-any.whl[book]"`; a chapter that trains a model on this machine,
 `[train,book]`. The first cell with code puts the kept scores and the experiment files into this
 folder, 4 MB, unless it is inside a copy of the repository. **A network** is needed only by chapters
-that fetch data or a model. Links to other chapters lead to files beside this one."""
+that fetch data or a model. A chapter that shows a run of this machine stops and names the command
+that makes it; `xlt run quick` takes a few minutes, then set `experiment = "quick"`. Links to other
+chapters lead to files beside this one."""
 
 
 def by_itself(notebook: dict[str, Any]) -> dict[str, Any]:
@@ -172,6 +174,12 @@ def without_solutions(text: str) -> str:
     return SOLUTION.sub("", text)
 
 
+def _empty(output: dict[str, Any]) -> bool:
+    """Whether an output is a text without words, of which its type's name would be shown."""
+    text = output.get("data", {}).get("text/markdown")
+    return text is not None and not "".join(text).strip()
+
+
 def chapter(notebook: dict[str, Any], stem: str, student: bool = False) -> dict[str, Any]:
     """Return an executed notebook as the book shows it: code folded, its box, its questions.
 
@@ -185,7 +193,8 @@ def chapter(notebook: dict[str, Any], stem: str, student: bool = False) -> dict[
                 tags.append("remove-cell")
             elif not (HIDDEN & set(tags) or stem.startswith("lab/")):  # there code is the point
                 tags.append("hide-input")
-            for output in cell.get("outputs", []):  # a heading without words is none
+            cell["outputs"] = [o for o in cell.get("outputs", []) if not _empty(o)]
+            for output in cell["outputs"]:  # a heading without words is none
                 if page := output.get("data", {}).get("text/html"):
                     output["data"]["text/html"] = "".join(page).replace("<th></th>", "<td></td>")
         elif cell["cell_type"] == "markdown":
