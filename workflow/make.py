@@ -212,10 +212,10 @@ def run(args: argparse.Namespace, plan: Sequence[str], folder: Path, lock: int) 
     """Start Snakemake on the plan and report until it ends."""
     progress = Progress(plan, args, folder / "log")
     print(f"{args.experiment}: {len(plan)} steps to run on {args.cores} cores", file=sys.stderr)
-    here = not args.profile and sum(name not in args.notebooks for name in plan) > 2
+    here = not args.profile and len(plan) > 2
     with (
         (folder / "log" / "snakemake.log").open("w") as log,
-        forking(os.environ, here) as (environment, hold),
+        forking(os.environ, here, folder / "log" / "jupyter") as (environment, hold),
     ):
         work = subprocess.Popen(
             snakemake(args), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment,

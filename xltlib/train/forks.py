@@ -3,8 +3,9 @@
 A command that runs parts on one machine keeps such a process (`forking`), at a socket that
 only this user's processes may use. It does no work of its own: each part that it is asked for
 (`Part`) is a process by itself, as if it had been started anew, which goes on if any other is
-killed. Where there is none, or it ended, a part is started in the ordinary way. Linux only; the
-standard library only, for it is also imported by processes that only wait.
+killed. Notebooks are forked in the same way, papermill and the kernel (`kernelspec`), which ends
+with whoever asked for it. Where there is none, or it ended, a part is started in the ordinary way.
+Linux only; the standard library only, for it is also imported by processes that only wait.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import gc
 import importlib
 import json
 import os
+import runpy
 import select
 import signal
 import socket
@@ -24,19 +26,25 @@ import uuid
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn
 
 ADDRESS = "XLT_FORKS"  # the environment variable that says where the process is
 _MODULES = (
     "xltlib.cli", "xltlib.train.run", "xltlib.models.tiny", "xltlib.train.pretrain",
     "xltlib.train.finetune", "xltlib.train.probes",
 )  # fmt: skip
+_OF_NOTEBOOKS = (
+    "papermill.cli", "ipykernel.kernelapp", "pandas", "seaborn", "xltlib.book.figures",
+    "xltlib.book.tables",
+)  # fmt: skip
+_KERNEL = "ipykernel_launcher"
 _MOST = 2**16  # bytes of a message
 
 
 @contextmanager
 def forking(
-    environment: Mapping[str, str], wanted: bool
+    environment: Mapping[str, str], wanted: bool, notebooks: Path | None = None
 ) -> Iterator[tuple[dict[str, str], list[int]]]:
     """An environment in which parts are forked, and files to be held by all who may ask for them.
 
@@ -46,22 +54,38 @@ def forking(
         Of the parts.
     wanted
         Whether it is worth it; otherwise, and where nothing can be forked, all is as it was.
+    notebooks
+        A folder for the kernel's description, where notebooks are forked too.
     """
     own = {**environment}
     if not wanted or sys.platform != "linux":
         yield own, []
         return
     own[ADDRESS] = f"xlt-{uuid.uuid4().hex}"
+    modules = [*_MODULES, *(_OF_NOTEBOOKS if notebooks else ())]
+    if notebooks:
+        kernelspec(notebooks)
+        before = own.get("JUPYTER_PATH")
+        own["JUPYTER_PATH"] = os.pathsep.join([str(notebooks.absolute()), *filter(None, [before])])
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(f"\0{own[ADDRESS]}")
         listener.listen(128)
         server = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(listener.fileno())],
-            stdin=subprocess.PIPE, env=environment, pass_fds=[listener.fileno()],
+            [sys.executable, "-m", __name__, str(listener.fileno()), *modules],
+            stdin=subprocess.PIPE, env=own, pass_fds=[listener.fileno()],
         )  # fmt: skip
     with server:
         assert server.stdin
         yield own, [server.stdin.fileno()]
+
+
+def kernelspec(folder: Path) -> None:
+    """Describe the kernel `python3` to Jupyter: this Python's, forked where it can be."""
+    argv = [sys.executable, "-m", __name__, "-m", _KERNEL, "-f", "{connection_file}"]
+    described = {"argv": argv, "display_name": "Python 3 (ipykernel)", "language": "python"}
+    place = folder / "kernels" / "python3"
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "kernel.json").write_text(json.dumps(described), "utf-8")
 
 
 class Part:
@@ -89,8 +113,8 @@ class Part:
         self._anew = (command, environment, out, err, hold)
         self._process: subprocess.Popen[bytes] | None = None
         self._server: socket.socket | None = None
-        if (address := environment.get(ADDRESS)) and "--part" in command:
-            words = json.dumps(command[command.index("run") :]).encode()
+        if (address := environment.get(ADDRESS)) and (asked := _asked(command)):
+            words = json.dumps(asked).encode()
             self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:
                 self._server.connect(f"\0{address}")
@@ -136,23 +160,42 @@ class Part:
 
     def terminate(self) -> None:
         """End it, if it is at work."""
+        self.send(signal.SIGTERM)
+
+    def send(self, number: int) -> None:
+        """Send it a signal, if it is at work."""
         if self.poll() is not None:
             return
         if self._process:
-            self._process.terminate()
+            self._process.send_signal(number)
         elif self._pid:
-            os.kill(self._pid, signal.SIGTERM)
+            os.kill(self._pid, number)
+        elif number != signal.SIGTERM:
+            return
         else:  # it has not begun, and will not
             assert self._server
             self._server.close()
 
 
-def serve(at: int) -> None:
+def _asked(command: Sequence[str]) -> list[str]:
+    """The module that a command would run, and its words; nothing if it is none to be forked.
+
+    >>> _asked(["python", "-m", "xltlib.cli", "run", "quick", "--part", "vocabulary"])
+    ['xltlib.cli', 'run', 'quick', '--part', 'vocabulary']
+    """
+    if "--part" in command:
+        return ["xltlib.cli", *command[command.index("run") :]]
+    if os.path.basename(command[0]) == "papermill":
+        return ["papermill", *command[1:]]
+    return [*command[command.index(_KERNEL) :]] if _KERNEL in command else []
+
+
+def serve(at: int, modules: Sequence[str]) -> None:
     """Fork a process for each part that is asked for at a socket, until nobody is left to ask."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # parts hear it, and end by themselves
     with socket.socket(fileno=at) as listener:
         try:
-            for name in _MODULES:
+            for name in modules:
                 importlib.import_module(name)
         except Exception:  # a part started in the ordinary way says what is wrong
             return
@@ -189,15 +232,20 @@ def _attend(client: socket.socket) -> NoReturn:
     """In a process between: fork the part's, wait for it, tell how it ended."""
     with suppress(OSError, ValueError):
         message, files, _, _ = socket.recv_fds(client, _MOST, 16)
+        words = json.loads(message)
         if not (pid := _fork()):
             client.close()
-            _work(json.loads(message), files)
+            _work(words, files)
         for file in files:
             os.close(file)
         try:
             client.send(json.dumps({"pid": pid}).encode())
         except OSError:  # nobody waits for it any more
             os.kill(pid, signal.SIGTERM)
+        if words[0] == _KERNEL:
+            ended = os.pidfd_open(pid)
+            if ended not in select.select([client.fileno(), ended], [], [])[0]:  # who asked is gone
+                os.kill(pid, signal.SIGKILL)
         _, status, used = os.wait4(pid, 0)
         told = {"status": os.waitstatus_to_exitcode(status), "memory": used.ru_maxrss}
         client.send(json.dumps({**told, "seconds": used.ru_utime + used.ru_stime}).encode())
@@ -207,23 +255,34 @@ def _attend(client: socket.socket) -> NoReturn:
 def _work(words: list[str], files: list[int]) -> NoReturn:
     """In a part's process: what the command would do; files beyond the first two are only held."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    code = 1
+    code: Any = 1
     try:
         with open(os.devnull, "rb") as nothing:
             os.dup2(nothing.fileno(), 0)
         os.dup2(files[0], 1)
         os.dup2(files[1], 2)
-        from xltlib import cli
+        if words[0] == "xltlib.cli":
+            from xltlib import cli
 
-        code = cli.main(words)
+            code = cli.main(words[1:])
+        else:
+            sys.argv = words
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+            code = 0
+    except SystemExit as end:
+        code = 0 if end.code is None else end.code
     except BaseException:
         traceback.print_exc()
     finally:
         with suppress(OSError):
             sys.stdout.flush()
             sys.stderr.flush()
-        os._exit(code)
+        os._exit(code if isinstance(code, int) else 1)
 
 
 if __name__ == "__main__":
-    serve(int(sys.argv[1]))
+    if sys.argv[1] == "-m":  # a kernel: forked, or started in the ordinary way
+        kernel = Part([sys.executable, *sys.argv[1:]], os.environ)
+        signal.signal(signal.SIGINT, lambda number, _: kernel.send(number))
+        sys.exit(kernel.wait())
+    serve(int(sys.argv[1]), sys.argv[2:])
