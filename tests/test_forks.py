@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -134,6 +135,46 @@ def test_without_the_process_a_part_is_started_anew(environment: dict[str, str])
             process.wait()
     done = Part(words("vocabulary"), environment, 2, 2)
     assert done.wait() == 0 and done.used is None
+
+
+def test_a_notebook_and_its_kernel_are_forked_and_end_together(
+    tmp_path: Path, repository: Path
+) -> None:
+    nbformat = pytest.importorskip("nbformat", reason="notebooks need xltlib[book]")
+    pytest.importorskip("papermill", reason="notebooks need xltlib[book]")
+    new = nbformat.v4
+    lines = "import os, sys, time\nprint(os.getpid(), 'pandas' in sys.modules, os.getcwd())"
+    cells = [new.new_code_cell(text) for text in (lines, "long = 0", "time.sleep(long)", "1 / 0")]
+    cells[1].metadata["tags"] = ["parameters"]
+    meta = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    nbformat.write(new.new_notebook(cells=cells, metadata=meta), tmp_path / "in.ipynb")
+    own = {**os.environ, "PYTHONPATH": str(repository)}
+
+    def started(environment: dict[str, str], out: int, long: float) -> Part:
+        command = ["papermill", str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb")]
+        command += ["--cwd", str(tmp_path), "-p", "long", str(long)]
+        return Part([*command, "--request-save-on-cell-execute"], environment, out, out)
+
+    def printed() -> list[str]:
+        written = json.loads((tmp_path / "out.ipynb").read_text())["cells"]
+        return ["".join(o["text"]) for c in written for o in c.get("outputs", ()) if "text" in o]
+
+    with (
+        (tmp_path / "log").open("w") as log,
+        forking(own, True, tmp_path / "jupyter") as (environment, _),
+    ):
+        failed = started(environment, log.fileno(), 0)
+        assert failed.wait() == 1 and failed.used and failed.used[0] > 0
+        assert "ZeroDivisionError" in (tmp_path / "log").read_text()
+        pid, imported, where = printed()[0].split()
+        assert imported == "True" and where == str(tmp_path) and not psutil.pid_exists(int(pid))
+        (tmp_path / "out.ipynb").unlink()
+        killed = started(environment, log.fileno(), 600)
+        until(lambda: (tmp_path / "out.ipynb").is_file() and printed())
+        killed.poll()
+        psutil.Process(killed._pid).kill()
+        assert killed.wait() == -signal.SIGKILL
+        until(lambda: not psutil.pid_exists(int(printed()[0].split()[0])))
 
 
 def test_a_failed_part_does_not_stop_the_others_and_is_named_with_its_command(

@@ -5,7 +5,7 @@
 The command's output goes to LOGDIR/NAME.log. LOGDIR/NAME.json says when it ran, for how long and
 how it ended; the page "How this was built" is written from these records. With --made the command
 writes FILE, which gets the name TARGET only once the command has succeeded; otherwise it is kept
-beside TARGET as *.failed.*. A part of an experiment is forked where a process waits for that
+beside TARGET as *.failed.*. Parts and notebooks are forked where a process waits for that
 (`xltlib.train.forks`). Standard library only: it starts in a few hundredths of a second.
 """
 

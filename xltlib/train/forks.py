@@ -24,8 +24,9 @@ import sys
 import traceback
 import uuid
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -61,15 +62,12 @@ def forking(
     if not wanted or sys.platform != "linux":
         yield own, []
         return
-    own[ADDRESS] = f"xlt-{uuid.uuid4().hex}"
     modules = [*_MODULES, *(_OF_NOTEBOOKS if notebooks else ())]
     if notebooks:
         kernelspec(notebooks)
         before = own.get("JUPYTER_PATH")
         own["JUPYTER_PATH"] = os.pathsep.join([str(notebooks.absolute()), *filter(None, [before])])
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
-        listener.bind(f"\0{own[ADDRESS]}")
-        listener.listen(128)
+    with _listening(own) as listener:
         server = subprocess.Popen(
             [sys.executable, "-m", __name__, str(listener.fileno()), *modules],
             stdin=subprocess.PIPE, env=own, pass_fds=[listener.fileno()],
@@ -77,6 +75,15 @@ def forking(
     with server:
         assert server.stdin
         yield own, [server.stdin.fileno()]
+
+
+def _listening(environment: MutableMapping[str, str]) -> socket.socket:
+    """A socket at an address of its own, which the environment is told."""
+    environment[ADDRESS] = f"xlt-{uuid.uuid4().hex}"
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(f"\0{environment[ADDRESS]}")
+    listener.listen(128)
+    return listener
 
 
 def kernelspec(folder: Path) -> None:
@@ -114,7 +121,7 @@ class Part:
         self._process: subprocess.Popen[bytes] | None = None
         self._server: socket.socket | None = None
         if (address := environment.get(ADDRESS)) and (asked := _asked(command)):
-            words = json.dumps(asked).encode()
+            words = json.dumps([os.getcwd(), *asked]).encode()
             self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:
                 self._server.connect(f"\0{address}")
@@ -232,10 +239,10 @@ def _attend(client: socket.socket) -> NoReturn:
     """In a process between: fork the part's, wait for it, tell how it ended."""
     with suppress(OSError, ValueError):
         message, files, _, _ = socket.recv_fds(client, _MOST, 16)
-        words = json.loads(message)
+        where, *words = json.loads(message)
         if not (pid := _fork()):
             client.close()
-            _work(words, files)
+            _work(where, words, files)
         for file in files:
             os.close(file)
         try:
@@ -244,15 +251,15 @@ def _attend(client: socket.socket) -> NoReturn:
             os.kill(pid, signal.SIGTERM)
         if words[0] == _KERNEL:
             ended = os.pidfd_open(pid)
-            if ended not in select.select([client.fileno(), ended], [], [])[0]:  # who asked is gone
-                os.kill(pid, signal.SIGKILL)
+            if ended not in select.select([client.fileno(), ended, 0], [], [])[0]:
+                os.kill(pid, signal.SIGKILL)  # who asked is gone, or the notebook
         _, status, used = os.wait4(pid, 0)
         told = {"status": os.waitstatus_to_exitcode(status), "memory": used.ru_maxrss}
         client.send(json.dumps({**told, "seconds": used.ru_utime + used.ru_stime}).encode())
     os._exit(0)
 
 
-def _work(words: list[str], files: list[int]) -> NoReturn:
+def _work(where: str, words: list[str], files: list[int]) -> NoReturn:
     """In a part's process: what the command would do; files beyond the first two are only held."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     code: Any = 1
@@ -261,13 +268,15 @@ def _work(words: list[str], files: list[int]) -> NoReturn:
             os.dup2(nothing.fileno(), 0)
         os.dup2(files[0], 1)
         os.dup2(files[1], 2)
+        os.chdir(where)
         if words[0] == "xltlib.cli":
             from xltlib import cli
 
             code = cli.main(words[1:])
         else:
             sys.argv = words
-            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+            run = partial(runpy.run_module, words[0], run_name="__main__", alter_sys=True)
+            run() if words[0] == _KERNEL else _with_kernel(run)
             code = 0
     except SystemExit as end:
         code = 0 if end.code is None else end.code
@@ -278,6 +287,23 @@ def _work(words: list[str], files: list[int]) -> NoReturn:
             sys.stdout.flush()
             sys.stderr.flush()
         os._exit(code if isinstance(code, int) else 1)
+
+
+def _with_kernel(run: Callable[[], object]) -> None:
+    """Run a notebook whose kernel is forked by a child: what it took counts with the notebook."""
+    ours, theirs = os.pipe()
+    with _listening(os.environ) as listener:
+        if not _fork():
+            os.dup2(ours, 0)
+            os.close(theirs)
+            serve(listener.detach(), ())
+            os._exit(0)
+    os.close(ours)
+    try:
+        run()
+    finally:
+        os.close(theirs)
+        os.wait()
 
 
 if __name__ == "__main__":
