@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import signal
 import subprocess
@@ -143,21 +142,18 @@ def test_a_notebook_and_its_kernel_are_forked_and_end_together(
     nbformat = pytest.importorskip("nbformat", reason="notebooks need xltlib[book]")
     pytest.importorskip("papermill", reason="notebooks need xltlib[book]")
     new = nbformat.v4
-    lines = "import os, sys, time\nprint(os.getpid(), 'pandas' in sys.modules, os.getcwd())"
-    cells = [new.new_code_cell(text) for text in (lines, "long = 0", "time.sleep(long)", "1 / 0")]
-    cells[1].metadata["tags"] = ["parameters"]
+    lines = "import os, sys, time\nsaid = f\"{os.getpid()} {'pandas' in sys.modules}\\n\""
+    lines += "\nopen('kernel', 'w').write(said)"
+    cells = [new.new_code_cell(text) for text in ("long = 0", lines, "time.sleep(long)", "1 / 0")]
+    cells[0].metadata["tags"] = ["parameters"]
     meta = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(new.new_notebook(cells=cells, metadata=meta), tmp_path / "in.ipynb")
-    own = {**os.environ, "PYTHONPATH": str(repository)}
+    own, kernel = {**os.environ, "PYTHONPATH": str(repository)}, tmp_path / "kernel"
 
     def started(environment: dict[str, str], out: int, long: float) -> Part:
         command = ["papermill", str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb")]
         command += ["--cwd", str(tmp_path), "-p", "long", str(long)]
-        return Part([*command, "--request-save-on-cell-execute"], environment, out, out)
-
-    def printed() -> list[str]:
-        written = json.loads((tmp_path / "out.ipynb").read_text())["cells"]
-        return ["".join(o["text"]) for c in written for o in c.get("outputs", ()) if "text" in o]
+        return Part(command, environment, out, out)
 
     with (
         (tmp_path / "log").open("w") as log,
@@ -166,15 +162,15 @@ def test_a_notebook_and_its_kernel_are_forked_and_end_together(
         failed = started(environment, log.fileno(), 0)
         assert failed.wait() == 1 and failed.used and failed.used[0] > 0
         assert "ZeroDivisionError" in (tmp_path / "log").read_text()
-        pid, imported, where = printed()[0].split()
-        assert imported == "True" and where == str(tmp_path) and not psutil.pid_exists(int(pid))
-        (tmp_path / "out.ipynb").unlink()
-        killed = started(environment, log.fileno(), 600)
-        until(lambda: (tmp_path / "out.ipynb").is_file() and printed())
+        pid, imported = kernel.read_text().split()
+        assert imported == "True" and not psutil.pid_exists(int(pid))
+        kernel.unlink()
+        killed = started(environment, log.fileno(), 100)
+        until(lambda: kernel.is_file() and kernel.read_text().endswith("\n"))
         killed.poll()
         psutil.Process(killed._pid).kill()
         assert killed.wait() == -signal.SIGKILL
-        until(lambda: not psutil.pid_exists(int(printed()[0].split()[0])))
+        until(lambda: not psutil.pid_exists(int(kernel.read_text().split()[0])))
 
 
 def test_a_failed_part_does_not_stop_the_others_and_is_named_with_its_command(
