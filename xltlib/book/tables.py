@@ -265,19 +265,6 @@ def in_words(
     return pd.Series(shown, index=table.index)
 
 
-def claims_by_task(claims: pd.DataFrame) -> pd.DataFrame:
-    """Rows of `claims.verdicts` as claims by tasks: estimate, interval and verdict of each."""
-    if not len(claims):
-        return claims
-    gain = claims["evidence"].str.contains("gain over").map({True: ", for the gain", False: ""})
-    claim = claims["claim"].str.replace("_", " ") + gain
-    shown = in_words(claims, scale=1, digits=2) + " " + claims["verdict"]
-    wide = claims.assign(claim=claim, shown=shown).pivot_table(
-        index="claim", columns="task", values="shown", aggfunc="first", sort=False
-    )
-    return wide.sort_index(axis=1).fillna("–").reset_index().rename_axis(columns=None)
-
-
 def listed(table: pd.DataFrame, digits: int = 2, **names: str) -> HTML:
     """A table for the page: columns renamed, languages by name, numbers rounded."""
     from IPython.display import HTML
