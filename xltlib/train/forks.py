@@ -201,13 +201,14 @@ def serve(at: int, modules: Sequence[str]) -> None:
     """Fork a process for each part that is asked for at a socket, until nobody is left to ask."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # parts hear it, and end by themselves
     with socket.socket(fileno=at) as listener:
+        gc.disable()  # imports make no garbage, and looking for it is a fifth of their time
         try:
             for name in modules:
                 importlib.import_module(name)
         except Exception:  # a part started in the ordinary way says what is wrong
             return
-        gc.collect()
         gc.freeze()  # so that what is shared stays shared
+        gc.enable()
         watched: list[socket.socket | int] = [listener, 0]
         while listener in (ready := select.select(watched, [], [], 5)[0]) or not ready:
             if ready:
