@@ -327,7 +327,7 @@ def test_not_even_one_example_fits(folder: Path, monkeypatch: pytest.MonkeyPatch
         patch.setattr(LOSS, full)
         with pytest.raises(ValueError, match="one example of .* tokens does not fit.*checkpoint"):
             tuned(model, tokenizer, 4)
-    monkeypatch.setattr(model, "forward", full)
+    monkeypatch.setattr("xltlib.train.generate.read", full)
     with pytest.raises(ValueError, match="does not fit"):
         evaluate(model, tokenizer, PUBLIC["sib200"], topics(4), QUICK)
 

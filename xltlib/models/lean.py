@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd import Function
-from torch.nn.functional import embedding, gelu, linear
+from torch.nn.functional import embedding, gelu, linear, scaled_dot_product_attention
 from transformers.models.t5.modeling_t5 import T5Attention
 
 _LEAST = -60.0  # e^-60 adds nothing to 1 in float32; below -87 the exponential is 60 times slower
@@ -37,7 +37,7 @@ def fits(model: Any) -> bool:
         config.model_type in ("t5", "mt5")
         and model.device.type == "cpu"
         and not (model.training and config.dropout_rate)
-        and not model.is_activation_checkpointing
+        and not model.encoder.block[0].gradient_checkpointing
         and type(model.encoder.block[0].layer[0].SelfAttention.q) is torch.nn.Linear  # no LoRA
     )
 
@@ -237,6 +237,66 @@ def decoded(model: Any, labels: Tensor, encoded: Tensor, read: Packed) -> Tensor
         rows = rows + own.o(_Attention.apply(asking, seen, across, heads, told, read))
         rows = rows + _forward(forward, rows)
     return _unit(rows, stack.final_layer_norm) * stack.final_layer_norm.weight
+
+
+class Decoder:
+    """The decoder of a T5 that `fits`, a token of each row at a time, without gradients.
+
+    Parameters
+    ----------
+    encoded, real
+        The encoder's states (n, length, width), and which are no padding (n, length).
+    """
+
+    def __init__(self, model: Any, encoded: Tensor, real: Tensor) -> None:
+        self._model = model
+        self._hidden = _hidden(Packed(real))
+        own = [block.layer[1].EncDecAttention for block in model.decoder.block]
+        across = [linear(encoded, torch.cat([at.k.weight, at.v.weight])) for at in own]
+        self._across = [self._apart(both, 2) for both in across]
+        self._past: list[Tensor] = []  # a layer: keys and values, (2, n, heads, tokens, width)
+
+    def _apart(self, rows: Tensor, parts: int) -> Tensor:
+        """(n, length, parts x heads x width) to (parts, n, heads, length, width)."""
+        split = rows.view(*rows.shape[:2], parts, self._model.config.num_heads, -1)
+        return split.permute(2, 0, 3, 1, 4)
+
+    def step(self, last: Tensor) -> Tensor:
+        """Logits (n, vocabulary) of what follows `last`, the token (n,) that each row has now."""
+        stack, past = self._model.decoder, self._past
+        rows, length = embedding(last[:, None], stack.embed_tokens.weight), 1
+        if past:
+            length += past[0].shape[3]
+        near = _distances(stack, length)[:, :, -1:]
+        self._past = []
+        for i, (attention, cross, forward) in enumerate(block.layer for block in stack.block):
+            own, norm = attention.SelfAttention, attention.layer_norm
+            three = self._apart(_linear(_unit(rows, norm), norm, own.q, own.k, own.v), 3)
+            seen = torch.cat([past[i], three[1:]], 3) if past else three[1:]
+            self._past.append(seen)
+            rows = rows + own.o(_looked(three[0], seen, near))
+            asked = _linear(
+                _unit(rows, cross.layer_norm), cross.layer_norm, cross.EncDecAttention.q
+            )
+            found = _looked(self._apart(asked, 1)[0], self._across[i], self._hidden)
+            rows = rows + cross.EncDecAttention.o(found)
+            rows = rows + _forward(forward, rows)
+        rows = _unit(rows, stack.final_layer_norm) * stack.final_layer_norm.weight
+        logits: Tensor = self._model.lm_head(rows[:, 0])
+        return logits
+
+    def keep(self, rows: Tensor) -> None:
+        """Go on with some rows only."""
+        self._hidden = self._hidden[rows]
+        self._across = [both[:, rows] for both in self._across]
+        self._past = [both[:, rows] for both in self._past]
+
+
+def _looked(asked: Tensor, seen: Tensor, bias: Tensor) -> Tensor:
+    """Attention of (n, heads, 1, width) to keys and values: (n, 1, heads x width)."""
+    keys, values = seen
+    found = scaled_dot_product_attention(asked, keys, values, bias.to(asked.dtype), scale=1.0)
+    return found.transpose(1, 2).flatten(2)
 
 
 def _self(layer: Any, rows: Tensor, bias: Tensor, packed: Packed) -> Tensor:

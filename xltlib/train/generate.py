@@ -74,10 +74,9 @@ def answers(
                     if labels:
                         found = [labels[i] for i in _choose(model, source, words, kept)]
                     else:
-                        found = [
-                            decode(model, tokenizer, ids)
-                            for ids in _greedy(model, source, most, kept)
-                        ]
+                        made = [tuple(ids) for ids in _greedy(model, source, most, kept)]
+                        text = {ids: decode(model, tokenizer, ids) for ids in set(made)}
+                        found = [text[ids] for ids in made]
                 for i, output in zip(group, found, strict=True):
                     outputs[i] = output
             return outputs
@@ -101,15 +100,16 @@ def _greedy(
             input_ids=source, attention_mask=mask, max_new_tokens=most, do_sample=False, num_beams=1
         )
         return list(out[:, 1:].tolist())
-    encoded = (read(model, source, kept),)
-    config = base.config
+    encoded, config = read(model, source, kept), base.config
+    if lean.fits(base):
+        return _lean_greedy(base, encoded, mask, most)
     last = torch.full((len(source), 1), config.decoder_start_token_id, device=source.device)
     ended = torch.zeros(len(source), dtype=torch.bool, device=source.device)
     made: list[torch.Tensor] = []
     cache = None
     while len(made) < most and not bool(ended.all()):
         out = base(
-            encoder_outputs=encoded,
+            encoder_outputs=(encoded,),
             attention_mask=mask,
             decoder_input_ids=last,
             past_key_values=cache,
@@ -120,6 +120,26 @@ def _greedy(
         made.append(last[:, 0])
         ended |= made[-1] == config.eos_token_id
     return list(torch.stack(made, 1).tolist())
+
+
+def _lean_greedy(
+    base: Any, encoded: torch.Tensor, mask: torch.Tensor, most: int
+) -> list[list[int]]:
+    """The same with fewer steps of the arithmetic; rows that have ended are left out."""
+    decoder, end = lean.Decoder(base, encoded, mask), base.config.eos_token_id
+    made = torch.full((len(mask), most), base.config.pad_token_id)
+    left, last = torch.arange(len(mask)), torch.tensor(base.config.decoder_start_token_id)
+    last = last.repeat(len(mask))
+    for at in range(most):
+        last = decoder.step(last).argmax(-1)
+        made[left, at] = last
+        if bool((last == end).any()):
+            on = (last != end).nonzero()[:, 0]
+            left, last = left[on], last[on]
+            decoder.keep(on)
+        if not len(left):
+            break
+    return list(made.tolist())
 
 
 def read(model: Any, source: torch.Tensor, kept: Kept | None) -> torch.Tensor:
