@@ -24,7 +24,7 @@ export PYDEVD_DISABLE_FILE_VALIDATION := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help install book scores lab test lint format lock check-book clean distclean
+.PHONY: help install book scores lab test bench lint format lock check-book clean distclean
 
 help: ## Show this list
 	@echo "make <what> [EXPERIMENT=embedded|quick|mt5] [CORES=n] [PYTHON=python3.12]"
@@ -53,6 +53,10 @@ lab: $(STAMP) ## Run the laboratory, or LABS="01 05" of it, and keep its results
 
 test: $(STAMP) ## The whole test suite, one worker a core
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+
+bench: $(STAMP) ## Time training and answering beside transformers' Trainer, in pairs (an hour); makes book/speed.csv
+	@$(BIN)/python benchmarks/speed.py --out build/speed.jsonl
+	@$(BIN)/python benchmarks/speed.py --table build/speed.jsonl --out book/speed.csv
 
 lint: $(STAMP) ## ruff on code and notebooks, no outputs in notebooks, types of xltlib, advisories
 	$(BIN)/ruff check .
