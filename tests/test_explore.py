@@ -324,8 +324,8 @@ def test_ranked_sources_are_those_that_the_library_recommends(sources: Page) -> 
         for told, wanted in zip(shown["score, 90 % interval"], ends, strict=True):
             assert told == estimate(*wanted) or near(told, wanted)
         chance = shown["best?"].str.removesuffix(" %").astype(float)
-        # Means of 2,000 draws, in which near ties change places on another processor.
-        np.testing.assert_allclose(chance, 100 * own["p_best"], atol=4)
+        # Shares of 2,000 draws, in which near ties change places: in 100 queries 0.94 at most.
+        np.testing.assert_allclose(chance, 100 * own["p_best"], atol=1.5)
         told = own["why"].head(finder.EXPLAINED).tolist()
         assert all(map(alike, shown["why"], told))
         assert found.rests_on in sources.text("#sf-more")
