@@ -20,7 +20,7 @@ import pooch
 from xltlib.data.cards import Archive, Files
 from xltlib.io import sha256, whole, write_text
 
-_GITHUB = "https://raw.githubusercontent.com"
+GITHUB = "https://raw.githubusercontent.com"
 
 
 def local(repository: str, path: str) -> Path | None:
@@ -115,7 +115,7 @@ def _retrieve(url: str, digest: str | None, target: Path, copy: str) -> Path:
 
 def _download(repository: str, path: str, known: tuple[str, int] | None) -> Path:
     key = f"{repository}/{path}"
-    url = f"{_GITHUB}/{repository}/{quote(path)}"
+    url = f"{GITHUB}/{repository}/{quote(path)}"
     found = _retrieve(url, known[0] if known else None, _cache(*key.split("/")), key)
     if known is None:
         _check_lock(key, sha256(found))
