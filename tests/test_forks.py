@@ -173,6 +173,65 @@ def test_a_notebook_and_its_kernel_are_forked_and_end_together(
         until(lambda: not psutil.pid_exists(int(kernel.read_text().split()[0])))
 
 
+def executed(
+    folder: Path, repository: Path, cells: list[str], forked: bool, path: str = "", **more: str
+) -> tuple[int | None, str, dict]:
+    """How papermill ended, what it said, and the notebook, its kernel forked or not."""
+    nbformat = pytest.importorskip("nbformat", reason="notebooks need xltlib[book]")
+    pytest.importorskip("papermill", reason="notebooks need xltlib[book]")
+    meta = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    code = [nbformat.v4.new_code_cell(text) for text in cells]
+    folder.mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=code, metadata=meta), folder / "in.ipynb")
+    own = {**os.environ, "PYTHONPATH": f"{path}{repository}", "MPLBACKEND": ""}
+    with (
+        (folder / "log").open("w") as log,
+        forking(own, forked, folder / "jupyter") as (environment, _),
+    ):
+        files = [str(folder / name) for name in ("in.ipynb", "out.ipynb")]
+        part = Part(["papermill", *files], {**environment, **more}, log.fileno(), log.fileno())
+        status = part.wait()
+        assert bool(part.used) == forked
+    return status, (folder / "log").read_text(), nbformat.read(folder / "out.ipynb", 4)
+
+
+def test_a_forked_notebook_draws_and_has_the_environment_of_who_asks(
+    tmp_path: Path, repository: Path
+) -> None:
+    cells = [
+        "import os\nprint(os.environ['XLT_OF_ONE_JOB'])",
+        "import matplotlib.pyplot as plt\nplt.plot([1, 2]);",
+        "print('x' * 3_000_000)",
+        "import subprocess\nprint(subprocess.run(['echo', 'hello'], capture_output=True).stdout)",
+    ]
+    found = [executed(tmp_path / str(f), repository, cells, f, XLT_OF_ONE_JOB="7") for f in (0, 1)]
+    for status, said, notebook in found:
+        assert status == 0, said
+        first, drawn, long, child = [cell["outputs"] for cell in notebook["cells"]]
+        assert first[0]["text"] == "7\n" and "hello" in child[0]["text"]
+        assert ["image/png" in output.get("data", {}) for output in drawn] == [True]
+        assert sum(len(output["text"]) for output in long) == 3_000_001
+
+
+def test_where_the_system_has_no_files_of_processes_kernels_are_started_anew(
+    tmp_path: Path, repository: Path
+) -> None:
+    lines = "import os\ndef pidfd_open(*args):\n    raise OSError(38, 'not implemented')\n"
+    (tmp_path / "sitecustomize.py").write_text(f"{lines}os.pidfd_open = pidfd_open\n")
+    cells = ["import sys\nprint('pandas' in sys.modules)"]
+    status, said, notebook = executed(
+        tmp_path / "old", repository, cells, True, f"{tmp_path}{os.pathsep}"
+    )
+    assert status == 0, said
+    assert notebook["cells"][0]["outputs"][0]["text"] == "False\n"
+
+
+def test_a_kernel_that_crashes_fails_the_notebook(tmp_path: Path, repository: Path) -> None:
+    cells = ["import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)"]
+    status, said, _ = executed(tmp_path / "crash", repository, cells, True)
+    assert status == 138 and "died" in said  # papermill's for this
+
+
 def test_a_failed_part_does_not_stop_the_others_and_is_named_with_its_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path, capfd
 ) -> None:

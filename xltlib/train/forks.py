@@ -40,7 +40,7 @@ _OF_NOTEBOOKS = (
     "xltlib.book.tables",
 )  # fmt: skip
 _KERNEL = "ipykernel_launcher"
-_MOST = 2**16  # bytes of a message
+_MOST = 2**17  # bytes of a message; a larger one is not taken, and the part started anew
 
 
 @contextmanager
@@ -121,7 +121,7 @@ class Part:
         self._process: subprocess.Popen[bytes] | None = None
         self._server: socket.socket | None = None
         if (address := environment.get(ADDRESS)) and (asked := _asked(command)):
-            words = json.dumps([os.getcwd(), *asked]).encode()
+            words = json.dumps([os.getcwd(), dict(environment), *asked]).encode()
             self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:
                 self._server.connect(f"\0{address}")
@@ -238,12 +238,14 @@ def _fork() -> int:
 
 def _attend(client: socket.socket) -> NoReturn:
     """In a process between: fork the part's, wait for it, tell how it ended."""
-    with suppress(OSError, ValueError):
+    with suppress(OSError, ValueError, AttributeError):
         message, files, _, _ = socket.recv_fds(client, _MOST, 16)
-        where, *words = json.loads(message)
+        where, environment, *words = json.loads(message)
+        if words[0] == _KERNEL:  # not before Linux 5.3: then it is started in the ordinary way
+            os.close(os.pidfd_open(os.getpid()))
         if not (pid := _fork()):
             client.close()
-            _work(where, words, files)
+            _work(where, environment, words, files)
         for file in files:
             os.close(file)
         try:
@@ -260,7 +262,9 @@ def _attend(client: socket.socket) -> NoReturn:
     os._exit(0)
 
 
-def _work(where: str, words: list[str], files: list[int]) -> NoReturn:
+def _work(
+    where: str, environment: Mapping[str, str], words: list[str], files: list[int]
+) -> NoReturn:
     """In a part's process: what the command would do; files beyond the first two are only held."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     code: Any = 1
@@ -270,6 +274,8 @@ def _work(where: str, words: list[str], files: list[int]) -> NoReturn:
         os.dup2(files[0], 1)
         os.dup2(files[1], 2)
         os.chdir(where)
+        os.environ.clear()
+        os.environ.update(environment)
         if words[0] == "xltlib.cli":
             from xltlib import cli
 
@@ -277,17 +283,33 @@ def _work(where: str, words: list[str], files: list[int]) -> NoReturn:
         else:
             sys.argv = words
             run = partial(runpy.run_module, words[0], run_name="__main__", alter_sys=True)
-            run() if words[0] == _KERNEL else _with_kernel(run)
+            if words[0] == _KERNEL:
+                _draw_in_notebook()
+                run()
+            else:
+                _with_kernel(run)
             code = 0
     except SystemExit as end:
         code = 0 if end.code is None else end.code
+        if not isinstance(code, int):
+            print(code, file=sys.stderr)
     except BaseException:
         traceback.print_exc()
     finally:
-        with suppress(OSError):
+        try:
             sys.stdout.flush()
             sys.stderr.flush()
-        os._exit(code if isinstance(code, int) else 1)
+        finally:
+            os._exit(code if isinstance(code, int) else 1)
+
+
+def _draw_in_notebook() -> None:
+    """What a kernel tells matplotlib before it is imported, which here it was long ago."""
+    if "matplotlib" in sys.modules:
+        from matplotlib import rcParams
+
+        inline = "module://matplotlib_inline.backend_inline"
+        rcParams["backend"] = os.environ.get("MPLBACKEND") or inline
 
 
 def _with_kernel(run: Callable[[], object]) -> None:
