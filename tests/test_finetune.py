@@ -28,7 +28,7 @@ from xltlib.models.checkpoint import check_sentinels, load  # noqa: E402
 from xltlib.tasks.forms import read_numbered  # noqa: E402
 from xltlib.tasks.public import PUBLIC  # noqa: E402
 from xltlib.train.finetune import Finetuned, finetune  # noqa: E402
-from xltlib.train.generate import answers, evaluate  # noqa: E402
+from xltlib.train.generate import answers, evaluate, read  # noqa: E402
 from xltlib.train.recipes import Recipe  # noqa: E402
 
 QUICK = Recipe(steps=4, evaluations=1, tokens=400, micro_tokens=400, dropout=0.0)
@@ -47,6 +47,20 @@ def loaded(folder: Path, recipe: Recipe = QUICK) -> tuple[Any, Any]:
 
 def tuned(model: Any, tokenizer: Any, n: int = 8, recipe: Recipe = QUICK, **more: Any) -> Finetuned:
     return finetune(model, tokenizer, PUBLIC["sib200"], topics(n), [], recipe, **more)
+
+
+def most_probable(
+    model: Any, tokenizer: Any, texts: Sequence[str], labels: Sequence[str]
+) -> list[str]:
+    """Every label whole, by the library."""
+    source, losses = padded(tokenizer, texts, 0), []
+    for label in labels:
+        rows = padded(tokenizer, (label,) * len(texts), -100)
+        with torch.no_grad():
+            logits = model(input_ids=source, attention_mask=source != 0, labels=rows).logits
+        told = torch.nn.functional.cross_entropy(logits.mT, rows, reduction="none")
+        losses.append(told.sum(1))
+    return [labels[i] for i in torch.stack(losses).argmin(0)]
 
 
 def padded(tokenizer: Any, texts: Sequence[str], value: int) -> torch.Tensor:
@@ -108,9 +122,9 @@ def test_lean_loss_is_the_librarys(kind: str, precision: Any) -> None:
     config = T5Config(
         vocab_size=300, d_model=16, d_kv=8, d_ff=24, num_heads=3, num_layers=2, dropout_rate=0.0,
         num_decoder_layers=2, feed_forward_proj=kind, decoder_start_token_id=0, pad_token_id=0,
+        tie_word_embeddings=False,
     )  # fmt: skip
     model = T5ForConditionalGeneration(config)
-    model.config.tie_word_embeddings = False
     model.lm_head.weight = torch.nn.Parameter(torch.randn(300, 16))
     rng = np.random.default_rng(0)
     rows = [rng.integers(1, 300, n) for n in (1, 40, 3, 7, 200)]
@@ -145,6 +159,7 @@ def test_lean_loss_is_left_where_it_would_differ(folder: Path) -> None:
 @pytest.mark.parametrize("family", ["bart", "t5"])
 def test_other_families_and_scaled_outputs(family: str) -> None:
     """BART begins outputs in its own way; T5 v1.0 scales them for its tied embeddings."""
+    torch.manual_seed(2)
     tokenizer = make_tokenizer()
     sizes = {"vocab_size": len(tokenizer), "d_model": 16, "decoder_start_token_id": 0}
     if family == "bart":
@@ -161,6 +176,9 @@ def test_other_families_and_scaled_outputs(family: str) -> None:
     ids = model.generate(input_ids=source, attention_mask=source != 0, max_new_tokens=4)
     wanted = [batches.decode(model, tokenizer, row) for row in ids[:, 1:].tolist()]
     assert answers(model, tokenizer, TEXTS, QUICK, most=4) == wanted and any(wanted)
+    labels = PUBLIC["massive_intent"].labels
+    chosen = answers(model, tokenizer, TEXTS, QUICK, most=9, labels=labels)
+    assert chosen == most_probable(model, tokenizer, TEXTS, labels)
 
 
 def test_a_batch_in_pieces_has_the_gradients_of_the_whole(folder: Path) -> None:
@@ -263,15 +281,22 @@ def test_choosing_among_many_labels_is_the_same_as_one_by_one(folder: Path) -> N
     for _ in range(2):
         chosen = answers(model, tokenizer, TEXTS, QUICK, most=9, labels=labels, kept=kept)
         assert len(kept) == len(TEXTS)
-    source = padded(tokenizer, TEXTS, 0)
-    losses = []
-    for label in labels:
-        rows = padded(tokenizer, (label,) * len(TEXTS), -100)
-        logits = model(input_ids=source, attention_mask=source != 0, labels=rows).logits
-        told = torch.nn.functional.cross_entropy(logits.mT, rows, reduction="none")
-        losses.append(told.sum(1))
-    assert chosen == [labels[i] for i in torch.stack(losses).argmin(0)]
+    assert chosen == most_probable(model, tokenizer, TEXTS, labels)
     assert len(set(chosen)) > 1
+
+
+def test_a_text_may_spell_out_padding(folder: Path) -> None:
+    model, tokenizer = loaded(folder)
+    model.eval()
+    texts = ("red <pad> <pad> cat runs", "red cat runs", "<pad> blue dog")
+    source, labels = padded(tokenizer, texts, 0), ("sports", "travel", "health")
+    assert (source[0] == 0).any() and source[0, -1] != 0
+    with torch.no_grad():
+        theirs = model.get_encoder()(input_ids=source, attention_mask=source != 0)[0]
+    ours, mask = read(model, source, None), source != 0
+    torch.testing.assert_close(ours[mask], theirs[mask])
+    chosen = answers(model, tokenizer, texts, QUICK, most=9, labels=labels)
+    assert chosen == most_probable(model, tokenizer, texts, labels)
 
 
 def test_lora_changes_few_weights(folder: Path) -> None:

@@ -133,10 +133,7 @@ def _summed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 def _plain_head(base: Any) -> bool:
     """Whether logits are the output embeddings times the decoder's states, unscaled."""
-    if not is_t5(base):
-        return False
-    config = base.config
-    return not getattr(config, "scale_decoder_outputs", config.tie_word_embeddings)
+    return is_t5(base) and not lean.scaled(base.config)
 
 
 def halved(tokens: int, longest: int) -> int:

@@ -35,11 +35,17 @@ def fits(model: Any) -> bool:
     config = model.config
     return (
         config.model_type in ("t5", "mt5")
+        and not scaled(config)
         and model.device.type == "cpu"
         and not (model.training and config.dropout_rate)
         and not model.encoder.block[0].gradient_checkpointing
         and type(model.encoder.block[0].layer[0].SelfAttention.q) is torch.nn.Linear  # no LoRA
     )
+
+
+def scaled(config: Any) -> bool:
+    """Whether a T5 scales its decoder's states before the head, as T5 v1.0 does."""
+    return bool(getattr(config, "scale_decoder_outputs", config.tie_word_embeddings))
 
 
 class Packed:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from xltlib.data.example import Example
 from xltlib.models import lean
@@ -155,7 +154,8 @@ def read(model: Any, source: torch.Tensor, kept: Kept | None) -> torch.Tensor:
         ).last_hidden_state
         return states
     kept = {} if kept is None else kept
-    keys = [row[real].numpy().tobytes() for row, real in zip(source, mask, strict=True)]
+    ends = (mask * torch.arange(1, source.shape[1] + 1)).amax(1).tolist()
+    keys = [row[:end].numpy().tobytes() for row, end in zip(source, ends, strict=True)]
     new = [i for i, key in enumerate(keys) if key not in kept]
     together = max(1, _READ // source.shape[1])
     for part in torch.tensor(new).split(together) if new else ():
@@ -163,7 +163,10 @@ def read(model: Any, source: torch.Tensor, kept: Kept | None) -> torch.Tensor:
             rows = lean.encoded(base, source[part], lean.Packed(mask[part]))
         sizes = mask[part].sum(1).tolist()
         kept |= zip([keys[i] for i in part.tolist()], rows.split(sizes), strict=True)
-    return pad_sequence([kept[key] for key in keys], batch_first=True)
+    rows = torch.cat([kept[key] for key in keys])
+    full = rows.new_zeros(*mask.shape, rows.shape[1])
+    full[mask] = rows  # a text may spell out the mark of padding
+    return full
 
 
 @dataclass(frozen=True)
