@@ -152,6 +152,36 @@ def test_a_gap_beside_codes_of_two_letters_is_no_language(tmp_path: Path) -> Non
     assert values(read(tmp_path, "\n".join(lines))) == RIGHT
 
 
+def test_remarks_in_brackets_are_part_of_the_names_of_a_pair(tmp_path: Path) -> None:
+    pairs = ("Norwegian (Bokmål)->English", "English->Chinese (Simplified)", "(Turkish, German)")
+    rows = "".join(f'"{pair}";{50 + i}\n' for i, pair in enumerate(pairs))
+    found = values(read(tmp_path, f"pair;acc\n{rows}"))
+    assert found == {("nob", "eng"): 0.5, ("eng", "cmn"): 0.51, ("tur", "deu"): 0.52}
+
+
+def test_a_heading_with_another_corner_is_not_left_out(tmp_path: Path) -> None:
+    """Two models in blocks, each named at its corner, are not one model."""
+    blocks = "mBERT,en,de\nen,81,71\nde,75,76\nXLM-R,en,de\ntr,77,70\nfr,82,72\n"
+    with pytest.raises(ValueError, match="is 'en', not a number"):
+        read(tmp_path, blocks)
+
+
+def test_sindhi_beside_codes_of_two_letters_is_a_language(tmp_path: Path) -> None:
+    """`sd` is a standard deviation only where it holds one: English is the one source of many."""
+    targets = dict(zip("de tr hi ur sd fr".split(), (71, 65, 60, 58, 49, 70), strict=True))
+    long = "source,target,score\n" + "".join(f"en,{t},{v}\n" for t, v in targets.items())
+    wide = f"source,{','.join(targets)}\nen,{','.join(map(str, targets.values()))}\n"
+    for text in (long, wide):
+        assert values(read(tmp_path, text))["eng", "snd"] == 0.49
+
+
+def test_a_number_of_shots_is_no_difference_from_one() -> None:
+    for head in ("1-shot accuracy", "100-shot F1", "1-token accuracy"):
+        assert not reading.lower_is_better(head)
+    for head in ("1-acc", "1 - test accuracy", "100 − F1"):
+        assert reading.lower_is_better(head) and not reading.is_score(head)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

@@ -269,7 +269,7 @@ def _without_summaries(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
     """Rows whose source or target is a mean, a maximum, ... of the others, left out and named.
 
     Of words that are codes too (``min``, ``sd``), those that hold such numbers, and those beside
-    codes of two letters, but for Minangkabau, which benchmarks have.
+    codes of another length, but for Minangkabau, which benchmarks have.
     """
     for side, other in (("source", "target"), ("target", "source")):
         if not (labels := {x for x in df[side].unique() if is_summary(str(x))}):
@@ -281,7 +281,7 @@ def _without_summaries(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
             own = df[df[side] == label].set_index(other)["score"]
             if (kind := str(label).strip().lower()) in known:
                 expected = known[kind].reindex(own.index)
-                alike = np.mean([len(str(x)) == 3 for x in df[side].unique()]) > 0.5
+                alike = np.mean([len(str(x)) == len(kind) for x in df[side].unique()]) > 0.5
                 fits = np.allclose(own, expected, rtol=0.02, atol=0.051)
                 if not fits and (kind == "min" or alike or label in set(df[other])):
                     labels.discard(label)

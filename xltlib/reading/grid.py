@@ -22,7 +22,9 @@ def headed(grid: Sequence[Sequence[Any]], notes: list[str]) -> pd.DataFrame:
     if not rows:
         return pd.DataFrame()
     n, named = _heading_rows(rows)
-    body = [row for row in rows[n + bool(named) :] if len(row) < 2 or row[1:] != rows[n - 1][1:]]
+    again = rows[n - 1]  # under another name at its corner it would begin another table
+    body = [r for r in rows[n + bool(named) :]
+            if len(r) < 2 or r[1:] != again[1:] or r[0] not in ("", again[0])]  # fmt: skip
     rows[n + bool(named) :] = body
     common = Counter(map(len, body)).most_common(1)
     if n == 1 and common and common[0][0] == len(rows[0]) + 1:  # R and print: no corner

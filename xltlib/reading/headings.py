@@ -61,7 +61,7 @@ _PROPERTY = set(
     vocab ttr entropy tokens sentences size sizes fertility asjp wals pair lexical jaccard wu
     kinship embedding alignment isomorphism speakers resource resources coverage""".split()
 )
-_FROM_ONE = re.compile(r"\s*1(?:00)?\s*[-−–]\s*(.+)")
+_FROM_ONE = re.compile(r"\s*1(?:00)?\s*[-−–]\s*(?!shot|word|token|char|byte|span)(.+)", re.I)
 _MODEL_LIKE = re.compile(r"bert|xlm|t5|gpt|llama|e5|minilm|bloom|gemma|mistral|qwen|canine", re.I)
 
 

@@ -168,7 +168,8 @@ def _split_pairs(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 
 def _halves(value: str) -> tuple[str, ...]:
     """The two languages of a pair; empty if it is not two."""
-    value = re.sub(r"[()\[\]'\"]", "", value)  # ('en', 'de')
+    if inside := re.fullmatch(r"\s*[(\[]([^()\[\]]*)[)\]]\s*", value):  # ('en', 'de')
+        value = re.sub("['\"]", "", inside[1])
     arrow = _ARROW.split(value.strip())
     if len(arrow) == 2 and all(arrow):
         return tuple(arrow)
