@@ -7,9 +7,11 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pandas as pd
@@ -530,6 +532,26 @@ def test_what_gets_its_name_is_on_the_disk(tmp_path: Path, monkeypatch, folder: 
     at = done.index(("replace", made.stat().st_ino))
     assert {number for what, number in done[:at]} == inside and len(inside) == (4 if folder else 1)
     assert done[at + 1 :] == [("sync", tmp_path.stat().st_ino)]
+
+
+@pytest.mark.parametrize("kind", ["folders", "files"])
+def test_a_disk_that_cannot_flush_folders_is_written_to(
+    tmp_path: Path, monkeypatch, kind: str
+) -> None:
+    """Some network disks refuse it of folders; of a file it means that the content is not there."""
+    sync = os.fsync
+
+    def synced(file: int) -> None:
+        if stat.S_ISDIR(os.fstat(file).st_mode) == (kind == "folders"):
+            raise OSError(errno.EINVAL if kind == "folders" else errno.ENOSPC, "no")
+        sync(file)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    expected = nullcontext() if kind == "folders" else pytest.raises(OSError, match="full")
+    with expected, whole(tmp_path / "made") as temporary:
+        (temporary / "in").mkdir(parents=True)
+        (temporary / "in" / "a").write_text("x")
+    assert (tmp_path / "made" / "in" / "a").is_file() == (kind == "folders")
 
 
 def test_half_written_files_of_killed_processes_are_taken_away(build: Path, micro) -> None:

@@ -63,8 +63,7 @@ def whole(path: Path) -> Iterator[Path]:
         if path.is_dir():  # a folder cannot be replaced in one step
             remove(path)
         os.replace(temporary, path)
-        with suppress(OSError):  # not every disk can do this to a folder
-            _flush(path.parent, inside=False)
+        _flush(path.parent, inside=False)
     except Exception as error:
         if (code := _number(error, path.parent)) is None:
             raise
@@ -76,12 +75,17 @@ def whole(path: Path) -> Iterator[Path]:
 
 def _flush(path: Path, inside: bool = True) -> None:
     """Wait until a file, or a folder with all in it, is on the disk."""
+    mode = os.O_RDWR if os.name == "nt" else os.O_RDONLY  # Windows asks for the right to write
     for one in (*(path.rglob("*") if inside else ()), path):
-        file = os.open(one, os.O_RDONLY)
         try:
-            os.fsync(file)
-        finally:
-            os.close(file)
+            file = os.open(one, mode)
+            try:
+                os.fsync(file)
+            finally:
+                os.close(file)
+        except OSError:
+            if not one.is_dir():  # not every disk can do this to a folder
+                raise
 
 
 def unwritable(path: Path, code: int, error: Exception) -> OSError:
