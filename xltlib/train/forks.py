@@ -3,7 +3,7 @@
 A command that runs parts on one machine keeps such a process (`forking`), at a socket that
 only this user's processes may use. It does no work of its own: each part that it is asked for
 (`Part`) is a process by itself, as if it had been started anew, which goes on if any other is
-killed. Notebooks are forked in the same way, papermill and the kernel (`kernelspec`), which ends
+killed. Notebooks are forked in the same way, papermill and the kernel (`_kernelspec`), which ends
 with whoever asked for it. Where there is none, or it ended, a part is started in the ordinary way.
 Linux only; the standard library only, for it is also imported by processes that only wait.
 """
@@ -64,7 +64,7 @@ def forking(
         return
     modules = [*_MODULES, *(_OF_NOTEBOOKS if notebooks else ())]
     if notebooks:
-        kernelspec(notebooks)
+        _kernelspec(notebooks)
         before = own.get("JUPYTER_PATH")
         own["JUPYTER_PATH"] = os.pathsep.join([str(notebooks.absolute()), *filter(None, [before])])
     with _listening(own) as listener:
@@ -86,7 +86,7 @@ def _listening(environment: MutableMapping[str, str]) -> socket.socket:
     return listener
 
 
-def kernelspec(folder: Path) -> None:
+def _kernelspec(folder: Path) -> None:
     """Describe the kernel `python3` to Jupyter: this Python's, forked where it can be."""
     argv = [sys.executable, "-m", __name__, "-m", _KERNEL, "-f", "{connection_file}"]
     described = {"argv": argv, "display_name": "Python 3 (ipykernel)", "language": "python"}
