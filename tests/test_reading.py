@@ -81,6 +81,7 @@ def listed(heading: str, pair: str, sep: str = ",") -> str:
     return f"{heading}\n" + "".join(f"{one}{sep}{score}\n" for one, score in rows)
 
 
+NAMED = ",{0},{1},{2}\n{0},81,71.5,65.5\n{1},75,76,67\n{2},77.5,70.5,70\n"
 NESTED = {s: {t: f"{CELLS[SHORT[s], SHORT[t]]}%" for t in SHORT} for s in SHORT}
 SIBLINGS = {
     "a metric that is a code too": written(heads="acc_{}"),
@@ -106,6 +107,37 @@ SIBLINGS = {
     "finetuning": listed("Finetuning language,Evaluation language,Balanced accuracy", "{},{}"),
     "French": listed("Langue source,Langue cible,score", "{},{}"),
     "boxes": MATRIX.replace(",", "│").replace("\n", "│\n").replace("en│81", "──┼──\nen│81"),
+    "raised numbers": written(cell="{}<sup>1</sup>"),
+    "raised numbers of LaTeX": written(cell="${}^{{1}}$"),
+    "fullwidth digits": written().translate({ord(c): ord(c) + 0xFEE0 for c in "0123456789"}),
+    "per cent beside fractions": MATRIX.replace("81", "81%").replace("71.5", "0.715")
+    .replace("65.5", ".655").replace("75,76,67", "75 %,76%,0.67")
+    .replace("77.5,70.5,70", "77.5%,0.705,0.70"),
+    "names in German": NAMED.format("Englisch", "Deutsch", "Türkisch"),
+    "names in Russian": NAMED.format("английский", "немецкий", "турецкий"),
+    "codes and names": NAMED.format("en: English", "de - German", "tr Turkish"),
+    "sizes beside names": NAMED.format("en (n=500)", "de (1.5k)", "tr [300]"),
+    "tokens": NAMED.format(">>eng<<", "<de>", "__tr__"),
+    "quotes": NAMED.format("'en'", "`de`", "“tr”"),
+    "fullwidth letters": NAMED.format("ｅｎ", "ｄｅ", "tr\u200b"),
+    "source and target beside a code": listed("src,tgt,acc", "{},{}"),
+    "a column of pairs without a heading": listed(",acc", "{}-{}"),
+    "a column of pairs that is called lp": listed("lp,acc", "{}_{}"),
+    "printed with one blank": listed("source target f1", "{} {}", " "),
+    "means and deviations": "\n".join(
+        ",".join([cells[0], *(f"{c},{end}" for c in cells[1:])]) for cells, end in (
+            (["src", "en mean", "de mean", "tr mean"], "en sd"), *(
+                (line.split(","), 0.5) for line in MATRIX.splitlines()[1:]))
+    ).replace("de mean,en sd", "de mean,de sd").replace("tr mean,en sd", "tr mean,tr sd"),
+    "a mean in Chinese": f"{MATRIX}平均,77.8,72.4,67\n",
+    "a column of numbers above 100": MATRIX.replace(",en", ",n_train,en")
+    .replace("en,81", "en,900,81").replace("de,75", "de,700,75").replace("tr,77.5", "tr,120,77.5"),
+    "JSON, records below a setting": json.dumps({"model": "m", "results": [
+        {"config": {"source": s, "target": t}, "acc": CELLS[SHORT[s], SHORT[t]]}
+        for s in SHORT for t in SHORT]}),
+    "JSON, all that the Trainer says": json.dumps({
+        s: {t: {"eval_accuracy": RIGHT[SHORT[s], SHORT[t]], "eval_loss": 3, "eval_runtime": 9,
+                "eval_samples_per_second": 33, "epoch": 3} for t in SHORT} for s in SHORT}),
     "JSON, numbers as text": json.dumps(NESTED),
     "JSON, a list of rows": json.dumps([line.split(",") for line in MATRIX.splitlines()]),
     "JSON, pairs as keys": json.dumps({f"{s}-{t}": v for s, of in NESTED.items()
@@ -173,6 +205,59 @@ def test_sindhi_beside_codes_of_two_letters_is_a_language(tmp_path: Path) -> Non
     wide = f"source,{','.join(targets)}\nen,{','.join(map(str, targets.values()))}\n"
     for text in (long, wide):
         assert values(read(tmp_path, text))["eng", "snd"] == 0.49
+
+
+COUNTS = {"5_000": 5000, '"5,000"': 5000, "5 000": 5000, "5'000": 5000, "5k": 5000, "1.5K": 1500,
+          "n=500": 500, "N = 500": 500, "500.0": 500, "(500)": 500, "500 items": 500, "１２": 12,
+          "1e3": 1000, '"1,234,567"': 1234567, "**500**": 500, "": None}  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", COUNTS)
+def test_sizes_as_people_write_them(tmp_path: Path, cell: str) -> None:
+    text = f"source,target,acc,n_test\nen,de,71.5,{cell}\nen,tr,65.5,{cell}\n"
+    assert set(read(tmp_path, text)["n_test"].astype("float").fillna(-1)) == {COUNTS[cell] or -1}
+    semi = f"source;target;n_shots;acc\nen;de;{cell or 0};71,5\n".replace('"', "")
+    assert read(tmp_path, semi)["n_target"][0] == (COUNTS[cell] or 0)
+
+
+@pytest.mark.parametrize(
+    ("cell", "words"),
+    [("5.000", "write 5000 or 5"), ("10^3", "not a number"), ("500/510", "two numbers"),
+     ("0", "from 1 up"), ("1.037", "a whole number"), ("5_00", "not a number")],
+)  # fmt: skip
+def test_sizes_that_may_be_two_numbers_are_refused(tmp_path: Path, cell: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read(tmp_path, f"source,target,acc,n_test\nen,de,71.5,{cell}\nen,tr,65.5,500\n")
+
+
+def test_nested_scores_are_read_the_other_way_when_asked(tmp_path: Path) -> None:
+    turned = {(t, s): v for (s, t), v in RIGHT.items()}
+    text = json.dumps(NESTED)
+    assert values(read(tmp_path, text, rows="target")) == turned
+    assert "--rows target reads it the other way" in sc.notes(read(tmp_path, text))[0]
+    codes = json.dumps({t: {"acc": v} for t, v in zip(SHORT, (81, 71, 65), strict=True)})
+    with pytest.raises(ValueError, match="only one language"):  # acc is Achi too
+        read(tmp_path, codes)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (written("тестовый/обучающий"), "add --rows source or --rows target"),
+        ("lang,lang.1,acc\nen,de,71\nde,en,72\n", "no column source"),
+        ("locale,acc\nde-DE,71\nen-US,72\npt-BR,73\nbr-FR,73\n", "no column source, target"),
+    ],
+)
+def test_what_may_mean_two_things_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        read(tmp_path, text)
+
+
+def test_a_second_table_of_latex_is_said_to_be_left_out(tmp_path: Path) -> None:
+    rows = "".join(f"{line.replace(',', ' & ')} \\\\\n" for line in MATRIX.splitlines())
+    one = f"\\begin{{tabular}}{{lccc}}\n{rows}\\end{{tabular}}\n"
+    table = read(tmp_path, one + one.replace("81", "82"))
+    assert values(table) == RIGHT and "read as a LaTeX table; 1 more left out" in sc.notes(table)
 
 
 def test_a_number_of_shots_is_no_difference_from_one() -> None:

@@ -66,6 +66,29 @@ def test_a_set_never_repeats_a_source_nor_promises_more_than_one(whole, pairs) -
         assert steps["k"].tolist() == list(range(1, len(steps) + 1))
 
 
+def test_what_is_shown_of_the_first_source_agrees(whole, pairs, tmp_path, capsys) -> None:
+    """Also where draws are cut off at 0, and where a lower source is likelier to be the best."""
+    for factor in (0.05, 1.0):
+        for target in ("rus", "pol", "kat", "ukr"):
+            table = whole.assign(score=whole["score"] * factor)
+            table = table[(table["target"] != target) | (table["source"] < "m")]
+            told = recommend.recommend(target, table, pairs)
+            first, step = told.table.iloc[0], told.best_set.iloc[0]
+            assert step["source"] == first["source"]
+            assert step["expected_best"] == pytest.approx(first["predicted"])
+            assert told.table["predicted"].is_monotonic_decreasing
+            chances = told.table["p_best"].round(2)
+            assert (chances.max() > chances[0]) == ("best more often" in told.rests_on)
+
+
+def test_sources_with_treebanks_are_named(whole, tmp_path, capsys) -> None:
+    path = tmp_path / "trees.csv"
+    whole.assign(source_set="GSD", target_set="GSD").to_csv(path, index=False)
+    assert main(["recommend", "pol", "--scores", str(path), "--top", "16"]) == 0
+    text = capsys.readouterr().out
+    assert "German GSD (deu)" in text and "French GSD" in text.split("Trained together")[1]
+
+
 def test_how_sure_a_measured_best_is_depends_on_its_error(whole, pairs) -> None:
     """Two measured sources d apart: the chance to be better is that of two normal errors."""
     two = whole.copy()

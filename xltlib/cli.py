@@ -459,6 +459,7 @@ def budget(
 ) -> None:
     """How many target examples a goal takes."""
     from xltlib.book.budget import budget as needed
+    from xltlib.book.budget import called as named
     from xltlib.languages import name
 
     read = {"rows": rows, "metric": metric, "lower_is_better": lower_is_better}
@@ -470,7 +471,7 @@ def budget(
     print(f"Examples of {name(code)} ({code}) for a score of {100 * goal:g} of 100")
     for row in found.to_dict("records"):
         how = "its own curve" if row["basis"] == "measured" else "curves of other targets"
-        print(f"  after {name(row['source'])} ({row['source']}), by {how}: {row['answer']}")
+        print(f"  after {named(row['source'])} ({row['source']}), by {how}: {row['answer']}")
         others = [f"{str(k)[3:]}: {v}" for k, v in row.items() if str(k).startswith("by_")]
         print(f"    by other laws, {'; '.join(others)}")
     print(f"Rests on {found['n_curves'].iloc[0]} few-shot curve(s); 95 % intervals")

@@ -342,11 +342,12 @@ def _counts(df: pd.DataFrame, column: _Column) -> pd.Series:
     given = df[column.name]
     if column.name == "seed" and given.map(lambda x: bool(re.search(r"\d", str(x)))).all():
         given = given.astype(str).str.replace(r"^(seed|run|fold)[ _-]*", "", case=False, regex=True)
-    values = reading.numbers(given, column.name, [], count=True)
-    bad = values.notna() & ((values < 0) | (values != values.round()))
+    values = reading.counts(given, column.name)
+    least = int(column.name == "n_test")
+    bad = values.notna() & ((values < least) | (values != values.round()))
     if bad.any():
         raise ValueError(
-            f"{column.name} must be a whole number from 0 up, found {values[bad].iloc[0]:g}: "
+            f"{column.name} must be a whole number from {least} up, found {values[bad].iloc[0]:g}: "
             f"{column.what}"
         )
     if column.default is pd.NA:

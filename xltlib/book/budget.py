@@ -44,6 +44,12 @@ def with_examples(found: Recommendation, scores: pd.DataFrame, n: int) -> Recomm
     return replace(found, table=rows.join(more.set_index(rows.index)))
 
 
+def called(source: str) -> str:
+    """English name of a source, and which treebank where a table has several of a language."""
+    code, _, treebank = source.partition("/")
+    return f"{name(code)} {treebank}".strip()
+
+
 def in_words(found: Recommendation, shown: Any, steps: Any, n_target: int = 0) -> str:
     """Rows of a recommendation, sources to train together, and what all rests on, as text."""
     labels = ", ".join(f"{k} {v}" for k, v in found.labels.items())
@@ -53,7 +59,7 @@ def in_words(found: Recommendation, shown: Any, steps: Any, n_target: int = 0) -
         f"{'':4} {'source':28} {'score':>5}  {'90 % interval':13}  {'the best?':>9}",
     ]
     for row in shown.itertuples(index=False):
-        source = f"{name(row.source)} ({row.source})"
+        source = f"{called(row.source)} ({row.source.partition('/')[0]})"
         how = f"{100 * row.low:.0f} to {100 * row.high:.0f}" if row.high > row.low else "measured"
         numbers = f"{100 * row.predicted:5.1f}  {how:13}  {100 * row.p_best:7.0f} %"
         known = " measured" * (row.measured and how[0] != "m")
@@ -62,7 +68,7 @@ def in_words(found: Recommendation, shown: Any, steps: Any, n_target: int = 0) -
             ends = f"{100 * row.few_shot_low:.0f} to {100 * row.few_shot_high:.0f}"
             out.append(f"     with {n_target} examples {100 * row.few_shot:.1f} ({ends})")
         out.append(textwrap.fill(row.why, 88, initial_indent=" " * 5, subsequent_indent=" " * 5))
-    each = [f"{name(r.source)} {100 * r.expected_best:.1f}" for r in steps.itertuples(index=False)]
+    each = (f"{called(r.source)} {100 * r.expected_best:.1f}" for r in steps.itertuples())
     out.append(f"Trained together, best score to expect with each added: {', '.join(each)}")
     return "\n".join([*out, f"Rests on {found.rests_on}"])
 

@@ -33,8 +33,9 @@ _WITHDRAWN = {"iw": "heb", "in": "ind", "ji": "yid", "jw": "jav", "mo": "ron"}
 # Everyday names that neither ISO 639-3 nor CLDR lists.
 _EVERYDAY_NAMES = {
     "farsi": "pes", "mandarin": "cmn", "taiwanese": "nan", "flemish": "nld", "azeri": "azj",
-    "kurmanji": "kmr", "sorani": "ckb", "myanmar": "mya",
+    "kurmanji": "kmr", "sorani": "ckb", "myanmar": "mya", "wu": "wuu",
 }  # fmt: skip
+_LOCALES = "de fr es pt it ru zh ja ko".split()  # languages in whose words others are named too
 # Scripts that contain another one: Japanese writes Han characters too.
 _SCRIPT_PARTS = {
     "Hans": {"Hani"}, "Hant": {"Hani"}, "Jpan": {"Hani", "Hira", "Kana"}, "Kore": {"Hang"},
@@ -135,7 +136,8 @@ def language(code: str) -> Language:
     code : str
         ISO 639-1, 639-2 (T or B), 639-3, BCP 47 (`sr-Latn`, `zh-CN`), NLLB (`deu_Latn`), a label
         of Wikimedia or CC-100 (`zh-min-nan`, `hi_rom`), an English name, with a remark too
-        (`Chinese (Simplified)`), or the language's own (`Deutsch`); case does not matter.
+        (`Chinese (Simplified)`), or one in another language (`Deutsch`, `allemand`); case does not
+        matter.
         A word that is a code is read as a code. A macrolanguage becomes the member in
         `MACROLANGUAGES`, a retired code its successor; those of `DISTINGUISHED` stay as they are.
         A region says where data come from, and only in a key (`por_BR`) which variety: see `keys`.
@@ -208,7 +210,7 @@ def is_summary(label: str) -> bool:
     the table must tell.
     """
     words = re.findall(r"[^\W\d_]+", label.casefold())
-    return bool(words) and (words[0] in SUMMARIES - {"min"} or set(words) <= SUMMARIES)
+    return bool(words) and (words[0] in SUMMARIES - {"min", "media"} or set(words) <= SUMMARIES)
 
 
 def _joined(label: str) -> list[str]:
@@ -237,7 +239,7 @@ def _registered(text: str) -> Language | None:
     text = _special().get(_folded(text), (text, ""))[0]
     tag = _tag(text)
     raw = _part3(tag["ext"] or tag["lang"]) if tag else None
-    if raw is None and len(text) > 2:  # ir is no Ir, but a mistaken code of Persian
+    if raw is None and (len(text) > 2 or text == "Wu"):  # ir: a mistaken code of Persian
         raw, tag = _names().get(text.casefold()), None
     if raw is None:
         return None
@@ -267,13 +269,18 @@ def _of_own_name(text: str) -> Language | None:
 
 @cache
 def _own_names() -> dict[str, list[str]]:
-    """Case-folded names that languages have in themselves, and CLDR's of varieties, to tags."""
+    """Case-folded names in the language itself or in `_LOCALES`, CLDR's of varieties, to tags."""
     english = babel.Locale("en").languages.items()
     names = {name.casefold(): [tag] for tag, name in english if "_" in tag}
     path = Path(__file__).parents[1] / "assets" / "own_names.csv"
     for row in csv.DictReader(path.read_text("utf-8").splitlines()):
         names.setdefault(row["name"].casefold(), []).append(row["tag"])
-    return names
+    others: dict[str, list[str]] = {}
+    for locale in _LOCALES:
+        for tag, name in babel.Locale(locale).languages.items():
+            if len(tag) < 4 and (len(name) > 2 or not name.islower()):
+                others.setdefault(name.casefold(), []).append(tag)
+    return {name: list(dict.fromkeys(tags)) for name, tags in others.items()} | names
 
 
 @cache
@@ -287,7 +294,7 @@ def _unknown(code: str) -> ValueError:
     text = code.strip()
     if tags := _own_names().get(text.casefold()):
         listed = " and ".join(f"{name(tag)} ({key(tag)})" for tag in tags)
-        return ValueError(f"{code!r} is the own name of {listed}: write the code that is meant")
+        return ValueError(f"{code!r} is a name of {listed}: write the code that is meant")
     if found := _joined(text):
         both = " and ".join(f"{name(key)} ({key})" for key in found)
         form = _TAG.fullmatch(text)

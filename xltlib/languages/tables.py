@@ -36,7 +36,8 @@ WIKIMEDIA = {"als": "gsw", "nrm": "nrf"}
 # Words for summaries of rows or columns. Some are codes too: ave, all, max, min, std, sum, var.
 SUMMARIES = frozenset(
     "all any ave average averaged averages avg best count delta dev deviation durchschnitt f f1 "
-    "gap gmean hmean macro macroavg max maximum mean means med median micro min minimum mittelwert "
-    "moyenne overall promedio range score sd sem stddev std stdev sum total totals var variance "
-    "worst zeroshot".split()
+    "gap gemiddelde gesamt gmean hmean keskiarvo macro macroavg max maximum mean means med media "
+    "median micro min minimum mittelwert moyenne ortalama overall promedio range score sd sem shot "
+    "stddev std stdev sum total totals var variance weighted worst zero zeroshot ø μ δ "
+    "среднее 平均 平均值 合計 合计".split()
 )

@@ -107,6 +107,11 @@ def recommend(
     evidence = _rests_on(matrix, past, len(others))
     if rows["measured"].any() and not (se > 0).any():
         evidence += " Its measured scores have no known error and are taken as exact."
+    if rows["p_best"].round(2).max() > rows["p_best"].round(2)[0]:
+        evidence += (
+            " The order is by expected score: a lower source that is less certain can be the very "
+            "best more often."
+        )
     if code not in {*table["source"], *table["target"]}:
         evidence += _of_variety(code, matrix)
     return Recommendation(code, labels, rows, best, evidence)
@@ -124,6 +129,8 @@ def _answer(
     mean, covariance, order, why = _predicted(matrix, cells, se, observed)
     draws = _draws(mean, np.where(np.diag(se > 0), 1, past.spread**2) * covariance)
     best = _chosen(matrix, cells[order], draws[:, order], min(k, len(mean)))
+    ahead = mean[order[0]] - draws[:, order[0]].mean()  # cut off at 0 and 1, draws lie elsewhere
+    best["expected_best"] = (best["expected_best"] + ahead).clip(upper=1)
     rows = _rows(matrix, cells, mean, covariance, past.half_width, draws)
     rows = rows.assign(why=why).iloc[order].reset_index(drop=True)
     rows.insert(0, "rank", np.arange(1, len(rows) + 1))

@@ -5,7 +5,7 @@ those of `files`, and `shapes` turns a matrix into rows. Whatever is understood 
 a sentence of ``attrs["notes"]``; what cannot be read is a ValueError with the cause and the cure.
 """
 
-from xltlib.reading.cells import numbers
+from xltlib.reading.cells import counts, numbers
 from xltlib.reading.headings import (
     is_outcome,
     is_property,

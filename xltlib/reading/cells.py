@@ -10,20 +10,30 @@ import pandas as pd
 
 _MISSING = set("nan na n/a n.a. n.a none null - -- --- — – − / \\ x × . .. ... … * ? #n/a "
                "not available tbd".split(" ")) | {"", "not available"}  # fmt: skip
+_WIDE = {i: i - 0xFEE0 for i in range(0xFF01, 0xFF5F)}  # of Chinese and Japanese keyboards
 _MARKS = re.compile(
-    r"</?\w[^<>]*>|\\(?:textbf|textit|underline|emph|mathbf|mathrm|text|bf|it|dagger|ddagger|ast)"
-    r"(?![A-Za-z])|[*†‡§¶$#{}↑↓✓ᵃᵇᶜᵈ¹²³\U0001f1e6-\U0001f1ff]|\^|__|^_(?=\d)|(?<=\d)_$|\\[,;! ]|~"
+    r"<sup>[^<>]*</sup>|</?\w[^<>]*>|\^(?:\{[^{}]*\}|\S)?|"
+    r"\\(?:textbf|textit|underline|emph|mathbf|mathrm|text|bf|it|dagger|ddagger|ast)"
+    r"(?![A-Za-z])|[*†‡§¶$#{}↑↓✓ᵃᵇᶜᵈ¹²³⁰⁴-⁹\u200b-\u200f\u2060\U0001f1e6-\U0001f1ff]|"
+    r"__|^_(?=\d)|(?<=\d)_$|\\[,;! ]|~"
 )
 _NUMBER = re.compile(
     r"(?P<n>[+\-−]?(?:\d{1,3}(?:[ '\u00a0\u202f]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)*[.,]?|[.,]\d+)"
     r"(?:[eE][+-]?\d{1,3})?)\s*(?P<percent>\\?%)?\s*"
-    r"(?P<rest>(?:_?\s*(?:±|\\pm|\+/-|\+-)|_)\s*[\d.,]+|\([^()]*\d[^()]*\)|\[[^\[\]]*\d[^\[\]]*\])?\s*\\?%?"
+    r"(?P<rest>(?:_?\s*(?:±|\\pm|\+/-|\+-))\s*[\d.,]+|_\s*[+\-−]?\d*[.,]\d+|\([^()]*\d[^()]*\)|\[[^\[\]]*\d[^\[\]]*\])?\s*\\?%?"
+)
+_THOUSANDS = re.compile(r"(?<=\d)[ ,_'’\u00a0\u2009\u202f](?=\d{3}(?!\d))")
+_EITHER = r"[1-9]\d{0,2}\.0{3}"  # one thousand, or one
+_COUNT = re.compile(
+    r"\(?(?:n\s*[=:]|[~≈])?\s*(?P<n>[+\-−]?\d+(?:[.,]\d+)?(?:[eE][+-]?\d{1,2})?)\s*(?P<unit>[km]?)\)?"
+    r"(?:[\s-]*(?:shot|item|example|sentence|sample|instance|token)s?)?",
+    re.IGNORECASE,
 )
 
 
 def unmarked(cell: Any, by: str = "") -> str:
     """A cell's text with `by` for marks such as ``**``, ``†`` and tags."""
-    return _MARKS.sub(by, str(cell)).strip()
+    return _MARKS.sub(by, str(cell).translate(_WIDE)).strip()
 
 
 def _number_in(cell: Any) -> re.Match[str] | None:
@@ -44,7 +54,7 @@ def is_data(cell: Any) -> bool:
     return is_number(cell) or (cell != "" and str(cell).strip().lower() in _MISSING)
 
 
-def numbers(column: pd.Series, name: str, notes: list[str], count: bool = False) -> pd.Series:
+def numbers(column: pd.Series, name: str, notes: list[str]) -> pd.Series:
     """A column as floats, with what people write beside numbers left out and noted.
 
     Marks (``**79.5**``, ``†``), errors (``81.0±0.4``, ``81.0 (0.4)``) and per cent signs (which
@@ -64,7 +74,7 @@ def numbers(column: pd.Series, name: str, notes: list[str], count: bool = False)
         raise _bad_number(column, name, bad)
     found = {c: m for c, m in plain.items() if m}
     if found:
-        commas = not count and _commas(column, name, out, found)
+        commas = _commas(column, name, out, found)
         values = {
             c: _value(m["n"], commas) / (100 if m["percent"] else 1) for c, m in found.items()
         }
@@ -76,10 +86,38 @@ def numbers(column: pd.Series, name: str, notes: list[str], count: bool = False)
     return out
 
 
+def counts(column: pd.Series, name: str) -> pd.Series:
+    """A column of counts as floats: ``5,000``, ``5_000``, ``5k``, ``n=500`` and ``10-shot`` too.
+
+    Raises
+    ------
+    ValueError
+        Of `numbers`; a cell such as ``5.000``, that may be five or five thousand.
+    """
+    values = {c: _count(c) for c in column.dropna().unique() if str(c).lower() not in _MISSING}
+    bad = column[column.map(lambda c: values.get(c, "") is None)]
+    if len(bad):
+        raise _bad_number(column, name, bad)
+    return numbers(column.map(values), name, [])
+
+
+def _count(cell: Any) -> float | None:
+    if is_number(cell) and not isinstance(cell, str):
+        return float(cell)
+    text = _THOUSANDS.sub("", unmarked(cell))
+    found = _COUNT.fullmatch(text)
+    if not found or "^" in cell or re.fullmatch(_EITHER, text):
+        return None
+    unit = {"k": 1e3, "m": 1e6}.get(found["unit"].lower(), 1)
+    return round(float(found["n"].replace(",", ".").replace("−", "-")) * unit, 6)
+
+
 def _bad_number(column: pd.Series, name: str, bad: pd.Series) -> ValueError:
     row = int(np.flatnonzero(column.index == bad.index[0])[0])
-    cell, cure = bad.iloc[0], "write one number a cell, leave unknown empty"
-    if re.fullmatch(r"[\d.,\s%]+[/|;][\d.,\s%]+", cell):
+    cell, cure = str(bad.iloc[0]), "write one number a cell, leave unknown empty"
+    if re.fullmatch(_EITHER, cell):
+        cure = f"write {cell.replace('.', '')} or {cell[:-4]}"
+    elif re.fullmatch(r"[\d.,\s%]+[/|;][\d.,\s%]+", cell):
         cure = "two numbers in a cell: give each a column of its own"
     elif re.match(r"\d{4}-\d\d-\d\d", cell):
         cure = "a date: a spreadsheet took a score for one; type it again as text or number"

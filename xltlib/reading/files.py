@@ -21,7 +21,7 @@ import pandas as pd
 
 from xltlib.reading.cells import is_number
 from xltlib.reading.grid import headed
-from xltlib.reading.headings import is_score, kind_of, languages_in, some
+from xltlib.reading.headings import kind_of, languages_in, some, without_outcomes
 
 _OTHER = {  # how files begin that are no table here: what it is, and the cure
     b"\xd0\xcf\x11\xe0": ("an old Excel file (.xls)", "save it as .xlsx or CSV"),
@@ -90,7 +90,8 @@ def _frame(data: bytes, path: Path, notes: list[str]) -> pd.DataFrame:
     if re.match(r"\s*<(!doctype|html|table|\?xml)", text, re.I):
         raise _Refused(f"{path} is a page of HTML or XML: save its table as CSV")
     if "\\\\" in text and "&" in text:
-        notes.append("read as a LaTeX table")
+        more = text.count(r"\begin{tabular") - 1
+        notes.append("read as a LaTeX table" + f"; {more} more left out" * (more > 0))
         return headed(_latex(text), notes)
     return headed(_delimited(text), notes)
 
@@ -181,11 +182,15 @@ def _delimited(text: str) -> list[list[str]]:
         share = max((n for w, n in widths.items() if w > 1), default=0) / len(lines[:300] or "_")
         if share > best[0] + 1e-9:
             best = (share, sep)
-    if best[0] < 0.5:  # as printed: columns of a fixed width
-        rows = [re.split(r"\s{2,}|\t", line.strip()) for line in lines]
-        widths = Counter(map(len, rows))
-        if rows and max(widths) > 2 and max(widths.values()) >= len(rows) / 2:
-            return rows
+    if best[0] < 0.5 and lines:  # as printed: columns of a fixed width, or words
+        for gap, least in ((r"\s{2,}|\t", 0.5), (r"\s+", 0.9)):
+            rows = [re.split(gap, line.strip()) for line in lines]
+            ((width, n),) = Counter(map(len, rows[1:] or rows)).most_common(1)
+            head = len(next((row for row in rows if len(row) > 1), []))
+            joined = any(re.search(r"\s[\d.]+$", c) for r in rows if len(r) == width for c in r)
+            fits = width > 2 and n >= least * len(rows[1:]) and width - 2 < head <= width
+            if fits and not joined:
+                return rows
     rows = list(csv.reader(lines, delimiter=best[1], skipinitialspace=True))
     return [_unbarred(row) for row in rows] if best[1] == "|" else rows
 
@@ -208,8 +213,9 @@ _COMMAND = (r"\\[a-zA-Z]+\*?(?:\[[^\]]*\])?\{([^{}]*)\}", r"\1")
 _TEX = (  # what a cell's commands become, in order
     (r"\\multirow(\[[^\]]*\])?\{[^{}]*\}\{[^{}]*\}", ""),
     (r"\\(?:diagbox|backslashbox)(?:\[[^\]]*\])?\{([^{}]*)\}\{([^{}]*)\}", r"\1 / \2"),
-    (r"\\(?:(?:cell|row|column|text)?color|[hv]space|label|cite\w*|footnote\w*)\*?"
-     r"(?:\[[^\]]*\])?\{[^{}]*\}", ""),
+    (r"\\(?:(?:cell|row|column|text)?color(?:box)?|[hv]space|label|cite\w*|footnote\w*|"
+     r"tnote|textsuperscript)\*?(?:\[[^\]]*\])?\{[^{}]*\}|\\footnotemark\[\d*\]", ""),
+    (r"\^(?:\{[^{}]*\}|\\\w+|\S)", ""), (r"\{([.,])\}", r"\1"),
     (r"\\pm(?![a-zA-Z])", "±"), (r"\\([%&])", r"\1"),
     (r"\$?_\{?\\?(?:scriptsize|tiny|small)?\s*±?\s*([\d.,]+)\}?\$?", r"±\1"),
     (r"\\rightarrow|\\to(?![a-zA-Z])", "→"), (r"\\downarrow", "↓"),
@@ -257,8 +263,13 @@ def _json(text: str, path: Path, notes: list[str]) -> pd.DataFrame | None:
             if path.suffix.lower() in {".json", ".jsonl", ".ndjson"}:
                 raise _Refused(f"{path} is damaged JSON ({error}): write it again") from None
             return None
+    if isinstance(found, dict) and not _written_by(found):  # {"results": [records]}
+        inner = [v for v in found.values() if isinstance(v, (list, dict))]
+        found = inner[0] if len(inner) == 1 and isinstance(inner[0], list) else found
     if isinstance(found, list) and found and all(isinstance(row, dict) for row in found):
-        return _indexed(pd.json_normalize(found))
+        frame = pd.json_normalize(found)
+        short = frame.columns.str.rsplit(".", n=1).str[-1]  # config.source
+        return _indexed(frame.set_axis(short, axis=1) if short.is_unique else frame)
     if isinstance(found, list) and found and all(isinstance(row, list) for row in found):
         return headed(found, notes)
     if not isinstance(found, dict):
@@ -294,7 +305,8 @@ def _nested(found: dict[str, Any], path: Path, notes: list[str]) -> pd.DataFrame
     depth = max((len(keys) for keys, _ in leaves), default=0)
     rows = [(*keys, value) for keys, value in leaves if len(keys) == depth]
     frame = pd.DataFrame(rows, columns=[*map(str, range(depth)), "value"])
-    levels = [str(i) for i in range(depth) if languages_in(frame[str(i)]) >= 0.5]
+    levels = [c for c in frame.columns[:-1]
+              if languages_in(frame[c]) >= 0.5 and kind_of(frame[c], ()) != "metric"]  # fmt: skip
     joined = [c for c in frame.columns[:-1] if frame[c].str.contains(r"\w\W+\w|_").all()]
     if not levels and joined:  # en-de, for `shapes` to part
         return frame.rename(columns={joined[0]: "pair", "value": "score"})
@@ -308,10 +320,9 @@ def _nested(found: dict[str, Any], path: Path, notes: list[str]) -> pd.DataFrame
     for other in (c for c in frame.columns[:-1] if c not in names):
         names[other] = kind_of(frame[other], names.values())
     frame = frame.rename(columns={**names, "value": "score"})
-    if "metric" in frame:
-        frame = frame[frame["metric"].map(is_score)]
-    notes.append("read as {source: {target: score}}: the outer language taken for the source")
-    return frame.reset_index(drop=True)
+    frame = without_outcomes(frame, notes)
+    frame.attrs = {"nested": True}
+    return frame
 
 
 def _leaves(found: Any, keys: tuple[str, ...]) -> Iterable[tuple[tuple[str, ...], Any]]:

@@ -8,27 +8,29 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import Any
 
+import pandas as pd
+
 from xltlib.languages import is_summary, known, language
 from xltlib.reading.cells import unmarked
 
 _ROLES = {  # words of headings, as published tables have them
     "source": "source src train training trained finetune finetuned finetuning tune tuned tuning "
-    "ft pivot from donor quelle quellsprache fuente origen",
+    "ft pivot from donor quelle quellsprache fuente origen 训练 源语言 训练 обучение",
     "target": "target tgt trg test tested testing eval evaluation evaluated to inference recipient "
-    "ziel zielsprache cible destino",
+    "ziel zielsprache cible destino 目标语言 测试 тест",
     "model": "model models encoder checkpoint plm lm backbone system arm",
     "task": "task tasks dataset benchmark",
-    "seed": "seed run fold trial repeat replicate",
+    "seed": "seed run fold trial repeat replicate rep",
     "metric": "metric measure",
     "n_target": "shots shot",
 }
 _FILL = set(
-    "lang langue sprache idioma code iso locale name path or on in fine id random the".split()
+    "lang lg langue sprache idioma code iso locale name path or on in fine id random the".split()
 )
 _EXACT = {  # names whose words say something else, or nothing
     **dict.fromkeys(("transfer_lang", "xfer_lang", "lang_1", "lang1", "l1"), "source"),
     **dict.fromkeys(("task_lang", "lang_pred", "pred_lang", "lang_2", "lang2", "l2"), "target"),
-    **dict.fromkeys(("n_shots", "k_shot", "k_shots", "n_shot"), "n_target"),
+    **dict.fromkeys(("n_shots", "k_shot", "k_shots", "n_shot", "num_shots"), "n_target"),
     **dict.fromkeys(
         "num_eval_examples n_eval test_size predict_samples eval_samples test_samples n_samples "
         "n_test_examples num_test_examples support".split(), "n_test"),
@@ -37,8 +39,8 @@ _EXACT = {  # names whose words say something else, or nothing
 }  # fmt: skip
 _OURS = ("source", "target", "score", "model", "task", "seed", "metric", "n_target", "n_test",
          "stderr", "chance", "source_set", "target_set", "half", "test_set")  # fmt: skip
-_HIGHER = """score accuracy acc f1 f bleu sacrebleu chrf comet las uas em exact match mcc spearman
-    pearson ndcg mrr map rouge rougel auc auroc kappa hits value result performance
+_HIGHER = """score accuracy acc f1 f bleu sacrebleu spbleu chrf comet las uas em exact match mcc
+    spearman pearson ndcg mrr map rouge rougel auc auroc kappa hits value result performance
     scores""".split()
 _LOWER = """loss perplexity ppl error err wer cer ter nll bpc bpb bits entropy mse mae rmse
     eer""".split()
@@ -48,10 +50,10 @@ _BESIDE = set(
     per byte character word token cased top 1 l span seqeval results metrics""".split()
 )
 _OUTCOME = {*_HIGHER, *_LOWER} | set(
-    """runtime seconds time steps step epoch epochs std sd stdev stderr se var variance ci low high
-    lower upper min max rank ranking gap delta diff difference drop decrease degradation gain ratio
-    improvement relative normalized normalised retention best precision recall pvalue p zscore
-    confidence calibration ece logit logits prob probability prediction predictions predicted
+    """runtime second seconds time steps step epoch epochs std sd stdev stderr se var variance ci
+    low high lower upper min max rank ranking gap delta diff difference drop decrease degradation
+    gain ratio improvement relative normalized normalised retention best precision recall pvalue p
+    zscore confidence calibration ece logit logits prob probability prediction predictions predicted
     output outputs agreement""".split()
 )
 _PROPERTY = set(
@@ -68,6 +70,7 @@ _MODEL_LIKE = re.compile(r"bert|xlm|t5|gpt|llama|e5|minilm|bloom|gemma|mistral|q
 def words(head: Any) -> list[str]:
     """A heading's words in lower case: ``Train-Language``, ``trainLanguage`` -> train, lang."""
     text = re.sub(r"(?<=[a-z])(?=[A-Z][a-z])", " ", unmarked(head, " "))
+    text = re.sub(r"(?<=\w\w)@\d+", "", text)  # hits@1
     text = re.sub(r"\blanguages?\b|\blangs\b", "lang", re.sub(r"[\W_]+", " ", text).lower())
     return text.split()
 
@@ -82,6 +85,8 @@ def role(head: Any) -> str:
 def _role(text: str) -> str:
     found = words(text)
     name = "_".join(found)
+    if re.search(r"\D\.\d$", text):
+        return ""  # how pandas names a column that is there twice
     if name in _OURS:
         return name
     if name in _EXACT:
@@ -142,11 +147,13 @@ def is_language(label: Any) -> bool:
 
 def plain_label(label: Any) -> str:
     """A label without marks, and without a remark in brackets that says the same or a number."""
-    text = unmarked(label) if not str(label).startswith("UD_") else str(label)
-    if remark := re.fullmatch(r"(.+?)\s*[(\[]([^()\[\]]*)[)\]]", text):
-        outer, inner = remark[1].strip(), remark[2].strip()
+    if str(label).startswith("UD_") or known(text := unmarked(label)):
+        return str(label) if str(label).startswith("UD_") else text
+    text = (text or str(label)).strip("\"'`‘’“”<>_ ")
+    if remark := re.fullmatch(r"(.+?)\s*[(\[](.*)[)\]]|(.+?)(?::| +[-–—|/]?) *(.+)", text):
+        outer, inner = (part.strip() for part in remark.groups() if part is not None)
         same = known(outer) and known(inner) and language(outer) == language(inner)
-        if same or re.fullmatch(r"[\d.,]+ ?[kKmMbB%]?", inner):
+        if same or (remark[1] and re.fullmatch(r"(n ?= ?)?[\d.,]+ ?[kmb%]?", inner, re.I)):
             return outer
     return text
 
@@ -178,7 +185,8 @@ def kind_of(labels: Iterable[Any], taken: Iterable[str]) -> str:
     """What labels without a heading are: metrics, numbered runs, models, else tasks."""
     found = [str(x) for x in dict.fromkeys(labels) if str(x)]
     kind = "task"
-    if found and all(is_score(x) or lower_is_better(x) or is_outcome(x) for x in found):
+    named = [is_score(x) or lower_is_better(x) or is_outcome(x) or is_summary(x) for x in found]
+    if 2 * sum(named) > len(found):
         kind = "metric"
     elif found and all(re.fullmatch(r"(seed|run)?\W?\d+", x, re.I) for x in found):
         kind = "seed"
@@ -186,6 +194,16 @@ def kind_of(labels: Iterable[Any], taken: Iterable[str]) -> str:
         kind = "model"
     kinds, taken = (kind, "task", "model", *(f"label {i}" for i in range(99))), {*taken}
     return next(k for k in kinds if k not in taken)
+
+
+def without_outcomes(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
+    """Rows of losses, deviations or runtimes beside those of scores are left out, and noted."""
+    if "metric" in frame:
+        outcome = frame["metric"].map(lambda m: not is_score(m) and is_outcome(m))
+        if outcome.any() and not outcome.all():
+            notes.append(f"columns left out: {some(frame.loc[outcome, 'metric'].unique())}")
+            return frame[~outcome].reset_index(drop=True)
+    return frame
 
 
 def some(values: Iterable[Any], most: int = 4) -> str:

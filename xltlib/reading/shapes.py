@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from xltlib.languages import is_summary, keys, known, understood
-from xltlib.reading.cells import is_data, is_number, numbers
+from xltlib.reading.cells import is_data, is_number, numbers, unmarked
 from xltlib.reading.files import load
 from xltlib.reading.headings import (
     decorated,
@@ -17,12 +18,12 @@ from xltlib.reading.headings import (
     is_language,
     is_outcome,
     is_property,
-    is_score,
     kind_of,
     languages_in,
     plain_label,
     role,
     some,
+    without_outcomes,
     words,
 )
 
@@ -55,6 +56,12 @@ def table(path: Path, rows: str | None = None) -> pd.DataFrame:
     """
     frame, name = load(path), path.name
     notes = list(frame.attrs["notes"])
+    if frame.attrs.get("nested"):
+        how = "s, as asked" if rows else "s (it does not say: --rows target reads it the other way)"
+        notes.insert(0, f"{name} read as nested, its outer languages being {rows or 'source'}{how}")
+        frame = frame.rename(columns=_TURNED if rows == "target" else {})
+        frame.attrs = {"notes": notes}
+        return frame
     if frame.columns.nlevels == 1:
         frame = frame.rename(columns=str)
         twice = [c for c in frame.columns[frame.columns.duplicated()].unique() if c]
@@ -63,8 +70,8 @@ def table(path: Path, rows: str | None = None) -> pd.DataFrame:
         heads = list(frame.columns)
         roles = {role(h) for h in heads}
         known = sum(map(is_language, heads[1:]))
-        if roles.issuperset(_SIDES) and known <= len(heads) / 2:
-            known = 0
+        if roles.issuperset(_SIDES) and (known <= len(heads) / 2 or _names_pairs(frame)):
+            known = 0  # tgt and acc are codes too
         elif not known and (found := decorated(heads)):
             frame = frame.set_axis(pd.MultiIndex.from_tuples(found), axis=1)
         if known < 2 and frame.columns.nlevels == 1:
@@ -73,7 +80,8 @@ def table(path: Path, rows: str | None = None) -> pd.DataFrame:
                     f"{name} has no heading, its first row is {some(heads, 6)}: add a first row "
                     "such as source, target, score"
                 )
-            frame = frame.loc[:, frame.columns != ""]  # the numbers of the rows
+            first = map(str, frame.iloc[0])  # rows are numbered under no heading, not pairs
+            frame = frame.loc[:, [bool(h or _halves(x)) for h, x in zip(heads, first, strict=True)]]
             frame = _runs(_one_side(_split_pairs(frame, notes), notes), notes)
             frame.attrs = {"notes": notes}
             return frame
@@ -136,23 +144,31 @@ def pairs(path: str | Path) -> pd.DataFrame:
     return out
 
 
+def _names_pairs(frame: pd.DataFrame) -> bool:
+    """Whether columns of sources and targets hold languages, as those of a matrix do not."""
+    sides = {role(h): languages_in(frame[h]) for h in frame.columns if role(h) in _SIDES}
+    return len(sides) == 2 and min(sides.values()) > 0.5
+
+
 # -- tidy tables ----------------------------------------------------------------------------------
 
 
 def _split_pairs(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
     """A column of pairs, ``en->de``, or ``en-de`` under a heading that says so, as two columns."""
-    if {role(h) for h in frame.columns}.issuperset(_SIDES):
+    named = {*_SIDES} & {role(h) for h in frame.columns}
+    if len(named) == 2:
         return frame
     for head in frame.columns:
         values = frame[head].astype(str)
         sides = [side for w in words(head) if (side := role(w)) in _SIDES]
         said = bool(_PAIR_NAME.fullmatch("_".join(words(head)))) or len(set(sides)) == 2
         first = values.iloc[0]
-        if not said and (is_number(first) or len(_ARROW.split(first)) != 2):
+        if not said and is_number(first):
             continue
         halves = {v: _halves(v) for v in values.unique()}
         bad = [v for v, found in halves.items() if not found]
-        if bad and not said:
+        arrows = all(map(_ARROW.search, halves))
+        if not said and (bad or not (arrows or (not named and _are_pairs(halves.values())))):
             continue
         if bad:
             raise ValueError(
@@ -164,6 +180,13 @@ def _split_pairs(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
         notes.append(f"column {head!r} read as {order[0]} and {order[1]}, {first!r} for one")
         return frame.drop(columns=head).assign(**both)
     return frame
+
+
+def _are_pairs(halves: Iterable[tuple[str, ...]]) -> bool:
+    """Whether halves are languages, some of them different; no languages with a region (de-DE)."""
+    found = list(halves)
+    regions = all(one.islower() and other.isupper() for one, other in found)
+    return not regions and any(one.lower() != other.lower() for one, other in found)
 
 
 def _halves(value: str) -> tuple[str, ...]:
@@ -222,10 +245,12 @@ def _melted(frame: pd.DataFrame, rows: str | None, name: str, notes: list[str]) 
     notes.insert(0, said)
     values: list[int] = []
     lost: list[int] = []
+    big = _beyond([frame[j] for j in range(len(heads)) if is_language(heads[j][level])])
     for j in (j for j in range(len(heads)) if j not in labels):
         text = heads[j][level]
         apart = len(depth) > 1 and not any(h for k, h in enumerate(heads[j]) if k != level)
         apart = apart or is_outcome(text) or is_property(text) or _row_numbers(heads[j], frame[j])
+        apart = apart or (not big and _beyond([frame[j]]))
         nuisance = apart and not (is_language(text) or is_summary(text))
         (lost if nuisance else values).append(j)
     if gone := [heads[j][level] for j in lost if heads[j][level]]:
@@ -242,12 +267,13 @@ def _melted(frame: pd.DataFrame, rows: str | None, name: str, notes: list[str]) 
         for j in values
     ]  # fmt: skip
     long = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=[side, other])
-    if "metric" in long:
-        outcome = long["metric"].map(lambda m: not is_score(m) and is_outcome(m))
-        if outcome.any() and not outcome.all():
-            notes.append(f"columns left out: {some(long.loc[outcome, 'metric'].unique())}")
-            long = long[~outcome].reset_index(drop=True)
-    return long
+    return without_outcomes(long, notes)
+
+
+def _beyond(columns: list[pd.Series]) -> bool:
+    """Whether a number of these columns is above 100, as no score is."""
+    cells = pd.concat([*columns, pd.Series(dtype=object)]).map(unmarked)
+    return bool(pd.to_numeric(cells, errors="coerce").max() > 100)
 
 
 def _labels(column: pd.Series, head: tuple[str, ...], level: int, place: int) -> bool:
@@ -277,6 +303,12 @@ def _orientation(
     across = next((role(x) for x in over if role(x) in _SIDES), "")
     found = said or _TURNED.get(across, "")
     how = f"{name} read as a matrix, its rows being {rows or found or 'source'}s"
+    unread = re.search(r"\w\s*[\\/|↓→]\s*\w|[↓→]", corner) and not is_filler(corner)
+    if unread and not (rows or found or any(map(role, re.findall(r"\w+", corner)))):
+        raise ValueError(
+            f"{name}: what {corner!r} says of its rows is not understood: add --rows source or "
+            "--rows target"
+        )
     if rows:
         how += ", as asked" + (f" (though it says {corner!r})" if found not in ("", rows) else "")
     elif not found:
