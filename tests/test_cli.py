@@ -100,7 +100,8 @@ def test_asked_wrongly(say, words: list[str]) -> None:
             "unknown task 'entity'. Did you mean 'entity_type'",
         ),
         (["doctor", "smal"], "Did you mean 'small'"),
-        (["similarity", "German"], "'German' has nothing to be compared with"),
+        (["similarity", "German"], "'German': there is nothing to compare"),
+        (["similarity", "ar", "arb"], "'ar' and 'arb' are one language: there is nothing"),
         (["run", "small", "--set", "seeds=["], "--set seeds: '[' is not readable YAML"),
         (
             ["run", "small", "--set", "finetune.qa.steps=3"],

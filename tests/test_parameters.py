@@ -44,7 +44,11 @@ def test_values_come_back_as_the_specs_make_them() -> None:
     assert isinstance(found.goal, float)
 
 
-@pytest.mark.parametrize("text", ['["Finnish", "zh-TW"]', "Finnish, zh-TW"])
+@pytest.mark.parametrize(
+    "text",
+    ['["Finnish", "zh-TW"]', "Finnish, zh-TW", "['Finnish', 'zh-TW']", "[Finnish, zh-TW]",
+     '("Finnish","zh-TW",)'],
+)  # fmt: skip
 def test_a_list_as_papermill_hands_it_over(text: str) -> None:
     found = check_parameters(_after("languages = []", languages=text), languages=each(key))
     assert found.languages == ["fin", "cmn_Hant"]
@@ -91,6 +95,7 @@ def test_without_a_history_every_plain_value_counts() -> None:
         (at_least(1), 0, "1 or more"),
         (each(key), ["deu", "zzzz9"], "zzzz9"),
         (each(key), 4, "give a list"),
+        (each(key), "[4]", "not of the right kind"),
         (language_of(["deu", "rus"]), "srp", "deu"),
     ],
 )

@@ -318,7 +318,8 @@ def similarity(
 
     table = pairs(languages)
     if table.empty:
-        raise ValueError(f"{languages[0]!r} has nothing to be compared with: name another language")
+        both = " and ".join(map(repr, languages)) + (" are one language" if languages[1:] else "")
+        raise ValueError(f"{both}: there is nothing to compare; name another language")
     if out:
         write_table(table, out)
         print(f"{len(table)} pairs: {out}", file=sys.stderr)

@@ -8,14 +8,18 @@ first cell.
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
+import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from xltlib.errors import unknown
 from xltlib.io import carried, whole
@@ -144,15 +148,20 @@ def _checked(parameter: str, value: Any, spec: _Spec) -> Any:
     try:
         return spec(value)
     except (ValueError, TypeError, AttributeError) as error:  # key(3) has no .strip
-        raise ValueError(f"parameter {parameter} = {value!r}: {error}") from None
+        why = error if isinstance(error, ValueError) else "not of the right kind"
+        raise ValueError(f"parameter {parameter} = {value!r}: {why}") from None
 
 
 def _listed(value: Any) -> Any:
-    """A list as papermill's -p hands it over, a text of JSON; anything else as it is."""
+    """A list as papermill's -p hands it over, a text of JSON or Python; anything else as it is."""
+    text = value.strip() if isinstance(value, str) else ""
     try:
-        found = json.loads(value) if isinstance(value, str) else value
+        found = json.loads(text)
     except ValueError:
-        return value
+        found = None
+    if found is None and re.fullmatch(r"\[[^][]*\]|\([^()]*\)", text):  # ('Finnish', 'no')
+        with contextlib.suppress(yaml.YAMLError):
+            found = yaml.load(f"[{text[1:-1]}]", yaml.BaseLoader)  # all of it text: no is Norwegian
     return found if isinstance(found, list) else value
 
 
