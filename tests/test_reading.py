@@ -278,6 +278,10 @@ def test_a_number_of_shots_is_no_difference_from_one() -> None:
                                                 for k, t in enumerate(SHORT, 50)),
          "They differ in 'epoch' (1, 2): keep the rows of one"),
         (MATRIX.replace("tr,77.5", "ir,77.5"), "unknown language 'ir'"),
+        (MATRIX.replace("en,81", "en,100").replace("76", "100").replace("70.5,70", "70.5,100"),
+         "every score of a language on itself is 100"),
+        (",en,de,tr\nen,.33,1,1\nde,.67,.33,.67\ntr,1,.67,.33\n".replace("33", f"{1 / 3:.7f}"[2:])
+         .replace("67", f"{2 / 3:.7f}"[2:]), "are ranks"),
     ],
 )  # fmt: skip
 def test_what_was_read_or_refused_for_a_wrong_reason(tmp_path: Path, text: str, words: str) -> None:
@@ -606,6 +610,19 @@ def test_outcomes_of_the_run_are_no_properties_of_the_pair() -> None:
     assert "pair_mystery" in used
     with pytest.raises(ValueError, match="unknown feature 'mysteri'.*'mystery'"):
         inputs.extras(table, ["mysteri"])
+
+
+def test_scores_in_language_and_means_with_them_are_no_properties_of_a_source() -> None:
+    table = sc.check(_with_outcomes())
+    whole = table[(table["n_target"] == 0)].groupby("source")["score"].mean()
+    home = sc.in_language(table).groupby("source")["score"].mean()
+    assert len(home) >= 4
+    sizes = dict(zip(home.index, np.random.default_rng(0).permutation(len(home)), strict=True))
+    more = table.assign(in_lang=table["source"].map(home), of_all=table["source"].map(whole),
+                        own_of_target=table["target"].map(home), gb=table["source"].map(sizes))
+    kept = [c for c in more if c in {*sc.CELL, "seed", "score", "n_test", *list(more)[-4:]}]
+    _, used, unused = inputs.extras(more[kept])
+    assert used == ["pair_gb"] and len(unused) == 3
 
 
 def test_outcomes_in_a_table_of_pairs_are_left_out_too() -> None:

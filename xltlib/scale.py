@@ -51,9 +51,12 @@ def _are_ranks(group: pd.DataFrame, side: str) -> bool:
     within = group.groupby(side)["score"]
     if group["score"].nunique() < 3 or len(within) < 2 or (within.size() < 3).any():
         return False
-    first = group["score"] - group["score"].min() + 1
+    score = group["score"]
+    if score.max() == 1:  # as shares of how many there are
+        score = (score * within.transform("size")).round(6)
+    first = score - score.min() + 1
     by = first.groupby(group[side])
-    return group["score"].min() in (0, 1) and any(
+    return score.min() in (0, 1) and any(
         (by.rank(method) == first).all() for method in ("average", "min", "max", "dense", "first")
     )
 
@@ -82,11 +85,14 @@ def _refuse_worst_at_home(group: pd.DataFrame, own: pd.DataFrame, named: bool) -
     targets = group.groupby("target")["score"]
     home = own[targets.transform("size")[own.index] >= 4]
     lowest = int((home["score"] <= targets.transform("min").loc[home.index]).sum())
-    if (own["score"] == 0).all() and (group["score"] > 0).mean() > 0.5:
-        raise ValueError(
-            "every score of a language on itself is 0: leave these cells empty if they were not "
-            "measured"
-        )
+    alike = own["score"].iloc[0]
+    if (own["score"] == alike).all() and alike in (0, 1, 100):
+        if (group["score"] != alike).mean() > 0.5:
+            raise ValueError(
+                f"every score of a language on itself is {alike:g}: leave these cells empty if they "
+                "were not measured, and give scores rather than similarities or shares of the own "
+                "score; if they are scores, --higher-is-better"
+            )
     varied = group["score"].nunique() > 2
     if varied and not named and len(home) >= 4 and lowest >= 0.9 * len(home):
         raise ValueError(

@@ -80,7 +80,7 @@ def _unfit(table: pd.DataFrame, name: str, values: pd.Series) -> str:
     cell = ["model", "task", "source", "target", *(c for c in scores.SETS if c in table)]
     if (values.groupby([table[c] for c in cell]).nunique() > 1).any():
         return "it differs between runs of one pair, so it is no property of the pair"
-    if _made_of_scores(scores.transfer(table), values):
+    if _made_of_scores(scores.transfer(table), values) or _sums_up(table, values):
         return "it orders the pairs as the score does, so it seems made from the scores"
     if reading.is_outcome(name):
         return "by its name another outcome of the same run" + _USE.format(name)
@@ -111,6 +111,18 @@ def _made_of_scores(table: pd.DataFrame, values: pd.Series) -> bool:
     if len(left) >= 10 and (left.std() > 1e-6 * scale).all():
         orders.append(abs(left["score"].corr(left["other"])))
     return max(orders) >= _MADE_OF_SCORES
+
+
+def _sums_up(table: pd.DataFrame, values: pd.Series) -> bool:
+    """Whether a column goes with the scores in-language, or with the means that include them."""
+    both = table[["model", "task", *_SIDES, "score"]].assign(other=values)[table["n_target"] == 0]
+    for side in _SIDES:
+        for rows in (both, both[both["source"] == both["target"]]):
+            means = rows.groupby(["model", "task", side])[["score", "other"]].mean().dropna()
+            if len(means) >= 4 and means["other"].nunique() > 2:
+                if abs(means["score"].corr(means["other"])) > 0.99:
+                    return True
+    return False
 
 
 def _order(table: pd.DataFrame, side: str) -> float:

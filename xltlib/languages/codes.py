@@ -33,7 +33,8 @@ _WITHDRAWN = {"iw": "heb", "in": "ind", "ji": "yid", "jw": "jav", "mo": "ron"}
 # Everyday names that neither ISO 639-3 nor CLDR lists.
 _EVERYDAY_NAMES = {
     "farsi": "pes", "mandarin": "cmn", "taiwanese": "nan", "flemish": "nld", "azeri": "azj",
-    "kurmanji": "kmr", "sorani": "ckb", "myanmar": "mya", "wu": "wuu",
+    "kurmanji": "kmr", "sorani": "ckb", "myanmar": "mya", "wu": "wuu", "slovene": "slv",
+    "west frisian": "fry", "classical chinese": "lzh", "bahasa indonesia": "ind",
 }  # fmt: skip
 _LOCALES = "de fr es pt it ru zh ja ko".split()  # languages in whose words others are named too
 # Scripts that contain another one: Japanese writes Han characters too.
