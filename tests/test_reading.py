@@ -618,8 +618,12 @@ def test_scores_in_language_and_means_with_them_are_no_properties_of_a_source() 
     home = sc.in_language(table).groupby("source")["score"].mean()
     assert len(home) >= 4
     sizes = dict(zip(home.index, np.random.default_rng(0).permutation(len(home)), strict=True))
-    more = table.assign(in_lang=table["source"].map(home), of_all=table["source"].map(whole),
-                        own_of_target=table["target"].map(home), gb=table["source"].map(sizes))
+    more = table.assign(
+        in_lang=table["source"].map(home),
+        of_all=table["source"].map(whole),
+        own_of_target=table["target"].map(home),
+        gb=table["source"].map(sizes),
+    )
     kept = [c for c in more if c in {*sc.CELL, "seed", "score", "n_test", *list(more)[-4:]}]
     _, used, unused = inputs.extras(more[kept])
     assert used == ["pair_gb"] and len(unused) == 3

@@ -89,8 +89,8 @@ def _refuse_worst_at_home(group: pd.DataFrame, own: pd.DataFrame, named: bool) -
     if (own["score"] == alike).all() and alike in (0, 1, 100):
         if (group["score"] != alike).mean() > 0.5:
             raise ValueError(
-                f"every score of a language on itself is {alike:g}: leave these cells empty if they "
-                "were not measured, and give scores rather than similarities or shares of the own "
+                f"every score of a language on itself is {alike:g}: leave these cells empty if "
+                "they were not measured, and give scores, no similarities or shares of the own "
                 "score; if they are scores, --higher-is-better"
             )
     varied = group["score"].nunique() > 2
