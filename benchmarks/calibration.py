@@ -121,7 +121,9 @@ def share_of_drawn(rng: np.random.Generator, size: int, share: float) -> bool:
     table = own[["source", "target"]].assign(**about, score=score, n_test=10**6)
     found = (
         regression.variance_added(
-            table, similarity(max(DESIGNS)), features, bootstrap=200, permutations=99
+            regression.prepared(table, similarity(max(DESIGNS)), features),
+            bootstrap=200,
+            permutations=99,
         )
         .total.set_index("part")
         .loc["similarity adds"]
@@ -159,8 +161,8 @@ def judged(size: int, truth: str, seed: int) -> dict[str, object]:
     """Verdicts on one table, and whether the interval of what similarity explains holds it."""
     table, pairs = made(size, truth, seed), similarity(size)
     how = {"permutations": 199, "seed": seed}
-    growing = regression.nested(table, pairs, STEPS, bootstrap=200, **how)
-    fitted = regression.explain(table, pairs, None, **how).coefficients
+    growing = regression.nested(regression.prepared(table, pairs), STEPS, bootstrap=200, **how)
+    fitted = regression.explain(regression.prepared(table, pairs, None), **how).coefficients
     told = claims.of_tables(growing, fitted, "t")
     whole = growing[growing["step"] != regression.ALONE].iloc[-1]
     share = sum(TRUTHS[truth][:2])

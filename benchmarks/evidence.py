@@ -92,7 +92,9 @@ def of_words(name: str, table: pd.DataFrame, texts: pd.DataFrame) -> list[dict[s
     for words, measure in (("names", LEXICAL), ("texts", TEXTS)):
         own_steps = steps | {"lexical": [measure]}
         kept = {s: [m for m in g if m in seen.attrs["features"]] for s, g in own_steps.items()}
-        found = regression.nested(rows, pairs, {s: g for s, g in kept.items() if g})
+        found = regression.nested(
+            regression.prepared(rows, pairs), {s: g for s, g in kept.items() if g}
+        )
         out += [about | {"words": words} | row for row in found.to_dict("records")]
     return out
 

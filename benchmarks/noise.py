@@ -40,9 +40,11 @@ def claimed(
 ) -> list[str]:
     """What a report would claim of one table (`book/answers.txt.j2`)."""
     ends = {"bootstrap": bootstrap, "permutations": 199, "seed": seed}
-    total = regression.variance_added(table, pairs, measures, **ends).total
+    total = regression.variance_added(regression.prepared(table, pairs, measures), **ends).total
     whole = total.set_index("part").loc["similarity adds"]
-    fitted = regression.explain(table, pairs, measures, permutations=199, seed=seed).coefficients
+    fitted = regression.explain(
+        regression.prepared(table, pairs, measures), permutations=199, seed=seed
+    ).coefficients
     both = ((fitted["low"] > 0) | (fitted["high"] < 0)) & (fitted["p_holm"] <= 0.05)
     found = {
         "similarity explains": whole["low"] > 0 and whole["p_mrqap"] <= 0.05,

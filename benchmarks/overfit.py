@@ -5,7 +5,7 @@
 A model that cannot reach 95 % on the very examples it was trained on is told something wrong
 somewhere between example, text, tokens, output, answer and score. The data are those under
 ``XLT_DATA``, in as many languages as are there; a task that has none there is tried on made-up
-examples (`xltlib.tasks.samples`). The model is a random T5 of two and two layers, its vocabulary is
+examples (`datasets.samples`). The model is a random T5 of two and two layers, its vocabulary is
 trained on the texts of the 64 examples; tuning and answering are the code that a run uses.
 """
 

@@ -126,7 +126,7 @@ def test_its_figures_are_those_of_the_functions(found: dict, table: pd.DataFrame
             got = one["ranking"][protocol][method]
             assert got[metric] == pytest.approx(compared.loc[method, metric])
             assert got[f"{metric}_low"] <= got[metric] <= got[f"{metric}_high"]
-    told = regression.explain(checked, full, permutations=49)
+    told = regression.explain(regression.prepared(checked, full), permutations=49)
     assert one["partial_r2"] == pytest.approx(told.fit["partial_r2_adj"], abs=0.03)
     for row, mine in zip(told.coefficients.to_dict("records"), one["coefficients"], strict=True):
         assert mine["name"] == row["feature"] and mine["ci"] == pytest.approx(

@@ -17,6 +17,7 @@ import nbformat
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.preprocessing import MultiLabelBinarizer
 
 from xltlib import scores
 from xltlib.book import tables
@@ -24,7 +25,9 @@ from xltlib.data import cldr, published
 from xltlib.explain import claims, regression
 from xltlib.explain.contrast import verdict
 from xltlib.explain.effects import Effects, interval, partial_r2, relabelled
+from xltlib.languages import key as language_key
 from xltlib.rank import methods
+from xltlib.tasks.base import ratio
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KEPT = REPOSITORY / "book" / "published"
@@ -152,6 +155,28 @@ def test_company_of_a_name_in_other_digits_and_signs() -> None:
     assert [company(text) for text in given] == wanted
 
 
+def test_error_over_shared_parts() -> None:
+    """Without sharing that of a ratio; with sharing that of the names, by simulation."""
+    names = {"MultiLabelBinarizer": MultiLabelBinarizer}
+    shared = cell("11", "def by_shared_parts", **names)["by_shared_parts"]
+    rng = np.random.default_rng(1)
+    top, one = (rng.random(200) < 0.7).astype(float), np.ones(200)
+    value, error = shared(top, one, [[str(i)] for i in range(200)])
+    alone = ratio(top, one)
+    assert (value, error) == pytest.approx((alone.score, alone.stderr * np.sqrt(199 / 200)))
+    drawn, errors, one = [], [], np.ones(150)
+    for _ in range(300):  # 40 names, known or not; an item's score is the share of its 4 known
+        known = rng.random(40) < 0.6
+        parts = [rng.choice(40, 4, replace=False) for _ in range(150)]
+        top = np.array([known[p].mean() for p in parts])
+        value, error = shared(top, one, [list(map(str, p)) for p in parts])
+        drawn.append(value)
+        errors.append(error)
+    # a little low with few names, as all cluster-robust errors are
+    assert 0.8 * np.std(drawn) < np.mean(errors) < 1.1 * np.std(drawn)
+    assert np.mean(errors) > 2 * ratio(top, one).stderr
+
+
 def encoded(noise: float) -> tables.Tables:
     """Scores of additive sources and targets, and noise, as a chapter gathers them."""
     rng, rows = np.random.default_rng(1), []
@@ -195,6 +220,22 @@ def test_a_layer_is_explained_by_words_and_by_structure_beyond_them() -> None:
 
     wanted = [(r2(1, y), r2(2, y) - r2(1, y), r2(3, y)) for y in Y.T]
     assert shares == pytest.approx(np.array(wanted))
+
+
+def test_layers_are_read_by_key_and_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
+    names = {"pd": pd, "key": language_key}
+    layers_in = cell("14", "def layers_in", **names)["layers_in"]
+    row = {"model": "m", "task": "t", "source": "zh-TW", "target": "de", "seed": 0, "layer": 3}
+    table, path = pd.DataFrame([row | {"score": 0.5, "more": 1}]), tmp_path / "layers.csv"
+    table.to_csv(path, index=False)
+    found = layers_in(path)
+    assert found.loc[0, ["source", "target"]].tolist() == ["cmn_Hant", "deu"]
+    assert "more" not in found
+    table.drop(columns="layer").to_csv(path, index=False)
+    with pytest.raises(ValueError, match="no column layer: it needs model, task"):
+        layers_in(path)
+    with pytest.raises(ValueError, match="is not there; kept are those of"):
+        layers_in(tmp_path / "none.parquet")
 
 
 # ---------------------------------------------------------------- kept tables

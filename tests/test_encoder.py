@@ -234,7 +234,7 @@ def test_a_span_starts_and_ends_where_both_are_most_probable() -> None:
 
 @pytest.mark.parametrize("task", ["massive_slots", "massive_intent", "massive_qa", "udpos"])
 def test_the_right_labels_are_written_as_the_task_s_target(task: str) -> None:
-    from xltlib.tasks.samples import samples
+    from xltlib.data.datasets import samples
 
     of = public_task(task)
     for example in samples(task):

@@ -42,7 +42,9 @@ def first(table: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
 
 def results(checked: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series:
     """Coefficients, ratings of all held-out targets, and a recommendation."""
-    found = regression.explain(checked, pairs, MEASURES, permutations=0).coefficients
+    found = regression.explain(
+        regression.prepared(checked, pairs, MEASURES), permutations=0
+    ).coefficients
     ((_, built),) = matrix.matrices(checked, pairs)
     rated = {
         (built.sources[built.source[cell]], built.targets[built.target[cell]]): value

@@ -97,7 +97,7 @@ def test_only_the_experiment_s_own_models_are_listed(
             "log": [last], "recipe": {"batch": 4}, "read": {"eng": 60, "swe": 40}, "lines": 20,
         }  # fmt: skip
         path.write_text(json.dumps(log))
-    found = kept.models_in(exp, exp.folder)
+    found = kept.pretrained(exp)
     assert found[["known", "seed"]].to_numpy().tolist() == [["clone", 0], ["swe-azj", 2]]
     assert (found["tokens"] == 200).all() and (found["flops"] == 6 * 1000 * 200).all()
     assert found["arithmetic"].tolist() == ["bfloat16", "bfloat16"]
@@ -126,10 +126,10 @@ def test_knowing_a_target_helps_as_the_design_s_page_says(published: Path) -> No
 
 
 def test_languages_in_other_letters_are_a_control_of_their_own(published: Path) -> None:
-    scores, clones = kept.scores_in(published / "open"), kept.clones_in(published / "open")
+    scores, clones = (kept.scores_in(published / "open", clones=c) for c in (False, True))
     assert len(clones) and set(clones["target_set"]) == {"letters of its own"}
     assert scores["target_set"].fillna("").eq("").all()
-    assert kept.clones_in(published / "open-long").empty
+    assert kept.scores_in(published / "open-long", clones=True).empty
 
 
 def test_reading_side_by_side_transfers_beyond_spelling(published: Path) -> None:
@@ -167,17 +167,3 @@ def test_tables_of_an_encoder_that_has_run_come_before_the_kept_ones(
     exp.folder.mkdir(parents=True)
     (exp.folder / "scores.parquet").touch()
     assert kept.encoded(exp, str(folder)) == (exp, exp.folder)
-
-
-def test_layers_are_read_by_key_and_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
-    row = {"model": "m", "task": "t", "source": "zh-TW", "target": "de", "seed": 0, "layer": 3}
-    table, path = pd.DataFrame([row | {"score": 0.5, "more": 1}]), tmp_path / "layers.csv"
-    table.to_csv(path, index=False)
-    found = kept.layers_in(path)
-    assert found.loc[0, ["source", "target"]].tolist() == ["cmn_Hant", "deu"]
-    assert "more" not in found
-    table.drop(columns="layer").to_csv(path, index=False)
-    with pytest.raises(ValueError, match="no column layer: it needs model, task"):
-        kept.layers_in(path)
-    with pytest.raises(ValueError, match="is not there; kept are those of"):
-        kept.layers_in(tmp_path / "none.parquet")

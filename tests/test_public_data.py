@@ -532,21 +532,25 @@ def massive_at(url: str, digest: str) -> Files:
     return replace(kept, archive=cards.Archive(f"{url}/massive.tar.gz", digest, "1.1"))
 
 
+def of_files(place: Files, code: str, raw: str) -> Path:
+    return fetch.get(place.repository, place.path(code, raw), place.checksums, place.archive)
+
+
 def test_from_an_archive(server: tuple[str, Path], tmp_path: Path) -> None:
     url, folder = server
     digest = archive(folder, massive_file(MASSIVE))
-    path = fetch.file_of(massive_at(url, digest), "en-US", "test")
+    path = of_files(massive_at(url, digest), "en-US", "test")
     assert path.read_text() == massive_file(MASSIVE)
     assert cached(tmp_path) == ["en-US.jsonl", "massive.tar.gz"]
     with pytest.raises(ValueError, match="has no file 1.1/data/de-DE.jsonl"):
-        fetch.file_of(massive_at(url, digest), "de-DE", "test")
+        of_files(massive_at(url, digest), "de-DE", "test")
 
 
 def test_altered_archive(server: tuple[str, Path], tmp_path: Path) -> None:
     url, folder = server
     archive(folder, massive_file(MASSIVE))
     with pytest.raises(ValueError, match="could not get .*massive.tar.gz"):
-        fetch.file_of(massive_at(url, "0" * 64), "en-US", "test")
+        of_files(massive_at(url, "0" * 64), "en-US", "test")
     assert cached(tmp_path) == []
 
 

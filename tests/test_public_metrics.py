@@ -9,11 +9,14 @@ import random
 import unicodedata
 from pathlib import Path
 
+import pandas as pd
 import pytest
+from test_chapters import cell
 
 from xltlib.data import datasets
 from xltlib.data.cards import VIEWS
-from xltlib.tasks import forms, metrics, public, samples
+from xltlib.data.datasets import samples
+from xltlib.tasks import forms, metrics, public
 from xltlib.tasks.base import Example
 from xltlib.tasks.public import PUBLIC, public_task
 
@@ -368,7 +371,7 @@ def test_standard_error_is_of_the_mean_over_examples() -> None:
 def test_every_task_has_examples_that_it_would_accept(tmp_path: Path) -> None:
     assert set(VIEWS) == set(public.PUBLIC)
     for name, view in VIEWS.items():
-        for e in samples.samples(name):
+        for e in samples(name):
             path = tmp_path / f"{name}-{e.id}.jsonl"
             path.write_text(json.dumps({**e.fields, "id": e.id}), encoding="utf-8")
             own = datasets.own_files(name, {e.language: {"test": {"path": str(path)}}})
@@ -384,12 +387,14 @@ def test_every_task_has_examples_that_it_would_accept(tmp_path: Path) -> None:
 def test_the_docstring_shows_what_the_code_makes() -> None:
     said = " ".join((public.__doc__ or "").split())
     for name in ("sib200", "massive_intent", "massive_slots", "massive_qa", "udpos"):
-        source, target = PUBLIC[name].preprocess(samples.samples(name)[0])
+        source, target = PUBLIC[name].preprocess(samples(name)[0])
         assert f"``{source}`` -> ``{target}``" in said, name
 
 
 def test_outputs_are_judged_as_their_notes_say() -> None:
-    table = samples.judged(list(VIEWS)).set_index("note")
+    namespace = {"pd": pd, "public_task": public_task, "VIEWS": VIEWS, "datasets": datasets}
+    judged = cell("17", "def judged", **namespace)["judged"]
+    table = pd.concat(map(judged, VIEWS)).set_index("note")
     assert table.loc["another form of the digit: NFKC makes it 2", "scores"] == "accuracy 1.00"
     assert table.loc["a type that does not exist", "legal"] == "no"
     chinese = table[table["output"] == "在上海"].set_index("task")["scores"]

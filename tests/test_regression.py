@@ -17,7 +17,6 @@ from scipy.stats import t, ttest_1samp
 
 from xltlib.explain import claims, effects, fits, observations
 from xltlib.explain import regression as rg
-from xltlib.tasks.base import ratio
 
 CODES = ["eng", "deu", "hrv", "tur", "srp", "rus", "kaz", "arb", "pes", "urd", "hin", "mar"]
 FEATURES = ["lexical", "word_order", "morphology"]
@@ -83,7 +82,7 @@ def test_betas_and_two_way_errors_as_statsmodels(world) -> None:
     np.testing.assert_allclose(ours.beta, fit.params[:3], rtol=1e-8)  # the same algebra
     np.testing.assert_allclose(ours.se, fit.bse[:3], rtol=1e-6)
     assert ours.df == 11
-    table = rg.explain(*world, FEATURES, permutations=0).coefficients
+    table = rg.explain(rg.prepared(*world, FEATURES), permutations=0).coefficients
     np.testing.assert_allclose(table["beta"], ours.beta)
     assert (table["se_cluster"] >= ours.se - 1e-12).all()  # cautious: never smaller
     inflation = [variance_inflation_factor(w.X, j) for j in range(3)]
@@ -218,7 +217,7 @@ def test_mrqap_is_uniform_under_the_null_and_finds_an_effect() -> None:
 
 
 def test_explain_finds_the_truth_and_says_how_sure(world) -> None:
-    result = rg.explain(*world, FEATURES, permutations=199)
+    result = rg.explain(rg.prepared(*world, FEATURES), permutations=199)
     table = result.coefficients.set_index("feature")
     assert table["beta"].idxmax() == "word_order"
     assert table.loc["word_order", "p_mrqap"] <= 0.01 and table.loc["word_order", "low"] > 0
@@ -238,7 +237,7 @@ def test_over_effects_leaves_what_the_regression_sees(world) -> None:
         left[FEATURES] - left[FEATURES].mean(), left["y"] - left["y"].mean(), rcond=None
     )[0]
     w = effects.within(as_data(*world))
-    beta = rg.explain(*world, FEATURES, permutations=0).coefficients["beta"]
+    beta = rg.explain(rg.prepared(*world, FEATURES), permutations=0).coefficients["beta"]
     np.testing.assert_allclose(slope, beta * w.sd_y / w.sd_x, rtol=1e-8)
 
 
@@ -257,13 +256,17 @@ def test_noise_explains_nothing_and_its_intervals_hold_estimate_and_zero() -> No
         where = rng.normal(0, 0.1, (12, 2)) * (rep % 2)
         order = noise["source"].map(CODES.index), noise["target"].map(CODES.index)
         noise["score"] += (where[order[0]] * where[order[1]]).sum(axis=1)
-        shares = rg.variance_added(noise, pairs, FEATURES, bootstrap=40, permutations=59, seed=rep)
+        shares = rg.variance_added(
+            rg.prepared(noise, pairs, FEATURES), bootstrap=40, permutations=59, seed=rep
+        )
         adds, each = shares.total.iloc[1], shares.features
         claimed += explains(shares)
         means.append(adds["partial_r2"])
         assert adds["low"] <= 0 and adds["low"] <= adds["partial_r2"] <= adds["high"]
         assert (each["low"] <= each["share"]).all() and (each["share"] <= each["high"]).all()
-        told = rg.explain(noise, pairs, FEATURES, permutations=59, seed=rep).coefficients
+        told = rg.explain(
+            rg.prepared(noise, pairs, FEATURES), permutations=59, seed=rep
+        ).coefficients
         assert (told["p_holm"] >= told["p_mrqap"]).all()
         measures += (claims.of_tables(pd.DataFrame(), told, "t")["verdict"] != "cannot tell").any()
     assert claimed <= 1 and measures <= 2  # 5 % of 20 are 1; of the measures less a standard error
@@ -271,32 +274,32 @@ def test_noise_explains_nothing_and_its_intervals_hold_estimate_and_zero() -> No
 
 
 def test_a_real_effect_is_still_found(world) -> None:
-    shares = rg.variance_added(*world, FEATURES, bootstrap=100)
+    shares = rg.variance_added(rg.prepared(*world, FEATURES), bootstrap=100)
     assert explains(shares)
-    truth = rg.explain(*world, FEATURES, permutations=0).fit["partial_r2_adj"]
+    truth = rg.explain(rg.prepared(*world, FEATURES), permutations=0).fit["partial_r2_adj"]
     adds = shares.total.iloc[1]
     assert adds["low"] < truth < adds["high"]
     assert adds["partial_r2"] == pytest.approx(truth, abs=0.05)
 
 
 def test_shares_and_effects_add_up(world) -> None:
-    out = rg.variance_added(*world, FEATURES, bootstrap=60)
+    out = rg.variance_added(rg.prepared(*world, FEATURES), bootstrap=60)
     total = out.total.set_index("part")["r2"]
     assert total.iloc[:2].sum() == pytest.approx(total.iloc[2])
     assert out.features["share"].sum() == pytest.approx(out.total["partial_r2"].iloc[1], abs=1e-6)
     assert (out.features["low"] <= out.features["high"]).all()
-    again = rg.variance_added(*world, FEATURES, bootstrap=60)
+    again = rg.variance_added(rg.prepared(*world, FEATURES), bootstrap=60)
     pd.testing.assert_frame_equal(out.features, again.features)  # same seed, same numbers
 
 
 def test_nested_gain_is_real_where_planted_and_not_where_not(world) -> None:
-    out = rg.nested(*world, bootstrap=60).set_index("step")
+    out = rg.nested(rg.prepared(*world), bootstrap=60).set_index("step")
     assert (out["partial_r2"].diff().iloc[1:] > -0.05).all()  # by chance a little down
     assert out.loc["+ syntax", "diff_low"] > 0
     assert out.loc["+ syntax", "cv_gain_low"] > 0 and out.loc["+ syntax", "p_added"] <= 0.01
     scores, pairs = world
     empty = made_scores(pairs, np.random.default_rng(5), (0.3, 0.0, 0.0))
-    null = rg.nested(empty, pairs, bootstrap=60).set_index("step")
+    null = rg.nested(rg.prepared(empty, pairs), bootstrap=60).set_index("step")
     assert null.loc["+ morphology", "cv_gain_low"] < 0.01
     assert null.loc["+ morphology", "diff_low"] <= 0
     assert null.loc["+ morphology", "p_added"] > 0.01
@@ -307,7 +310,7 @@ def test_structure_alone_is_compared_with_the_first_step_either_way(world, betas
     """What carries transfer is better than the other; of structure alone nothing adds to itself."""
     _, pairs = world
     scores = made_scores(pairs, np.random.default_rng(5), betas)
-    out = rg.nested(scores, pairs, bootstrap=60, permutations=19).set_index("step")
+    out = rg.nested(rg.prepared(scores, pairs), bootstrap=60, permutations=19).set_index("step")
     alone, growing = out.loc[rg.ALONE], out.loc["+ morphology"]
     assert list(out.index)[-1] == rg.ALONE and alone["features"] == "word_order, morphology"
     assert math.isnan(alone["p_added"])
@@ -376,7 +379,9 @@ def test_tasks_are_compared_on_their_own_scale(world) -> None:
     both = pd.concat([scores, other], ignore_index=True)
     table = rg.by_task(both, pairs, FEATURES)
     for task in ("entity_type", "ner"):
-        alone = rg.explain(both, pairs, FEATURES, task=task, permutations=0).coefficients
+        alone = rg.explain(
+            rg.prepared(both, pairs, FEATURES, task=task), permutations=0
+        ).coefficients
         mine = table[table["task"] == task]
         np.testing.assert_allclose(mine["beta"], alone["beta"], rtol=1e-8)
     equal = table.drop_duplicates("feature").set_index("feature")["p_equal"]
@@ -410,10 +415,10 @@ def test_controls_and_verdicts(world) -> None:
     half = means.loc["in-language", "high"] - 0.9
     assert half == pytest.approx(1.96 * np.sqrt(0.09 / 12000), rel=1e-3)
     assert means.loc["zero-shot", "low"] > means.loc["tiny-shuffled", "high"]
-    table = claims.verdicts(
-        both, pairs, "tiny", controls=["tiny-shuffled"], bootstrap=40, permutations=99
-    ).set_index("claim")["verdict"]
-    assert table["transfer exceeds tiny-shuffled"] == "holds"
+    data = rg.prepared(both, pairs, model="tiny")
+    growing = rg.nested(data, bootstrap=40, permutations=99)
+    fitted = rg.explain(data, permutations=99).coefficients
+    table = claims.of_tables(growing, fitted, "entity_type").set_index("claim")["verdict"]
     assert table["more alike in word_order, more transfer"] == "holds"
     assert table["more alike in morphology, more transfer"] == "cannot tell"
 
@@ -437,7 +442,7 @@ def test_absorbed_and_inseparable_measures_are_said(world) -> None:
         size=pairs["source"].map({c: i for i, c in enumerate(CODES)}).astype(float),
         twin=pairs["word_order"] + np.random.default_rng(0).normal(0, 1e-3, len(pairs)),
     )
-    result = rg.explain(scores, more, permutations=0)
+    result = rg.explain(rg.prepared(scores, more), permutations=0)
     assert "size" not in set(result.coefficients["feature"])
     assert any("size left out" in n for n in result.notes)
     assert any("twin" in w and "told apart" in w for w in result.warnings)
@@ -447,35 +452,35 @@ def test_gaps_cost_a_measure_or_pairs_and_are_said(world) -> None:
     scores, pairs = world
     gappy = pairs.assign(lexical=pairs["lexical"].where(pairs["source"] != "hrv"))
     gappy.loc[gappy["target"] == "hrv", "lexical"] = np.nan
-    lenient = rg.explain(scores, gappy, permutations=0)
+    lenient = rg.explain(rg.prepared(scores, gappy), permutations=0)
     assert lenient.fit["n_pairs"] == 132 and "lexical left out" in lenient.notes[-1]
-    strict = rg.explain(scores, gappy, FEATURES, permutations=0)
+    strict = rg.explain(rg.prepared(scores, gappy, FEATURES), permutations=0)
     assert strict.fit["n_pairs"] == 110 and "22 of 132 pairs" in strict.notes[-1]
 
 
 def test_refusals(world) -> None:
     scores, pairs = world
     with pytest.raises(ValueError, match="word_order"):
-        rg.explain(scores, pairs, ["wordorder"])
+        rg.explain(rg.prepared(scores, pairs, ["wordorder"]))
     with pytest.raises(ValueError, match="'entity_type'"):
-        rg.explain(scores, pairs, task="entity_typ")
+        rg.explain(rg.prepared(scores, pairs, task="entity_typ"))
     with pytest.raises(ValueError, match="do not vary"):
-        rg.explain(scores.assign(score=0.5), pairs)
+        rg.explain(rg.prepared(scores.assign(score=0.5), pairs))
     with pytest.raises(ValueError, match="source language"):
-        rg.explain(scores[scores["source"] == "deu"], pairs)
+        rg.explain(rg.prepared(scores[scores["source"] == "deu"], pairs))
     with pytest.raises(ValueError, match="target language"):
-        rg.explain(scores[scores["target"] == "deu"], pairs)
+        rg.explain(rg.prepared(scores[scores["target"] == "deu"], pairs))
     with pytest.raises(ValueError, match="no zero-shot score"):
-        rg.explain(scores.assign(n_target=4), pairs)
+        rg.explain(rg.prepared(scores.assign(n_target=4), pairs))
     few = scores[scores["source"].isin(CODES[:3]) & scores["target"].isin(CODES[:4])]
     with pytest.raises(ValueError, match="degrees of freedom"):
-        rg.explain(few, pairs)
+        rg.explain(rg.prepared(few, pairs))
     with pytest.raises(ValueError, match="no measure"):
-        rg.explain(scores, pairs.iloc[:0])
+        rg.explain(rg.prepared(scores, pairs.iloc[:0]))
     with pytest.raises(ValueError, match="no pair has all"):
-        rg.explain(scores, pairs.assign(source=pairs["source"] + "x"))
+        rg.explain(rg.prepared(scores, pairs.assign(source=pairs["source"] + "x")))
     with pytest.raises(ValueError, match="which model"):
-        rg.explain(scores, pairs, baseline="tiny-scratch")
+        rg.explain(rg.prepared(scores, pairs, baseline="tiny-scratch"))
 
 
 def test_analysis_starts_light() -> None:
@@ -505,24 +510,4 @@ def test_too_few_sources_for_a_bootstrap_is_an_error_not_an_endless_loop(world) 
     scores, pairs = world
     few = scores[scores["source"].isin(sorted(set(scores["source"]))[:3])]
     with pytest.raises(ValueError, match="at least four sources"):
-        rg.nested(few, pairs, bootstrap=5, permutations=9)
-
-
-def test_error_over_shared_parts() -> None:
-    """Without sharing that of a ratio; with sharing that of the names, by simulation."""
-    rng = np.random.default_rng(1)
-    top, one = (rng.random(200) < 0.7).astype(float), np.ones(200)
-    value, error = effects.shared_parts_error(top, one, [[str(i)] for i in range(200)])
-    alone = ratio(top, one)
-    assert (value, error) == pytest.approx((alone.score, alone.stderr * np.sqrt(199 / 200)))
-    drawn, errors, one = [], [], np.ones(150)
-    for _ in range(300):  # 40 names, known or not; an item's score is the share of its 4 known
-        known = rng.random(40) < 0.6
-        parts = [rng.choice(40, 4, replace=False) for _ in range(150)]
-        top = np.array([known[p].mean() for p in parts])
-        value, error = effects.shared_parts_error(top, one, [list(map(str, p)) for p in parts])
-        drawn.append(value)
-        errors.append(error)
-    # a little low with few names, as all cluster-robust errors are
-    assert 0.8 * np.std(drawn) < np.mean(errors) < 1.1 * np.std(drawn)
-    assert np.mean(errors) > 2 * ratio(top, one).stderr
+        rg.nested(rg.prepared(few, pairs), bootstrap=5, permutations=9)

@@ -13,11 +13,14 @@ import os
 import re
 import shutil
 import socket
+import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from tqdm import tqdm
 
 from xltlib.errors import unknown
 
@@ -35,6 +38,11 @@ _CURES = {
     errno.EACCES: "you may not write there: choose another folder or its permissions",
     errno.EPERM: "you may not write there: choose another folder or its permissions",
 }
+
+
+def say(message: str) -> None:
+    """Tell the person who watches, above a bar of progress."""
+    tqdm.write(message, file=sys.stderr)
 
 
 def carried(path: Path) -> Path:

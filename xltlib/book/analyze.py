@@ -533,18 +533,18 @@ def _explained(
     one = cache(partial(regression.prepared, zero, pairs, features))  # shared by the three
     fitted = parts(
         "what explains transfer",
-        lambda: regression.explain(zero, pairs, data=one(), **test),
+        lambda: regression.explain(one(), **test),
         None,
     )
     shares = parts(
         "shares of measures",
-        lambda: regression.variance_added(zero, pairs, data=one(), **ends),
+        lambda: regression.variance_added(one(), **ends),
         None,
     )
     steps = _steps(features)
     nested = parts(
         "growing models",
-        lambda: regression.nested(zero, pairs, steps, permutations=199, data=one(), **ends),
+        lambda: regression.nested(one(), steps, permutations=199, **ends),
         none,
     )
     notes, dropped = _sorted_out(notes)

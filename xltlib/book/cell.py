@@ -11,6 +11,7 @@ import pandas as pd
 from xltlib.book.kept import tables_of
 from xltlib.errors import unknown
 from xltlib.languages import language
+from xltlib.scores import ILLEGAL
 from xltlib.train import plan
 from xltlib.train.config import Experiment
 from xltlib.train.plan import Place, Run
@@ -38,9 +39,13 @@ def explain(
     ValueError
         No such run or cell, with what there is; or an experiment without scores.
     """
-    run = _run(exp, task, language(source).key, seed, model or exp.model.label)
+    listed, to = plan.runs(exp), language(target).key
+    named = model or (next(iter(exp.known), None) or exp.model.label)
+    about = {"model": named, "task": task, "source": language(source).key, "seed": seed}
+    run = listed[_picked(pd.DataFrame(listed), exp.name, **about).index[0]]
     path, _ = tables_of(exp)
-    row = _cell(pd.read_parquet(path), run, language(target).key, n_target)
+    cells = _picked(pd.read_parquet(path), run.label, **about, target=to, n_target=n_target)
+    row = cells[cells["metric"] != ILLEGAL].iloc[0].to_dict()
     place, key = Place(exp), run.key
     record, outputs = place.run(run), place.outputs(run)
     if not record.is_file():
@@ -52,9 +57,9 @@ def explain(
         if exp.probed or (name == "scratch") != run.condition.startswith("scratch"):
             spec.pop(name)
     score, half = float(row["score"]), 1.96 * float(row.get("stderr", float("nan")))
-    cell = f"{task}, {run.source} to {language(target).key}, seed {seed}"
+    cell = f"{task}, {run.source} to {to}, seed {seed}"
     shots = f", {n_target} examples" if n_target else ""
-    about = {
+    return {
         "model": run.model,
         "cell": cell + shots,
         "score": f"{row['metric']} {score:.4f} ({score - half:.4f} to {score + half:.4f}: 95 % "
@@ -66,7 +71,6 @@ def explain(
         "command": f"xlt run {exp.name} --part {plan.part_of(exp, run)}",
         "predictions": f"{outputs} (rows of this target)" if outputs.is_file() else "not kept",
     }
-    return about
 
 
 def _model_of(exp: Experiment) -> dict[str, Any]:
@@ -76,34 +80,14 @@ def _model_of(exp: Experiment) -> dict[str, Any]:
     return {"name": exp.model.name, "revision": exp.model.revision}
 
 
-def _run(exp: Experiment, task: str, source: str, seed: int, model: str) -> Run:
-    listed = plan.runs(exp)
-    if exp.known and model == exp.model.label:
-        model = next(iter(exp.known))
-    for what, value, allowed in (
-        ("model", model, {r.model for r in listed}),
-        ("task", task, {r.task for r in listed if r.model == model}),
-        ("source", source, {r.source for r in listed if (r.model, r.task) == (model, task)}),
-    ):
-        if value not in allowed:
-            raise unknown(f"{what} of {exp.name}", value, sorted(allowed), "take one of these")
-    own = {r.seed: r for r in listed if (r.model, r.task, r.source) == (model, task, source)}
-    if seed not in own:
-        raise unknown(f"seed of {task} in {exp.name}", seed, sorted(own), "take one of these")
-    return own[seed]
-
-
-def _cell(table: pd.DataFrame, run: Run, target: str, n: int) -> dict[str, Any]:
-    about = {"model": run.model, "task": run.task, "source": run.source, "seed": run.seed}
-    for column, value in about.items():
-        table = table[table[column].astype(str) == str(value)]
-    for column, value in {"target": target, "n_target": n}.items():
+def _picked(table: pd.DataFrame, where: str, **wanted: object) -> pd.DataFrame:
+    """The rows with some values, and an error for the first that no row has."""
+    for column, value in wanted.items():
         found = table[table[column].astype(str) == str(value)]
         if found.empty:
-            raise unknown(f"{column} of {run.label}", value, table[column].unique(), "take another")
+            raise unknown(f"{column} of {where}", value, table[column].unique(), "take another")
         table = found
-    main = table[table["metric"] != "illegal"]
-    return {str(k): v for k, v in main.iloc[0].items()}
+    return table
 
 
 def _kept_key(about: dict[str, Any], run: Run) -> str:

@@ -51,9 +51,12 @@ def in_order(codes: Sequence[str]) -> list[str]:
 # -- matrices -------------------------------------------------------------------------------------
 
 
-def _wide(table: pd.DataFrame, value: str, rows: Sequence[str], columns: Sequence[str]) -> Any:
+def _wide(table: pd.DataFrame, value: str) -> pd.DataFrame:
+    """A column of a table as source x target, `in_order`."""
     wide = table.pivot_table(index="source", columns="target", values=value, aggfunc="mean")
-    return wide.reindex(index=list(rows), columns=list(columns)).astype(float)
+    order = in_order([*table["source"], *table["target"]])
+    rows, columns = ([c for c in order if c in set(table[s])] for s in ("source", "target"))
+    return wide.reindex(index=rows, columns=columns).astype(float)
 
 
 def _named(wide: pd.DataFrame) -> pd.DataFrame:
@@ -99,20 +102,20 @@ def _name_families(axis: Axis, draw: Callable[..., Any], codes: Sequence[str], c
     axis.set_ticks([(a + b) / 2 for a, b in bands], names, fontsize=7)
 
 
+def _one_matrix(wide: pd.DataFrame, label: str, title: str, **options: Any) -> Card:
+    rows, columns = wide.shape
+    figure, ax = style.one_panel(1.9 + min(5.6, 5.6 * rows / max(columns, 1)))
+    _matrix(ax, wide, label, 7.5 if columns <= 14 else 5.5, **options)
+    ax.set(xlabel="target", ylabel="source", title=title)
+    return figure
+
+
 @styled
 def pair_effects(table: pd.DataFrame, title: str = "") -> Card:
     """What source and target effects leave of every pair (column ``left``, in points)."""
-    ends = set(table["source"]), set(table["target"])
-    codes = in_order([*table["source"].unique(), *table["target"].unique()])
-    sources, targets = ([c for c in codes if c in end] for end in ends)
-    wide = _wide(table, "left", sources, targets)
+    wide, label = _wide(table, "left"), "points over source and target effects"
     top = float(np.nanquantile(wide.abs(), 0.995))
-    figure, ax = style.one_panel(1.9 + min(5.6, 5.6 * len(sources) / max(len(targets), 1)))
-    label = "points over source and target effects"
-    _matrix(ax, wide, label, 7.5 if len(targets) <= 14 else 5.5, cmap=_DIVERGING, vmin=-top,
-            vmax=top)  # fmt: skip
-    ax.set(xlabel="target", ylabel="source", title=title)
-    return figure
+    return _one_matrix(wide, label, title, cmap=_DIVERGING, vmin=-top, vmax=top)
 
 
 @styled
@@ -125,13 +128,8 @@ def transfer_matrix(
     """
     rows = select(scores, model=model, task=task, metric=metric)
     table = cells(rows[rows["n_target"] == 0])
-    sources, targets = in_order(list(table["source"])), in_order(list(table["target"]))
-    wide = 100 * _wide(table, "score", sources, targets)
-    figure, ax = style.one_panel(1.9 + min(5.6, 5.6 * len(sources) / max(len(targets), 1)))
-    label = f"{label_of(table['metric'].iloc[0])}, 0 to 100"
-    _matrix(ax, wide, label, 7.5 if len(targets) <= 14 else 5.5, cmap=_SEQUENTIAL)
-    ax.set(xlabel="target", ylabel="source", title=f"{label_of(task)}: zero-shot score")
-    return figure
+    label, title = label_of(table["metric"].iloc[0]), f"{label_of(task)}: zero-shot score"
+    return _one_matrix(100 * _wide(table, "score"), f"{label}, 0 to 100", title, cmap=_SEQUENTIAL)
 
 
 @styled
@@ -140,14 +138,12 @@ def raw_and_gain(scores: pd.DataFrame, task: str, model: str, baseline: str) -> 
     both = gain(select(scores, task=task), model, baseline)
     both = both[both["n_target"] == 0]
     both = both[both["metric"] == both["metric"].min()]
-    sources, targets = in_order(list(both["source"])), in_order(list(both["target"]))
-    raw, more = (100 * _wide(both, value, sources, targets) for value in ("score", "gain"))
-    stacked = len(sources) < len(targets) / 2
-    figure = Card(
-        figsize=(style.WIDTH, 5.6 if stacked else 1.4 + 2.75 * len(sources) / len(targets))
-    )
+    raw, more = (100 * _wide(both, value) for value in ("score", "gain"))
+    across = raw.shape[0] / raw.shape[1]
+    stacked = across < 1 / 2
+    figure = Card(figsize=(style.WIDTH, 5.6 if stacked else 1.4 + 2.75 * across))
     first, second = figure.subplots(*((2, 1) if stacked else (1, 2)))
-    off = more.where(np.array([[r != c for c in targets] for r in sources]))
+    off = more.where(np.array([[r != c for c in more.columns] for r in more.index]))
     top = float(np.nanmax(off.abs().to_numpy(), initial=1.0))
     _matrix(first, raw, "", 6, cmap=_SEQUENTIAL)
     _matrix(second, more, "", 6, cmap=_DIVERGING, vmin=-top, vmax=top)
@@ -159,9 +155,7 @@ def raw_and_gain(scores: pd.DataFrame, task: str, model: str, baseline: str) -> 
 
 
 @styled
-def similarity_maps(
-    pairs: pd.DataFrame, measures: Sequence[str] | None = None, across: int = 3
-) -> Card:
+def similarity_maps(pairs: pd.DataFrame, measures: Sequence[str] | None = None) -> Card:
     """One small map per measure of similarity (pairs table), higher = more alike.
 
     A cross marks a value that rests on nothing observed in both languages (`imputed`).
@@ -169,17 +163,17 @@ def similarity_maps(
     skip = {"source", "target"}
     shown = list(measures or [c for c in pairs.columns if c not in skip and "coverage" not in c])
     shown = [m for m in shown if pairs[m].notna().any()]
-    order = in_order([*pairs["source"], *pairs["target"]])
     long = pairs.melt(["source", "target"], shown, "measure", "value")
     long["imputed"] = imputed(pairs).reindex(columns=shown, fill_value=False).melt()["value"]
-    figure, panels = style.panels_of(long, "measure", 0.6, 2.15, across)
+    figure, panels = style.panels_of(long, "measure", 0.6, 2.15, across := 3)
     for i, ((ax, rows), measure) in enumerate(zip(panels, shown, strict=True)):
-        wide = _wide(rows, "value", order, order).mask(np.eye(len(order), dtype=bool))
+        wide = _wide(rows, "value")
+        wide = wide.mask(np.eye(n := len(wide), dtype=bool))
         full: Any = {"vmin": 0.0, "vmax": 1.0} if measure.startswith("coverage_") else {}
         style.heatmap(ax, wide, size=7, cmap=_SEQUENTIAL, square=True, **full)
-        y, x = np.nonzero(_wide(rows.astype({"imputed": float}), "imputed", order, order) == 1)
-        ax.plot(x + 0.5, y + 0.5, "x", color="0.5", markersize=min(4, 50 / len(order)))
-        style.name_cells(ax, _named(wide), 7 if len(order) <= 14 else 4)
+        y, x = np.nonzero(_wide(rows.astype({"imputed": float}), "imputed") == 1)
+        ax.plot(x + 0.5, y + 0.5, "x", color="0.5", markersize=min(4, 50 / n))
+        style.name_cells(ax, _named(wide), 7 if n <= 14 else 4)
         if i % across:
             ax.set_yticks([])
         if i + across < len(shown):
@@ -189,16 +183,18 @@ def similarity_maps(
 
 @styled
 def measure_agreement(table: pd.DataFrame) -> Card:
-    """Correlation of any two measures of similarity over the pairs: ``first, second, r``."""
-    names = list(dict.fromkeys([*table["first"], *table["second"]]))
-    wide = pd.DataFrame(np.nan, index=names, columns=names)
-    for first, second, r in table[["first", "second", "r"]].itertuples(index=False):
-        above, below = sorted((first, second), key=names.index)
-        wide.loc[below, above] = r
-    wide = wide.iloc[1:, :-1].rename(index=label_of, columns=label_of)
-    figure, ax = style.one_panel(1.4 + 0.38 * len(wide))
+    """Correlation ``r`` of measures of similarity over the pairs, each ``first, second`` once."""
+    wide = table.pivot(index="second", columns="first", values="r")
+    wide = wide.reindex(table["second"].unique(), columns=table["first"].unique())
     label = "correlation over pairs of languages"
-    style.heatmap(ax, wide, label, numbers="{:.2f}", cmap=_DIVERGING, vmin=-1, vmax=1)
+    return _numbers(wide, label, "{:.2f}", cmap=_DIVERGING, vmin=-1, vmax=1)
+
+
+def _numbers(wide: pd.DataFrame, label: str, form: str, **options: Any) -> Card:
+    """A table as colours with its numbers."""
+    wide = wide.rename(index=label_of, columns=label_of)
+    figure, ax = style.one_panel(min(7.0, 1.6 + 0.42 * len(wide)))
+    style.heatmap(ax, wide, label, form, **options)
     style.name_cells(ax, wide, 9, 40)
     return figure
 
@@ -212,22 +208,15 @@ def confusion(
 ) -> Card:
     """Mistakes: rows = right answer, columns = given answer, in per cent of the row.
 
-    `table` has columns ``truth`` and ``answer``, one row per item (or a ``count`` column); the
-    words of the axes can be others.
+    `table` has columns ``truth`` and ``answer``, one row per item; the words of the axes can be
+    others.
     """
-    n = table["count"] if "count" in table else pd.Series(1, index=table.index)
-    share = 100 * pd.crosstab(
-        table["truth"], table["answer"], values=n, aggfunc="sum", normalize="index"
-    )
-    shared = set(share.index) & set(share.columns)
-    first = list(share.index) if shared else []
+    share = 100 * pd.crosstab(table["truth"], table["answer"], normalize="index")
+    first = list(share.index) if {*share.index} & {*share.columns} else []
     share = share.reindex(columns=[*first, *(c for c in share if c not in first)], fill_value=0)
-    share = share.rename(index=label_of, columns=label_of)
-    figure, ax = style.one_panel(min(7.0, 1.6 + 0.42 * len(share)))
-    label = "per cent of the row"
-    style.heatmap(ax, share, label, "{:.0f}", cmap=_SEQUENTIAL, vmin=0, vmax=100)
-    style.name_cells(ax, share, 9, 40)
-    ax.set(xlabel=answer, ylabel=truth, title=title)
+    shown: Any = {"cmap": _SEQUENTIAL, "vmin": 0, "vmax": 100}
+    figure = _numbers(share, "per cent of the row", "{:.0f}", **shown)
+    figure.axes[0].set(xlabel=answer, ylabel=truth, title=title)
     return figure
 
 
@@ -453,13 +442,13 @@ def by_layer(table: pd.DataFrame, line: str, panel: str = "task", label: str = "
 
 
 @styled
-def expected_scores(predictions: pd.DataFrame, most: int = 4000) -> Card:
+def expected_scores(predictions: pd.DataFrame) -> Card:
     """Score measured against score predicted with the target held out.
 
     `predictions` is that of `levels.predict`; of very many cells every so many are drawn.
     """
     rows = predictions.dropna(subset=["score", "predicted"])
-    rows = 100 * rows.iloc[:: math.ceil(len(rows) / most)][["predicted", "score", "low", "high"]]
+    rows = 100 * rows.iloc[:: math.ceil(len(rows) / 4000)][["predicted", "score", "low", "high"]]
     names = ["inside its 90 % interval", "outside"]
     inside = (rows["score"] >= rows["low"]) & (rows["score"] <= rows["high"])
     figure, ax = style.one_panel(4.6)
@@ -477,21 +466,19 @@ def expected_scores(predictions: pd.DataFrame, most: int = 4000) -> Card:
 
 
 @styled
-def similarity_scatter(
-    table: pd.DataFrame, features: Sequence[str], by: str = "task", label: int = 3
-) -> Card:
+def similarity_scatter(table: pd.DataFrame, features: Sequence[str]) -> Card:
     """Transfer against similarity, one panel per measure, with a straight line per task.
 
     `table` is that of `observations.observe` (``source, target, y`` and the measures), or the
     same after `observations.over_effects`. The pairs farthest out are named.
     """
-    given = (table if by in table else table.assign(**{by: ""})).assign(y=100 * table["y"])
-    groups = list(dict.fromkeys(given[by]))
-    long = given.melt(["source", "target", "y", by], features, "measure", "x")
+    given = table.assign(y=100 * table["y"])
+    groups = list(dict.fromkeys(given["task"]))
+    long = given.melt(["source", "target", "y", "task"], features, "measure", "x")
     figure, panels = style.panels_of(long, "measure", 0.6, 2.4, sharey=True)
     for ax, own in panels:
         for i, group in enumerate(groups):
-            rows = own[own[by] == group]
+            rows = own[own["task"] == group]
             many = len(rows) > 1000
             dots = {"alpha": 0.15 if many else 0.35, "s": 7 if many else 11, "linewidths": 0}
             style.seaborn().regplot(
@@ -499,7 +486,7 @@ def similarity_scatter(
                 marker=MARKERS[i % len(MARKERS)], scatter_kws={**dots, "rasterized": many},
                 fit_reg=bool(np.ptp(rows["x"]) > 0),
             )  # fmt: skip
-        _name_pairs(ax, own, label)
+        _name_pairs(ax, own)
         ax.set(xlabel="", ylabel="")
         ax.grid()
     figure.supylabel(table.attrs.get("response", "score, 0 to 100"), fontsize=10)
@@ -507,8 +494,8 @@ def similarity_scatter(
     return figure
 
 
-def _name_pairs(ax: Axes, table: pd.DataFrame, most: int) -> None:
-    """Name the pairs farthest from the others, no two close together."""
+def _name_pairs(ax: Axes, table: pd.DataFrame) -> None:
+    """Name the three pairs farthest from the others, no two close together."""
     x, y = table["x"].to_numpy(float), table["y"].to_numpy(float)
     sx, sy = max(float(np.ptp(x)), 1e-9), max(float(np.ptp(y)), 1e-9)
     far = ((x - x.mean()) / sx) ** 2 + ((y - y.mean()) / sy) ** 2
@@ -516,7 +503,7 @@ def _name_pairs(ax: Axes, table: pd.DataFrame, most: int) -> None:
     halo = withStroke(linewidth=2, foreground="white")
     for i in np.argsort(-far, kind="stable"):
         spot = (float(x[i] / sx), float(y[i] / sy))
-        if len(taken) == most:
+        if len(taken) == 3:
             break
         if any(abs(spot[0] - a) < 0.55 and abs(spot[1] - b) < 0.09 for a, b in taken):
             continue
@@ -531,28 +518,21 @@ def _name_pairs(ax: Axes, table: pd.DataFrame, most: int) -> None:
 @styled
 def learning_curve(
     history: pd.DataFrame,
-    values: Sequence[str] = ("loss", "score"),
-    by: str = "split",
+    values: Sequence[str] = ("loss",),
     limits: Mapping[str, tuple[float | None, float | None]] | None = None,
 ) -> Card:
-    """Watch a model learn: `history` has ``step``, a column `by`, and the columns named.
+    """Watch a model learn: `history` has ``step`` and the columns named.
 
     `limits` gives the ends of a column's axis, for values that mean something as they stand.
     """
     shown = [v for v in values if v in history and history[v].notna().any()]
-    given = history if by in history else history.assign(**{by: ""})
-    groups = list(dict.fromkeys(given[by]))
-    long = given.melt(["step", by], shown, "value", "y").dropna()
-    looks = looks_of(groups) | ({} if len(given) <= 30 * len(groups) else {"markers": False})
+    long = history.melt("step", shown, "value", "y").dropna()
     figure, panels = style.panels_of(long, "value", 0.0, 2.7)
     for (ax, rows), value in zip(panels, shown, strict=False):
-        style.seaborn().lineplot(
-            rows, x="step", y="y", hue=by, style=by, dashes=False, estimator=None, markersize=5,
-            legend=False, ax=ax, **looks,
-        )  # fmt: skip
+        mark = MARKERS[0] if len(history) <= 30 else ""
+        ax.plot(rows["step"], rows["y"], color=colour_of(0), marker=mark, markersize=5)
         ax.grid(axis="y")
         ax.set(xlabel="training step", ylabel="", ylim=(limits or {}).get(value))
-    style.legend(figure, groups if len(groups) > 1 else [])
     return figure
 
 
@@ -579,16 +559,15 @@ def few_shot(
     points: pd.DataFrame,
     fits: Mapping[str, Fit] | None = None,
     control: pd.DataFrame | None = None,
-    most: int = 12,
 ) -> Card:
-    """Few-shot curves, one panel per pair: points with 95 %, the laws, zero-shot set apart.
+    """Few-shot curves of twelve pairs: points with 95 %, the laws, zero-shot set apart.
 
     `points` (one task) and `control` come from `fewshot.curves`; `fits` maps a law's name to its
     `fewshot.fit` of these points.
     """
     least = float(points["n_target"].min())
     curve = points.groupby(CURVE, sort=False).ngroup()
-    points = points.assign(curve=curve)[curve < most]
+    points = points.assign(curve=curve)[curve < 12]
     figure, panels = style.panels_of(points, "curve", 0.7, 2.0, 4, sharey=True, sharex=True)
     for ax, rows in panels:
         pair = " → ".join(name(rows[side].iloc[0]) for side in ("source", "target"))

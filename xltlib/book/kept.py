@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
 _PUBLISHED = Path("book/published")
 BASELINES = ("tiny-scratch", "char-ngram")  # no pre-training; a classifier of character n-grams
-_LAYERS = ("model", "task", "source", "seed", "layer", "target", "score")
 _COLUMNS = (
     "known seed parameters tokens steps seconds flops loss cosine participation common reading "
     "width device arithmetic"
@@ -42,13 +41,9 @@ def measured(experiment: Experiment, folder: str, model: str = "") -> tuple[Expe
     ValueError
         Nothing is kept in `folder`, or its name is that of another kind of experiment.
     """
-    from xltlib.train.config import load
-
     asked = model in experiment.known if model else bool(experiment.known)
-    if asked and (experiment.folder / "scores.parquet").is_file():
-        return experiment, experiment.folder
-    path = _folder(folder, "open*, and `make scores EXPERIMENT=NAME` measures others")
-    design = load(path.name)
+    cure = "open*, and `make scores EXPERIMENT=NAME` measures others"
+    design, path = _found(experiment, asked, folder, cure)
     if not design.known:
         raise ValueError(
             f"folder: {folder!r} has the name of an experiment whose models do not differ in what "
@@ -69,13 +64,26 @@ def encoded(experiment: Experiment, folder: str) -> tuple[Experiment, Path]:
     ValueError
         Nothing is kept in `folder`.
     """
+    fits = experiment.model.kind == "encoder" and not experiment.embedded
+    return _found(experiment, fits, folder, "matrix, and `xlt run matrix` measures them again")
+
+
+def _found(experiment: Experiment, fits: bool, folder: str, cure: str) -> tuple[Experiment, Path]:
+    """The experiment, if it is of the kind that fits and has run, else the kept one of a folder."""
     from xltlib.train.config import load
 
-    fits = experiment.model.kind == "encoder" and not experiment.embedded
     if fits and (experiment.folder / "scores.parquet").is_file():
         return experiment, experiment.folder
-    path = _folder(folder, "matrix, and `xlt run matrix` measures them again")
+    path = Path(folder)
+    _scores(path, f"folder: {path / 'scores.parquet'}", cure)
     return load(path.name), path
+
+
+def _scores(folder: Path, named: str, cure: str) -> Path:
+    """Path of the scores table in a folder, or the error that says where one is kept."""
+    if not (path := folder / "scores.parquet").is_file():
+        raise ValueError(f"{named} is not there; the kept scores are in book/published/{cure}")
+    return path
 
 
 def tables_of(experiment: Experiment) -> tuple[Path, pd.DataFrame | None]:
@@ -99,50 +107,21 @@ def tables_of(experiment: Experiment) -> tuple[Path, pd.DataFrame | None]:
     return place / "scores.parquet", reading.pairs(pairs) if pairs.is_file() else None
 
 
-def _folder(folder: str, cure: str) -> Path:
-    """A folder with a scores table in it."""
-    path = Path(folder)
-    if not (path / "scores.parquet").is_file():
-        missing = path / "scores.parquet"
-        where = f"the kept scores are in book/published/{cure}"
-        raise ValueError(f"folder: {missing} is not there; {where}")
-    return path
-
-
-def layers_in(path: str | Path) -> pd.DataFrame:
-    """Scores of every layer of an encoder: ``model, task, source, seed, layer, target, score``.
-
-    Raises
-    ------
-    ValueError
-        The file is not there, or lacks a column.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path} is not there; kept are those of book/published/matrix")
-    table = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
-    if missing := [c for c in _LAYERS if c not in table]:
-        raise ValueError(
-            f"{path} has no column {', '.join(missing)}: it needs {', '.join(_LAYERS)}"
-        )
-    keys = {c: language(c).key for c in {*table["source"], *table["target"]}}
-    codes = {side: table[side].astype(str).map(keys) for side in ("source", "target")}
-    return table[list(_LAYERS)].assign(**codes)
-
-
-def scores_in(folder: str | Path) -> pd.DataFrame:
+def scores_in(folder: str | Path, *, clones: bool = False) -> pd.DataFrame:
     """The scores in a folder, one metric a task, without those of a language in other letters.
 
-    Those, which `clones_in` gives, are a control: they have a ``target_set`` and would otherwise
-    count as their language's.
+    Those, with `clones`, are a control: they have a ``target_set`` and would otherwise count as
+    their language's.
 
     Raises
     ------
     ValueError
         None are kept there.
     """
-    table = _scores(folder)
-    return table[~_cloned(table)].reset_index(drop=True)
+    path = Path(folder)
+    table = one_metric(read(_scores(path, str(path / "scores.parquet"), "open*")))
+    sets = table.get("target_set", pd.Series(dtype=str)).reindex(table.index).fillna("")
+    return table[(sets != "") == clones].reset_index(drop=True)
 
 
 def answers_in(folder: str | Path) -> pd.DataFrame:
@@ -157,33 +136,7 @@ def answers_in(folder: str | Path) -> pd.DataFrame:
     return table.rename(columns={"id": "item"})[columns].reset_index(drop=True)
 
 
-def clones_in(folder: str | Path) -> pd.DataFrame:
-    """The scores in a folder on languages in letters of their own; empty where there are none."""
-    table = _scores(folder)
-    return table[_cloned(table)].reset_index(drop=True)
-
-
-def _scores(folder: str | Path) -> pd.DataFrame:
-    path = Path(folder) / "scores.parquet"
-    if not path.is_file():
-        raise ValueError(f"{path} is not there; the kept scores are in book/published/open*")
-    return one_metric(read(path))
-
-
-def _cloned(table: pd.DataFrame) -> pd.Series:
-    if "target_set" not in table:
-        return pd.Series(False, index=table.index)
-    return table["target_set"].fillna("") != ""
-
-
 # ---------------------------------------------------------------- pre-trained models
-
-
-def models_in(design: Experiment, folder: Path) -> pd.DataFrame:
-    """`pretrained` of an experiment, or the table kept in a folder."""
-    if folder == design.folder:
-        return pretrained(design)
-    return pd.read_csv(folder / "models.csv")
 
 
 def pretrained(experiment: Experiment) -> pd.DataFrame:

@@ -186,15 +186,10 @@ class View:
     card: str = ""
 
     @property
-    def columns(self) -> dict[str, str]:
-        """What a user's own file must hold: column -> what it is."""
-        text = {name: "text" for name in self.fields if self.kind != "tags"}
-        extra = {
-            "choice": {"label": f"one of {', '.join(self.labels)}"},
-            "tags": {"words": "list of words", "tags": "one tag a word"},
-            "question": {"answers.text": "list of right answers, each a stretch of the context"},
-        }
-        return text | extra[self.kind]
+    def columns(self) -> tuple[str, ...]:
+        """What a user's own file must hold."""
+        more = {"choice": "label", "tags": "tags", "question": "answers"}
+        return (*self.fields, more[self.kind])
 
 
 @dataclass(frozen=True, config=_STRICT)

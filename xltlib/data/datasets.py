@@ -160,6 +160,16 @@ def origin(card: Card, asked: str, raw: str) -> Origin:
     return Origin(code, card.source, card.source.url)
 
 
+def samples(task: str) -> list[Example]:
+    """The made-up examples on a task's card, in one or more languages; none is from a data set."""
+    made = []
+    for i, sample in enumerate(view_of(task).samples):
+        fields = {k: v for k, v in sample.items() if k not in ("language", "outputs")}
+        fields = {k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}
+        made.append(Example(str(i), sample["language"], fields))
+    return made
+
+
 def splits_of(task: str, asked: str, *, local: bool = False) -> list[Split]:
     """The splits that a language has, in order (`local`: under ``XLT_DATA``)."""
     card = card_of(task)
@@ -178,11 +188,12 @@ def _rows(task: str, where: Origin, raw: str) -> tuple[list[Row], str]:
     """Rows as the card names them, and the Hub's commit."""
     place, card = where.place, card_of(task)
     if isinstance(place, _OwnFile):
-        needed = [c.split(".")[0] for c in view_of(task).columns]
-        return read(place.path, place.layout, needed, optional=("id", "title")), ""
+        columns = view_of(task).columns
+        return read(place.path, place.layout, columns, optional=("id", "title")), ""
     if isinstance(place, Hub):
         return hub.rows(place, where.code, raw, card.columns)
-    path = fetch.file_of(place, where.code, raw)
+    known, archive = place.checksums, place.archive
+    path = fetch.get(place.repository, place.path(where.code, raw), known, archive)
     column = [place.split_column] if place.split_column else []
     rows = read(path, place.layout, [*card.columns, *column])
     return [r for r in rows if not column or r[column[0]] == place.split_values[raw]], ""
@@ -460,7 +471,7 @@ def own_files(task: str, content: Any, folder: Path = Path()) -> dict[str, dict[
     >>> found["deu"]["train"].layout.columns
     {'label': 'Thema'}
     """
-    ours = [*(c.split(".")[0] for c in view_of(task).columns), "id", "title"]
+    ours = [*view_of(task).columns, "id", "title"]
     found: dict[str, dict[str, _OwnFile]] = {}
     for asked, splits in _mapping(content, "data").items():
         where, mine = f"data.{task}.{asked}", found.setdefault(language(str(asked)).key, {})

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import pooch
 
-from xltlib.data.cards import Archive, Files
+from xltlib.data.cards import Archive
 from xltlib.io import sha256, whole, write_text
 
 GITHUB = "https://raw.githubusercontent.com"
@@ -28,11 +28,6 @@ def local(repository: str, path: str) -> Path | None:
     root = os.environ.get("XLT_DATA")
     found = Path(root, repository, path) if root else None
     return found if found and found.is_file() else None
-
-
-def file_of(files: Files, code: str, raw: str) -> Path:
-    """The checked file of a language and raw split, fetched if need be (see `get`)."""
-    return get(files.repository, files.path(code, raw), files.checksums, files.archive)
 
 
 def get(
@@ -98,10 +93,6 @@ def cache(*parts: str) -> Path:
     return Path(pooch.os_cache("xltlib"), *parts)
 
 
-def _cache(*parts: str) -> Path:
-    return cache("data", *parts)
-
-
 def _retrieve(url: str, digest: str | None, target: Path, copy: str) -> Path:
     try:
         known = f"sha256:{digest}" if digest else None
@@ -116,7 +107,7 @@ def _retrieve(url: str, digest: str | None, target: Path, copy: str) -> Path:
 def _download(repository: str, path: str, known: tuple[str, int] | None) -> Path:
     key = f"{repository}/{path}"
     url = f"{GITHUB}/{repository}/{quote(path)}"
-    found = _retrieve(url, known[0] if known else None, _cache(*key.split("/")), key)
+    found = _retrieve(url, known[0] if known else None, cache("data", *key.split("/")), key)
     if known is None:
         _check_lock(key, sha256(found))
     return found
@@ -124,10 +115,10 @@ def _download(repository: str, path: str, known: tuple[str, int] | None) -> Path
 
 def _member(archive: Archive, repository: str, path: str) -> Path:
     """One file of a tar.gz, unpacked into the cache once."""
-    target = _cache(archive.sha256[:12], *path.split("/"))
+    target = cache("data", archive.sha256[:12], *path.split("/"))
     if target.is_file():
         return target
-    tar = _cache(archive.url.rsplit("/", 1)[1])
+    tar = cache("data", archive.url.rsplit("/", 1)[1])
     name = f"{archive.folder}/{path}"
     whole_tar = _retrieve(archive.url, archive.sha256, tar, f"{repository}/{path}")
     with tarfile.open(whole_tar, "r:gz") as content:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pandas as pd
 
 from xltlib.explain.contrast import VERDICTS, estimates, verdict
 from xltlib.explain.fits import p_of_t, t_quantile
-from xltlib.explain.regression import ALONE, explain, holm, nested
+from xltlib.explain.regression import ALONE, holm
 from xltlib.scores import cells, gain, in_language, select, transfer
 
 SHARED = "zero-shot, the controls' pairs"  # of `conditions`
@@ -91,52 +91,31 @@ _CLAIM = ["claim", "task", "evidence", "estimate", "low", "high", "p_mrqap", "p_
 _Claim = tuple[Any, ...]
 
 
-def verdicts(
-    scores: pd.DataFrame,
-    pairs: pd.DataFrame,
-    model: str,
-    *,
-    controls: Sequence[str] = (),
-    baseline: str | None = None,
-    steps: Mapping[str, Sequence[str]] | None = None,
-    bootstrap: int = 300,
-    permutations: int = 999,
-    seed: int = 0,
+def of_tables(
+    steps: pd.DataFrame, coefficients: pd.DataFrame, task: str, what: str = "score"
 ) -> pd.DataFrame:
-    """The claims of arXiv 2212.01757 as far as a scores table can judge them, task by task.
+    """The claims of arXiv 2212.01757 on one task, as far as a scores table can judge them.
+
+    Parameters
+    ----------
+    steps, coefficients
+        Of `regression.nested` and `regression.explain`; either may be empty.
+    what
+        Was explained: the score, or the gain over a baseline.
 
     Returns
     -------
     DataFrame
-        ``claim, evidence`` (task and what was measured), ``estimate, low, high`` (95 %),
+        ``claim, task, evidence`` (what was measured), ``estimate, low, high`` (95 %),
         ``p_mrqap, p_holm``, ``verdict``. A claim about prediction is judged on languages never
         seen; one about fit or a single measure holds only if interval and permutation test agree,
         the test of a measure corrected for their number (Holm): of twenty measures one would pass
         by chance.
     """
-    rows: list[_Claim] = []
-    for control in controls:
-        for r in compare(scores, model, control).itertuples():
-            what = f"{r.task}, {r.metric}: zero-shot minus {control}, {r.n_pairs} pairs"
-            ends = (r.difference, r.low, r.high, None, None)
-            rows.append((f"transfer exceeds {control}", r.task, what, *ends))
-    for task in sorted(transfer(select(scores, model=model))["task"].unique()):
-        for base in (None,) if baseline is None else (None, baseline):
-            what = "score" if base is None else f"gain over {base}"
-            options: dict[str, Any] = {"task": task, "model": model, "baseline": base, "seed": seed}
-            options["permutations"] = permutations
-            growing = nested(scores, pairs, steps, bootstrap=bootstrap, **options)
-            used = growing.loc[growing["step"] != ALONE, "features"].iloc[-1].split(", ")
-            fit = explain(scores, pairs, used, **options)
-            rows += _nested_claims(growing, task, what)
-            rows += _measure_claims(fit.coefficients, task, what)
-    return _with_verdicts(rows)
-
-
-def of_tables(steps: pd.DataFrame, coefficients: pd.DataFrame, task: str) -> pd.DataFrame:
-    """`verdicts` from the tables of `nested` and `explain` (either may be empty)."""
-    rows = _nested_claims(steps, task, "score") if len(steps) else []
-    return _with_verdicts([*rows, *_measure_claims(coefficients, task, "score")])
+    rows = _nested_claims(steps, task, what) if len(steps) else []
+    out = pd.DataFrame([*rows, *_measure_claims(coefficients, task, what)], columns=_CLAIM)
+    numbers = out[["low", "high", "p_mrqap", "p_holm"]].astype(float)
+    return out.assign(verdict=_agreed(out, numbers["p_holm"].fillna(numbers["p_mrqap"])))
 
 
 def pooled(claims: pd.DataFrame, unit: str = "data") -> pd.DataFrame:
@@ -179,14 +158,6 @@ def pooled(claims: pd.DataFrame, unit: str = "data") -> pd.DataFrame:
     out = pd.DataFrame(rows, columns=["claim", "estimate", "low", "high", "p", "n", "n_matrices"])
     out.insert(5, "p_holm", holm(out["p"]))
     return out.assign(verdict=_agreed(out, out["p_holm"]))
-
-
-def _with_verdicts(rows: Sequence[_Claim]) -> pd.DataFrame:
-    """A row a claim; where a permutation test was made, it must agree with the interval."""
-    out = pd.DataFrame(rows, columns=_CLAIM)
-    numbers = out[["low", "high", "p_mrqap", "p_holm"]].astype(float)
-    p = numbers["p_holm"].fillna(numbers["p_mrqap"])
-    return out.assign(verdict=_agreed(out, p))
 
 
 def _agreed(claims: pd.DataFrame, p: pd.Series) -> list[str]:

@@ -532,35 +532,3 @@ def share_interval(estimate: Array, draws: Array) -> tuple[Array, Array]:
     """
     low, high = interval(draws)
     return np.maximum(low, np.minimum(estimate, 0.0)), np.maximum(high, 0.0)
-
-
-# -- items that share parts -----------------------------------------------------------------------
-
-
-def shared_parts_error(
-    numerators: Array, denominators: Array, parts: Sequence[Sequence[str]]
-) -> tuple[float, float]:
-    """A ratio of sums over items, with an error that respects that items share parts.
-
-    Test phrases are made of few names, each met in many phrases: counting phrases overstates what
-    is known. The variance sums the products of the residuals of all items that share a part
-    (Aronow, Samii & Assenova 2015 for pairs; here for any number of parts). Parts of their own
-    for every item give `tasks.base.ratio`'s error, but for its factor n / (n - 1).
-
-    Returns
-    -------
-    (ratio, standard error)
-    """
-    total = float(denominators.sum())
-    if total == 0:
-        raise ValueError("nothing to score: all denominators are 0")
-    value = float(numerators.sum()) / total
-    residual = numerators - value * denominators
-    number = {part: i for i, part in enumerate(dict.fromkeys(p for own in parts for p in own))}
-    rows = np.repeat(np.arange(len(parts)), [len(own) for own in parts])
-    columns = [number[part] for own in parts for part in own]
-    shape = (len(parts), len(number))
-    member = sparse.csr_array((np.ones(len(rows)), (rows, columns)), shape=shape)
-    share = member @ member.T
-    share.data[:] = 1.0
-    return value, float(np.sqrt(max(residual @ (share @ residual), 0.0))) / total

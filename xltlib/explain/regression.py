@@ -17,7 +17,7 @@ import pandas as pd
 from xltlib.explain import effects, fits
 from xltlib.explain.effects import Array, Design, Index, Within
 from xltlib.explain.fits import t_quantile
-from xltlib.explain.observations import design, features_of, observe
+from xltlib.explain.observations import design, observe
 
 STEPS: dict[str, tuple[str, ...]] = {
     "lexical": ("lexical",),
@@ -40,10 +40,20 @@ def prepared(
     baseline: str | None = None,
     lenient: bool | None = None,
 ) -> Design:
-    """The observations that `explain`, `variance_added` and `nested` work on, to be shared by them.
+    """What `explain`, `variance_added` and `nested` work on: zero-shot cells between languages.
 
-    Measures without variation over the effects are left out. ``lenient`` as in
-    `observations.observe`.
+    Measures without variation over the effects are left out.
+
+    Parameters
+    ----------
+    features
+        Measures of the pairs table (all by default).
+    task, model
+        One of them, or all together with effects of their own (the languages stay the clusters).
+    baseline
+        A condition: explain the gain over it instead of the raw score.
+    lenient
+        As in `observations.observe`.
     """
     observed = observe(scores, pairs, features, task, model, baseline, lenient=lenient)
     return design(observed).informative()
@@ -79,36 +89,11 @@ class Explanation:
     notes: tuple[str, ...]
 
 
-def explain(
-    scores: pd.DataFrame,
-    pairs: pd.DataFrame,
-    features: Sequence[str] | None = None,
-    task: str | None = None,
-    model: str | None = None,
-    *,
-    baseline: str | None = None,
-    permutations: int = 999,
-    seed: int = 0,
-    data: Design | None = None,
-) -> Explanation:
+def explain(data: Design, *, permutations: int = 999, seed: int = 0) -> Explanation:
     """Standardised regression of transfer on similarity over source and target effects.
 
-    Parameters
-    ----------
-    scores, pairs
-        The two tables; only zero-shot cells between different languages are used.
-    features
-        Measures of the pairs table (all by default).
-    task, model
-        One of them, or all together with effects of their own (the languages stay the clusters).
-    baseline
-        A condition: explain the gain over it instead of the raw score.
-    permutations, seed
-        Of MRQAP.
-    data
-        `prepared` from the two tables and all of these already.
+    `data` are `prepared`; `permutations` and `seed` are of MRQAP.
     """
-    data = data or prepared(scores, pairs, features, task, model, baseline)
     w = effects.within(data)
     fit = fits.clustered(w.X, w.y, data.source, data.target, w.rank + w.X.shape[1])
     table = _coefficient_table(data, w, fit)
@@ -248,17 +233,7 @@ class Shares:
 
 
 def variance_added(
-    scores: pd.DataFrame,
-    pairs: pd.DataFrame,
-    features: Sequence[str] | None = None,
-    task: str | None = None,
-    model: str | None = None,
-    *,
-    baseline: str | None = None,
-    bootstrap: int = 300,
-    permutations: int = 199,
-    seed: int = 0,
-    data: Design | None = None,
+    data: Design, *, bootstrap: int = 300, permutations: int = 199, seed: int = 0
 ) -> Shares:
     """What source and target effects explain alone, and what similarity adds over them.
 
@@ -266,7 +241,6 @@ def variance_added(
     (`effects.beyond_chance`), so they can fall below 0, and their intervals reach 0 where there is
     nothing. Similarity explains something if its interval lies above 0 and ``p_mrqap`` agrees.
     """
-    data = data or prepared(scores, pairs, features, task, model, baseline)
     w = effects.within(data)
     p = len(data.features)
     resid = fits.clustered(w.X, w.y, data.source, data.target, w.rank + p).resid
@@ -302,26 +276,19 @@ def _parts(G: Array) -> Array:
 
 
 def nested(
-    scores: pd.DataFrame,
-    pairs: pd.DataFrame,
-    steps: Mapping[str, Sequence[str]] | None = None,
-    task: str | None = None,
-    model: str | None = None,
+    data: Design,
+    steps: Mapping[str, Sequence[str]] = STEPS,
     *,
-    baseline: str | None = None,
     bootstrap: int = 300,
     permutations: int = 199,
     seed: int = 0,
-    data: Design | None = None,
 ) -> pd.DataFrame:
     """Growing models: the first step alone, then each further step on top of it.
 
     Parameters
     ----------
     steps
-        Name -> measures added (default `STEPS`: lexical; syntax; morphology; phonology; the rest).
-    data
-        `prepared` from the tables and the measures of all steps already.
+        Name -> measures added; those that `data` have not are left out.
 
     Returns
     -------
@@ -338,13 +305,10 @@ def nested(
         * ``cv_gain, cv_gain_low, cv_gain_high``: ``cv_r2`` over that of the first step (bootstrap
           over targets)
     """
-    used = _known(steps or STEPS, features_of(pairs))
+    kept = {name: [f for f in group if f in data.features] for name, group in steps.items()}
+    used = {name: group for name, group in kept.items() if group}
     if len(used) < 2:
         raise ValueError("nested models need two steps with measures of the pairs table")
-    if data is None:
-        flat = [f for group in used.values() for f in group]
-        data = prepared(scores, pairs, flat, task, model, baseline, lenient=steps is None)
-    used = _known(used, data.features)
     cumulated: list[list[int]] = []
     for group in used.values():
         cumulated.append([*sum(cumulated[-1:], []), *map(data.features.index, group)])
@@ -369,12 +333,6 @@ def nested(
     out = out.join(_removed(_heldout_errors(data, [[], *subsets]), seed))
     out.attrs = {"notes": list(data.notes)}
     return out
-
-
-def _known(steps: Mapping[str, Sequence[str]], allowed: Sequence[str]) -> dict[str, list[str]]:
-    """Steps with the measures that exist; a step without any is left out."""
-    kept = {name: [f for f in group if f in allowed] for name, group in steps.items()}
-    return {name: group for name, group in kept.items() if group}
 
 
 # -- languages never seen -------------------------------------------------------------------------

@@ -9,15 +9,10 @@ from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
 
+from xltlib.io import say
 from xltlib.models import lean
 from xltlib.models.shape import Precision
-
-
-def say(text: str) -> None:
-    """Say something to the person at the terminal, above a bar of progress."""
-    tqdm.write(text, file=sys.stderr)
 
 
 def device() -> torch.device:

@@ -11,7 +11,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, cast
 
@@ -414,9 +414,9 @@ def _path(name: str) -> Path:
     return Path(name) if given else carried(_EXPERIMENTS / f"{name}.yml")
 
 
-def load_embedded(name: str, overrides: Sequence[str] = ()) -> Experiment:
+def load_embedded(name: str) -> Experiment:
     """`load` for what needs an experiment on the embedded text: another kind is an error."""
-    found = load(name, overrides)
+    found = load(name)
     if found.embedded and found.model.kind == "tiny":
         return found
     does = {"tiny": "reads running text", "checkpoint": "fine-tunes a checkpoint"}
@@ -435,11 +435,6 @@ _GROUPS: dict[str, type] = {
     "known": Known, "text": Text, "pretrain": Pretraining, "fewshot": Fewshot, "controls": Controls,
     "recipe": Recipe, "scratch": Recipe,
 }  # fmt: skip
-# Keys that files had before, and what says it now.
-_MOVED = {
-    "checkpoint": "say it as `model: {kind: checkpoint, name: ...}`",
-    "finetune": "settings of a task stand under `tasks`, those of all under `recipe`",
-}
 
 
 def _validated(content: Any, where: str) -> Experiment:
@@ -469,8 +464,9 @@ def _translated(error: Any, where: str) -> ValueError:
     if of in ("extra_forbidden", "unexpected_keyword_argument"):
         groups = [_GROUPS[g] for g in reversed(error["loc"][:-1]) if g in _GROUPS]
         what = f"key in {place}".removesuffix(str(loc[-1])).rstrip(": .")
-        cure = _MOVED.get(str(loc[-1]), "mend or remove it")
-        return unknown(what, loc[-1], _fields(groups[0] if groups else Experiment), cure)
+        of_group: Any = groups[0] if groups else Experiment
+        names = getattr(of_group, "__dataclass_fields__", None) or of_group.model_fields
+        return unknown(what, loc[-1], names, "mend or remove it")
     if of == "missing":
         return ValueError(f"{place} missing; add it")
     if of == "too_short":
@@ -484,10 +480,6 @@ def _translated(error: Any, where: str) -> ValueError:
     if of in ("tuple_type", "model_type", "dataclass_type", "dict_type", "model_attributes_type"):
         message = "a list" if of == "tuple_type" else "`key: value` lines"
     return ValueError(f"{place} must be {message}, got {value!r}")
-
-
-def _fields(kind: Any) -> list[str]:
-    return [f.name for f in fields(kind)] if is_dataclass(kind) else list(kind.model_fields)
 
 
 # ---------------------------------------------------------------- what a type cannot say

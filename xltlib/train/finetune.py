@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from xltlib.data.example import Example
-from xltlib.io import write_text
+from xltlib.io import say, write_text
 from xltlib.models import lean
 from xltlib.models.batches import Sizes, encode, encode_targets, epoch, pad, split, token_epoch
 from xltlib.models.checkpoint import check_sentinels
-from xltlib.models.compute import base_of, halved, longest, loss, say
+from xltlib.models.compute import base_of, halved, longest, loss
 from xltlib.tasks.base import Task
 from xltlib.train.generate import Kept, evaluate, read
 from xltlib.train.recipes import Recipe

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from importlib import metadata
-from itertools import count
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,7 +91,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Part:
-    """A batch of runs for one process.
+    """A batch of runs for one process, or what runs start from.
 
     Attributes
     ----------
@@ -100,14 +99,18 @@ class Part:
         Parts that must be done first.
     key
         What determines it.
-    makes
-        Files and folders that are there when it is done, by names that are keys.
+    folders
+        Sealed ones that are there when it is done, by names that are keys.
+    of
+        Of pre-training its seed and what the model knows; of encoding its task.
     """
 
     name: str
     needs: tuple[str, ...]
     key: str
-    makes: tuple[Path, ...] = ()
+    folders: tuple[Path, ...] = ()
+    runs: tuple[Run, ...] = ()
+    of: tuple[Any, ...] = ()
 
 
 # ---------------------------------------------------------------- runs
@@ -401,8 +404,12 @@ def parts(exp: Experiment) -> list[Part]:
         folder = place.vocabulary()
         found.append(Part("vocabulary", (), folder.name, (folder,)))
         for known, seed in pretrained(exp):
-            name, folder = _pretrain_part(seed, known), place.pretrained(seed, known)
-            found.append(Part(name, ("vocabulary",), folder.name, (folder / "log.json",)))
+            name, folder, of = (
+                _pretrain_part(seed, known),
+                place.pretrained(seed, known),
+                (seed, known),
+            )
+            found.append(Part(name, ("vocabulary",), folder.name, (folder,), of=of))
     if exp.probed:
         found += [part for task in exp.tasks for part in _encode_parts(place, task)]
     grouped: dict[str, list[Run]] = {}
@@ -413,24 +420,17 @@ def parts(exp: Experiment) -> list[Part]:
         needs = [_pretrain_part(*s) for s in sorted(set(starts), key=str)]
         first = "vocabulary" if exp.model.kind == "tiny" else f"encode-{own[0].task}-"
         needs = needs or [p.name for p in found if p.name.startswith(first)]
-        makes = tuple(map(place.run, own))
-        found.append(Part(name, tuple(needs), digest([r.key for r in own]), makes))
+        found.append(Part(name, tuple(needs), digest([r.key for r in own]), runs=tuple(own)))
     key = digest([[p.key for p in found], STAGES["tables"]])
     return [*found, Part("collect", tuple(p.name for p in found), key)]
 
 
 def _encode_parts(place: Place, task: str) -> Iterator[Part]:
-    for number in count(1):
-        makes = tuple(place.features(task, code) for code in to_encode(place.exp, task, number))
-        if not makes:
-            return
-        yield Part(f"encode-{task}-{number}", (), digest([*map(str, makes)]), makes)
-
-
-def to_encode(exp: Experiment, task: str, number: int) -> tuple[str, ...]:
-    """The languages that the part of a number, from 1, encodes."""
-    together = _ENCODED_TOGETHER[exp.embedded]
-    return encoded(exp, task)[(number - 1) * together : number * together]
+    every = [place.features(task, code) for code in encoded(place.exp, task)]
+    together = _ENCODED_TOGETHER[place.exp.embedded]
+    for i in range(0, len(every), together):
+        own, name = tuple(every[i : i + together]), f"encode-{task}-{i // together + 1}"
+        yield Part(name, (), digest([*map(str, own)]), own, of=(task,))
 
 
 def unavailable(exp: Experiment) -> str:
@@ -452,7 +452,10 @@ def pretrained(exp: Experiment) -> list[tuple[str | None, int]]:
 def done(exp: Experiment) -> dict[str, bool]:
     """Whether each part was made by these very settings and versions; `collect` after all."""
     place = Place(exp)
-    found = {p.name: all(f.exists() for f in (place.done(p.name), *p.makes)) for p in parts(exp)}
+    found = {
+        p.name: all(f.exists() for f in (place.done(p.name), *p.folders, *map(place.run, p.runs)))
+        for p in parts(exp)
+    }
     return {**found, "collect": all(found.values())}
 
 

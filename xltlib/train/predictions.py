@@ -493,6 +493,6 @@ def _measured(worker: Worker, run: Run, target: str, model: tuple[Any, Any]) -> 
             ) for code, own in needed.items()
         }  # fmt: skip
         worker.prober.features = lambda task, code: made[code]
-        by = worker.prober.fit(run.task, run.source, train, validation).chosen
+        by, _ = worker.prober.fit(run.task, run.source, train, validation)
         found = answers(of, by.head, by.layer, worker.prober.items(run.task, target, tests))
         return of.evaluate(found, tests)[of.metric].score

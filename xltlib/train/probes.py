@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tqdm.auto import tqdm
@@ -22,10 +23,9 @@ if TYPE_CHECKING:
 _Read = Callable[[str, str], list[Example]]  # (language, split) -> examples, of training the pool
 
 
-def encode(exp: Experiment, task: str, languages: Sequence[str], read: _Read) -> None:
-    """Encode the items of some languages, each unless it is there, at all layers asked for."""
-    place = Place(exp)
-    missing = [code for code in languages if not intact(place.features(task, code))]
+def encode(exp: Experiment, task: str, folders: Sequence[Path], read: _Read) -> None:
+    """Encode the items of the languages that folders are named after, unless they are there."""
+    missing = [folder for folder in folders if not intact(folder)]
     if not missing:
         return
     assert isinstance(exp.model, Encoder)
@@ -35,40 +35,24 @@ def encode(exp: Experiment, task: str, languages: Sequence[str], read: _Read) ->
     )
     reading = reading_of(exp.task(task))
     layers = layers_of(exp, task) or range(model.config.num_hidden_layers + 1)
-    for code in missing:
-        found = {e.id: e for split in ("train", "validation", "test") for e in read(code, split)}
+    for folder in missing:
+        splits, code = ("train", "validation", "test"), folder.name
+        found = {e.id: e for split in splits for e in read(code, split)}
         with tqdm(total=len(found), desc=f"encoding {task} {code}", mininterval=2) as bar:
             made = features.encode(
                 model, tokenizer, reading.unit, [reading.item(e) for e in found.values()],
-                list(found), layers, place.features(task, code), bar.update,
+                list(found), layers, folder, bar.update,
             )  # fmt: skip
             bar.set_postfix_str(f"{100 * made.unknown:.1f} % of pieces unknown")
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """What a source taught: the head of each layer, and which was chosen."""
-
-    layers: list[Learned]
-    among: tuple[int, ...]
-
-    @property
-    def chosen(self) -> Learned:
-        """The layer that is best on the source's validation examples; of equals the highest."""
-        allowed = [one for one in self.layers if one.layer in self.among]
-        return max(allowed, key=lambda one: (one.validation, one.layer))
 
 
 class Prober:
     """Fits heads on the features of one experiment's items."""
 
     def __init__(self, exp: Experiment) -> None:
-        self.exp, self.place = exp, Place(exp)
-        self.features = cache(self._features)
+        self.exp, place = exp, Place(exp)
+        self.features = cache(lambda task, code: features.read(place.features(task, code)))
         self._chosen: dict[tuple[str, int], Learned] = {}
-
-    def _features(self, task: str, code: str) -> features.Features:
-        return features.read(self.place.features(task, code))
 
     def items(self, task: str, code: str, examples: Sequence[Example]) -> Items:
         """Examples of a language with their features."""
@@ -82,14 +66,19 @@ class Prober:
         check: Sequence[Example],
         *,
         every: bool = False,
-    ) -> Fitted:
-        """Heads of the layers to choose among, or of all, each with the penalty that is best."""
+    ) -> tuple[Learned, list[Learned]]:
+        """The head that is best on validation examples, of equal ones that of the highest layer.
+
+        Beside it those of the layers to choose among, or of `every` one, each with its penalty.
+        """
         assert isinstance(self.exp.model, Encoder)
         of, learned = self.exp.task(task), self.items(task, code, train)
         among = self.exp.tasks[task].choose or self.features(task, code).layers
         layers = self.features(task, code).layers if every else among
         check_items, penalties = self.items(task, code, check), self.exp.model.penalties
-        return Fitted(by_layer(of, learned, check_items, layers, penalties), among)
+        found = by_layer(of, learned, check_items, layers, penalties)
+        allowed = (one for one in found if one.layer in among)
+        return max(allowed, key=lambda one: (one.validation, one.layer)), found
 
     def cells(
         self,
@@ -103,14 +92,15 @@ class Prober:
 
         What was chosen, and the scores of all layers where they are wanted, are added to `about`.
         """
+        assert isinstance(self.exp.model, Encoder)
         spec = self.exp.tasks[run.task]
         if run.condition == "alone":  # no source: layer and penalty are the first source's choice
             chosen = self._lent(worker, run)
         else:
-            wanted = run.condition == "pretrained" and run.seed in self._layer_seeds
-            fitted = self.fit(run.task, run.source, train, check, every=wanted)
-            chosen = fitted.chosen
-            about["layers"] = list(self._every_layer(worker, run, fitted)) if wanted else []
+            seeds = self.exp.seeds[: self.exp.model.layer_seeds]
+            wanted = run.condition == "pretrained" and run.seed in seeds
+            chosen, found = self.fit(run.task, run.source, train, check, every=wanted)
+            about["layers"] = list(self._every_layer(worker, run, found)) if wanted else []
             for target in spec.targets:
                 yield target, 0, self._answers(worker, run, target, chosen)
         about |= {k: v for k, v in asdict(chosen).items() if k != "head"}
@@ -120,17 +110,12 @@ class Prober:
             for n in self.exp.fewshot.n:
                 yield target, n, self._after(worker, run, target, chosen, before, few[:n])
 
-    @property
-    def _layer_seeds(self) -> tuple[int, ...]:
-        assert isinstance(self.exp.model, Encoder)
-        return self.exp.seeds[: self.exp.model.layer_seeds]
-
     def _lent(self, worker: Worker, run: Run) -> Learned:
         """What the first source of a task chose with the same seed."""
         key = (run.task, run.seed)
         if key not in self._chosen:
             first = replace(run, source=self.exp.tasks[run.task].sources[0])
-            self._chosen[key] = self.fit(run.task, first.source, *worker.training(first)).chosen
+            self._chosen[key], _ = self.fit(run.task, first.source, *worker.training(first))
         return self._chosen[key]
 
     def _answers(self, worker: Worker, run: Run, target: str, by: Learned) -> list[str]:
@@ -154,12 +139,12 @@ class Prober:
         return self._answers(worker, run, target, replace(chosen, head=head))
 
     def _every_layer(
-        self, worker: Worker, run: Run, fitted: Fitted
+        self, worker: Worker, run: Run, heads: Sequence[Learned]
     ) -> Iterator[tuple[int, str, float]]:
         """(layer, target, score) of the main metric; in-language among them."""
         of = self.exp.task(run.task)
         for target in self.exp.tasks[run.task].targets:
             tests = worker.tests(run.task, target, run.seed)
-            for by in fitted.layers:
+            for by in heads:
                 found = of.evaluate(self._answers(worker, run, target, by), tests)
                 yield by.layer, target, round(found[of.metric].score, 6)

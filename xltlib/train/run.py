@@ -16,7 +16,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -28,6 +28,7 @@ from xltlib.errors import unknown
 from xltlib.io import (
     intact,
     remove,
+    say,
     seal,
     sealed,
     sha256,
@@ -39,13 +40,9 @@ from xltlib.io import (
     write_text,
 )
 from xltlib.languages import language, similarity
-from xltlib.train import plan
 from xltlib.train.config import Experiment
-from xltlib.train.plan import Place, Run, part_of, parts, runs
-from xltlib.train.worker import Worker, label_words, say, text_of
-
-if TYPE_CHECKING:
-    pass
+from xltlib.train.plan import Part, Place, Run, parts, runs
+from xltlib.train.worker import Worker, label_words, text_of
 
 _SCORE_COLUMNS = (
     "model", "task", "source", "target", "n_target", "seed", "test_set", "metric", "score",
@@ -72,30 +69,32 @@ def do_part(exp: Experiment, name: str) -> None:
     OSError
         A place that cannot be written, with the cure.
     """
-    if name not in (known := [p.name for p in parts(exp)]):
+    known = {part.name: part for part in parts(exp)}
+    if name not in known:
         raise unknown(f"part of {exp.name}", name, known, "see `xlt run NAME --list`")
     _check_writable(exp.folder)
     with _alone(exp, name):
-        _do_part(exp, name)
+        _do_part(exp, known[name])
 
 
-def _do_part(exp: Experiment, name: str) -> None:
-    place = Place(exp)
-    if name == "vocabulary":
-        _make_vocabulary(exp)
-    elif name == "collect":
+def _do_part(exp: Experiment, part: Part) -> None:
+    if part.name == "vocabulary":
+        _make_vocabulary(exp, part.folders[0])
+    elif part.name == "collect":
         collect(exp)
-    elif name.startswith("encode-"):
-        task, _, number = name.removeprefix("encode-").rpartition("-")
-        _encode(exp, task, int(number))
-    elif name.startswith("pretrain-"):
-        model, _, seed = name.removeprefix("pretrain-").rpartition("-")
-        _make_pretrained(exp, int(seed), model or None)
+    elif part.runs:
+        _do_runs(exp, part.runs, part.name)
+    elif part.name.startswith("pretrain-"):
+        _make_pretrained(exp, part.folders[0], *part.of)
     else:
-        _do_runs(exp, [r for r in runs(exp) if part_of(exp, r) == name], name)
-    made = exp.folder.glob("*.parquet") if name == "collect" else ()
+        from xltlib.train.probes import encode  # torch
+
+        (task,) = part.of
+        encode(exp, task, part.folders, partial(Worker(exp).pool, task))
+    made = exp.folder.glob("*.parquet") if part.name == "collect" else ()
     sums = {path.name: sha256(path) for path in made}
-    write_text(place.done(name), sealed({"finished": round(time.time()), "made": sums}) + "\n")
+    done = sealed({"finished": round(time.time()), "made": sums})
+    write_text(Place(exp).done(part.name), f"{done}\n")
 
 
 def verify(exp: Experiment, *, repair: bool = False) -> list[str]:
@@ -109,16 +108,14 @@ def verify(exp: Experiment, *, repair: bool = False) -> list[str]:
     place, told = Place(exp), list[str]()
     if repair:
         sweep(exp.folder)
-    for name in (part.name for part in parts(exp)):
-        if not place.done(name).is_file():
-            continue
-        with _alone(exp, name, wait=False) if repair else nullcontext(True) as mine:
-            for path in _damaged(exp, name) if mine else ():  # else another process is at it
+    for part in (p for p in parts(exp) if place.done(p.name).is_file()):
+        with _alone(exp, part.name, wait=False) if repair else nullcontext(True) as mine:
+            for path in _damaged(exp, part) if mine else ():  # else another process is at it
                 lost = "is damaged" if path.exists() else "is gone"
-                told.append(f"{path} {lost}: part {name} makes it again")
+                told.append(f"{path} {lost}: part {part.name} makes it again")
                 if repair:
                     remove(path)
-                    place.done(name).unlink(missing_ok=True)
+                    place.done(part.name).unlink(missing_ok=True)
     return told
 
 
@@ -143,20 +140,16 @@ def _alone(exp: Experiment, name: str, *, wait: bool = True) -> Iterator[bool]:
         yield mine
 
 
-def _damaged(exp: Experiment, name: str) -> list[Path]:
+def _damaged(exp: Experiment, part: Part) -> list[Path]:
     """What a finished part should have left, as far as it is not there as it was written."""
     place = Place(exp)
-    if folders := _folders(exp, name):
-        return [f for f in folders if not intact(f)]
-    if name == "collect":
-        sums = (unsealed(place.done(name)) or {}).get("made", {})
+    if part.name == "collect":
+        sums = (unsealed(place.done(part.name)) or {}).get("made", {})
         tables = {place.scores(), place.pairs(), *(exp.folder / table for table in sums)}
         wrong = [p for p in sorted(tables) if not p.is_file() or sums.get(p.name) != sha256(p)]
         return wrong or ([] if _as_planned(exp) else [place.scores()])
-    found = []
-    for run in (r for r in runs(exp) if part_of(exp, r) == name):
-        found += _lost(place, run)
-    return found
+    lost = [path for run in part.runs for path in _lost(place, run)]
+    return lost + [folder for folder in part.folders if not intact(folder)]
 
 
 def _lost(place: Place, run: Run) -> list[Path]:
@@ -184,11 +177,11 @@ def _as_planned(exp: Experiment) -> bool:
     return found == {
         (r.model, r.task, language(r.source).key, language(text.original(target)).key, n, r.seed)
         for r in runs(exp)
-        for target, n in cells_of(exp, r)
+        for target, n in _cells_of(exp, r)
     }
 
 
-def cells_of(exp: Experiment, run: Run) -> list[tuple[str, int]]:
+def _cells_of(exp: Experiment, run: Run) -> list[tuple[str, int]]:
     """Target and number of its examples of every cell that a run has."""
     targets = () if run.condition.endswith("alone") else exp.tasks[run.task].targets
     few = run.fewshot if run.condition != "ngram" else ()
@@ -214,8 +207,7 @@ def merge(exp: Experiment, other: Path) -> int:
         raise ValueError(
             f"{other} holds no runs: give the folder of {exp.name} that was built there"
         )
-    folders = [f for p in parts(exp) if p.name != "collect" for f in _folders(exp, p.name)]
-    for mine in folders:
+    for mine in (folder for part in parts(exp) for folder in part.folders):
         folder = other / os.path.relpath(mine, exp.folder)
         if intact(folder) and not intact(mine):
             with whole(mine) as temporary:
@@ -243,20 +235,6 @@ def merge(exp: Experiment, other: Path) -> int:
     return new
 
 
-def _folders(exp: Experiment, name: str) -> list[Path]:
-    """The folders of a part that makes no runs: vocabulary, weights, features."""
-    place = Place(exp)
-    if name == "vocabulary":
-        return [place.vocabulary()]
-    if name.startswith("pretrain-"):
-        model, _, seed = name.removeprefix("pretrain-").rpartition("-")
-        return [place.pretrained(int(seed), model or None)]
-    if name.startswith("encode-"):
-        task, _, number = name.removeprefix("encode-").rpartition("-")
-        return [place.features(task, c) for c in plan.to_encode(exp, task, int(number))]
-    return []
-
-
 def _check_writable(folder: Path) -> None:
     """A place nobody can write to is known before the work."""
     near = next(p for p in (folder, *folder.absolute().parents) if p.exists())
@@ -267,9 +245,8 @@ def _check_writable(folder: Path) -> None:
         )
 
 
-def _make_vocabulary(exp: Experiment) -> None:
+def _make_vocabulary(exp: Experiment, folder: Path) -> None:
     """Train the tokenizer, unless it is there."""
-    folder = Place(exp).vocabulary()
     if intact(folder):
         return
     from xltlib.models.tiny import train_tokenizer  # torch
@@ -284,10 +261,8 @@ def _make_vocabulary(exp: Experiment) -> None:
         seal(temporary)
 
 
-def _make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> None:
+def _make_pretrained(exp: Experiment, folder: Path, seed: int, known: str | None) -> None:
     """Pre-train one model, unless it is there."""
-    place = Place(exp)
-    folder = place.pretrained(seed, known)
     if intact(folder):
         return
     from transformers import AutoTokenizer  # torch
@@ -296,7 +271,7 @@ def _make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> No
     from xltlib.train.pretrain import Sampler, pretrain
 
     compute.prepare_process()
-    tokenizer = AutoTokenizer.from_pretrained(place.vocabulary())
+    tokenizer = AutoTokenizer.from_pretrained(Place(exp).vocabulary())
     sampler = Sampler(text_of(exp, known), tokenizer, exp.pretrain)
     recipe = sampler.recipe
     model: Any = tiny.build(exp.shape, tokenizer, seed)
@@ -333,13 +308,6 @@ def _make_pretrained(exp: Experiment, seed: int, known: str | None = None) -> No
     half.unlink(missing_ok=True)
 
 
-def _encode(exp: Experiment, task: str, number: int) -> None:
-    """Encode the items of some languages of a task."""
-    from xltlib.train.probes import encode  # torch
-
-    encode(exp, task, plan.to_encode(exp, task, number), partial(Worker(exp).pool, task))
-
-
 def _do_runs(exp: Experiment, listed: Sequence[Run], name: str) -> None:
     """Do those runs that are not finished yet."""
     place, worker = Place(exp), Worker(exp)
@@ -350,9 +318,6 @@ def _do_runs(exp: Experiment, listed: Sequence[Run], name: str) -> None:
             bar.set_postfix_str(run.label)
             worker.do(run)
             bar.update()
-
-
-# ---------------------------------------------------------------- one run
 
 
 # ---------------------------------------------------------------- collecting

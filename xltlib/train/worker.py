@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
@@ -18,14 +17,7 @@ from tqdm.auto import tqdm
 from xltlib.data import cldr, datasets, text
 from xltlib.data.cards import VIEWS
 from xltlib.data.example import Example
-from xltlib.io import (
-    sealed,
-    sha256,
-    unsealed,
-    whole,
-    write_text,
-)
-from xltlib.tasks.base import Task
+from xltlib.io import say, sealed, sha256, unsealed, whole, write_text
 from xltlib.tasks.embedded import WORDS
 from xltlib.tasks.plain import words_of
 from xltlib.train import plan
@@ -95,26 +87,21 @@ class Worker:
         A user's own language may have no validation file: then the last weights are kept.
         """
         exp, spec = self.exp, self.exp.tasks[run.task]
-        of = exp.task(spec.train_on or run.task)
-
+        of, n = exp.task(spec.train_on or run.task), spec.train_items
         if spec.pool:
-            found = [drawn(self.pool(run.task, run.source, "train"), spec.train_items, run.seed)]
+            train = drawn(self.pool(run.task, run.source, "train"), n, run.seed)
         else:
-            found = [self._read(of, run, "train", spec.train_items)]
-        own = (exp.own(of.name) or {}).get(run.source)
+            among = self._among(run.task, "train", run.source)
+            train = of.source(among, run.source, "train", n or _ALL, run.seed)
+        own, validation = (exp.own(of.name) or {}).get(run.source), list[Example]()
         if own is None or "validation" in own:
-            found.append(self.pool(run.task, run.source, "validation"))
+            validation = self.pool(run.task, run.source, "validation")
         else:
-            found.append([])
             say(f"{run.label}: no validation file, so the weights of the last step are kept")
         if spec.train_on:
-            found = [self._apart(run, examples) for examples in found]
-        train = of.shuffle(found[0], run.seed) if run.condition == "shuffled" else found[0]
-        return train, found[1]
-
-    def _read(self, of: Task, run: Run, split: str, n: int) -> list[Example]:
-        among = self._among(run.task, split, run.source)
-        return of.source(among, run.source, split, n or _ALL, run.seed)
+            train, validation = (self._apart(run, examples) for examples in (train, validation))
+        train = of.shuffle(train, run.seed) if run.condition == "shuffled" else train
+        return train, validation
 
     def pool(self, task: str, code: str, split: str) -> list[Example]:
         """Examples that do not depend on a run's seed: of training those that seeds draw from."""
@@ -416,8 +403,3 @@ def drawn(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
         return hashlib.sha256(f"{seed}/{example.id}".encode()).digest()
 
     return sorted(examples, key=rank)[: n or None]
-
-
-def say(message: str) -> None:
-    """Tell the person who watches, above the progress bar."""
-    tqdm.write(message, file=sys.stderr)
