@@ -223,8 +223,11 @@ def test_a_layer_is_explained_by_words_and_by_structure_beyond_them() -> None:
 
 
 def test_layers_are_read_by_key_and_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
-    names = {"pd": pd, "key": language_key}
-    layers_in = cell("14", "def layers_in", **names)["layers_in"]
+    names: dict[str, Any] = {"pd": pd, "key": language_key}
+    (path,) = (REPOSITORY / "notebooks").glob("14_*.ipynb")
+    (source,) = (c.source for c in nbformat.read(path, 4).cells if "def layers_in" in c.source)
+    exec(source[source.index("def layers_in") : source.index("\nroot()")], names)
+    layers_in = names["layers_in"]
     row = {"model": "m", "task": "t", "source": "zh-TW", "target": "de", "seed": 0, "layer": 3}
     table, path = pd.DataFrame([row | {"score": 0.5, "more": 1}]), tmp_path / "layers.csv"
     table.to_csv(path, index=False)

@@ -306,11 +306,13 @@ def test_scores_of_every_layer_are_kept_with_the_first_seed(run: Any) -> None:
 
 
 def test_what_is_there_is_not_encoded_again(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from xltlib.train.plan import Place
     from xltlib.train.probes import encode
     from xltlib.train.worker import Worker
 
     monkeypatch.setattr(encoder, "load", lambda *_, **__: pytest.fail("encoded again"))
-    encode(run, "ner", run.languages, lambda code, split: Worker(run).pool("ner", code, split))
+    folders = [Place(run).features("ner", code) for code in run.languages]
+    encode(run, "ner", folders, lambda code, split: Worker(run).pool("ner", code, split))
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 
 SHOWN = 8  # a list longer than this is read by nobody
+_LIKE = 0.6  # least ratio of values that look alike, as difflib has it
 
 
 class Allowed(tuple[str, ...]):
@@ -24,7 +25,7 @@ class Allowed(tuple[str, ...]):
                 counts[ord(letter) % 64, i] += 1
         return [*by_lower], [*by_lower.values()], np.array([*map(len, by_lower)]), counts
 
-    def nearest(self, value: object, cutoff: float = 0.6) -> list[str]:
+    def nearest(self, value: object) -> list[str]:
         """The three that look most like `value` (case ignored), as difflib's get_close_matches.
 
         Letters in common bound the ratio from above: few are compared in full.
@@ -35,20 +36,15 @@ class Allowed(tuple[str, ...]):
         used = np.flatnonzero(own)
         shared = np.minimum(counts[used], own[used]).sum(axis=0, dtype=np.int16)
         bound = 2 * shared / np.maximum(length + len(text), 1)
-        near = np.flatnonzero(bound >= cutoff)
+        near = np.flatnonzero(bound >= _LIKE)
         near = near[np.argsort(-bound[near], kind="stable")]
-        matcher, best = difflib.SequenceMatcher(b=text), [(cutoff, "", -1)] * 3
+        matcher, best = difflib.SequenceMatcher(b=text), [(_LIKE, "", -1)] * 3
         for i, most in zip(near.tolist(), bound[near].tolist(), strict=True):
             if most < best[2][0]:
                 break
             matcher.set_seq1(names[i])
             best = sorted([*best, (matcher.ratio(), names[i], i)], reverse=True)[:3]
         return [values[i] for _, _, i in best if i >= 0]
-
-
-def nearest(value: object, allowed: Iterable[object], *, cutoff: float = 0.6) -> list[str]:
-    """Allowed values that look like `value`, most similar first (case ignored)."""
-    return Allowed(map(str, allowed)).nearest(value, cutoff)
 
 
 def reason(error: ValueError) -> str:

@@ -14,9 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogFormatter
 
@@ -28,11 +26,6 @@ from xltlib.languages import Language, language, name
 from xltlib.languages.similarity import imputed
 from xltlib.scores import cells, gain, select
 
-_SEQUENTIAL, _DIVERGING = "cividis", "PuOr_r"
-
-
-_MANY = 60  # languages that cannot be named one by one
-
 
 def in_order(codes: Sequence[str]) -> list[str]:
     """Languages by script, family and name; of very many the largest families first."""
@@ -41,7 +34,7 @@ def in_order(codes: Sequence[str]) -> list[str]:
 
     def place(k: Language) -> tuple[object, ...]:
         family, script = k.family or "", k.script or ""
-        if len(known) > _MANY:
+        if len(known) > style.MANY:
             return not family, -size[k.family], family, script, k.name
         return script, family, k.name
 
@@ -59,53 +52,10 @@ def _wide(table: pd.DataFrame, value: str) -> pd.DataFrame:
     return wide.reindex(index=rows, columns=columns).astype(float)
 
 
-def _named(wide: pd.DataFrame) -> pd.DataFrame:
-    return wide.set_axis([name(c) for c in wide.index]).set_axis(
-        [name(c) for c in wide.columns], axis=1
-    )
-
-
-def _matrix(ax: Axes, wide: pd.DataFrame, label: str, size: float, **options: Any) -> None:
-    """One source x target map in score points; in-language cells outlined, outside the colours."""
-    rows, columns = list(wide.index), list(wide.columns)
-    many = len(columns) > 20
-    same = np.array([[r == c for c in columns] for r in rows])
-    off, numbers = _named(wide.mask(same)), "" if many else "{:.0f}"
-    style.heatmap(ax, off, label, numbers=numbers, size=size, square=True, **options)
-    if len(columns) > _MANY:
-        colour = "#666666" if options.get("cmap") == _DIVERGING else "white"
-        _name_families(ax.yaxis, ax.axhline, rows, colour)
-        _name_families(ax.xaxis, ax.axvline, columns, colour)
-        ax.tick_params(axis="x", rotation=90)
-        return
-    style.name_cells(ax, off, 8.5 if len(columns) <= 14 else 5.5)
-    for codes, draw in ((rows, ax.axhline), (columns, ax.axvline)):
-        scripts = [language(c).script for c in codes]
-        for i in range(1, len(scripts)):
-            if scripts[i] != scripts[i - 1]:
-                draw(i, color="white", linewidth=min(2.5, 35 / len(columns)))
-    for i, j in np.argwhere(same):
-        ax.add_patch(Rectangle((j, i), 1, 1, facecolor="white", edgecolor="#999999", linewidth=0.6))
-        if not many and np.isfinite(wide.iloc[i, j]):
-            ax.text(j + 0.5, i + 0.5, f"{wide.iloc[i, j]:.0f}", ha="center", va="center",
-                    fontsize=size, color="#555555", style="italic")  # fmt: skip
-
-
-def _name_families(axis: Axis, draw: Callable[..., Any], codes: Sequence[str], colour: str) -> None:
-    """Families in the place of languages: a line between them, the name where there is room."""
-    family = [language(c).family for c in codes]
-    starts = [i for i in range(len(codes)) if i == 0 or family[i] != family[i - 1]]
-    bands = [b for b in zip(starts, [*starts[1:], len(codes)], strict=True) if b[1] - b[0] >= 5]
-    for _, end in bands:
-        draw(end, color=colour, linewidth=0.8)
-    names = [f"{family[a] or 'no family'} ({b - a})" for a, b in bands]
-    axis.set_ticks([(a + b) / 2 for a, b in bands], names, fontsize=7)
-
-
 def _one_matrix(wide: pd.DataFrame, label: str, title: str, **options: Any) -> Card:
     rows, columns = wide.shape
     figure, ax = style.one_panel(1.9 + min(5.6, 5.6 * rows / max(columns, 1)))
-    _matrix(ax, wide, label, 7.5 if columns <= 14 else 5.5, **options)
+    style.matrix(ax, wide, label, 7.5 if columns <= 14 else 5.5, **options)
     ax.set(xlabel="target", ylabel="source", title=title)
     return figure
 
@@ -115,7 +65,7 @@ def pair_effects(table: pd.DataFrame, title: str = "") -> Card:
     """What source and target effects leave of every pair (column ``left``, in points)."""
     wide, label = _wide(table, "left"), "points over source and target effects"
     top = float(np.nanquantile(wide.abs(), 0.995))
-    return _one_matrix(wide, label, title, cmap=_DIVERGING, vmin=-top, vmax=top)
+    return _one_matrix(wide, label, title, cmap=style.DIVERGING, vmin=-top, vmax=top)
 
 
 @styled
@@ -129,7 +79,8 @@ def transfer_matrix(
     rows = select(scores, model=model, task=task, metric=metric)
     table = cells(rows[rows["n_target"] == 0])
     label, title = label_of(table["metric"].iloc[0]), f"{label_of(task)}: zero-shot score"
-    return _one_matrix(100 * _wide(table, "score"), f"{label}, 0 to 100", title, cmap=_SEQUENTIAL)
+    wide = 100 * _wide(table, "score")
+    return _one_matrix(wide, f"{label}, 0 to 100", title, cmap=style.SEQUENTIAL)
 
 
 @styled
@@ -145,8 +96,8 @@ def raw_and_gain(scores: pd.DataFrame, task: str, model: str, baseline: str) -> 
     first, second = figure.subplots(*((2, 1) if stacked else (1, 2)))
     off = more.where(np.array([[r != c for c in more.columns] for r in more.index]))
     top = float(np.nanmax(off.abs().to_numpy(), initial=1.0))
-    _matrix(first, raw, "", 6, cmap=_SEQUENTIAL)
-    _matrix(second, more, "", 6, cmap=_DIVERGING, vmin=-top, vmax=top)
+    style.matrix(first, raw, "", 6, cmap=style.SEQUENTIAL)
+    style.matrix(second, more, "", 6, cmap=style.DIVERGING, vmin=-top, vmax=top)
     first.set(title=f"{label_of(task)}: score", ylabel="source", xlabel="target")
     second.set(title=f"gain over {label_of(baseline)}", xlabel="target")
     if not stacked:
@@ -170,10 +121,10 @@ def similarity_maps(pairs: pd.DataFrame, measures: Sequence[str] | None = None) 
         wide = _wide(rows, "value")
         wide = wide.mask(np.eye(n := len(wide), dtype=bool))
         full: Any = {"vmin": 0.0, "vmax": 1.0} if measure.startswith("coverage_") else {}
-        style.heatmap(ax, wide, size=7, cmap=_SEQUENTIAL, square=True, **full)
+        style.heatmap(ax, wide, size=7, cmap=style.SEQUENTIAL, square=True, **full)
         y, x = np.nonzero(_wide(rows.astype({"imputed": float}), "imputed") == 1)
         ax.plot(x + 0.5, y + 0.5, "x", color="0.5", markersize=min(4, 50 / n))
-        style.name_cells(ax, _named(wide), 7 if n <= 14 else 4)
+        style.name_cells(ax, style.named(wide), 7 if n <= 14 else 4)
         if i % across:
             ax.set_yticks([])
         if i + across < len(shown):
@@ -187,7 +138,7 @@ def measure_agreement(table: pd.DataFrame) -> Card:
     wide = table.pivot(index="second", columns="first", values="r")
     wide = wide.reindex(table["second"].unique(), columns=table["first"].unique())
     label = "correlation over pairs of languages"
-    return _numbers(wide, label, "{:.2f}", cmap=_DIVERGING, vmin=-1, vmax=1)
+    return _numbers(wide, label, "{:.2f}", cmap=style.DIVERGING, vmin=-1, vmax=1)
 
 
 def _numbers(wide: pd.DataFrame, label: str, form: str, **options: Any) -> Card:
@@ -214,7 +165,7 @@ def confusion(
     share = 100 * pd.crosstab(table["truth"], table["answer"], normalize="index")
     first = list(share.index) if {*share.index} & {*share.columns} else []
     share = share.reindex(columns=[*first, *(c for c in share if c not in first)], fill_value=0)
-    shown: Any = {"cmap": _SEQUENTIAL, "vmin": 0, "vmax": 100}
+    shown: Any = {"cmap": style.SEQUENTIAL, "vmin": 0, "vmax": 100}
     figure = _numbers(share, "per cent of the row", "{:.0f}", **shown)
     figure.axes[0].set(xlabel=answer, ylabel=truth, title=title)
     return figure
@@ -332,7 +283,6 @@ def coefficients(
     rows: str = "feature",
     panel: str = "",
     colour: str = "task",
-    columns: int = 3,
     label: str = "standardised coefficient over source and target effects",
 ) -> Card:
     """Standardised coefficients with clustered 95 % intervals.
@@ -341,7 +291,7 @@ def coefficients(
     filled where the permutation test agrees (``p_mrqap`` at most 0.05).
     """
     given = table.drop(columns="verdict", errors="ignore")
-    return estimates(given, rows, panel, colour, value="beta", columns=columns, label=label)
+    return estimates(given, rows, panel, colour, value="beta", label=label)
 
 
 def transfer_means(means: pd.DataFrame, chance: Mapping[str, float] | None = None) -> Card:

@@ -79,7 +79,8 @@ def conclude(claims: Sequence[Claim], folder: str = "", stem: str = "") -> HTML:
         ignore_index=True,
     )
     cells["value"] = cells["value"].astype(float)
-    found = judged(_claims_table(claims), cells)
+    fields = ["sentence", "paper", "published", "over", "scale", "bound"]
+    found = judged(pd.DataFrame([{f: getattr(c, f) for f in fields} for c in claims]), cells)
     if folder:
         write_table(found, Path(folder) / f"{stem}.csv")
         write_table(cells, Path(folder) / f"{stem}.cells.parquet")
@@ -94,12 +95,6 @@ def conclude(claims: Sequence[Claim], folder: str = "", stem: str = "") -> HTML:
     shown = found.assign(ours=ours)
     keep = ["sentence", "published", "ours", "scale", "n", "over", "verdict"]
     return tables.listed(shown[keep], sentence="claim", ours="ours (95 %)", over="n of")
-
-
-def _claims_table(claims: Sequence[Claim]) -> pd.DataFrame:
-    """What the claims are, a row each."""
-    fields = ["sentence", "paper", "published", "over", "scale", "bound"]
-    return pd.DataFrame([{f: getattr(c, f) for f in fields} for c in claims])
 
 
 def judged(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:

@@ -17,11 +17,14 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from xltlib.book.words import label_of
 from xltlib.io import whole
+from xltlib.languages import language, name
 
 _P = ParamSpec("_P")
 
@@ -31,6 +34,8 @@ _STYLE = mpl.rc_params_from_file(
 COLOURS: list[str] = _STYLE["axes.prop_cycle"].by_key()["color"]
 INK, SOFT, BAR = "#222222", "#767676", COLOURS[5]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+SEQUENTIAL, DIVERGING = "cividis", "PuOr_r"
+MANY = 60  # languages that cannot be named one by one
 WIDTH = 7.5  # inches; 750 px at 100 dots per inch
 DATA = "application/vnd.xlt.figure+csv"  # the output of a cell that holds a figure's table
 _MOST = 5000  # rows of a table that go with its figure; longer ones are kept as scores
@@ -175,3 +180,46 @@ def name_cells(ax: Axes, wide: pd.DataFrame, size: float, turn: float = 90) -> N
     ax.tick_params(axis="x", rotation=turn)
     for text in ax.get_xticklabels() if turn < 90 else []:
         text.set(ha="right", rotation_mode="anchor")
+
+
+def named(wide: pd.DataFrame) -> pd.DataFrame:
+    return wide.set_axis([name(c) for c in wide.index]).set_axis(
+        [name(c) for c in wide.columns], axis=1
+    )
+
+
+def matrix(ax: Axes, wide: pd.DataFrame, label: str, size: float, **options: Any) -> None:
+    """One source x target map in score points; in-language cells outlined, outside the colours."""
+    rows, columns = list(wide.index), list(wide.columns)
+    many = len(columns) > 20
+    same = np.array([[r == c for c in columns] for r in rows])
+    off, numbers = named(wide.mask(same)), "" if many else "{:.0f}"
+    heatmap(ax, off, label, numbers=numbers, size=size, square=True, **options)
+    if len(columns) > MANY:
+        colour = "#666666" if options.get("cmap") == DIVERGING else "white"
+        _name_families(ax.yaxis, ax.axhline, rows, colour)
+        _name_families(ax.xaxis, ax.axvline, columns, colour)
+        ax.tick_params(axis="x", rotation=90)
+        return
+    name_cells(ax, off, 8.5 if len(columns) <= 14 else 5.5)
+    for codes, draw in ((rows, ax.axhline), (columns, ax.axvline)):
+        scripts = [language(c).script for c in codes]
+        for i in range(1, len(scripts)):
+            if scripts[i] != scripts[i - 1]:
+                draw(i, color="white", linewidth=min(2.5, 35 / len(columns)))
+    for i, j in np.argwhere(same):
+        ax.add_patch(Rectangle((j, i), 1, 1, facecolor="white", edgecolor="#999999", linewidth=0.6))
+        if not many and np.isfinite(wide.iloc[i, j]):
+            ax.text(j + 0.5, i + 0.5, f"{wide.iloc[i, j]:.0f}", ha="center", va="center",
+                    fontsize=size, color="#555555", style="italic")  # fmt: skip
+
+
+def _name_families(axis: Axis, draw: Callable[..., Any], codes: Sequence[str], colour: str) -> None:
+    """Families in the place of languages: a line between them, the name where there is room."""
+    family = [language(c).family for c in codes]
+    starts = [i for i in range(len(codes)) if i == 0 or family[i] != family[i - 1]]
+    bands = [b for b in zip(starts, [*starts[1:], len(codes)], strict=True) if b[1] - b[0] >= 5]
+    for _, end in bands:
+        draw(end, color=colour, linewidth=0.8)
+    names = [f"{family[a] or 'no family'} ({b - a})" for a, b in bands]
+    axis.set_ticks([(a + b) / 2 for a, b in bands], names, fontsize=7)

@@ -453,7 +453,7 @@ def forget() -> None:
     _ids.cache_clear()
 
 
-def own_files(task: str, content: Any, folder: Path = Path()) -> dict[str, dict[str, _OwnFile]]:
+def own_files(task: str, content: Any) -> dict[str, dict[str, _OwnFile]]:
     """A user's files as an experiment file names them, checked.
 
     Parameters
@@ -461,8 +461,6 @@ def own_files(task: str, content: Any, folder: Path = Path()) -> dict[str, dict[
     task : str
     content : mapping
         Language -> split -> ``{path, format, columns, header, separator}``; see `Layout`.
-    folder : Path
-        What relative paths start from.
 
     Examples
     --------
@@ -482,7 +480,7 @@ def own_files(task: str, content: Any, folder: Path = Path()) -> dict[str, dict[
                 _checked(key, ["path", *(f.name for f in fields(Layout))], f"key in {where_split}")
             if "path" not in spec:
                 raise ValueError(f"{where_split} has no path: add `path: …`")
-            path = folder / str(spec.pop("path"))
+            path = Path(str(spec.pop("path")))
             spec.setdefault("format", path.suffix.removeprefix("."))
             if spec["format"] == "conll":
                 spec.setdefault("columns", {"words": 0, "tags": -1})

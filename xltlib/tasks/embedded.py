@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import random
 import string
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from xltlib.data import cldr
@@ -47,32 +47,33 @@ WORDS: tuple[str, ...] = (*LABELS.values(), _INSIDE, _OUTSIDE)
 _KINDS = {label: kind for kind, label in LABELS.items()}
 
 
-def _examples(
-    found: Sequence[cldr.Phrase], split: cldr.Split, fields: Sequence[dict[str, Any]]
-) -> list[Example]:
-    """Examples of phrases; `names` are the same in every language, so test items share them."""
-    return [
-        Example(
-            f"{phrase.language}-{split}-{i}",
-            phrase.language,
-            own | {"names": [f"{e.kind}/{e.id}" for e in phrase.elements]},
-        )
-        for i, (phrase, own) in enumerate(zip(found, fields, strict=True))
-    ]
+_Fields = Callable[[Sequence[cldr.Phrase], str, cldr.Split, int], Sequence[dict[str, Any]]]
+
+
+def _source(fields: _Fields, **shape: Any) -> Callable[..., list[Example]]:
+    """A task's source: phrases of one shape with the fields that (phrases, code, split, seed) have.
+
+    `names` are the same in every language, so test items share them.
+    """
+
+    def source(
+        languages: Sequence[str], code: str, split: cldr.Split, n: int, seed: int = 0
+    ) -> list[Example]:
+        found = cldr.phrases(languages, code, split, n, seed=seed, **shape)
+        made = zip(found, fields(found, code, split, seed), strict=True)
+        return [
+            Example(
+                f"{phrase.language}-{split}-{i}",
+                phrase.language,
+                own | {"names": [f"{e.kind}/{e.id}" for e in phrase.elements]},
+            )
+            for i, (phrase, own) in enumerate(made)
+        ]
+
+    return source
 
 
 # ---------------------------------------------------------------- entity_type
-
-
-def _entity_type_source(
-    languages: Sequence[str], code: str, split: cldr.Split, n: int, seed: int = 0
-) -> list[Example]:
-    """Four names of one kind, joined as the language joins them, a blank behind each."""
-    found = cldr.phrases(
-        languages, code, split, n, kinds="same", size=(4, 4), blank=True, seed=seed
-    )
-    fields = [{"text": p.text, "label": p.elements[0].kind} for p in found]
-    return _examples(found, split, fields)
 
 
 def _blanked(example: Example) -> str:
@@ -85,14 +86,6 @@ def _blanked(example: Example) -> str:
 def _words_and_spans(phrase: cldr.Phrase) -> dict[str, Any]:
     spans = [(e.start, e.stop, e.kind) for e in phrase.elements]
     return {"words": list(phrase.words), "spans": spans}
-
-
-def _ner_source(
-    languages: Sequence[str], code: str, split: cldr.Split, n: int, seed: int = 0
-) -> list[Example]:
-    """Running phrases of three or four names of different kinds and a number."""
-    found = cldr.phrases(languages, code, split, n, kinds="distinct", size=(2, 3), seed=seed)
-    return _examples(found, split, [_words_and_spans(p) for p in found])
 
 
 def tags_of(n_words: int, spans: Sequence[metrics.Span]) -> list[str]:
@@ -149,17 +142,16 @@ def _span_f1(answer: Sequence[metrics.Span] | None, example: Example) -> metrics
 # ---------------------------------------------------------------- qa
 
 
-def _qa_source(
-    languages: Sequence[str], code: str, split: cldr.Split, n: int, seed: int = 0
-) -> list[Example]:
-    """A phrase with four names of different kinds; asked is what one of them is met with."""
-    found = cldr.phrases(languages, code, split, n, kinds="distinct", size=(4, 4), seed=seed)
-    asked = cldr.questions(code, split, found, seed=seed)
-    fields = [
+def _asked(
+    found: Sequence[cldr.Phrase], code: str, split: cldr.Split, seed: int
+) -> list[dict[str, Any]]:
+    """Asked is what one of the names is met with."""
+    return [
         {"question": cue, **_words_and_spans(p), "answer": p.elements.index(wanted)}
-        for p, (cue, wanted) in zip(found, asked, strict=True)
+        for p, (cue, wanted) in zip(
+            found, cldr.questions(code, split, found, seed=seed), strict=True
+        )
     ]
-    return _examples(found, split, fields)
 
 
 def _qa_preprocess(example: Example) -> tuple[str, str]:
@@ -219,7 +211,13 @@ TASKS: dict[str, Task] = {
         name="entity_type",
         version=1,
         title="kind of phrase (classification)",
-        source=_entity_type_source,
+        # four names of one kind, joined as the language joins them, a blank behind each
+        source=_source(
+            lambda found, *_: [{"text": p.text, "label": p.elements[0].kind} for p in found],
+            kinds="same",
+            size=(4, 4),
+            blank=True,
+        ),  # fmt: skip
         metrics={"accuracy": metrics.label_accuracy},
         chance=1 / len(cldr.KINDS),
         max_target=3,
@@ -229,7 +227,10 @@ TASKS: dict[str, Task] = {
         name="ner",
         version=1,
         title="typed spans (sequence labelling)",
-        source=_ner_source,
+        # running phrases of two or three names of different kinds and a number
+        source=_source(
+            lambda found, *_: [*map(_words_and_spans, found)], kinds="distinct", size=(2, 3)
+        ),
         preprocess=_ner_preprocess,
         postprocess=_ner_postprocess,
         metrics={"span_f1": _span_f1},
@@ -241,7 +242,7 @@ TASKS: dict[str, Task] = {
         name="qa",
         version=1,
         title="the name that goes with a cue (extractive question answering)",
-        source=_qa_source,
+        source=_source(_asked, kinds="distinct", size=(4, 4)),
         preprocess=_qa_preprocess,
         postprocess=_qa_postprocess,
         metrics={
