@@ -88,7 +88,6 @@ class _Mixed:
     sd_source: float
     sd_target: float
     sd_pair: float
-    source_effects: Array
 
 
 def mixed(y: Array, X: Array, s: Index, t: Index) -> _Mixed:
@@ -104,7 +103,7 @@ def mixed(y: Array, X: Array, s: Index, t: Index) -> _Mixed:
     M = np.column_stack([X, y])
     products = np.asarray((D.T @ D).todense()), np.asarray(D.T @ M), M.T @ M
 
-    def fit(theta: Array) -> tuple[float, Array, float, Array, Array]:
+    def fit(theta: Array) -> tuple[float, Array, float, Array]:
         scale = np.repeat(np.abs(theta), [size, D.shape[1] - size])
         return _reml(products, scale, len(y))
 
@@ -113,17 +112,17 @@ def mixed(y: Array, X: Array, s: Index, t: Index) -> _Mixed:
         theta = minimize(
             lambda v: fit(v)[0], np.array([1.0, 1.0]), method="Nelder-Mead", options=options
         ).x
-        _, beta, sigma2, cov, u = fit(theta)
+        _, beta, sigma2, cov = fit(theta)
     except np.linalg.LinAlgError:
         raise ValueError(SINGULAR) from None
     sd_source, sd_target = np.abs(theta) * math.sqrt(sigma2)
     se = np.sqrt(np.diag(cov))
-    return _Mixed(beta, se, sd_source, sd_target, math.sqrt(sigma2), u[:size])
+    return _Mixed(beta, se, sd_source, sd_target, math.sqrt(sigma2))
 
 
 def _reml(
     products: tuple[Array, Array, Array], scale: Array, n: int
-) -> tuple[float, Array, float, Array, Array]:
+) -> tuple[float, Array, float, Array]:
     """REML deviance at relative standard deviations of all effects, and what follows from it."""
 
     DD, DM, MM = products
@@ -139,5 +138,4 @@ def _reml(
     logs = 2 * np.log(np.diag(L)).sum() + 2 * np.log(np.diag(Lx)).sum()
     deviance = float(logs + free * (1 + math.log(2 * math.pi * rss / free)))
     cov = rss / free * cho_solve((Lx, True), np.eye(p))
-    u = scale * (inside[:, p] - inside[:, :p] @ beta)
-    return deviance, beta, rss / free, cov, u
+    return deviance, beta, rss / free, cov

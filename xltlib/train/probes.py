@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ from xltlib.data.example import Example
 from xltlib.io import intact
 from xltlib.models import compute, encoder, features
 from xltlib.train.config import Encoder, Experiment
-from xltlib.train.plan import Place, Run, layers_of
+from xltlib.train.plan import Run, layers_of
 from xltlib.train.probe import Items, Learned, answers, by_layer, items_of, learn, reading_of
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def encode(exp: Experiment, task: str, folders: Sequence[Path], read: _Read) -> 
 
 
 class Prober:
-    """Fits heads on the features of one experiment's items."""
+    """Fits heads on the features of a worker's items."""
 
-    def __init__(self, exp: Experiment) -> None:
-        self.exp, place = exp, Place(exp)
+    def __init__(self, worker: Worker) -> None:
+        self.worker, self.exp, place = worker, worker.exp, worker.place
         self.features = cache(lambda task, code: features.read(place.features(task, code)))
         self._chosen: dict[tuple[str, int], Learned] = {}
 
@@ -80,71 +80,51 @@ class Prober:
         allowed = (one for one in found if one.layer in among)
         return max(allowed, key=lambda one: (one.validation, one.layer)), found
 
-    def cells(
-        self,
-        worker: Worker,
-        run: Run,
-        train: Sequence[Example],
-        check: Sequence[Example],
-        about: dict[str, Any],
-    ) -> Iterator[tuple[str, int, list[str]]]:
-        """(target, number of its examples, output texts), of few-shot continuations too.
+    def learn(
+        self, run: Run, train: Sequence[Example], check: Sequence[Example], about: dict[str, Any]
+    ) -> tuple[Callable[[str], list[str]], Callable[[str, Sequence[Example]], list[str]]]:
+        """What answers the tests of a target, and what does so after some examples of it.
 
         What was chosen, and the scores of all layers where they are wanted, are added to `about`.
         """
         assert isinstance(self.exp.model, Encoder)
-        spec = self.exp.tasks[run.task]
+        before = list[Items]()
         if run.condition == "alone":  # no source: layer and penalty are the first source's choice
-            chosen = self._lent(worker, run)
+            chosen = self._lent(run)
         else:
             seeds = self.exp.seeds[: self.exp.model.layer_seeds]
             wanted = run.condition == "pretrained" and run.seed in seeds
             chosen, found = self.fit(run.task, run.source, train, check, every=wanted)
-            about["layers"] = list(self._every_layer(worker, run, found)) if wanted else []
-            for target in spec.targets:
-                yield target, 0, self._answers(worker, run, target, chosen)
+            about["layers"] = list(self._every_layer(run, found)) if wanted else []
+            before = [self.items(run.task, run.source, train)]
         about |= {k: v for k, v in asdict(chosen).items() if k != "head"}
-        before = [] if run.condition == "alone" else [self.items(run.task, run.source, train)]
-        for target in run.fewshot:
-            few = worker.few(run, target)
-            for n in self.exp.fewshot.n:
-                yield target, n, self._after(worker, run, target, chosen, before, few[:n])
 
-    def _lent(self, worker: Worker, run: Run) -> Learned:
+        def after(target: str, few: Sequence[Example]) -> list[str]:
+            """Of a head that learned from the target too; it starts from the source's."""
+            learned, start = [*before, self.items(run.task, target, few)], chosen.head
+            of, by = self.exp.task(run.task), (chosen.layer, chosen.penalty)
+            head = learn(of, learned, *by, start if before else None)
+            return self._answers(run, replace(chosen, head=head), target)
+
+        return partial(self._answers, run, chosen), after
+
+    def _lent(self, run: Run) -> Learned:
         """What the first source of a task chose with the same seed."""
         key = (run.task, run.seed)
         if key not in self._chosen:
             first = replace(run, source=self.exp.tasks[run.task].sources[0])
-            self._chosen[key], _ = self.fit(run.task, first.source, *worker.training(first))
+            self._chosen[key], _ = self.fit(run.task, first.source, *self.worker.training(first))
         return self._chosen[key]
 
-    def _answers(self, worker: Worker, run: Run, target: str, by: Learned) -> list[str]:
-        tests = self.items(run.task, target, worker.tests(run.task, target, run.seed))
+    def _answers(self, run: Run, by: Learned, target: str) -> list[str]:
+        tests = self.items(run.task, target, self.worker.tests(run.task, target, run.seed))
         return answers(self.exp.task(run.task), by.head, by.layer, tests)
 
-    def _after(
-        self,
-        worker: Worker,
-        run: Run,
-        target: str,
-        chosen: Learned,
-        before: list[Items],
-        few: Sequence[Example],
-    ) -> list[str]:
-        """Answers of a head that learned from target examples too; it starts from the source's."""
-        learned = [*before, self.items(run.task, target, few)]
-        start = chosen.head if before else None
-        of = self.exp.task(run.task)
-        head = learn(of, learned, chosen.layer, chosen.penalty, start)
-        return self._answers(worker, run, target, replace(chosen, head=head))
-
-    def _every_layer(
-        self, worker: Worker, run: Run, heads: Sequence[Learned]
-    ) -> Iterator[tuple[int, str, float]]:
+    def _every_layer(self, run: Run, heads: Sequence[Learned]) -> Iterator[tuple[int, str, float]]:
         """(layer, target, score) of the main metric; in-language among them."""
         of = self.exp.task(run.task)
         for target in self.exp.tasks[run.task].targets:
-            tests = worker.tests(run.task, target, run.seed)
+            tests = self.worker.tests(run.task, target, run.seed)
             for by in heads:
-                found = of.evaluate(self._answers(worker, run, target, by), tests)
+                found = of.evaluate(self._answers(run, by, target), tests)
                 yield by.layer, target, round(found[of.metric].score, 6)

@@ -184,8 +184,7 @@ def _as_planned(exp: Experiment) -> bool:
 def _cells_of(exp: Experiment, run: Run) -> list[tuple[str, int]]:
     """Target and number of its examples of every cell that a run has."""
     targets = () if run.condition.endswith("alone") else exp.tasks[run.task].targets
-    few = run.fewshot if run.condition != "ngram" else ()
-    return [*((t, 0) for t in targets), *((t, n) for t in few for n in exp.fewshot.n)]
+    return [*((t, 0) for t in targets), *((t, n) for t in run.fewshot for n in exp.fewshot.n)]
 
 
 def merge(exp: Experiment, other: Path) -> int:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ _CLONED = "letters of its own"  # the target set of a clone
 _ALL = 10**9  # more examples than any data set has
 
 _Cell = tuple[str, int, list[str]]  # target, number of its examples learned from, outputs
+# What answers the tests of a target, and what does so after some examples of it.
+_Taught = tuple[Callable[[str], list[str]], Any]
 
 
 def text_of(exp: Experiment, known: str | None = None) -> dict[str, list[str]]:
@@ -65,7 +68,7 @@ class Worker:
         if exp.probed:
             from xltlib.train.probes import Prober  # torch
 
-            self.prober = Prober(exp)
+            self.prober = Prober(self)
 
     def _among(self, of: str, split: str, code: str) -> tuple[str, ...]:
         """Languages that share the items of a split, where the data are parallel."""
@@ -153,12 +156,9 @@ class Worker:
             self.tests(run.task, target, run.seed)
         train, validation = self.training(run)
         about: dict[str, Any] = {"log": []}
-        if run.condition == "ngram":
-            cells = list(self._baseline(run, train))
-        elif self.prober:
-            cells = list(self.prober.cells(self, run, train, validation, about))
-        else:
-            cells = list(self._network(run, train, validation, about))
+        own = self.exp.model.kind != "tiny" and not self.prober and run.condition != "ngram"
+        with own_gpu() if own else nullcontext():  # small models share what there is
+            cells = list(self._cells(run, train, validation, about))
         rows = [row for cell in cells for row in self.rows(run, *cell)]
         record = {
             "run": asdict(run),
@@ -181,13 +181,28 @@ class Worker:
             path.unlink(missing_ok=True)
         return record
 
-    def _baseline(self, run: Run, train: Sequence[Example]) -> Iterator[_Cell]:
+    def _cells(self, run: Run, *learns: Any) -> Iterator[_Cell]:
+        """Targets, how many examples of each were learned from, and the answers."""
+        if run.condition == "ngram":
+            answer, after = self._baseline(run, *learns)
+        elif self.prober:
+            answer, after = self.prober.learn(run, *learns)
+        else:
+            answer, after = self._network(run, *learns)
+        if not run.condition.endswith("alone"):  # which has no source, only few examples
+            for target in self.exp.tasks[run.task].targets:
+                yield target, 0, answer(target)
+        for target in run.fewshot:
+            few = self.few(run, target)
+            for n in self.exp.fewshot.n:
+                yield target, n, after(target, few[:n])
+
+    def _baseline(self, run: Run, train: Sequence[Example], *_: Any) -> _Taught:
         """What a linear model on characters answers."""
         from xltlib.train.baselines import baseline_of
 
         answer = baseline_of(self.exp.task(run.task))(train, run.seed)
-        for target in self.exp.tasks[run.task].targets:
-            yield target, 0, answer(self.tests(run.task, target, run.seed))
+        return lambda target: answer(self.tests(run.task, target, run.seed)), None
 
     def _network(
         self,
@@ -195,26 +210,23 @@ class Worker:
         train: Sequence[Example],
         validation: Sequence[Example],
         about: dict[str, Any],
-    ) -> Iterator[_Cell]:
-        """What a network answers when it was fine-tuned, and after few examples of a target.
+    ) -> _Taught:
+        """What a network answers when it was fine-tuned; how it was is added to `about`."""
+        model = self.model(run, train)
+        about["device"] = str(model.device)
+        if not run.condition.endswith("alone"):
+            about |= self._learned(run, model, train, validation)
+        state, shot = model.state_dict() if run.fewshot else {}, self.exp.fewshot
+        kept = {name: weight.detach().clone() for name, weight in state.items()}
 
-        How it was fine-tuned is added to `about`. A checkpoint has a GPU of its own; small models
-        share what there is.
-        """
-        with own_gpu() if self.exp.model.kind != "tiny" else nullcontext():
-            model = self.model(run, train)
-            about["device"] = str(model.device)
-            if not run.condition.endswith("alone"):  # which has no source, only few examples
-                about |= self._learned(run, model, train, validation)
-                for target in self.exp.tasks[run.task].targets:
-                    yield target, 0, self.answers(run, model, target)
-            state = model.state_dict() if run.fewshot else {}
-            kept = {name: weight.detach().clone() for name, weight in state.items()}
-            for target in run.fewshot:
-                for n in self.exp.fewshot.n:
-                    model.load_state_dict(kept)
-                    self._go_on(run, model, target, n)
-                    yield target, n, self.answers(run, model, target)
+        def after(target: str, few: Sequence[Example]) -> list[str]:
+            """Nothing is selected on target data."""
+            model.load_state_dict(kept)
+            how = {"steps": shot.steps, "batch": min(shot.batch, len(few)), "lr": shot.lr}
+            self.tune(run, model, few, [], **how, evaluations=0)
+            return self.answers(run, model, target)
+
+        return partial(self.answers, run, model), after
 
     def model(self, run: Run, train: Sequence[Example] = ()) -> Any:
         """The model that a run starts from; the worker's tokenizer comes with it.
@@ -344,13 +356,6 @@ class Worker:
         if which not in self._states:
             self._states = {which: {}}
         return self._states[which]
-
-    def _go_on(self, run: Run, model: Any, target: str, n: int) -> None:
-        """Go on with `n` examples of the target; nothing is selected on target data."""
-        shot = self.exp.fewshot
-        few = self.few(run, target)[:n]
-        batch = min(shot.batch, n)
-        self.tune(run, model, few, [], steps=shot.steps, batch=batch, lr=shot.lr, evaluations=0)
 
     def answers(self, run: Run, model: Any, target: str) -> list[str]:
         """What the model answers to the test set of a language."""
