@@ -14,7 +14,7 @@ from xltlib.languages import language
 from xltlib.scores import ILLEGAL
 from xltlib.train import plan
 from xltlib.train.config import Experiment
-from xltlib.train.plan import Place, Run
+from xltlib.train.plan import Place
 
 
 def explain(
@@ -51,7 +51,12 @@ def explain(
     if not record.is_file():
         kept = path.parent / "run.json"
         record, outputs = kept, path.parent / "predictions.parquet"
-        key = _kept_key(json.loads(kept.read_text("utf-8")), run) if kept.is_file() else key
+        if kept.is_file():
+            key = _kept_key(json.loads(kept.read_text("utf-8"))["runs"], about, key)
+    if exp.model.kind == "tiny":
+        shape = asdict(exp.shape)
+    else:
+        shape = {"name": exp.model.name, "revision": exp.model.revision}
     spec = exp.tasks[task].model_dump(mode="json", exclude={"sources", "targets", "among"})
     for name in ("recipe", "scratch"):
         if exp.probed or (name == "scratch") != run.condition.startswith("scratch"):
@@ -67,17 +72,10 @@ def explain(
         "table": str(path),
         "record": f"{record}, run {key}" if record.is_file() else "not kept",
         "key": key + ("" if key == run.key else f" (here it would be {run.key}: other versions)"),
-        "settings": json.dumps(_model_of(exp) | {k: v for k, v in spec.items() if v is not None}),
+        "settings": json.dumps(shape | {k: v for k, v in spec.items() if v is not None}),
         "command": f"xlt run {exp.name} --part {plan.part_of(exp, run)}",
         "predictions": f"{outputs} (rows of this target)" if outputs.is_file() else "not kept",
     }
-
-
-def _model_of(exp: Experiment) -> dict[str, Any]:
-    """Name and revision of a pre-trained model; the shape of one of ours."""
-    if exp.model.kind == "tiny":
-        return asdict(exp.shape)
-    return {"name": exp.model.name, "revision": exp.model.revision}
 
 
 def _picked(table: pd.DataFrame, where: str, **wanted: object) -> pd.DataFrame:
@@ -90,11 +88,8 @@ def _picked(table: pd.DataFrame, where: str, **wanted: object) -> pd.DataFrame:
     return table
 
 
-def _kept_key(about: dict[str, Any], run: Run) -> str:
-    columns = about["runs"]["columns"]
-    wanted = {"model": run.model, "task": run.task, "source": run.source, "seed": run.seed}
-    for row in about["runs"]["rows"]:
-        found = dict(zip(columns, row, strict=True))
-        if wanted.items() <= found.items():
-            return str(found["key"])
-    return run.key
+def _kept_key(runs: dict[str, Any], wanted: dict[str, Any], key: str) -> str:
+    """The key that a run had where it was kept."""
+    table = pd.DataFrame(runs["rows"], columns=runs["columns"])
+    own = table[(table[list(wanted)] == list(wanted.values())).all(axis=1)]
+    return str(own["key"].iloc[0]) if len(own) else key

@@ -2,7 +2,7 @@
 
 Every file is checked before it is used: against the SHA-256 on its card (those of MASSIVE and of
 repositories that are no public place are of the local copy), or, where nobody knew it, against the
-one recorded when the file was first fetched (`_lock_path`). Nothing is written under its own name
+one recorded when the file was first fetched (`_check_lock`). Nothing is written under its own name
 before it is whole.
 """
 
@@ -67,15 +67,13 @@ def get(
     return found
 
 
-def _lock_path() -> Path:
-    """Where checksums of first fetches are kept: ``XLT_DATA_LOCK``, or the build folder."""
-    build = Path(os.environ.get("XLT_BUILD", "build"))
-    return Path(os.environ.get("XLT_DATA_LOCK", build / "data.lock.json"))
-
-
 def _check_lock(key: str, digest: str) -> None:
-    """Record a checksum at first sight; later, refuse another one."""
-    path = _lock_path()
+    """Record a checksum at first sight; later, refuse another one.
+
+    They are kept in ``XLT_DATA_LOCK``, or the build folder.
+    """
+    build = Path(os.environ.get("XLT_BUILD", "build"))
+    path = Path(os.environ.get("XLT_DATA_LOCK", build / "data.lock.json"))
     try:
         kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     except json.JSONDecodeError as error:

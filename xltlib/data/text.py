@@ -76,10 +76,6 @@ def utterances(asked: str) -> list[str]:
     return list(dict.fromkeys(plain(e.fields["text"], code) for e in examples))
 
 
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 # ---------------------------------------------------------------- leaks
 
 
@@ -161,8 +157,8 @@ def _pairs(asked: str, others: Sequence[str]) -> list[str]:
     }
     found = []
     for example in datasets.load("massive_intent", asked, "train").examples:
-        spot = int(_hash(f"pair/{_key(asked)}/{example.id}")[:8], 16)
-        other = others[spot % len(others)]
+        spot = hashlib.sha256(f"pair/{_key(asked)}/{example.id}".encode()).hexdigest()
+        other = others[int(spot[:8], 16) % len(others)]
         if example.id in of[other]:
             both = [(example, asked), (of[other][example.id], other)]
             found.append(" ".join(plain(e.fields["text"], _key(c)) for e, c in both))

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from xltlib.explain import effects, fits
-from xltlib.explain.effects import Array, Design, Index, Within
+from xltlib.explain.effects import Array, Design, Within
 from xltlib.explain.fits import t_quantile
 from xltlib.explain.observations import design, observe
 
@@ -146,7 +146,8 @@ def _beside(data: Design, w: Within) -> pd.DataFrame:
     from statsmodels.regression.linear_model import OLS
 
     X, y, p = data.X / w.sd_x, data.y / w.sd_y, data.X.shape[1]
-    full = np.column_stack([X - X.mean(axis=0), _intercepts(data.block)])
+    intercepts = (data.block[:, None] == np.unique(data.block)).astype(float)
+    full = np.column_stack([X - X.mean(axis=0), intercepts])
     fit, pooled = fits.mixed(y, full, data.s, data.t), OLS(y, full).fit()
     columns = {
         "beta_mixed": fit.beta,
@@ -156,10 +157,6 @@ def _beside(data: Design, w: Within) -> pd.DataFrame:
         "p_pooled": pooled.pvalues,
     }
     return pd.DataFrame(columns).head(p).set_axis(list(data.features))
-
-
-def _intercepts(block: Index) -> Array:
-    return (block[:, None] == np.unique(block)).astype(float)
 
 
 def _inflation(X: Array) -> Array:

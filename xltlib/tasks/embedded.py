@@ -76,10 +76,6 @@ def _source(fields: _Fields, **shape: Any) -> Callable[..., list[Example]]:
 # ---------------------------------------------------------------- entity_type
 
 
-def _blanked(example: Example) -> str:
-    return str(example.fields["text"].replace(cldr.BLANK, sentinel(0)))
-
-
 # ---------------------------------------------------------------- ner
 
 
@@ -221,7 +217,7 @@ TASKS: dict[str, Task] = {
         metrics={"accuracy": metrics.label_accuracy},
         chance=1 / len(cldr.KINDS),
         max_target=3,
-        **vars(cloze(_blanked, LABELS)),
+        **vars(cloze(lambda e: e.fields["text"].replace(cldr.BLANK, sentinel(0)), LABELS)),
     ),
     "ner": Task(
         name="ner",

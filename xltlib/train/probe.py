@@ -88,7 +88,10 @@ def reading_of(task: Task) -> Reading:
         )
     if view.kind == "tags" and view.spans:
         return Reading(
-            "words", _words, _simplified, write("tags", lambda labels: tuple(bio(labels)))
+            "words",
+            _words,
+            lambda e: simplified(len(e.fields["tags"]), spans_of(e.fields["tags"])),
+            write("tags", lambda labels: tuple(bio(labels))),
         )
     if view.kind == "tags":
         return Reading("words", _words, lambda e: e.fields["tags"], write("tags", tuple))
@@ -110,11 +113,6 @@ def _words(example: Example) -> tuple[str, list[int]]:
     between = "" if language(example.language).script in _UNSPACED else " "
     starts = accumulate((len(word) + len(between) for word in words[:-1]), initial=0)
     return between.join(words), list(starts)
-
-
-def _simplified(example: Example) -> list[str]:
-    tags = example.fields["tags"]
-    return simplified(len(tags), spans_of(tags))
 
 
 _EMBEDDED = {
@@ -182,7 +180,9 @@ def fit(features: _Array, labels: _Labels, penalty: float, start: Head | None = 
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
 
-    mean, scale = (start.mean, start.scale) if start else _standard(features)
+    mean, scale = features.mean(0), features.std(0) + np.float32(1e-6)
+    if start:
+        mean, scale = start.mean, start.scale
     classes = sorted(set(labels))
     if len(classes) == 1:
         width = features.shape[1]
@@ -190,7 +190,7 @@ def fit(features: _Array, labels: _Labels, penalty: float, start: Head | None = 
             np.zeros((1, width), np.float32), np.zeros(1, np.float32), (classes[0],), mean, scale
         )
     model = LogisticRegression(C=penalty, max_iter=200, tol=1e-3, warm_start=start is not None)
-    if start:
+    if start and len(classes) > 2:  # two classes have one row: fast anyway
         _begin(model, start, classes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # 200 steps are enough to predict
@@ -198,14 +198,8 @@ def fit(features: _Array, labels: _Labels, penalty: float, start: Head | None = 
     return _folded(model.coef_, model.intercept_, tuple(map(str, model.classes_)), mean, scale)
 
 
-def _standard(features: _Array) -> tuple[_Array, _Array]:
-    return features.mean(0), features.std(0) + np.float32(1e-6)
-
-
 def _begin(model: Any, start: Head, classes: Sequence[str]) -> None:
     """Let a regression begin where a head stands; classes that it has not begin at zero."""
-    if len(classes) == 2:
-        return  # one row for two classes: fast anyway
     at = {label: i for i, label in enumerate(start.classes)}
     model.coef_ = np.zeros((len(classes), start.weights.shape[1]), np.float32)
     model.intercept_ = np.zeros(len(classes), np.float32)
