@@ -59,21 +59,8 @@ def reason(error: ValueError) -> str:
 def unknown(what: str, value: object, allowed: Iterable[object], cure: str = "") -> ValueError:
     """Build (not raise) the error for a value that is not among the allowed ones.
 
-    Parameters
-    ----------
-    what : str
-        What the value was meant to be, e.g. ``"task"``.
-    value : object
-        The value as given.
-    allowed : iterable
-        Every allowed value; the nearest matches are named first, a long list is cut.
-    cure : str, optional
-        One sentence that says what to do.
-
-    Returns
-    -------
-    ValueError
-        Use as ``raise unknown("task", task, TASKS, "List them with `xlt tasks`.")``.
+    The allowed values nearest to it are named first, a long list is cut; the cure is one sentence.
+    Use as ``raise unknown("task", task, TASKS, "List them with `xlt tasks`.")``.
     """
     names = allowed if isinstance(allowed, Allowed) else Allowed(map(str, allowed))
     close = names.nearest(value)

@@ -131,10 +131,7 @@ def judged(table: pd.DataFrame, cells: pd.DataFrame) -> pd.DataFrame:
 def pair_effects(cells: pd.DataFrame, value: str = "score") -> pd.Series:
     """What source and target effects leave of each pair, in points.
 
-    Parameters
-    ----------
-    cells
-        ``source, target`` and `value`, 0 to 1; a row a pair. In-language pairs are left out first.
+    `cells` has ``source, target`` and `value`, 0 to 1; a row a pair, without in-language pairs.
     """
     s, t = (pd.factorize(cells[side])[0] for side in ("source", "target"))
     left = Effects(s, t).within(cells[value].to_numpy(dtype=float))

@@ -283,16 +283,10 @@ def _on_one_line(value: object, most: int = 32) -> object:
 
 
 def text_table(frame: pd.DataFrame, texts: Sequence[str] = (), codes: Sequence[str] = ()) -> HTML:
-    """A table of texts in many scripts, each cell in its own direction, sentinels short.
+    """A table of texts in many scripts, each cell in its own direction, ``<extra_id_3>`` as ⟨3⟩.
 
-    Parameters
-    ----------
-    frame : DataFrame
-        Shown whole, without its index. ``<extra_id_3>`` is written ⟨3⟩.
-    texts : sequence of str
-        Columns that are in the language of the row.
-    codes : sequence of str
-        That language, one code a row: a screen reader then reads them in it.
+    The columns `texts` are in the language of the row, of which `codes` has one a row: a screen
+    reader then reads them in it.
     """
     from IPython.display import HTML
 
@@ -322,14 +316,8 @@ def _tag(code: str) -> str:
 def caption(text: str, exp: Experiment | None = None, rows: pd.DataFrame | None = None) -> Markdown:
     """What a figure shows, and the run it came from, as text under it.
 
-    Parameters
-    ----------
-    text : str
-        What to see (Markdown); numbers in it are put there by the caller's code.
-    exp : Experiment, optional
-        Named as the origin.
-    rows : DataFrame, optional
-        The rows of the scores table that the figure shows: models, seeds and n_test are theirs.
+    `text` says what to see (Markdown). `exp` is named as the origin, with the models, seeds and
+    n_test of the `rows` of the scores table that the figure shows.
     """
     from IPython.display import Markdown
 

@@ -459,14 +459,9 @@ def _shape(name: str) -> tuple[int, int]:
 
 
 class _Matched:
-    """Draws names of any kind with one and the same distribution of shapes.
+    """Draws names of any kind, in one language and split, with the same distribution of shapes.
 
-    Parameters
-    ----------
-    languages
-        All languages of the experiment (names are divided between splits over all of them).
-    code, split
-        The language and split to draw from.
+    `languages` are those of the experiment: names are divided between splits over all of them.
     """
 
     def __init__(self, languages: tuple[str, ...], code: str, split: str) -> None:

@@ -310,25 +310,20 @@ def load(
 
     Parameters
     ----------
-    task : str
-        One of `xltlib.data.cards.VIEWS`.
-    asked : str
+    asked
         The language, in any code or by its English name; or the data set's own code.
-    split : {"train", "validation", "test", "all"}
+    split
         ``all``: the whole of a data set whose one split is cut here (XQuAD; TyDi QA's training
         set).
-    own : mapping, optional
+    own
         Language key -> split -> the user's file (`own_files`); a language in it is read only
         from there.
-    overlap : {"drop", "keep"}
+    overlap
         What to do with a text that a later split has too: test goes before validation goes
         before train.
 
-    Returns
-    -------
-    Loaded
-        Examples in the data set's order. Fields: the text fields and ``label``; ``words`` and
-        ``tags``; or ``question``, ``context`` and ``answers``.
+    Examples are in the data set's order. Fields: the text fields and ``label``; ``words`` and
+    ``tags``; or ``question``, ``context`` and ``answers``.
 
     Raises
     ------
@@ -456,14 +451,8 @@ def forget() -> None:
 def own_files(task: str, content: Any) -> dict[str, dict[str, _OwnFile]]:
     """A user's files as an experiment file names them, checked.
 
-    Parameters
-    ----------
-    task : str
-    content : mapping
-        Language -> split -> ``{path, format, columns, header, separator}``; see `Layout`.
+    `content`: language -> split -> ``{path, format, columns, header, separator}``; see `Layout`.
 
-    Examples
-    --------
     >>> found = own_files("sib200", {"deu": {"train": {"path": "a.csv", "format": "csv",
     ...     "columns": {"label": "Thema"}}}})
     >>> found["deu"]["train"].layout.columns

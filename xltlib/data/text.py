@@ -94,14 +94,8 @@ def without(lines: Iterable[str], tests: Iterable[str], n: int = 5, code: str = 
 
     A test item of fewer than `_OWN_WORDS` words ("thank you") is dropped only where it is the line.
 
-    Parameters
-    ----------
-    lines
-        Text in the plain style.
-    tests
-        Texts of validation and test items, as the data set has them.
-    n
-        Words of a run; five, since a sentence of another origin seldom has five in common.
+    `lines` are in the plain style, `tests` as the data set has them. Five words, since a sentence
+    of another origin seldom has five in common.
     """
     held = {g for t in tests for g in _grams(plain(t, code), n)}
     sizes = [k for k in {len(g) for g in held} if k >= _OWN_WORDS]
@@ -113,16 +107,10 @@ def without(lines: Iterable[str], tests: Iterable[str], n: int = 5, code: str = 
 
 
 def read(codes: Sequence[str], tasks: Sequence[str], paired: bool = False) -> dict[str, list[str]]:
-    """What a model that knows `codes` reads of each.
+    """What a model that knows the languages `codes` reads of each.
 
-    Parameters
-    ----------
-    codes
-        Languages.
-    tasks
-        No line shares five words in a row with a validation or test item of these.
-    paired
-        Utterances stand beside their translations in one line: a signal mT5 never had.
+    No line shares five words in a row with a validation or test item of `tasks`. With `paired`
+    utterances stand beside their translations in one line: a signal mT5 never had.
     """
     root, found = os.environ.get("XLT_DATA"), {}
     for code in codes:

@@ -60,15 +60,9 @@ def deal(
 def choice(pattern: str, words: Mapping[str, str]) -> Form:
     """One of a few labels for a text.
 
-    Parameters
-    ----------
-    pattern : str
-        The input, with the example's fields in braces.
-    words : mapping
-        Label of the data set -> the word that stands for it in the target.
+    `pattern` is the input, with the example's fields in braces; `words` maps a label of the data
+    set to the word that stands for it in the target.
 
-    Examples
-    --------
     >>> form = choice("topic: {text}", {"sports": "sports"})
     >>> form.preprocess(Example("0", "eng", {"text": "We won.", "label": "sports"}))
     ('topic: We won.', 'sports')
@@ -77,17 +71,8 @@ def choice(pattern: str, words: Mapping[str, str]) -> Form:
 
 
 def cloze(text: Callable[[Example], str], words: Mapping[str, str]) -> Form:
-    """One of a few labels for a text, as what fills its blank.
+    """One of a few labels for a text, as what fills the blank (`sentinel` 0) of its input `text`.
 
-    Parameters
-    ----------
-    text : callable
-        Example -> input text, with a blank (`sentinel` 0).
-    words : mapping
-        Label of the data set -> its word.
-
-    Examples
-    --------
     >>> form = cloze(lambda e: f"{e.fields['text']} {sentinel(0)}", {"alarm_set": "alarm_set"})
     >>> form.preprocess(Example("0", "eng", {"text": "wake me", "label": "alarm_set"}))
     ('wake me <extra_id_0>', '<extra_id_0> alarm_set')
@@ -213,16 +198,8 @@ def word_tags(prefix: str, labels: Sequence[str], spans: bool) -> Form:
     """A tag for every word: the "sentinel + tag, simplified inside" form of Raman et al. 2022.
 
     Words are numbered by sentinels and nothing need be copied. Words beyond the hundredth are not
-    shown; they count as wrong. (arXiv 2203.08378)
-
-    Parameters
-    ----------
-    prefix : str
-        Names the task in the input.
-    labels : sequence of str
-        Span types, or tags of single words.
-    spans : bool
-        Whether the data's tags are BIO tags of spans.
+    shown; they count as wrong. (arXiv 2203.08378) `prefix` names the task in the input; `labels`
+    are types, if the data's tags are BIO tags of `spans`, or tags of single words.
     """
     allowed = {*labels, INSIDE, OUTSIDE} if spans else set(labels)
 

@@ -59,11 +59,7 @@ def _is_punctuation(char: str) -> bool:
 def normalize_mlqa(text: str, code: str) -> str:
     """As SQuAD's, with any script's punctuation, the language's articles, and Han one by one.
 
-    Parameters
-    ----------
-    text : str
-    code : str
-        One of MLQA's seven two-letter codes.
+    `code` is one of MLQA's seven two-letter codes.
 
     >>> normalize_mlqa("北京，the NBA", "zh")
     '北 京 the nba'

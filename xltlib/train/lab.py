@@ -119,12 +119,7 @@ def scored(
 ) -> pd.DataFrame:
     """The main metric of a head learned from some items on the test items of every target.
 
-    Parameters
-    ----------
-    train
-        Of one language or several, together.
-    layer, penalty
-        Of the head; `penalty` is scikit-learn's C.
+    It learns from one language or several together; `penalty` is scikit-learn's C.
 
     Returns
     -------

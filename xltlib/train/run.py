@@ -100,10 +100,7 @@ def _do_part(exp: Experiment, part: Part) -> None:
 def verify(exp: Experiment, *, repair: bool = False) -> list[str]:
     """Read back what is marked as finished: a sentence on each thing that is not as it was written.
 
-    Parameters
-    ----------
-    repair
-        Take it away, with the mark of its part, so that `do_part` makes it again.
+    With `repair` it is taken away, with the mark of its part, so that `do_part` makes it again.
     """
     place, told = Place(exp), list[str]()
     if repair:
@@ -190,11 +187,8 @@ def _cells_of(exp: Experiment, run: Run) -> list[tuple[str, int]]:
 def merge(exp: Experiment, other: Path) -> int:
     """Take over what another machine finished of an experiment; how many runs are new here.
 
-    Parameters
-    ----------
-    other
-        The experiment's folder of there, such as ``/mnt/b/build/matrix``. What is damaged, or not
-        of these very settings and versions, has no name here and stays there.
+    `other` is the experiment's folder of there, such as ``/mnt/b/build/matrix``. What is damaged,
+    or not of these very settings and versions, has no name here and stays there.
 
     Raises
     ------
