@@ -28,16 +28,8 @@ def explain(
 ) -> dict[str, Any]:
     """Where a cell comes from, and how to measure it again.
 
-    Returns
-    -------
-    dict
-        ``model, cell, score`` (with a 95 % interval over the test items), ``table``, ``record``,
-        ``key``, ``settings``, ``command``, ``predictions``.
-
-    Raises
-    ------
-    ValueError
-        No such run or cell, with what there is; or an experiment without scores.
+    ``score`` has a 95 % interval over the test items. No such run or cell is an error that says
+    what there is.
     """
     listed, to = plan.runs(exp), language(target).key
     named = model or (next(iter(exp.known), None) or exp.model.label)

@@ -56,13 +56,8 @@ def encoded(experiment: Experiment, folder: str) -> tuple[Experiment, Path]:
     """An experiment with a pre-trained encoder and the folder of its tables.
 
     The one given, if it has an encoder, public tasks, and has run; else the kept one of `folder`,
-    which is named after its experiment. Beside ``scores.parquet`` a folder may hold
-    ``layers.parquet``, scores of every layer, and ``lexical.parquet``, a pairs table.
-
-    Raises
-    ------
-    ValueError
-        Nothing is kept in `folder`.
+    which is named after its experiment; an error where nothing is kept. Beside ``scores.parquet`` a
+    folder may hold ``layers.parquet``, scores of every layer, and ``lexical.parquet``, pairs.
     """
     fits = experiment.model.kind == "encoder" and not experiment.embedded
     return _found(experiment, fits, folder, "matrix, and `xlt run matrix` measures them again")
@@ -89,12 +84,8 @@ def _scores(folder: Path, named: str, cure: str) -> Path:
 def tables_of(experiment: Experiment) -> tuple[Path, pd.DataFrame | None]:
     """Path of an experiment's scores, of its run or else kept with the book, and its pairs table.
 
-    What is kept has none: similarity is then computed for the languages asked about.
-
-    Raises
-    ------
-    ValueError
-        It has not run, and nothing of it is kept.
+    What is kept has none: similarity is then computed for the languages asked about. An experiment
+    that has not run, and of which nothing is kept, is an error.
     """
     places = (experiment.folder, carried(_PUBLISHED / experiment.name))
     place = next((p for p in places if (p / "scores.parquet").is_file()), None)
@@ -111,12 +102,7 @@ def scores_in(folder: str | Path, *, clones: bool = False) -> pd.DataFrame:
     """The scores in a folder, one metric a task, without those of a language in other letters.
 
     Those, with `clones`, are a control: they have a ``target_set`` and would otherwise count as
-    their language's.
-
-    Raises
-    ------
-    ValueError
-        None are kept there.
+    their language's. A folder without scores is an error.
     """
     path = Path(folder)
     table = one_metric(read(_scores(path, str(path / "scores.parquet"), "open*")))

@@ -507,15 +507,9 @@ def phrases(
 ) -> list[Phrase]:
     """`n` labelled phrases of one language, all different.
 
-    Parameters
-    ----------
-    kinds
-        ``"same"``: all names of a phrase are of one kind, the kinds in equal shares.
-        ``"distinct"``: every name is of another kind, and a number stands somewhere.
-    size
-        Fewest and most names in a phrase.
-    blank
-        Leave a place open behind every name, marked by `BLANK`.
+    Of `kinds` ``"same"`` all names of a phrase are of one kind, the kinds in equal shares; of
+    ``"distinct"`` every name is of another kind, and a number stands somewhere. `size` is the
+    fewest and most names in a phrase. With `blank` a place is open behind each, marked by `BLANK`.
     """
     if split not in SPLITS:
         raise unknown("split", split, SPLITS, "use one of these")

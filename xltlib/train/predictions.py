@@ -210,7 +210,11 @@ def _predicted(
     labels: dict[str, list[str]],
 ) -> Iterator[tuple[str, str, str, int, bytes, bytes | None]]:
     """Rows of ``predictions.parquet`` of one task; its labels are added to `labels`."""
-    coder, columns, made = _Coder(worker.exp.task(task)), _columns(table, task), {}
+    coder, made = _Coder(worker.exp.task(task)), {}
+    own = table[table["task"] == task]
+    cells = own[["target", *_CELL]].itertuples(index=False, name=None)
+    column = dict(zip(cells, own.groupby("target").cumcount(), strict=True))  # of predictions
+    columns = own["target"].value_counts()
     known: dict[str, list[dict[str, tuple[int, ...]]]] = {}
     for run in tqdm([r for r in kept if r.task == task], desc=f"keeping {task}", mininterval=2):
         outputs = pd.read_parquet(worker.place.outputs(run))
@@ -219,17 +223,16 @@ def _predicted(
             _same_items(task, target, cell["id"], tests)
             seen = known.setdefault(target, [{} for _ in tests])
             flat: list[int] = []
-            for example, own, output in zip(tests, seen, cell["output"], strict=True):
-                if output not in own:
-                    own[output] = coder.numbers(example, output)
-                flat += own[output]
-            j, of = columns[target][run.model, run.source, n, run.seed], len(columns[target])
+            for example, before, output in zip(tests, seen, cell["output"], strict=True):
+                if output not in before:
+                    before[output] = coder.numbers(example, output)
+                flat += before[output]
             if target not in made:
-                made[target] = np.zeros((len(flat), of), coder.dtype)
-            made[target][:, j] = flat
+                made[target] = np.zeros((len(flat), columns[target]), coder.dtype)
+            made[target][:, column[target, run.model, run.source, n, run.seed]] = flat
     labels[task] = coder.labels
     for target, matrix in made.items():
-        sizes = [len(next(iter(own.values()))) for own in known[target]]
+        sizes = [len(next(iter(before.values()))) for before in known[target]]
         parts = np.split(matrix, np.cumsum(sizes)[:-1])
         for example, size, part in zip(worker.tests(task, target, 0), sizes, parts, strict=True):
             correct = _correct(coder, example, part[0]) if coder.reading.unit == "text" else None
@@ -243,16 +246,6 @@ def _correct(coder: _Coder, example: Example, found: _Labels) -> bytes:
         answer = task.postprocess(coder.text(example, (int(i),)), example)
         right[i] = task.metrics[task.metric](answer, example)[0] > 0
     return np.packbits(right[found]).tobytes()
-
-
-def _columns(table: pd.DataFrame, task: str) -> dict[str, dict[tuple[Any, ...], int]]:
-    """Of each target, which column of its predictions a cell is."""
-    found: dict[str, dict[tuple[Any, ...], int]] = {}
-    own = table[table["task"] == task]
-    for target, *cell in own[["target", *_CELL]].itertuples(index=False, name=None):
-        cells = found.setdefault(str(target), {})
-        cells[tuple(cell)] = len(cells)
-    return found
 
 
 def _same_items(task: str, target: str, ids: Iterable[str], tests: Sequence[Example]) -> None:
