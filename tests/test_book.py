@@ -47,7 +47,7 @@ def site(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     render.make_stage(folder / "stage", repository / "notebooks", "Not built from a run.\n")
     done = render.build_site(folder / "stage", folder / "out")
     assert done.returncode == 0, done.stderr
-    return folder / "out" / "_build" / "html"
+    return folder / "out" / "html"
 
 
 def chapters(repository: Path) -> list[str]:
@@ -67,11 +67,12 @@ def test_every_page_and_notebook_is_in_the_table_of_contents(repository: Path) -
     assert {str(p.with_suffix("")) for p in written} == set(chapters(repository))
 
 
-def test_no_directive_is_shown_as_text(site: Path, repository: Path) -> None:
+def test_no_directive_or_object_of_python_is_shown_as_text(site: Path, repository: Path) -> None:
     """With a backtick in its first line a fence is text for Markdown, and there is no warning."""
     for page in chapters(repository):
         text = re.sub(r"<[^>]+>", "", (site / f"{page}.html").read_text("utf-8"))
         assert not re.search(r"```\{[a-z-]+\}", text), page
+        assert not re.search("object at 0x", text), page
 
 
 def test_every_public_module_has_a_place_in_the_reference(repository: Path) -> None:

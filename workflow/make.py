@@ -9,14 +9,15 @@ from __future__ import annotations
 import argparse
 import fcntl
 import json
+import multiprocessing
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from xltlib.train.config import load
@@ -96,15 +97,44 @@ def known_seconds(logs: Path) -> dict[str, float]:
     return times
 
 
-def snakemake(args: argparse.Namespace, *more: str) -> list[str]:
-    """Return the command line of Snakemake for this run."""
-    command = [sys.executable, "-m", "snakemake", "-s", "workflow/Snakefile", "--nolock"]
-    command += ["--rerun-incomplete", "--keep-going", "--cores", str(args.cores)]
+def words(args: argparse.Namespace, *more: str) -> list[str]:
+    """Return the words of Snakemake's command for this run."""
+    found = ["-s", "workflow/Snakefile", "--nolock"]
+    found += ["--rerun-incomplete", "--keep-going", "--cores", str(args.cores)]
     if args.profile:
-        command += ["--profile", f"workflow/profiles/{args.profile}"]
-    command += ["all" if args.goal == "book" else "scores", *more]
+        found += ["--profile", f"workflow/profiles/{args.profile}"]
+    found += ["all" if args.goal == "book" else "scores", *more]
     once = ["repair=1"] if "--dry-run" in more else []
-    return [*command, "--config", f"experiment={args.experiment}", *once]
+    return [*found, "--config", f"experiment={args.experiment}", *once]
+
+
+def snakemake(
+    words: Sequence[str], out: Path, environment: Mapping[str, str], hold: Sequence[int] = ()
+) -> BaseProcess:
+    """Start Snakemake in a process of its own, forked where that is safe: importing it takes longer
+    than making a plan. It writes to `out` and hands the files `hold` on to its jobs.
+    """
+    import snakemake.cli  # noqa: F401 (the processes share it)
+
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    process = context.Process(target=_snakemake, args=(words, out, dict(environment), hold))
+    process.start()
+    return process
+
+
+def _snakemake(
+    words: Sequence[str], out: Path, environment: Mapping[str, str], hold: Sequence[int]
+) -> None:
+    from snakemake.cli import main
+
+    with out.open("w") as log:
+        for file in (1, 2):
+            os.dup2(log.fileno(), file)
+    for file in hold:
+        os.set_inheritable(file, True)
+    os.environ.clear()
+    os.environ.update(environment)
+    main(list(words))
 
 
 @contextmanager
@@ -186,18 +216,16 @@ class Progress:
             self.width = 0
 
 
-def plan_of(args: argparse.Namespace) -> list[str]:
+def plan_of(args: argparse.Namespace, folder: Path) -> list[str]:
     """Ask Snakemake what has to run."""
-    asked = subprocess.run(
-        snakemake(args, "--dry-run"), cwd=ROOT, text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    if asked.returncode:
-        raise SystemExit(
-            f"The plan of {args.experiment} cannot be made:\n{last_error(asked.stdout)}"
-        )
-    print(*re.findall("^Note: .*\n", asked.stdout, re.MULTILINE), sep="", end="", file=sys.stderr)
-    return planned(asked.stdout, args.experiment)
+    said = folder / "log" / "plan.log"
+    asked = snakemake(words(args, "--dry-run"), said, os.environ)
+    asked.join()
+    output = said.read_text("utf-8")
+    if asked.exitcode:
+        raise SystemExit(f"The plan of {args.experiment} cannot be made:\n{last_error(output)}")
+    print(*re.findall("^Note: .*\n", output, re.MULTILINE), sep="", end="", file=sys.stderr)
+    return planned(output, args.experiment)
 
 
 def last_error(output: str) -> str:
@@ -213,27 +241,21 @@ def run(args: argparse.Namespace, plan: Sequence[str], folder: Path, lock: int) 
     progress = Progress(plan, args, folder / "log")
     print(f"{args.experiment}: {len(plan)} steps to run on {args.cores} cores", file=sys.stderr)
     here = not args.profile and len(plan) > 2
-    with (
-        (folder / "log" / "snakemake.log").open("w") as log,
-        forking(os.environ, here, folder / "log" / "jupyter") as (environment, hold),
-    ):
-        work = subprocess.Popen(
-            snakemake(args), cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, env=environment,
-            pass_fds=[lock, *hold],
-        )  # fmt: skip
+    log = folder / "log" / "snakemake.log"
+    with forking(os.environ, here, folder / "log" / "jupyter") as (environment, hold):
+        work = snakemake(words(args), log, environment, [lock, *hold])
         try:
-            while work.poll() is None:
+            while work.exitcode is None:
                 progress.report()
-                with suppress(subprocess.TimeoutExpired):
-                    work.wait(1)
+                work.join(1)
         except KeyboardInterrupt:
             progress.erase()
             print("Stopping. The same command goes on from here.", file=sys.stderr)
-            work.wait()
+            work.join()
             return 130
     progress.report()
     progress.erase()
-    return work.returncode
+    return work.exitcode
 
 
 def silent(said: str, experiment: str) -> dict[str, dict]:
@@ -342,7 +364,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         start = time.monotonic()
         if not (folder / "html" / "index.html").exists():
             (folder / "book.done").unlink(missing_ok=True)
-        plan = plan_of(args)
+        plan = plan_of(args, folder)
         if plan and (status := run(args, plan, folder, lock)):
             if status != 130:
                 explain(folder, plan)

@@ -303,7 +303,7 @@ def make_stage(stage: Path, notebooks: Path, built: str, student: bool = False) 
     (stage / "_toc.yml").write_text(yaml.safe_dump(only_present(toc, stage)), "utf-8")
 
 
-def configuration(stage: Path) -> Path:
+def configuration(stage: Path) -> None:
     """Write the book's configuration into `stage`: with links where a repository is named."""
     config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
     if config["repository"]["url"]:
@@ -314,18 +314,15 @@ def configuration(stage: Path) -> Path:
         del config["repository"]
     folders = config["sphinx"]["local_extensions"]  # found from where the configuration stands
     config["sphinx"]["local_extensions"] = {k: str(ROOT / v) for k, v in folders.items()}
-    path = stage / "_config.yml"
-    path.write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
-    return path
+    (stage / "_config.yml").write_text(yaml.safe_dump(config, sort_keys=False), "utf-8")
 
 
-def build_site(stage: Path, out: Path) -> subprocess.CompletedProcess[str]:
-    """Run Jupyter Book on `stage` from nothing, every warning an error; `out`/_build/html."""
+def build_site(stage: Path, out: Path, jobs: int = 1) -> subprocess.CompletedProcess[str]:
+    """Run Jupyter Book on `stage` from nothing, every warning an error; `out`/html."""
     shutil.rmtree(out, ignore_errors=True)  # a warm build hides warnings
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(stage)]
-    command += ["--config", str(configuration(stage)), "--path-output", str(out)]
-    command += ["-q", "-W", "-n", "--keep-going"]
-    return subprocess.run(command, cwd=ROOT, text=True, stderr=subprocess.PIPE)
+    configuration(stage)
+    command = ["workflow/build_pages.py", str(stage), str(out), str(jobs)]
+    return subprocess.run([sys.executable, *command], cwd=ROOT, text=True, stderr=subprocess.PIPE)
 
 
 def replace_folder(new: Path, old: Path) -> None:
@@ -349,9 +346,9 @@ def render(experiment: str, student: bool = False) -> int:
     make_stage(stage, build / "notebooks", status.page(ROOT, experiment), student)
     status.write_tables(build, stage / "generated")
     explore.write(stage / "extra" / "explore")
-    done = build_site(stage, out)
+    done = build_site(stage, out, os.cpu_count() or 1)
     if done.returncode == 0:
-        replace_folder(out / "_build" / "html", build / site)
+        replace_folder(out / "html", build / site)
         if not student:
             (build / "book.done").write_text(f"{experiment}\n", "utf-8")
     print(done.stderr, file=sys.stderr)  # last, where a person looks first

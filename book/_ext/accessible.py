@@ -192,9 +192,17 @@ def ours_only(
     return None if module.startswith("xltlib") else True
 
 
+def without_options(
+    app: Sphinx, what: str, name: str, item: object, options: object, signature: str, gives: str
+) -> tuple[str, str] | None:
+    """Commands by their names alone: their options are Typer's objects, which `--help` shows."""
+    return ("", "") if name.startswith("xltlib.cli.") else None
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the renderer and the corrections."""
     app.connect("autodoc-skip-member", ours_only)
+    app.connect("autodoc-process-signature", without_options)
     app.connect("autodoc-process-docstring", read_plainly, priority=400)  # before napoleon
     app.connect("doctree-resolved", describe_figures, priority=900)
     app.connect("doctree-resolved", link_terms, priority=950)

@@ -253,7 +253,18 @@ def finish(app: Sphinx, error: Exception | None) -> None:
         lighten(Path(app.outdir))
 
 
+# They say nothing of it; both act only before pages are read and after all are.
+PARALLEL = ("sphinx_multitoc_numbering", "sphinx_jupyterbook_latex")
+
+
+def several_processes(app: Sphinx, config: object) -> None:
+    """Let pages be read in several processes."""
+    for name in PARALLEL:
+        app.extensions[name].parallel_read_safe = True
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Rewrite pages when all are written."""
+    app.connect("config-inited", several_processes)
     app.connect("build-finished", finish, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

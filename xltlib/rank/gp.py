@@ -11,7 +11,7 @@ Williams 2006, section 5.4.2, for blocks). One preset serves every table.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +51,7 @@ SLOPE = {
 }
 OTHER_SLOPE = (0.05, 0.05)  # of any further measure
 UNSIGNED_SLOPE = (0.0, 0.05)  # of a column that may be a distance or a similarity
-_ROWS = 256  # of the kernel matrix made at a time: bounds the memory of the intermediate arrays
+_ROWS = 128  # of the kernel matrix made at a time: bounds the memory of the intermediate arrays
 
 
 @dataclass(frozen=True)
@@ -153,6 +153,8 @@ def kernel(cells: Cells) -> Array:
     """
     n = len(cells.source)
     out = np.empty((n, n), dtype=np.float32 if n > 5000 else np.float64)
+    own = {x: getattr(cells, x).astype(out.dtype) for x in ("features", "data", "kinship", "slope")}
+    cells = replace(cells, **own)
     for start in range(0, n, _ROWS):  # what is right of the diagonal, and its mirror image
         rows = np.arange(start, min(start + _ROWS, n))
         block = sum(_effects(cells, rows, start).values())
@@ -185,7 +187,7 @@ def _effects(cells: Cells, rows: Index, start: int = 0) -> dict[str, Array]:
     rows_s, rows_t = cells.source_language[rows], cells.target_language[rows]
     like_source = np.take(cells.kinship[rows_s], s, axis=1)
     like_target = np.take(cells.kinship[rows_t], t, axis=1)
-    same_source = (cells.source[rows][:, None] == cells.source[start:]).astype(float)
+    same_source = (cells.source[rows][:, None] == cells.source[start:]).astype(like_source.dtype)
     record = preset.source * same_source + preset.source_like * like_source
     record += preset.source_by_target * same_source * like_target
     pair = preset.pair * like_source * like_target
