@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +80,30 @@ def test_what_is_shown_of_the_first_source_agrees(whole, pairs, tmp_path, capsys
             assert told.table["predicted"].is_monotonic_decreasing
             chances = told.table["p_best"].round(2)
             assert (chances.max() > chances[0]) == ("best more often" in told.rests_on)
+
+
+def test_how_steady_the_first_place_is(pairs) -> None:
+    """What is said of leaving a language out is what comes out without its rows and columns."""
+    rng, ends = np.random.default_rng(7), pairs[["source", "target"]].isin(CODES).all(axis=1)
+    table = pairs.loc[ends, ["source", "target"]]
+    noisy = table.assign(score=0.5 + rng.normal(0, 0.1, len(table)))
+    shaken = 0
+    for code in ("pol", "kat"):
+        told = recommend.recommend(code, noisy, pairs)
+        first, turned = told.table["source"][0], []
+        for other in set(CODES) - {first}:
+            rest = noisy[(noisy["source"] != other) & (noisy["target"] != other)]
+            turned.append(recommend.recommend(code, rest, pairs).table["source"][0])
+        said = re.search(
+            r"time, (\d+) of the 15 other languages would put (.+) first:", told.rests_on
+        )
+        new = [source for source in turned if source != first]
+        assert abs((int(said[1]) if said else 0) - len(new)) <= 2  # units change a little too
+        if said and new:
+            assert any(language(source).name in said[2] for source in new)
+        shaken += bool(said)
+        assert said or "left out, the first stays first" in told.rests_on
+    assert shaken  # noise has no steady first place
 
 
 def test_sources_with_treebanks_are_named(whole, tmp_path, capsys) -> None:

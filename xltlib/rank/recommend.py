@@ -107,6 +107,8 @@ def recommend(
     evidence = _rests_on(matrix, past, len(others))
     if rows["measured"].any() and not (se > 0).any():
         evidence += " Its measured scores have no known error and are taken as exact."
+    if not rows["measured"].any():
+        evidence += _steady(matrix, column, rows["source"][0])
     if rows["p_best"].round(2).max() > rows["p_best"].round(2)[0]:
         evidence += (
             " The order is by expected score: a lower source that is less certain can be the very "
@@ -297,6 +299,30 @@ def _rests_on(matrix: Matrix, past: _Past, others: int) -> str:
     return (
         f"{measured}, {past.n_targets} other targets{nearest}; with each of these held out the "
         f"prediction missed by {100 * past.error:.1f} points on average."
+    )
+
+
+def _steady(matrix: Matrix, column: Index, first: str) -> str:
+    """Whether another source would be first had any other language not been measured."""
+    ends, at = matrix.ends(), matrix.source[column]
+    others = np.setdiff1d(np.arange(len(matrix.languages)), ends[1][column])
+    others = others[others != matrix.source_language[matrix.sources.index(first)]]
+    turned = []
+    for one in others:
+        gone = np.flatnonzero((ends[0] == one) | (ends[1] == one))
+        fold = Fold(column, np.union1d(column, gone))
+        rating = methods.gaussian_process(matrix, fold, "warm")
+        rating[matrix.source_language[at] == one] = -np.inf
+        turned.append(matrix.sources[at[rating.argmax()]])
+    new = [source for source in turned if source != first]
+    if not new:
+        return (
+            f" Whichever of the {len(others)} other languages is left out, the first stays first."
+        )
+    listed = " or ".join(name(source.partition("/")[0]) for source in dict.fromkeys(new))
+    return (
+        f" Left out one at a time, {len(new)} of the {len(others)} other languages would put "
+        f"{listed} first: as good a choice."
     )
 
 
