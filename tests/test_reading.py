@@ -243,7 +243,7 @@ def test_nested_scores_are_read_the_other_way_when_asked(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (written("тестовый/обучающий"), "add --rows source or --rows target"),
+        (written("тестовый\\обучающий"), "add --rows source or --rows target"),
         ("lang,lang.1,acc\nen,de,71\nde,en,72\n", "no column source"),
         ("locale,acc\nde-DE,71\nen-US,72\npt-BR,73\nbr-FR,73\n", "no column source, target"),
     ],
@@ -382,6 +382,34 @@ def test_cells_of_any_kind_in_a_parquet_file(tmp_path: Path) -> None:
     for at in range(0, len(whole), 97):
         flipped = bytes([whole[at] ^ 64])
         _no_other_exception(tmp_path / "t.parquet", whole[:at] + flipped + whole[at + 1 :])
+
+
+def test_pairs_under_any_headings(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("iso1,group,code2,cos\nen,West,de,0.5\nen,East,tr,0.2\n")
+    found = reading.pairs(tmp_path / "p.csv")
+    assert found.set_index(["source", "target"])["cos"].to_dict() == {
+        ("eng", "deu"): 0.5, ("eng", "tur"): 0.2}  # fmt: skip
+    assert "'iso1' and 'code2' read as source and target" in found.attrs["notes"][0]
+
+
+def test_two_values_of_a_pair_are_refused(tmp_path: Path) -> None:
+    text = "source,target,cos\nen,de,0.5\nen,tr,0.2\neng,deu,0.5\n"
+    (tmp_path / "p.csv").write_text(text)
+    assert len(reading.pairs(tmp_path / "p.csv")) == 2
+    (tmp_path / "p.csv").write_text(text.replace("eng,deu,0.5", "eng,deu,0.6"))
+    with pytest.raises(ValueError, match="rows of eng and deu differ"):
+        reading.pairs(tmp_path / "p.csv")
+
+
+def test_sizes_of_pairs_with_commas(tmp_path: Path) -> None:
+    """5,000 may be five; 1,234,567 beside it says that it is not."""
+    text = "source;target;size;cos\nen;de;5,000;0,5\nen;tr;7,000;0,2\n"
+    (tmp_path / "p.csv").write_text(text)
+    found = reading.pairs(tmp_path / "p.csv")
+    assert "size" not in found and list(found["cos"]) == [0.5, 0.2]
+    assert any("may have thousands or decimals" in note for note in found.attrs["notes"])
+    (tmp_path / "p.csv").write_text(text.replace("7,000", "1,234,567"))
+    assert list(reading.pairs(tmp_path / "p.csv")["size"]) == [5000, 1234567]
 
 
 def test_an_empty_code_in_a_table_of_pairs_is_no_language(tmp_path: Path) -> None:

@@ -132,6 +132,13 @@ def _commas(column: pd.Series, name: str, out: pd.Series, found: dict[str, re.Ma
     both = [m["n"] for m in found.values() if "," in m["n"] and "." in m["n"]]
     point = any("." in m["n"] and "," not in m["n"] for m in found.values())
     plain = out.dropna()
+    parted = [re.fullmatch(r"[1-9]\d{0,2}(,\d{3})+", found[c]["n"]) for c in comma]
+    if comma and all(parted) and name != "score":  # 5,000
+        if any(c.count(",") > 1 for c in comma):
+            return False
+        raise ValueError(
+            f"{name} {comma[0]!r} may have thousands or decimals: write it without ','"
+        )
     if comma and (point or (plain != plain.round()).any()):
         row = int(np.flatnonzero(column.astype(str).str.strip() == comma[0])[0])
         raise ValueError(

@@ -113,6 +113,12 @@ def pairs(path: str | Path) -> pd.DataFrame:
         if side not in frame.columns and found:
             notes.append(f"pairs: column {found[0]!r} read as {side!r}")
             frame = frame.rename(columns={found[0]: side})
+    found = [
+        c for c in frame.columns if frame[c].dtype.kind == "O" and languages_in(frame[c]) > 0.5
+    ]
+    if not {*_SIDES} & {*frame.columns} and len(found) == 2:
+        notes.append(f"pairs: columns {found[0]!r} and {found[1]!r} read as source and target")
+        frame = frame.rename(columns=dict(zip(found, _SIDES, strict=True)))
     if missing := {*_SIDES} - {*frame.columns}:
         raise ValueError(
             f"{path} has no column {' or '.join(sorted(missing))} (it has "
@@ -140,6 +146,10 @@ def pairs(path: str | Path) -> pd.DataFrame:
                 frame[name], name, notes)  # fmt: skip
         except ValueError as error:
             notes.append(f"pairs: column {name!r} not used: {error}")
+    out = out.drop_duplicates(ignore_index=True)
+    if (twice := out.duplicated([*_SIDES])).any():
+        one, other = out.loc[twice, [*_SIDES]].iloc[0]
+        raise ValueError(f"{path}: rows of {one} and {other} differ: keep one row a pair")
     out.attrs = {"notes": notes}
     return out
 
@@ -303,7 +313,7 @@ def _orientation(
     across = next((role(x) for x in over if role(x) in _SIDES), "")
     found = said or _TURNED.get(across, "")
     how = f"{name} read as a matrix, its rows being {rows or found or 'source'}s"
-    unread = re.search(r"\w\s*[\\/|↓→]\s*\w|[↓→]", corner) and not is_filler(corner)
+    unread = re.search(r"\w\s*\\\s*\w|[↓→]", corner) and not is_filler(corner)
     if unread and not (rows or found or any(map(role, re.findall(r"\w+", corner)))):
         raise ValueError(
             f"{name}: what {corner!r} says of its rows is not understood: add --rows source or "
