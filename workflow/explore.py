@@ -25,7 +25,6 @@ import pandas as pd
 
 from xltlib.book import kept
 from xltlib.book.words import label_of
-from xltlib.io import write_text
 from xltlib.languages import language, name, similarity, uriel
 from xltlib.scores import cells
 
@@ -61,7 +60,9 @@ def put(folder: Path, key: str, value: Any) -> None:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     if len(text) > 20_000:
         text = f'{{"gzip":"{base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()}"}}'
-    write_text(folder / f"{key}.js", f"(globalThis.xltData??={{}})[{json.dumps(key)}]={text}\n")
+    # The site takes its place as a whole: a file of it needs no second name, and no wait for a disk.
+    line = f"(globalThis.xltData??={{}})[{json.dumps(key)}]={text}\n"
+    (folder / f"{key}.js").write_text(line, "utf-8")
 
 
 def packed(values: Any) -> str:
