@@ -136,11 +136,19 @@ def test_without_the_process_a_part_is_started_anew(environment: dict[str, str])
     assert done.wait() == 0 and done.used is None
 
 
+@pytest.fixture(scope="module")
+def kernels(tmp_path_factory, repository: Path) -> Iterator[dict[str, str]]:
+    """Keep a process that forks notebooks and their kernels."""
+    pytest.importorskip("papermill", reason="notebooks need xltlib[book]")
+    own = {**os.environ, "PYTHONPATH": str(repository), "MPLBACKEND": ""}
+    with forking(own, True, tmp_path_factory.mktemp("jupyter")) as (environment, _):
+        yield environment
+
+
 def test_a_notebook_and_its_kernel_are_forked_and_end_together(
-    tmp_path: Path, repository: Path
+    tmp_path: Path, kernels: dict[str, str]
 ) -> None:
     nbformat = pytest.importorskip("nbformat", reason="notebooks need xltlib[book]")
-    pytest.importorskip("papermill", reason="notebooks need xltlib[book]")
     new = nbformat.v4
     lines = "import os, sys, time\nsaid = f\"{os.getpid()} {'pandas' in sys.modules}\\n\""
     lines += "\nopen('kernel', 'w').write(said)"
@@ -148,24 +156,21 @@ def test_a_notebook_and_its_kernel_are_forked_and_end_together(
     cells[0].metadata["tags"] = ["parameters"]
     meta = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     nbformat.write(new.new_notebook(cells=cells, metadata=meta), tmp_path / "in.ipynb")
-    own, kernel = {**os.environ, "PYTHONPATH": str(repository)}, tmp_path / "kernel"
+    kernel = tmp_path / "kernel"
 
-    def started(environment: dict[str, str], out: int, long: float) -> Part:
+    def started(out: int, long: float) -> Part:
         command = ["papermill", str(tmp_path / "in.ipynb"), str(tmp_path / "out.ipynb")]
         command += ["--cwd", str(tmp_path), "-p", "long", str(long)]
-        return Part(command, environment, out, out)
+        return Part(command, kernels, out, out)
 
-    with (
-        (tmp_path / "log").open("w") as log,
-        forking(own, True, tmp_path / "jupyter") as (environment, _),
-    ):
-        failed = started(environment, log.fileno(), 0)
+    with (tmp_path / "log").open("w") as log:
+        failed = started(log.fileno(), 0)
         assert failed.wait() == 1 and failed.used and failed.used[0] > 0
         assert "ZeroDivisionError" in (tmp_path / "log").read_text()
         pid, imported = kernel.read_text().split()
         assert imported == "True" and not psutil.pid_exists(int(pid))
         kernel.unlink()
-        killed = started(environment, log.fileno(), 100)
+        killed = started(log.fileno(), 100)
         until(lambda: kernel.is_file() and kernel.read_text().endswith("\n"))
         killed.poll()
         psutil.Process(killed._pid).kill()
@@ -174,29 +179,24 @@ def test_a_notebook_and_its_kernel_are_forked_and_end_together(
 
 
 def executed(
-    folder: Path, repository: Path, cells: list[str], forked: bool, path: str = "", **more: str
+    folder: Path, environment: dict[str, str], cells: list[str], **more: str
 ) -> tuple[int | None, str, dict]:
-    """How papermill ended, what it said, and the notebook, its kernel forked or not."""
+    """How papermill ended, what it said, and the notebook."""
     nbformat = pytest.importorskip("nbformat", reason="notebooks need xltlib[book]")
-    pytest.importorskip("papermill", reason="notebooks need xltlib[book]")
     meta = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
     code = [nbformat.v4.new_code_cell(text) for text in cells]
     folder.mkdir()
     nbformat.write(nbformat.v4.new_notebook(cells=code, metadata=meta), folder / "in.ipynb")
-    own = {**os.environ, "PYTHONPATH": f"{path}{repository}", "MPLBACKEND": ""}
-    with (
-        (folder / "log").open("w") as log,
-        forking(own, forked, folder / "jupyter") as (environment, _),
-    ):
-        files = [str(folder / name) for name in ("in.ipynb", "out.ipynb")]
+    files = [str(folder / name) for name in ("in.ipynb", "out.ipynb")]
+    with (folder / "log").open("w") as log:
         part = Part(["papermill", *files], {**environment, **more}, log.fileno(), log.fileno())
         status = part.wait()
-        assert bool(part.used) == forked
+    assert bool(part.used) == (ADDRESS in environment)
     return status, (folder / "log").read_text(), nbformat.read(folder / "out.ipynb", 4)
 
 
 def test_a_forked_notebook_draws_and_has_the_environment_of_who_asks(
-    tmp_path: Path, repository: Path
+    tmp_path: Path, kernels: dict[str, str]
 ) -> None:
     cells = [
         "import os\nprint(os.environ['XLT_OF_ONE_JOB'])",
@@ -204,8 +204,9 @@ def test_a_forked_notebook_draws_and_has_the_environment_of_who_asks(
         "print('x' * 3_000_000)",
         "import subprocess\nprint(subprocess.run(['echo', 'hello'], capture_output=True).stdout)",
     ]
-    found = [executed(tmp_path / str(f), repository, cells, f, XLT_OF_ONE_JOB="7") for f in (0, 1)]
-    for status, said, notebook in found:
+    alone = {key: value for key, value in kernels.items() if key != ADDRESS}
+    for place, environment in (("alone", alone), ("forked", kernels)):
+        status, said, notebook = executed(tmp_path / place, environment, cells, XLT_OF_ONE_JOB="7")
         assert status == 0, said
         first, drawn, long, child = [cell["outputs"] for cell in notebook["cells"]]
         assert first[0]["text"] == "7\n" and "hello" in child[0]["text"]
@@ -219,16 +220,16 @@ def test_where_the_system_has_no_files_of_processes_kernels_are_started_anew(
     lines = "import os\ndef pidfd_open(*args):\n    raise OSError(38, 'not implemented')\n"
     (tmp_path / "sitecustomize.py").write_text(f"{lines}os.pidfd_open = pidfd_open\n")
     cells = ["import sys\nprint('pandas' in sys.modules)"]
-    status, said, notebook = executed(
-        tmp_path / "old", repository, cells, True, f"{tmp_path}{os.pathsep}"
-    )
+    own = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{repository}"}
+    with forking(own, True, tmp_path / "jupyter") as (environment, _):
+        status, said, notebook = executed(tmp_path / "old", environment, cells)
     assert status == 0, said
     assert notebook["cells"][0]["outputs"][0]["text"] == "False\n"
 
 
-def test_a_kernel_that_crashes_fails_the_notebook(tmp_path: Path, repository: Path) -> None:
+def test_a_kernel_that_crashes_fails_the_notebook(tmp_path: Path, kernels: dict[str, str]) -> None:
     cells = ["import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)"]
-    status, said, _ = executed(tmp_path / "crash", repository, cells, True)
+    status, said, _ = executed(tmp_path / "crash", kernels, cells)
     assert status == 138 and "died" in said  # papermill's for this
 
 
