@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import itertools
 import json
 import math
 import random
@@ -19,6 +20,7 @@ from xltlib.data.datasets import samples
 from xltlib.tasks import forms, metrics, public
 from xltlib.tasks.base import Example
 from xltlib.tasks.public import PUBLIC, public_task
+from xltlib.train.baselines import baseline_of
 
 ONE_OF_EACH = {
     "xnli": (
@@ -399,3 +401,21 @@ def test_outputs_are_judged_as_their_notes_say() -> None:
     assert table.loc["a type that does not exist", "legal"] == "no"
     chinese = table[table["output"] == "在上海"].set_index("task")["scores"]
     assert chinese["xquad"].startswith("f1 0.00") and chinese["mlqa"].startswith("f1 0.80")
+
+
+@pytest.mark.parametrize(
+    ("task", "tags"),
+    [
+        ("masakhaner", ("B-PER", "O", "O", "B-LOC")),
+        ("udpos_dev", ("PROPN", "VERB", "ADP", "PROPN")),
+    ],
+)
+def test_the_baseline_of_n_grams_answers_in_the_form_of_its_task(task: str, tags: tuple) -> None:
+    ends = itertools.product(("Leo", "Asha"), ("Moshi", "Tanga"))
+    words = [(name, "aliishi", "mjini", place) for name, place in ends]
+    train = [Example(str(i), "swh", {"words": w, "tags": tags}) for i, w in enumerate(words * 3)]
+    found = public_task(task).evaluate(baseline_of(public_task(task))(train, 0)(train), train)
+    wanted = dict.fromkeys(public_task(task).metrics, 1.0) | {"illegal": 0.0}
+    assert {metric: score.score for metric, score in found.items()} == wanted
+    with pytest.raises(ValueError, match="xquad has no baseline of n-grams"):
+        baseline_of(public_task("xquad"))

@@ -51,6 +51,10 @@ def observe(
 
     Parameters
     ----------
+    features
+        Measures of the pairs table (all by default).
+    task, model
+        Only this one.
     baseline
         With it, the response is the gain of `model` over this condition instead of the score.
     lenient

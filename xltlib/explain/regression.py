@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -31,32 +32,13 @@ ALONE = "structure alone"  # the row of `nested` that is no step
 TIGHT = 0.9  # correlation from which two measures are called inseparable
 
 
-def prepared(
-    scores: pd.DataFrame,
-    pairs: pd.DataFrame,
-    features: Sequence[str] | None = None,
-    task: str | None = None,
-    model: str | None = None,
-    baseline: str | None = None,
-    lenient: bool | None = None,
-) -> Design:
-    """What `explain`, `variance_added` and `nested` work on: zero-shot cells between languages.
+def prepared(scores: pd.DataFrame, pairs: pd.DataFrame, *which: Any, **how: Any) -> Design:
+    """What `explain`, `variance_added` and `nested` work on; `which` and `how` are of `observe`.
 
-    Measures without variation over the effects are left out.
-
-    Parameters
-    ----------
-    features
-        Measures of the pairs table (all by default).
-    task, model
-        One of them, or all together with effects of their own (the languages stay the clusters).
-    baseline
-        A condition: explain the gain over it instead of the raw score.
-    lenient
-        As in `observations.observe`.
+    Measures without variation over the effects are left out. Several tasks or models together have
+    effects of their own (the languages stay the clusters).
     """
-    observed = observe(scores, pairs, features, task, model, baseline, lenient=lenient)
-    return design(observed).informative()
+    return design(observe(scores, pairs, *which, **how)).informative()
 
 
 # -- the regression -------------------------------------------------------------------------------

@@ -13,22 +13,30 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 
-from xltlib.data.cldr import BLANK
 from xltlib.data.example import Example
 from xltlib.tasks.base import Task
-from xltlib.tasks.embedded import LABELS, TASKS, tags_of
-from xltlib.tasks.forms import numbered, sentinel, simplified
-from xltlib.tasks.metrics import spans_of
+from xltlib.tasks.embedded import LABELS
+from xltlib.tasks.forms import numbered, sentinel
+from xltlib.train.probe import Reading, reading_of
 
 _Answer = Callable[[Sequence[Example]], list[str]]
 _Baseline = Callable[[Sequence[Example], int], _Answer]  # of training examples and a seed
 
 
 def baseline_of(task: Task) -> _Baseline:
-    """The baseline of a task: its own, or that of tasks of its kind."""
-    if task.name in _OWN:
-        return _OWN[task.name]
-    return _words if "span_f1" in task.metrics else _choice
+    """The baseline of a task: a classifier of whole texts, or a tagger of words.
+
+    Raises
+    ------
+    ValueError
+        A task of questions on a text.
+    """
+    if task.name == "qa":
+        return _qa
+    reading = reading_of(task)
+    if reading.unit == "pair":
+        raise ValueError(f"{task.name} has no baseline of n-grams: leave it out of controls.ngram")
+    return partial(_classified if reading.unit == "text" else _tagged, task, reading)
 
 
 def _classifier(seed: int) -> Pipeline:
@@ -37,54 +45,35 @@ def _classifier(seed: int) -> Pipeline:
     return make_pipeline(grams, LogisticRegression(C=10.0, max_iter=300, random_state=seed))
 
 
-def _classified(
-    text: Callable[[Example], str],
-    label: Callable[[Example], str],
-    train: Sequence[Example],
-    seed: int,
-) -> _Answer:
+def _classified(task: Task, reading: Reading, train: Sequence[Example], seed: int) -> _Answer:
     """Classifier of whole texts."""
-    model = _classifier(seed).fit([text(e) for e in train], [label(e) for e in train])
-    return lambda examples: list(model.predict([text(e) for e in examples]))
+    model = _classifier(seed)
+    model.fit([reading.item(e) for e in train], [reading.labels(e)[0] for e in train])
+
+    def answers(examples: Sequence[Example]) -> list[str]:
+        found = zip(examples, model.predict([reading.item(e) for e in examples]), strict=True)
+        return [k if k in task.labels else reading.write(e, [k]) for e, k in found]
+
+    return answers
 
 
-def _tagged(
-    beside: Callable[[str, str], str],
-    tags: Callable[[Example], Sequence[str]],
-    write: Callable[[list[str]], str],
-    train: Sequence[Example],
-    seed: int,
-) -> _Answer:
+def _tagged(task: Task, reading: Reading, train: Sequence[Example], seed: int) -> _Answer:
     """Tagger of single words from the word and its neighbours."""
+    near = 2 if task.name == "ner" else 99  # of their letters
 
     def contexts(example: Example) -> list[str]:
         words = ["", *example.fields["words"], ""]
         around = zip(words, words[1:], words[2:], strict=False)
-        return [f"{word} <{beside(left, right)}>" for left, word, right in around]
+        return [f"{word} <{left[-near:]} {right[:near]}>" for left, word, right in around]
+
+    def written(example: Example) -> str:
+        tags = list(model.predict(contexts(example)))
+        return reading.write(example, tags) if "place_f1" in task.metrics else numbered(tags)
 
     model = _classifier(seed)
-    model.fit([c for e in train for c in contexts(e)], [tag for e in train for tag in tags(e)])
-    return lambda examples: [write(list(model.predict(contexts(e)))) for e in examples]
-
-
-_choice = partial(_classified, lambda e: e.fields["text"], lambda e: e.fields["label"])
-_entity_type = partial(
-    _classified,
-    lambda e: str(e.fields["text"]).replace(BLANK, ""),
-    lambda e: TASKS["entity_type"].preprocess(e)[1],
-)
-_words = partial(
-    _tagged,
-    lambda left, right: f"{left} {right}",
-    lambda e: simplified(len(e.fields["tags"]), spans_of(e.fields["tags"])),
-    numbered,
-)
-_ner = partial(
-    _tagged,
-    lambda left, right: f"{left[-2:]} {right[:2]}",
-    lambda e: tags_of(len(e.fields["words"]), e.fields["spans"]),
-    numbered,
-)
+    tags = [tag for e in train for tag in reading.labels(e)]
+    model.fit([c for e in train for c in contexts(e)], tags)
+    return lambda examples: [written(e) for e in examples]
 
 
 def _qa(train: Sequence[Example], seed: int) -> _Answer:
@@ -111,6 +100,3 @@ def _qa(train: Sequence[Example], seed: int) -> _Answer:
         return [answer(e, str(kind)) for e, kind in zip(examples, wanted, strict=True)]
 
     return answers
-
-
-_OWN: dict[str, _Baseline] = {"entity_type": _entity_type, "ner": _ner, "qa": _qa}

@@ -261,7 +261,7 @@ def layers_of(exp: Experiment, task: str) -> tuple[int, ...]:
     return exp.tasks[task].layers or exp.model.layers
 
 
-def items_key(exp: Experiment, task: str) -> str:
+def _items_key(exp: Experiment, task: str) -> str:
     """What stands for the features of a task's items, of all its languages.
 
     Parallel data are read by the ids that all languages share, so these are part of it.
@@ -347,7 +347,7 @@ class Place:
     def features(self, task: str, code: str) -> Path:
         """Shared by the experiments: one folder a language."""
         if task not in self._keys:
-            self._keys[task] = items_key(self.exp, task)
+            self._keys[task] = _items_key(self.exp, task)
         return self.exp.folder.parent / "features" / self._keys[task] / code
 
     def run(self, run: Run) -> Path:
