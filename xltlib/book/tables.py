@@ -45,15 +45,9 @@ _SENTINEL = re.compile(r"<extra_id_(\d+)>")
 class Tables:
     """What a chapter reads.
 
-    Attributes
-    ----------
-    scores : the rows of the chosen tasks, one metric each (`one_metric`).
-    every : all rows of these tasks, whatever the metric.
-    pairs : the pairs table of these languages.
-    model : the model whose transfer is asked about.
-    controls : other models measured from two sources or more, in a fixed order.
-    tasks : names, in order.
-    experiment : where the table comes from, None for a file of one's own (`file`).
+    ``scores`` are the rows of the chosen tasks, one metric each, ``every`` those of all metrics;
+    ``controls`` are other models measured from two sources or more. They come from an
+    ``experiment``, or from a ``file`` of one's own.
     """
 
     scores: pd.DataFrame

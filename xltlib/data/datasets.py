@@ -47,20 +47,10 @@ Own = Mapping[str, Mapping[str, _OwnFile]]
 class Report:
     """What a load found.
 
-    Attributes
-    ----------
-    source, revision
-        Where the rows came from; the Hub's commit, or "" where a checksum stands for it.
-    rows
-        Rows of the raw split, before the split was cut and anything dropped.
-    read, kept
-        Examples of this split before and after dropping.
-    drops
-        Reason -> number of examples dropped for it.
-    notes
-        Remark -> number of kept examples that it is about.
-    against
-        The splits whose items were looked for in this one.
+    ``rows`` are those of the raw split, ``read`` and ``kept`` examples of this split before and
+    after dropping; ``drops`` and ``notes`` say how many were dropped, or remarked on, and why;
+    ``against`` are the splits whose items were looked for in this one. ``revision`` is the Hub's
+    commit, or "" where a checksum stands for it.
     """
 
     task: str

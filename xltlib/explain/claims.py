@@ -31,10 +31,7 @@ def _over_languages(table: pd.DataFrame, value: str, over: Sequence[str]) -> pd.
 def mean_transfer(scores: pd.DataFrame) -> pd.DataFrame:
     """Mean zero-shot score per model, task and metric; intervals over languages.
 
-    Returns
-    -------
-    DataFrame
-        ``model, task, metric, mean, low, high, n_pairs`` and what else `contrast.estimates` counts.
+    Its columns are ``mean`` and else those of `contrast.estimates`.
     """
     table = cells(transfer(scores))
     for side in ("source", "target"):
@@ -74,14 +71,7 @@ def conditions(scores: pd.DataFrame, model: str, controls: Sequence[str] = ()) -
 
 
 def compare(scores: pd.DataFrame, model: str, control: str) -> pd.DataFrame:
-    """Mean zero-shot difference of two conditions on the pairs they share, per task and metric.
-
-    Returns
-    -------
-    DataFrame
-        ``task, metric, model, control, difference, low, high`` (95 % over languages),
-        ``n_pairs``.
-    """
+    """Mean zero-shot ``difference`` of two conditions on shared pairs, else as `mean_transfer`."""
     table = cells(transfer(gain(scores, model, control)), "gain")
     found = _over_languages(table.assign(model=model), "gain", ("source", "target"))
     return found.assign(control=control).rename(columns={"mean": "difference"})

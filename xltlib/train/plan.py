@@ -93,16 +93,9 @@ class Run:
 class Part:
     """A batch of runs for one process, or what runs start from.
 
-    Attributes
-    ----------
-    needs
-        Parts that must be done first.
-    key
-        What determines it.
-    folders
-        Sealed ones that are there when it is done, by names that are keys.
-    of
-        Of pre-training its seed and what the model knows; of encoding its task.
+    ``needs`` are parts that must be done first, ``key`` is what determines it. When it is done, its
+    sealed ``folders`` are there, by names that are keys. ``of`` says of pre-training its seed and
+    what the model knows, of encoding its task.
     """
 
     name: str

@@ -138,14 +138,8 @@ _EMBEDDED = {
 class Head:
     """A linear classifier on raw features: the standardisation is part of its weights.
 
-    Attributes
-    ----------
-    weights, bias
-        (classes, width) and (classes,).
-    classes
-        Labels, sorted.
-    mean, scale
-        (width,): of the features that it was fitted on.
+    ``weights`` are (classes, width), ``classes`` sorted labels; ``mean, scale`` (width,) are those
+    of the features that it was fitted on.
     """
 
     weights: _Array
