@@ -28,12 +28,12 @@ def rows(hub: Hub, code: str, raw: str, columns: tuple[str, ...]) -> tuple[list[
     found = _dataset(folder, config, raw, hub)
     names = {name: hub.columns.get(name, name) for name in columns}
     wanted = [n for n in names if n not in ("id", "title") or names[n] in found.column_names]
-    name_of = {column: _namer(found.features, column, hub.labels) for column in found.column_names}
+    named = {column: _names(feature, hub.labels) for column, feature in found.features.items()}
     prefix = hub.prefix.format(code=hub.codes[code])
     made = []
     for i, row in enumerate(found):
         if str(row.get("id", "")).startswith(prefix):
-            plain = {c: name_of[c](value) for c, value in row.items()}
+            plain = {c: _named(value, named[c]) for c, value in row.items()}
             made.append({n: pick(plain, names[n], f"{hub.id} {config} row {i}") for n in wanted})
     return made, folder.name
 
@@ -94,24 +94,19 @@ def _dataset(folder: Path, config: str, split: str, hub: Hub) -> Any:
         ) from error
 
 
-def _namer(features: Any, column: str, labels: tuple[str, ...]) -> Any:
-    """What turns a column's integers into label names; other columns stay as they are."""
-    from datasets import ClassLabel
-
-    feature = features[column]
-    inner = getattr(feature, "feature", None)
-    if isinstance(feature, ClassLabel):
-        names = labels or tuple(feature.names)
-        return lambda value: _name(value, names)
-    if isinstance(inner, ClassLabel):
-        return lambda values: tuple(_name(v, inner.names) for v in values)
-    return lambda value: value
+def _names(feature: Any, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """What the numbers of a column stand for, where they are labels or lists of them."""
+    if isinstance(getattr(feature, "names", None), list):
+        return labels or tuple(feature.names)
+    return tuple(getattr(getattr(feature, "feature", None), "names", ()))
 
 
-def _name(value: Any, names: Any) -> Any:
+def _named(value: Any, names: tuple[str, ...]) -> Any:
     """The name of a label's number; a number without a name stays and is refused later.
 
-    >>> _name(1, ("no", "yes")), _name(-1, ("no", "yes"))
-    ('yes', -1)
+    >>> _named(1, ("no", "yes")), _named([0, -1], ("no", "yes"))
+    ('yes', ('no', -1))
     """
+    if isinstance(value, list) and names:
+        return tuple(_named(one, names) for one in value)
     return names[value] if isinstance(value, int) and 0 <= value < len(names) else value

@@ -28,11 +28,6 @@ def _pieces(annotated: str) -> list[tuple[str, str]]:
     return [(kind, text) for kind, text in [*found, ("", annotated[at:])] if text.strip()]
 
 
-def _split_words(text: str, code: str) -> list[str]:
-    """Words, or characters in the locales written without spaces."""
-    return list("".join(text.split())) if code in _BY_CHARACTER else text.split()
-
-
 def _as_intent(row: Row, code: str) -> list[Row]:
     """
     >>> _as_intent({"id": "1", "utt": "wake me", "intent": "alarm_set"}, "en-US")
@@ -49,7 +44,7 @@ def _as_slots(row: Row, code: str) -> list[Row]:
     words: list[str] = []
     tags: list[str] = []
     for kind, text in _pieces(row["annot_utt"]):
-        own = _split_words(text, code)
+        own = list("".join(text.split())) if code in _BY_CHARACTER else text.split()
         words += own
         tags += [f"B-{kind}", *[f"I-{kind}"] * (len(own) - 1)] if kind else ["O"] * len(own)
     return [{"id": row["id"], "words": tuple(words), "tags": tuple(tags)}]
