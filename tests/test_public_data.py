@@ -667,7 +667,7 @@ BAD_SPECS = [
     ({"gsw": {"test": {"format": "csv"}}}, "data.sib200.gsw.test has no path"),
     ({"gsw": {"test": {"path": "x.csv", "columns": {"lable": "y"}}}}, "'lable'.*mean 'label'"),
     ({"gsw": "x.csv"}, "expected `key: value` lines, got 'x.csv'"),
-    ({"klingonisch": {}}, "unknown language"),
+    ({"nolanguage": {}}, "unknown language"),
 ]
 
 
