@@ -303,7 +303,7 @@ def test_another_task_to_train_on_never_has_a_test_text(
 
 
 def test_one_language_in_two_scripts_keeps_its_rows_apart() -> None:
-    named = {"model": "m", "task": "t", "metric": "f1"}
+    named = {"model": "m", "task": "t", "metric": "f1", "n_test": 1}
     row = {c.name: 0 for c in scores.SCHEMA} | named
     found = [{**row, "source": "eng", "target": t} for t in ("cmn", "cmn_Hant")]
     checked = scores.check(table_of(found))

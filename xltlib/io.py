@@ -162,17 +162,14 @@ def sealed(record: Mapping[str, Any]) -> str:
 
 
 def unsealed(path: Path) -> dict[str, Any] | None:
-    """A record that `sealed` wrote; None where there is none or it is not what was written.
-
-    One without a checksum, of an earlier version, is taken as it is.
-    """
+    """A record that `sealed` wrote; None where there is none or it is not what was written."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         wanted = record.pop("sha256", None)
         found = hashlib.sha256(json.dumps(record).encode()).hexdigest()
     except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         return None
-    return record if wanted in (None, found) else None
+    return record if wanted == found else None
 
 
 def seal(folder: Path) -> None:

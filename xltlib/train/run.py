@@ -53,7 +53,7 @@ _SCORE_COLUMNS = (
 def read_run(path: Path) -> dict[str, Any] | None:
     """A finished run's record; None where there is none or it is damaged (it is then run again)."""
     record = unsealed(path)
-    return record if record and {"run", "scores", "log"} <= record.keys() else None
+    return record if record and {"run", "scores", "log", "outputs"} <= record.keys() else None
 
 
 # ---------------------------------------------------------------- the parts
@@ -154,7 +154,7 @@ def _lost(place: Place, run: Run) -> list[Path]:
     record, outputs = read_run(place.run(run)), place.outputs(run)
     if record is None:
         return [place.run(run)]
-    if outputs.is_file() and record.get("outputs") in (None, sha256(outputs)):
+    if outputs.is_file() and record["outputs"] == sha256(outputs):
         return []
     return [outputs, place.run(run)]
 
