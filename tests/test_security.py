@@ -154,7 +154,7 @@ def test_a_tar_that_points_outside_writes_nothing_there(
             member.type, member.linkname = tarfile.SYMTYPE, to
             made.addfile(member)
     (tmp_path / "secret").write_text("secret")
-    monkeypatch.setattr(fetch, "_cache", lambda *parts: tmp_path / "x" / "y" / Path(*parts))
+    monkeypatch.setattr(fetch, "cache", lambda _, *parts: tmp_path / "x" / "y" / Path(*parts))
     monkeypatch.setattr(fetch, "_retrieve", lambda *_: tmp_path / "a.tar.gz")
     archive = Archive("https://x/a.tar.gz", "0" * 64, "top")
     assert fetch._member(archive, "r", "wanted").read_text() == "text"
