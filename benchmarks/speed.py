@@ -45,7 +45,7 @@ from xltlib.tasks.base import Task
 from xltlib.tasks.embedded import WORDS
 from xltlib.tasks.public import PUBLIC
 from xltlib.train import probe, steps
-from xltlib.train.finetune import finetune
+from xltlib.train.finetune import Lesson, finetune, together
 from xltlib.train.generate import answers
 from xltlib.train.recipes import TINY, Recipe
 
@@ -62,6 +62,7 @@ class Side:
 
     work: Callable[[], Any]
     quality: Callable[[Any], float]
+    models: int = 1  # made at once: seconds are those of one
 
 
 @dataclass
@@ -135,17 +136,26 @@ def small(shape: ModelShape = SMALL) -> tuple[Any, Any]:
     return tiny.build(shape, tokenizer), tokenizer
 
 
-def training(name: str, shape: ModelShape, recipe: Recipe, theirs: Recipe, n: int) -> Pair:
-    """Fine-tuning on entities of English text (CLDR)."""
+def training(
+    of: str, shape: ModelShape, recipe: Recipe, theirs: Recipe, n: int, beside: int = 1
+) -> Pair:
+    """Fine-tuning on entities of English text (CLDR): their types, or all in a text.
+
+    Ours with `beside` models that learn side by side, of as many seeds, as an experiment's do.
+    """
     start, tokenizer = small(shape)
-    task = TASKS["ner"]
+    task = TASKS[of]
     train, held = (task.source(LANGUAGES, "eng", s, n, 0) for s in ("train", "validation"))
     held_rows = rows(tokenizer, task, held)
 
     def mine() -> Any:
-        model = copy.deepcopy(start)
-        finetune(model, tokenizer, task, train, [], recipe)
-        return model
+        models = [copy.deepcopy(start) for _ in range(beside)]
+        if beside == 1:
+            finetune(models[0], tokenizer, task, train, [], recipe)
+        else:
+            lessons = [Lesson(m, train, [], recipe, seed) for seed, m in enumerate(models)]
+            together(lessons, tokenizer, task)
+        return models[0]
 
     def stock() -> Any:
         model = copy.deepcopy(start)
@@ -170,8 +180,11 @@ def training(name: str, shape: ModelShape, recipe: Recipe, theirs: Recipe, n: in
     flops = recipe.steps * recipe.batch * step_flops(start, a, b, learned)
     about = f"{sum(w.numel() for w in start.parameters()) / 1e6:.1f}M parameters, {recipe.steps} "
     about += f"updates of {recipe.batch} texts of {a:.0f} and {b:.0f} tokens"
+    about += f", {beside} side by side" if beside > 1 else ""
     same = recipe.precision == theirs.precision == "float32"
-    return Pair(Side(mine, quality), Side(stock, quality), 0.01 if same else 0.1, flops, about)
+    return Pair(
+        Side(mine, quality, beside), Side(stock, quality), 0.01 if same else 0.1, flops, about
+    )
 
 
 def step_flops(model: Any, source: float, target: float, encoder_learns: bool = True) -> float:
@@ -365,13 +378,16 @@ def made(small_size: bool = False) -> dict[str, Callable[[], Pair]]:
     low = replace(big, precision="bfloat16")
     all_, still = replace(learn, freeze="nothing"), replace(learn, freeze="encoder")
     n = 40 if small_size else 1024  # whole batches in every window of lengths
-    taught = 8 if small_size else 400
+    taught, beside = (8, 3) if small_size else (400, 12)
     return {
-        "train-frozen": lambda: training("train-frozen", SMALL, still, still, n),
-        "train-all": lambda: training("train-all", SMALL, all_, all_, n),
-        "train-18M": lambda: training("train-18M", LARGE, big, big, n),
-        "train-18M-bfloat16": lambda: training("train-18M-bfloat16", LARGE, low, low, n),
-        "train-18M-bfloat16-float32": lambda: training("", LARGE, low, big, n),
+        "train-frozen": lambda: training("entity_type", SMALL, still, still, n, beside),
+        "train-frozen-alone": lambda: training("entity_type", SMALL, still, still, n),
+        "train-frozen-spans": lambda: training("ner", SMALL, still, still, n, beside),
+        "train-all": lambda: training("ner", SMALL, all_, all_, n, beside),
+        "train-all-alone": lambda: training("ner", SMALL, all_, all_, n),
+        "train-18M": lambda: training("ner", LARGE, big, big, n),
+        "train-18M-bfloat16": lambda: training("ner", LARGE, low, low, n),
+        "train-18M-default": lambda: training("ner", LARGE, low, big, n),
         "answer-choose": lambda: answering(intents(), "eng", some, taught, True),
         "answer-label": lambda: answering(TASKS["entity_type"], "eng", some, taught, False),
         "answer-spans": lambda: answering(TASKS["ner"], "eng", some, taught, False),
@@ -384,6 +400,7 @@ def timed(side: Side) -> dict[str, Any]:
     cpu, wall = time.process_time(), time.perf_counter()
     found = side.work()
     took = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+    took = {clock: seconds / side.models for clock, seconds in took.items()}
     if isinstance(found, dict):
         took |= {"cpu": sum(found.values()), "parts": found}
     return {**took, "quality": side.quality(found)}

@@ -27,7 +27,7 @@ from xltlib.models import batches, compute, lean  # noqa: E402
 from xltlib.models.checkpoint import check_sentinels, load  # noqa: E402
 from xltlib.tasks.forms import read_numbered  # noqa: E402
 from xltlib.tasks.public import PUBLIC  # noqa: E402
-from xltlib.train.finetune import Finetuned, finetune  # noqa: E402
+from xltlib.train.finetune import Finetuned, Lesson, finetune, together  # noqa: E402
 from xltlib.train.generate import answers, evaluate, read  # noqa: E402
 from xltlib.train.recipes import Recipe  # noqa: E402
 
@@ -114,18 +114,24 @@ def test_loss_is_the_models_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -
         torch.testing.assert_close(one, other.grad, atol=1e-4, rtol=1e-3)
 
 
-@pytest.mark.parametrize("kind", ["relu", "gated-gelu"])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_lean_loss_is_the_librarys(kind: str, precision: Any) -> None:
-    """Loss, gradients, and the same after the encoder stopped learning; lengths differ a lot."""
-    torch.manual_seed(0)
+def small_t5(kind: str, seed: int, vocab: int = 300) -> T5ForConditionalGeneration:
+    torch.manual_seed(seed)
     config = T5Config(
-        vocab_size=300, d_model=16, d_kv=8, d_ff=24, num_heads=3, num_layers=2, dropout_rate=0.0,
+        vocab_size=vocab, d_model=16, d_kv=8, d_ff=24, num_heads=3, num_layers=2, dropout_rate=0.0,
         num_decoder_layers=2, feed_forward_proj=kind, decoder_start_token_id=0, pad_token_id=0,
         tie_word_embeddings=False,
     )  # fmt: skip
     model = T5ForConditionalGeneration(config)
-    model.lm_head.weight = torch.nn.Parameter(torch.randn(300, 16))
+    model.config.tie_word_embeddings = False
+    model.lm_head.weight = torch.nn.Parameter(torch.randn(vocab, 16))
+    return model
+
+
+@pytest.mark.parametrize("kind", ["relu", "gated-gelu"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_lean_loss_is_the_librarys(kind: str, precision: Any) -> None:
+    """Loss, gradients, and the same after the encoder stopped learning; lengths differ a lot."""
+    model = small_t5(kind, 0)
     rng = np.random.default_rng(0)
     rows = [rng.integers(1, 300, n) for n in (1, 40, 3, 7, 200)]
     source, labels = batches.pad(rows, 0), batches.pad(rows[::-1], -100)
@@ -144,6 +150,80 @@ def test_lean_loss_is_the_librarys(kind: str, precision: Any) -> None:
         torch.testing.assert_close(ours, theirs, rtol=close[0], atol=0.0)
         for one, other in zip(mine, torch.autograd.grad(theirs, weights), strict=True):
             assert (one - other).norm() <= close[1] * other.norm()
+
+
+@pytest.mark.parametrize("kind", ["relu", "gated-gelu"])
+def test_models_side_by_side_have_the_losses_and_gradients_of_the_librarys(kind: str) -> None:
+    """Three models and batches of other sizes and lengths; then with one encoder that is still."""
+    models = [small_t5(kind, seed) for seed in range(3)]
+    rng = np.random.default_rng(0)
+    texts = [[rng.integers(1, 300, n) for n in sizes] for sizes in ((1, 40), (3, 7, 9), (20,))]
+    told = [[rng.integers(1, 300, n) for n in sizes] for sizes in ((5, 2), (30, 1, 4), (8,))]
+    source = batches.pad([row for rows in texts for row in rows], 0)
+    labels = batches.pad([row for rows in told for row in rows], -100)
+    for still in (False, True):
+        if still:
+            for model in models:
+                model.encoder.load_state_dict(models[0].encoder.state_dict())
+                model.encoder.requires_grad_(False)
+        both = lean.stacked(models)
+        known = []
+        if still:
+            read = lean.Packed(source != 0)
+            known = [lean.encoded(models[0], source, read).detach()]
+        ours = lean.losses(both, source, labels, [2, 3, 1], *known)
+        ours.sum().backward()
+        for i, model in enumerate(models):
+            one, other = batches.pad(texts[i], 0), batches.pad(told[i], -100)
+            theirs = model(input_ids=one, attention_mask=one != 0, labels=other).loss
+            torch.testing.assert_close(ours[i], theirs, rtol=1e-5, atol=0.0)
+            learned = {n: w for n, w in model.named_parameters() if w.requires_grad}
+            wanted = torch.autograd.grad(theirs, list(learned.values()))
+            for name, grad in zip(learned, wanted, strict=True):
+                mine = both.get_parameter(name).grad[i]
+                assert (mine - grad).norm() <= 1e-5 * grad.norm(), name
+
+
+def test_models_side_by_side_learn_what_each_learns_alone() -> None:
+    """Every recipe that `together` takes, from other data, seeds and sizes of batches."""
+    tokenizer, of = make_tokenizer(), PUBLIC["sib200"]
+    config = {"vocab": len(tokenizer)}
+    for freeze, optimizer in (("encoder", "adamw_fused"), ("nothing", "adamw")):
+        recipe = replace(
+            QUICK, steps=12, evaluations=2, batch=4, optimizer=optimizer, freeze=freeze, lr=3e-3,
+            schedule="cosine", weight_decay=0.1, encoder_lr=0.5, precision="float32",
+        )  # fmt: skip
+        lessons = [
+            Lesson(small_t5("gated-gelu", 0, **config), topics(n), topics(8), own, n)
+            for n, own in ((16, recipe), (9, recipe), (5, replace(recipe, batch=2)))
+        ]
+        found = together(lessons, tokenizer, of)
+        for lesson, side in zip(lessons, found, strict=True):
+            alone = small_t5("gated-gelu", 0, **config)
+            one = finetune(alone, tokenizer, of, lesson.train, lesson.validation, lesson.recipe,
+                           seed=lesson.seed)  # fmt: skip
+            assert len(one.log) == len(side.log) == 12 and one.step == side.step
+            assert one.log[-1]["loss"] < 0.9 * one.log[0]["loss"]
+            for a, b in zip(one.log, side.log, strict=True):
+                assert a == pytest.approx(b, rel=1e-4)
+            for a, b in zip(alone.parameters(), lesson.model.parameters(), strict=True):
+                torch.testing.assert_close(a, b, atol=1e-3, rtol=1e-3)
+
+
+def test_models_that_cannot_learn_side_by_side_are_refused() -> None:
+    tokenizer, of = make_tokenizer(), PUBLIC["sib200"]
+    models = [small_t5("gated-gelu", seed, vocab=len(tokenizer)) for seed in (0, 1)]
+    recipe = replace(QUICK, batch=4, optimizer="adamw", freeze="encoder", precision="float32")
+    with pytest.raises(ValueError, match=r"shared.weight does not learn and differs"):
+        together([Lesson(m, topics(8), [], recipe) for m in models], tokenizer, of)
+    slow = [Lesson(m, topics(8), [], replace(recipe, optimizer="adafactor")) for m in models]
+    with pytest.raises(NotImplementedError):
+        together(slow, tokenizer, of)
+    with torch.no_grad():
+        models[1].load_state_dict(models[0].state_dict())
+        models[1].lm_head.weight.fill_(float("nan"))
+    with pytest.raises(FloatingPointError, match="nan"):
+        together([Lesson(m, topics(8), [], recipe) for m in models], tokenizer, of)
 
 
 def test_lean_loss_is_left_where_it_would_differ(folder: Path) -> None:

@@ -22,7 +22,7 @@ pytest.importorskip("torch", reason="running an experiment needs xltlib[train]")
 from xltlib import cli, scores
 from xltlib.io import whole
 from xltlib.tasks import task  # noqa: E402
-from xltlib.train import run  # noqa: E402
+from xltlib.train import run, worker  # noqa: E402
 from xltlib.train.config import Experiment, load  # noqa: E402
 from xltlib.train.plan import Place, part_of, parts, runs  # noqa: E402
 from xltlib.train.run import do_part, read_run, recompute, verify  # noqa: E402
@@ -185,6 +185,30 @@ def test_in_a_fresh_folder_the_table_is_the_same_to_the_byte(
         assert (tmp_path / "micro" / name).read_bytes() == (
             finished / "micro" / name
         ).read_bytes(), name
+
+
+def test_runs_side_by_side_are_what_each_is_alone(
+    finished: Path, micro: Experiment, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("XLT_BUILD", str(tmp_path))
+    for kind in ("vocabulary", "pretrained"):
+        shutil.copytree(finished / "micro" / kind, tmp_path / "micro" / kind)
+    monkeypatch.setattr(worker, "_ABREAST", 1)
+    part = next(p.name for p in parts(micro) if p.name.startswith("source-"))
+    do_part(micro, part)
+    own = [r for r in runs(micro) if part_of(micro, r) == part]
+    assert len(own) == 6 and any(r.fewshot for r in own)
+    place, same = Place(micro), []
+    for one in own:
+        alone = read_run(place.run(one)) or {}
+        beside = read_run(finished / "micro" / "runs" / place.run(one).name) or {}
+        assert beside["kept_step"] == alone["kept_step"] and len(beside["log"]) == 12
+        for a, b in zip(alone["log"], beside["log"], strict=True):
+            assert a == pytest.approx(b, rel=1e-4)
+        outputs = (tmp_path / "micro" / "outputs", finished / "micro" / "outputs")
+        one_way, other = (pd.read_parquet(f / place.outputs(one).name) for f in outputs)
+        same += (one_way["output"] == other["output"]).tolist()
+    assert sum(same) >= 0.99 * len(same) > 100  # rounding may turn a rare answer
 
 
 def test_a_new_seed_adds_runs_and_keeps_the_old(build: Path, micro: Experiment, tmp_path) -> None:

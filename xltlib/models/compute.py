@@ -77,7 +77,7 @@ def loss(
     total
         Target tokens of a batch that this is a part of: the parts' losses add up to its mean.
     encoded
-        The encoder's states (n, length, width), where they are known and `lean.fits` the model.
+        The encoder's states (tokens, width), where they are known and `lean.fits` the model.
     """
     base = base_of(model)
     source, labels = source.to(base.device), labels.to(base.device)
@@ -86,7 +86,7 @@ def loss(
         if _plain_head(base):
             if lean.fits(base):
                 read = lean.Packed(mask)
-                rows = lean.encoded(base, source, read) if encoded is None else encoded[mask]
+                rows = lean.encoded(base, source, read) if encoded is None else encoded
                 states = lean.decoded(base, labels, rows, read)
             else:
                 states = _states(base, source, mask, labels)[real]

@@ -8,12 +8,16 @@ training on a CPU, where a small model waits for memory and for calls more than 
   read the same states;
 * distances and the mask are added once for all layers of a stack;
 * cross-entropy makes its gradient on the way forward, some rows at a time, so the logits of a
-  batch never exist together, nor are they made twice (as in Wijmans et al. 2025, 2411.09009).
+  batch never exist together, nor are they made twice (as in Wijmans et al. 2025, 2411.09009);
+* several models of one shape go through all this side by side (`stacked`): only products are made
+  for each.
 """
 
 from __future__ import annotations
 
-from functools import cache
+import copy
+from collections.abc import Sequence
+from functools import cache, cached_property
 from typing import Any
 
 import torch
@@ -43,6 +47,35 @@ def fits(model: Any) -> bool:
     )
 
 
+def stacked(models: Sequence[Any]) -> Any:
+    """Models side by side as one, for `losses`: each weight that learns has a dimension in front.
+
+    The models' own weights become parts of these, so what it learns they learn. What does not learn
+    is taken from the first and must be the same in all, as the encoder of one pre-trained model.
+
+    Raises
+    ------
+    ValueError
+        A weight that does not learn differs.
+    """
+    both = copy.deepcopy(models[0])
+    made = dict[int, torch.nn.Parameter]()
+    for name, weight in models[0].named_parameters(remove_duplicate=False):
+        own = [model.get_parameter(name) for model in models]
+        if not weight.requires_grad:
+            if not all(torch.equal(one, weight) for one in own):
+                raise ValueError(f"{name} does not learn and differs: train these models apart")
+            continue
+        if id(weight) not in made:
+            stack = torch.stack([one.detach() for one in own])
+            made[id(weight)] = torch.nn.Parameter(stack)
+            for one, part in zip(own, stack, strict=True):
+                one.data = part
+        inside, _, leaf = name.rpartition(".")
+        setattr(both.get_submodule(inside), leaf, made[id(weight)])
+    return both
+
+
 def scaled(config: Any) -> bool:
     """Whether a T5 scales its decoder's states before the head, as T5 v1.0 does."""
     return bool(getattr(config, "scale_decoder_outputs", config.tie_word_embeddings))
@@ -57,12 +90,23 @@ class Packed:
         (n, length): False for padding.
     places
         (tokens,): of each token in the batch laid out in one row.
+    texts
+        How many rows of the batch are each model's, where several are `stacked`.
     """
 
-    def __init__(self, real: Tensor) -> None:
-        self.real = real
+    def __init__(self, real: Tensor, texts: Sequence[int] = ()) -> None:
+        self.real, self.texts = real, list(texts)
         self.places = real.flatten().nonzero()[:, 0]
         self._ways: dict[tuple[int, int], tuple[Tensor, Tensor]] = {}
+
+    @cached_property
+    def tokens(self) -> list[int]:
+        """How many tokens are each model's."""
+        return [int(own.sum()) for own in self.real.split(self.texts)]
+
+    def each(self, stack: Tensor) -> Tensor:
+        """(models, …) to (tokens, …): of each token what its model has."""
+        return stack.repeat_interleave(torch.tensor(self.tokens), 0)
 
     def take(self, batch: Tensor) -> Tensor:
         """(n, length) to (tokens,)."""
@@ -112,6 +156,31 @@ class _Unit(Function):
         made, by = ctx.saved_tensors
         along = (grad * made).sum(-1, keepdim=True).div_(made.shape[-1])
         return torch.addcmul(grad, made, along, value=-1).mul_(by), None
+
+
+class _Each(Function):
+    """Rows of models in turn, each times its model's weight: (rows, in) and (models, out, in)."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weights: Tensor, sizes: list[int]) -> Tensor:
+        ctx.save_for_backward(rows, weights)
+        ctx.sizes = sizes
+        made = rows.new_empty(len(rows), weights.shape[1])
+        parts = zip(rows.split(sizes), weights.mT, made.split(sizes), strict=True)
+        for own, weight, out in parts:
+            torch.mm(own, weight, out=out)
+        return made
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        rows, weights = ctx.saved_tensors
+        to_rows, to_weights = torch.empty_like(rows), torch.empty_like(weights)
+        sides = rows.split(ctx.sizes), grad.split(ctx.sizes), to_rows.split(ctx.sizes)
+        for own, out, back, weight, to_weight in zip(*sides, weights, to_weights, strict=True):
+            torch.mm(out.T, own, out=to_weight)
+            if ctx.needs_input_grad[0]:
+                torch.mm(out, weight, out=back)
+        return to_rows if ctx.needs_input_grad[0] else None, to_weights, None
 
 
 class _Attention(Function):
@@ -205,15 +274,38 @@ def summed(states: Tensor, head: Tensor, labels: Tensor) -> Tensor:
     return loss
 
 
+def losses(
+    models: Any, source: Tensor, labels: Tensor, texts: Sequence[int], known: Tensor | None = None
+) -> Tensor:
+    """Mean cross-entropy of each of some `stacked` models on its own texts, (models,).
+
+    Parameters
+    ----------
+    source, labels
+        (n, length) token ids padded as for `compute.loss`, of the first model's texts first.
+    texts
+        How many are each model's.
+    known
+        The encoder's states (tokens, width), where it does not learn.
+    """
+    read = Packed(source != models.config.pad_token_id, texts)
+    told = Packed(labels != -100, texts)
+    rows = encoded(models, source, read) if known is None else known
+    states = decoded(models, labels, rows, read).split(told.tokens)
+    heads, right = models.lm_head.weight.unbind(), told.take(labels).split(told.tokens)
+    each = zip(states, heads, right, strict=True)
+    return torch.stack([summed(*one) / len(one[2]) for one in each])
+
+
 def encoded(model: Any, source: Tensor, read: Packed) -> Tensor:
     """The encoder's states of a T5 that `fits`, (tokens, width); `source` is (n, length) ids."""
     stack = model.encoder
-    bias = _distances(stack, read.real.shape[1]) + _hidden(read)
-    rows = embedding(read.take(source), stack.embed_tokens.weight)
+    bias = _distances(stack, read) + _hidden(read)
+    rows = _looked_up(read.take(source), stack.embed_tokens.weight, read)
     for attention, forward in (block.layer for block in stack.block):
         rows = rows + _self(attention, rows, bias.flatten(0, 1), read)
-        rows = rows + _forward(forward, rows)
-    return _unit(rows, stack.final_layer_norm) * stack.final_layer_norm.weight
+        rows = rows + _forward(forward, rows, read)
+    return _last(rows, stack, read)
 
 
 def decoded(model: Any, labels: Tensor, encoded: Tensor, read: Packed) -> Tensor:
@@ -226,23 +318,24 @@ def decoded(model: Any, labels: Tensor, encoded: Tensor, read: Packed) -> Tensor
     encoded, read
         States of the encoder, (tokens, width), and where their tokens are.
     """
-    told = Packed(labels != -100)
+    told = Packed(labels != -100, read.texts)
     shown = told.take(model.prepare_decoder_input_ids_from_labels(labels))
     stack, heads = model.decoder, model.config.num_heads
     (n, length), width = told.real.shape, read.real.shape[1]
     later = torch.ones(length, length, dtype=torch.bool).triu_(1)
-    bias = _distances(stack, length).masked_fill(later, _HIDDEN)
+    bias = _distances(stack, told).masked_fill(later, _HIDDEN)
     bias = bias.expand(n, -1, -1, -1).flatten(0, 1)
     across = _hidden(read).expand(n, heads, length, width).flatten(0, 1)
-    rows = embedding(shown, stack.embed_tokens.weight)
+    rows = _looked_up(shown, stack.embed_tokens.weight, told)
     for attention, cross, forward in (block.layer for block in stack.block):
         rows = rows + _self(attention, rows, bias, told)
         own = cross.EncDecAttention
-        asking = _linear(_unit(rows, cross.layer_norm), cross.layer_norm, own.q)
-        seen = linear(encoded, torch.cat([own.k.weight, own.v.weight]))
-        rows = rows + own.o(_Attention.apply(asking, seen, across, heads, told, read))
-        rows = rows + _forward(forward, rows)
-    return _unit(rows, stack.final_layer_norm) * stack.final_layer_norm.weight
+        asking = _linear(_unit(rows, cross.layer_norm), cross.layer_norm, told, own.q)
+        seen = _times(encoded, torch.cat([own.k.weight, own.v.weight], -2), read)
+        found = _Attention.apply(asking, seen, across, heads, told, read)
+        rows = rows + _times(found, own.o.weight, told)
+        rows = rows + _forward(forward, rows, told)
+    return _last(rows, stack, told)
 
 
 class Decoder:
@@ -273,21 +366,21 @@ class Decoder:
         rows, length = embedding(last[:, None], stack.embed_tokens.weight), 1
         if past:
             length += past[0].shape[3]
-        near = _distances(stack, length)[:, :, -1:]
+        near = _distance(stack, length)[:, :, -1:]
         self._past = []
         for i, (attention, cross, forward) in enumerate(block.layer for block in stack.block):
             own, norm = attention.SelfAttention, attention.layer_norm
-            three = self._apart(_linear(_unit(rows, norm), norm, own.q, own.k, own.v), 3)
+            three = self._apart(_linear(_unit(rows, norm), norm, None, own.q, own.k, own.v), 3)
             seen = torch.cat([past[i], three[1:]], 3) if past else three[1:]
             self._past.append(seen)
             rows = rows + own.o(_looked(three[0], seen, near))
             asked = _linear(
-                _unit(rows, cross.layer_norm), cross.layer_norm, cross.EncDecAttention.q
+                _unit(rows, cross.layer_norm), cross.layer_norm, None, cross.EncDecAttention.q
             )
             found = _looked(self._apart(asked, 1)[0], self._across[i], self._hidden)
             rows = rows + cross.EncDecAttention.o(found)
-            rows = rows + _forward(forward, rows)
-        rows = _unit(rows, stack.final_layer_norm) * stack.final_layer_norm.weight
+            rows = rows + _forward(forward, rows, None)
+        rows = _last(rows, stack, None)
         logits: Tensor = self._model.lm_head(rows[:, 0])
         return logits
 
@@ -307,22 +400,20 @@ def _looked(asked: Tensor, seen: Tensor, bias: Tensor) -> Tensor:
 
 def _self(layer: Any, rows: Tensor, bias: Tensor, packed: Packed) -> Tensor:
     own, norm = layer.SelfAttention, layer.layer_norm
-    three = _linear(_unit(rows, norm), norm, own.q, own.k, own.v)
-    made: Tensor = own.o(_Attention.apply(three, None, bias, own.n_heads, packed, packed))
-    return made
+    three = _linear(_unit(rows, norm), norm, packed, own.q, own.k, own.v)
+    found = _Attention.apply(three, None, bias, own.n_heads, packed, packed)
+    return _times(found, own.o.weight, packed)
 
 
-def _forward(layer: Any, rows: Tensor) -> Tensor:
+def _forward(layer: Any, rows: Tensor, packed: Packed | None) -> Tensor:
     own, norm = layer.DenseReluDense, layer.layer_norm
     rows = _unit(rows, norm)
     if hasattr(own, "wi"):
-        made: Tensor = own.wo(own.act(_linear(rows, norm, own.wi)))
-        return made
-    first = _linear(rows, norm, own.wi_0)
+        return _times(own.act(_linear(rows, norm, packed, own.wi)), own.wo.weight, packed)
+    first = _linear(rows, norm, packed, own.wi_0)
     new = layer.DenseReluDense.act.__class__.__name__ == "NewGELUActivation"
     first = gelu(first, approximate="tanh") if new else own.act(first)
-    made = own.wo(first * _linear(rows, norm, own.wi_1))
-    return made
+    return _times(first * _linear(rows, norm, packed, own.wi_1), own.wo.weight, packed)
 
 
 def _unit(rows: Tensor, norm: Any) -> Tensor:
@@ -330,10 +421,35 @@ def _unit(rows: Tensor, norm: Any) -> Tensor:
     return made
 
 
-def _linear(rows: Tensor, norm: Any, *layers: Any) -> Tensor:
+def _last(rows: Tensor, stack: Any, packed: Packed | None) -> Tensor:
+    """What a stack passes on."""
+    weight = stack.final_layer_norm.weight
+    if packed and weight.dim() == 2:
+        weight = packed.each(weight)
+    return _unit(rows, stack.final_layer_norm) * weight
+
+
+def _linear(rows: Tensor, norm: Any, packed: Packed | None, *layers: Any) -> Tensor:
     """What layers make of rows times a norm's weight, side by side."""
     weights = [layer.weight for layer in layers]
-    return linear(rows, (torch.cat(weights) if len(weights) > 1 else weights[0]) * norm.weight)
+    weight = torch.cat(weights, -2) if len(weights) > 1 else weights[0]
+    return _times(rows, weight * norm.weight.unsqueeze(-2), packed)
+
+
+def _times(rows: Tensor, weight: Tensor, packed: Packed | None) -> Tensor:
+    """Rows times a weight (out, in); where models are `stacked`, times that of each token's."""
+    if packed is None or weight.dim() == 2:
+        return linear(rows, weight)
+    made: Tensor = _Each.apply(rows, weight, packed.tokens)
+    return made
+
+
+def _looked_up(ids: Tensor, table: Tensor, packed: Packed) -> Tensor:
+    """The rows of an embedding; where models are `stacked`, of that of each token's model."""
+    if table.dim() == 2:
+        return embedding(ids, table)
+    first = torch.arange(len(table)) * table.shape[1]
+    return embedding(ids + packed.each(first), table.flatten(0, 1))
 
 
 def _hidden(read: Packed) -> Tensor:
@@ -341,14 +457,28 @@ def _hidden(read: Packed) -> Tensor:
     return torch.zeros(read.real.shape).masked_fill_(~read.real, _HIDDEN)[:, None, None]
 
 
-def _distances(stack: Any, length: int) -> Tensor:
-    """(1, heads, length, length): what is added to scores for the distance."""
-    own = stack.block[0].layer[0].SelfAttention
+def _distances(stack: Any, read: Packed) -> Tensor:
+    """(1 or n, heads, length, length): what is added to scores for the distance."""
+    found, weight = _distance(stack, read.real.shape[1]), _bias(stack)
+    if weight.dim() == 2:
+        return found
+    return found[0].unflatten(0, weight.shape[::2]).repeat_interleave(torch.tensor(read.texts), 0)
+
+
+def _distance(stack: Any, length: int) -> Tensor:
+    """(1, heads, length, length), the heads of all models that are `stacked` one after another."""
+    own, weight = stack.block[0].layer[0].SelfAttention, _bias(stack)
     buckets = _buckets(
         length, not own.is_decoder, own.relative_attention_num_buckets,
         own.relative_attention_max_distance,
     )  # fmt: skip
-    return embedding(buckets, own.relative_attention_bias.weight).permute(2, 0, 1)[None]
+    table = weight if weight.dim() == 2 else weight.transpose(0, 1).flatten(1)
+    return embedding(buckets, table).permute(2, 0, 1)[None]
+
+
+def _bias(stack: Any) -> Tensor:
+    weight: Tensor = stack.block[0].layer[0].SelfAttention.relative_attention_bias.weight
+    return weight
 
 
 @cache

@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +18,11 @@ from xltlib.io import say, write_text
 from xltlib.models import lean
 from xltlib.models.batches import Sizes, encode, encode_targets, epoch, pad, split, token_epoch
 from xltlib.models.checkpoint import check_sentinels
-from xltlib.models.compute import base_of, halved, longest, loss
+from xltlib.models.compute import arithmetic, base_of, halved, longest, loss
 from xltlib.tasks.base import Task
-from xltlib.train.generate import Kept, evaluate, read
+from xltlib.train.generate import Kept, evaluate, states_of
 from xltlib.train.recipes import Recipe
-from xltlib.train.steps import freeze, optimizer_of, rate_of, take_step
+from xltlib.train.steps import freeze, optimizer_of, rate_of, take_step, take_steps
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,17 @@ class Finetuned:
     seconds: float
     micro_tokens: int
     cut: int
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What one model learns from, of a source's examples, and how."""
+
+    model: Any
+    train: Sequence[Example]
+    validation: Sequence[Example]
+    recipe: Recipe
+    seed: int = 0
 
 
 def finetune(
@@ -65,28 +77,70 @@ def finetune(
         The loss is not a number; with `failed`, the step and the batch's texts are in
         ``failed/not-a-number.json``.
     """
-    begin = time.perf_counter()
     torch.manual_seed(seed)
-    seen = ({} if seen is None else seen) if recipe.freeze == "encoder" else None
-    trainer = _Trainer(model, tokenizer, task, train, recipe, seed, failed, seen)
+    lesson = Lesson(model, train, validation, recipe, seed)
+    trainer = _Trainer(lesson, tokenizer, task, failed, seen)
+    return _learn([trainer], lambda step: [trainer.step(step)], progress)[0]
+
+
+def together(
+    lessons: Sequence[Lesson], tokenizer: Any, task: Task, seen: Kept | None = None
+) -> list[Finetuned]:
+    """`finetune` of several small models side by side, each as it is alone but for rounding.
+
+    Their recipes differ in `batch` at most. Most of a small model's step
+    goes into calls that are now made once for all, and states of an encoder that does not learn
+    are made once too.
+
+    Raises
+    ------
+    NotImplementedError
+        Not of such models: on a GPU, with dropout, bfloat16, LoRA or Adafactor.
+    FloatingPointError
+        A loss is not a number; no model is of use then.
+    ValueError
+        Weights that do not learn differ.
+    """
+    for one in lessons:
+        recipe, where = one.recipe, one.model.device.type
+        plain = recipe.optimizer != "adafactor" and not recipe.drop_tokens
+        precise = arithmetic(where, recipe.precision) == "float32"
+        if not (plain and precise and lean.fits(one.model.train())):
+            raise NotImplementedError("these models are trained alone")
+    seen = {} if seen is None else seen
+    trainers = [_Trainer(lesson, tokenizer, task, None, seen) for lesson in lessons]
+    return _learn(trainers, _Stack(trainers).step)
+
+
+def _learn(
+    trainers: Sequence[_Trainer],
+    take: Callable[[int], Sequence[float]],
+    progress: Callable[[dict[str, float]], None] | None = None,
+) -> list[Finetuned]:
+    """All steps of some models; `take` takes one of each and gives their losses."""
+    begin, recipe, n = time.perf_counter(), trainers[0].recipe, len(trainers)
     stops = {round(recipe.steps * (i + 1) / recipe.evaluations) for i in range(recipe.evaluations)}
-    best, kept, log = (-1.0, recipe.steps), None, []
-    model.train()
+    best, kept = [(-1.0, recipe.steps)] * n, [dict[str, torch.Tensor]()] * n
+    logs = [list[dict[str, float]]() for _ in trainers]
+    for trainer in trainers:
+        trainer.model.train()
     for step in range(1, recipe.steps + 1):
-        entry = {"step": float(step), "loss": trainer.step(step)}
-        if step in stops and validation:
-            now = replace(recipe, micro_tokens=trainer.tokens)
-            scores, _ = evaluate(model, tokenizer, task, validation, now, seen)
-            entry["validation"] = scores[task.metric].score
-            if entry["validation"] > best[0]:
-                best, kept = (entry["validation"], step), learned_weights(model)
-            model.train()
-        log.append(entry)
-        if progress:
-            progress(entry)
-    if kept is not None:
-        model.load_state_dict(kept, strict=False)
-    return Finetuned(log, *best, time.perf_counter() - begin, trainer.tokens, trainer.cut)
+        losses = take(step)
+        for i, trainer in enumerate(trainers):
+            entry = {"step": float(step), "loss": losses[i]}
+            if step in stops and trainer.validation:
+                entry["validation"] = trainer.score()
+                if entry["validation"] > best[i][0]:
+                    best[i] = (entry["validation"], step)
+                    kept[i] = learned_weights(trainer.model)
+            logs[i].append(entry)
+            if progress:
+                progress(entry)
+    for trainer, weights in zip(trainers, kept, strict=True):
+        trainer.model.load_state_dict(weights, strict=False)
+    seconds = (time.perf_counter() - begin) / n
+    each = zip(trainers, logs, best, strict=True)
+    return [Finetuned(log, *b, seconds, t.tokens, t.cut) for t, log, b in each]
 
 
 def learned_weights(model: Any) -> dict[str, torch.Tensor]:
@@ -99,19 +153,13 @@ class _Trainer:
     """Takes optimizer steps, with as much in memory at one time as there is room for."""
 
     def __init__(
-        self,
-        model: Any,
-        tokenizer: Any,
-        task: Task,
-        train: Sequence[Example],
-        recipe: Recipe,
-        seed: int,
-        failed: Path | None,
-        seen: Kept | None,
+        self, lesson: Lesson, tokenizer: Any, task: Task, failed: Path | None, seen: Kept | None
     ) -> None:
+        model, train, recipe = lesson.model, lesson.train, lesson.recipe
         if not train:
             raise ValueError("no training examples: choose another split or language")
         self.model, self.recipe, self.failed = model, recipe, failed
+        self.tokenizer, self.task, self.validation = tokenizer, task, lesson.validation
         self.texts = [(e.id, *task.preprocess(e)) for e in train]
         _, inputs, targets = zip(*self.texts, strict=True)
         check_sentinels(inputs, tokenizer)
@@ -122,11 +170,29 @@ class _Trainer:
             say(f"{long} are too long and were cut")
         self.sizes = [(len(a), len(b)) for a, b in zip(self.inputs, self.targets, strict=True)]
         self.tokens = recipe.micro_tokens
-        self.batches = _batches(self.sizes, recipe, seed)
-        self.marks, self.drops = tokenizer.all_special_ids, np.random.default_rng([seed, 37])
+        self.batches = _batches(self.sizes, recipe, lesson.seed)
+        self.marks = tokenizer.all_special_ids
+        self.drops = np.random.default_rng([lesson.seed, 37])
         self.weights = freeze(model, recipe)
         self.optimizer = optimizer_of(model, recipe)
-        self.seen = seen if lean.fits(base_of(model)) and not recipe.drop_tokens else None
+        self.seen = ({} if seen is None else seen) if recipe.freeze == "encoder" else None
+        self.states: list[torch.Tensor] = []  # what the encoder makes of each input, if it is known
+        if self.seen is not None and lean.fits(base_of(model)) and not recipe.drop_tokens:
+            order = list(islice(self.batches, recipe.steps))
+            self.batches = iter(order)
+            used = sorted({i for group in order for i in group})
+            known = states_of(model, [self.inputs[i] for i in used], self.seen)
+            self.states = [torch.empty(0)] * len(train)
+            for i, states in zip(used, known, strict=True):
+                self.states[i] = states
+
+    def score(self) -> float:
+        """On the validation set."""
+        now = replace(self.recipe, micro_tokens=self.tokens)
+        model, task = self.model, self.task
+        scores, _ = evaluate(model, self.tokenizer, task, self.validation, now, self.seen)
+        model.train()
+        return scores[task.metric].score
 
     def step(self, step: int) -> float:
         """The loss of the next batch; when memory runs out, again with half as much at one time."""
@@ -153,9 +219,7 @@ class _Trainer:
         for part in split(group, self.sizes, self.tokens):
             source = pad([sources[i] for i in part], pad_id)
             labels = pad([self.targets[i] for i in part], -100)
-            known = []
-            if self.seen is not None:
-                known = [read(self.model, source, self.seen)]
+            known = [torch.cat([self.states[i] for i in part])] if self.states else []
             yield loss(self.model, source, labels, self.recipe.precision, total, *known)
 
     def _thinned(self, row: np.ndarray) -> np.ndarray:
@@ -178,6 +242,27 @@ class _Trainer:
             path = write_text(self.failed / "not-a-number.json", content)
             where = f"; the batch is in {path}"
         return f"{error} at step {step}{where}. Take a smaller lr, or precision: float32"
+
+
+class _Stack:
+    """Takes the steps of several small models as one."""
+
+    def __init__(self, trainers: Sequence[_Trainer]) -> None:
+        self.trainers, self.recipe = trainers, trainers[0].recipe
+        self.models = lean.stacked([base_of(trainer.model) for trainer in trainers])
+        self.optimizer = optimizer_of(self.models, self.recipe)
+
+    def step(self, step: int) -> list[float]:
+        """The loss of each model's next batch."""
+        parts = [(trainer, next(trainer.batches)) for trainer in self.trainers]
+        each = [(trainer, i) for trainer, group in parts for i in group]
+        pad_id = self.models.config.pad_token_id
+        source = pad([trainer.inputs[i] for trainer, i in each], pad_id)
+        labels = pad([trainer.targets[i] for trainer, i in each], -100)
+        known = [torch.cat([t.states[i] for t, i in each])] if each[0][0].states else []
+        losses = lean.losses(self.models, source, labels, [len(g) for _, g in parts], *known)
+        take_steps(self.optimizer, rate_of(self.recipe, step - 1), losses)
+        return list(losses.tolist())
 
 
 def _batches(sizes: Sizes, recipe: Recipe, seed: int) -> Iterator[list[int]]:

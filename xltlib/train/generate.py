@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from xltlib.data.example import Example
@@ -153,20 +154,30 @@ def read(model: Any, source: torch.Tensor, kept: Kept | None) -> torch.Tensor:
             input_ids=source, attention_mask=mask
         ).last_hidden_state
         return states
-    kept = {} if kept is None else kept
     ends = (mask * torch.arange(1, source.shape[1] + 1)).amax(1).tolist()
-    keys = [row[:end].numpy().tobytes() for row, end in zip(source, ends, strict=True)]
-    new = [i for i, key in enumerate(keys) if key not in kept]
-    together = max(1, _READ // source.shape[1])
-    for part in torch.tensor(new).split(together) if new else ():
-        with torch.inference_mode(False), torch.no_grad():  # what is kept is for training too
-            rows = lean.encoded(base, source[part], lean.Packed(mask[part]))
-        sizes = mask[part].sum(1).tolist()
-        kept |= zip([keys[i] for i in part.tolist()], rows.split(sizes), strict=True)
-    rows = torch.cat([kept[key] for key in keys])
+    texts = [row[:end].numpy() for row, end in zip(source, ends, strict=True)]
+    rows = torch.cat(states_of(model, texts, {} if kept is None else kept))
     full = rows.new_zeros(*mask.shape, rows.shape[1])
     full[mask] = rows  # a text may spell out the mark of padding
     return full
+
+
+def states_of(model: Any, texts: Sequence[Any], kept: Kept) -> list[torch.Tensor]:
+    """The encoder's states (tokens, width) of each text's ids, of a model that `lean.fits`.
+
+    What is in `kept` is not computed again, and what is computed is added to it.
+    """
+    base, keys = base_of(model), [text.tobytes() for text in texts]
+    new = {key: text for key, text in zip(keys, texts, strict=True) if key not in kept}
+    names, rows = list(new), list(new.values())
+    for group in by_length([(len(row), 0) for row in rows], _READ):
+        source = pad([rows[i] for i in group], base.config.pad_token_id)
+        mask = source != base.config.pad_token_id
+        with torch.inference_mode(False), torch.no_grad():  # what is kept is for training too
+            states = lean.encoded(base, source, lean.Packed(mask))
+        parts = states.split(mask.sum(1).tolist())
+        kept |= zip([names[i] for i in group], parts, strict=True)
+    return [kept[key] for key in keys]
 
 
 @dataclass(frozen=True)
@@ -229,39 +240,50 @@ def _choose(
         left = left[~whole[left, best[left]]]
         if not len(left):
             return [tree[i].ends for i in best.tolist()]
-        branches = [(b, left[best[left] == b]) for b in best[left].unique().tolist()]
-        for branch, of in ((b, part) for b, asked in branches for part in asked.split(together)):
-            total, onward = _go(model, encoded[of], mask[of], tree[branch], tree)
-            if tree[branch].ends >= 0:
-                most[of, branch] += total
-                whole[of, branch] = True
-            else:
-                most[of[:, None], torch.tensor(tree[branch].on)] = (
-                    most[of, branch, None] + total[:, None] + onward
-                )
-                most[of, branch] = -torch.inf
+        for of in left[best[left].argsort()].split(together):
+            which = best[of].tolist()
+            total, after = _go(model, encoded[of], mask[of], [tree[i] for i in which], tree)
+            reached = most[of, best[of]] + total
+            for branch in set(which):
+                own = best[of] == branch
+                rows, on = of[own], tree[branch].on
+                if tree[branch].ends >= 0:
+                    most[rows, branch], whole[rows, branch] = reached[own], True
+                else:
+                    firsts = [tree[i].tokens[0] for i in on]
+                    onward = reached[own, None] + after[own][:, firsts]
+                    most[rows[:, None], torch.tensor(on)] = onward
+                    most[rows, branch] = -torch.inf
 
 
 def _go(
-    model: Any, encoded: torch.Tensor, mask: torch.Tensor, branch: _Branch, tree: list[_Branch]
+    model: Any,
+    encoded: torch.Tensor,
+    mask: torch.Tensor,
+    branches: Sequence[_Branch],
+    tree: Sequence[_Branch],
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Log probabilities of a branch's tokens but the first, summed (all of the root's), and of the
-    first token of each branch behind it: (n,) and (n, branches).
+    """Log probabilities of the tokens but the first of each text's branch, summed (of all of the
+    root's), and of what follows a branch that goes on: (n,) and (n, vocabulary).
     """
-    base, known = base_of(model), 0 if branch is tree[0] else len(branch.before) + 1
-    firsts = [tree[i].tokens[0] for i in branch.on]
-    row = [*branch.before, *branch.tokens, *firsts[:1]]
-    if known == len(row):  # nothing is left to ask
-        return encoded.new_zeros(len(encoded)), encoded.new_zeros(len(encoded), 0)
-    labels = torch.tensor(row, device=encoded.device).repeat(len(encoded), 1)
+    base, n = base_of(model), len(branches)
+    known = [0 if b is tree[0] else len(b.before) + 1 for b in branches]
+    # the first token of a branch behind is there to ask what follows, whichever it is
+    ids = [[*b.before, *b.tokens, *(tree[i].tokens[0] for i in b.on[:1])] for b in branches]
+    labels = pad([np.array(row) for row in ids], -100).to(encoded.device)
+    at = torch.arange(labels.shape[1])
+    wanted = ((at >= torch.tensor(known)[:, None]) & (labels.cpu() != -100)).to(labels.device)
     if lean.fits(base):
         states = lean.decoded(base, labels, encoded[mask], lean.Packed(mask))
-        states = states.view(*labels.shape, -1)[:, known:]
-        logits = states @ base.lm_head.weight.mT
+        logits = states[wanted[labels != -100]] @ base.lm_head.weight.mT
     else:
         out = model(encoder_outputs=(encoded,), attention_mask=mask, **shifted(base, labels))
-        logits = out.logits[:, known:]
+        logits = out.logits[wanted]
     told = logits.float().log_softmax(-1)
-    end = told.shape[1] - bool(firsts)
-    sums = told[:, :end].gather(2, labels[:, known : known + end, None])[:, :, 0].sum(1)
-    return sums, told[:, -1, firsts]
+    row = wanted.nonzero()[:, 0]
+    own = told.gather(1, labels[wanted][:, None])[:, 0]
+    goes_on = torch.tensor([bool(b.on) for b in branches], device=labels.device)
+    last = wanted.sum(1).cumsum(0) - 1  # of each text's wanted tokens
+    own[last[goes_on]] = 0.0
+    after = told[last.clamp(min=0)] if len(told) else told.new_empty(n, told.shape[1])
+    return told.new_zeros(n).index_add(0, row, own), after

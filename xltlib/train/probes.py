@@ -82,7 +82,7 @@ class Prober:
 
     def learn(
         self, run: Run, train: Sequence[Example], check: Sequence[Example], about: dict[str, Any]
-    ) -> tuple[Callable[[str], list[str]], Callable[[str, Sequence[Example]], list[str]]]:
+    ) -> tuple[Callable[[str], list[str]], Callable[[str, Sequence[Example], int], list[str]]]:
         """What answers the tests of a target, and what does so after some examples of it.
 
         What was chosen, and the scores of all layers where they are wanted, are added to `about`.
@@ -99,9 +99,9 @@ class Prober:
             before = [self.items(run.task, run.source, train)]
         about |= {k: v for k, v in asdict(chosen).items() if k != "head"}
 
-        def after(target: str, few: Sequence[Example]) -> list[str]:
+        def after(target: str, few: Sequence[Example], n: int) -> list[str]:
             """Of a head that learned from the target too; it starts from the source's."""
-            learned, start = [*before, self.items(run.task, target, few)], chosen.head
+            learned, start = [*before, self.items(run.task, target, few[:n])], chosen.head
             of, by = self.exp.task(run.task), (chosen.layer, chosen.penalty)
             head = learn(of, learned, *by, start if before else None)
             return self._answers(run, replace(chosen, head=head), target)

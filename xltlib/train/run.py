@@ -307,6 +307,7 @@ def _do_runs(exp: Experiment, listed: Sequence[Run], name: str) -> None:
     missing = [r for r in listed if _lost(place, r)]
     finished = len(listed) - len(missing)
     with tqdm(total=len(listed), initial=finished, desc=name, unit="run") as bar:
+        worker.ahead(listed, missing)
         for run in missing:
             bar.set_postfix_str(run.label)
             worker.do(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -42,7 +43,8 @@ def groups(model: Any, decay: float, encoder_lr: float = 1.0) -> list[dict[str, 
     below, found = _below(model, encoder=True), dict[tuple[float, float], list[Any]]()
     for name, weight in model.named_parameters():
         if weight.requires_grad:
-            inside = ".layer" in name and weight.dim() == 2 and "bias" not in name
+            matrix = weight.dim() >= 2 and not re.search("bias|norm", name)  # more: `lean.stacked`
+            inside = ".layer" in name and matrix
             kind = (decay if inside else 0.0, encoder_lr if id(weight) in below else 1.0)
             found.setdefault(kind, []).append(weight)
     return [{"params": own, "weight_decay": d, "pace": p} for (d, p), own in found.items()]
@@ -100,3 +102,24 @@ def take_step(
         group["lr"] = rate * group["pace"]
     optimizer.step()
     return total
+
+
+def take_steps(optimizer: torch.optim.Optimizer, rate: float, losses: torch.Tensor) -> None:
+    """`take_step` of each of some models that `xltlib.models.lean` stacked, on its own loss.
+
+    Raises
+    ------
+    FloatingPointError
+        A loss is not a number. The weights are as they were.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    losses.sum().backward()
+    if not bool(losses.isfinite().all()):
+        raise FloatingPointError(f"the losses are {losses.tolist()}")
+    grads = [w.grad.flatten(1) for g in optimizer.param_groups for w in g["params"]]
+    norms = torch.stack([grad.norm(dim=1) for grad in grads]).norm(dim=0)
+    for grad in grads:
+        grad.mul_((1 / (norms + 1e-6)).clamp(max=1.0)[:, None])  # as `clip_grad_norm_`
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["pace"]
+    optimizer.step()

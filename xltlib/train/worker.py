@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import time
@@ -19,12 +20,14 @@ from xltlib.data import cldr, datasets, text
 from xltlib.data.cards import VIEWS
 from xltlib.data.example import Example
 from xltlib.io import say, sealed, sha256, unsealed, whole, write_text
+from xltlib.tasks.base import Task
 from xltlib.tasks.embedded import WORDS
 from xltlib.tasks.plain import words_of
 from xltlib.train import plan
 from xltlib.train.config import Checkpoint, Encoder, Experiment
 from xltlib.train.gpus import own_gpu
 from xltlib.train.plan import Place, Run, recipe_of
+from xltlib.train.recipes import Recipe
 
 if TYPE_CHECKING:
     from xltlib.train.finetune import Finetuned
@@ -35,6 +38,7 @@ _ALL = 10**9  # more examples than any data set has
 _Cell = tuple[str, int, list[str]]  # target, number of its examples learned from, outputs
 # What answers the tests of a target, and what does so after some examples of it.
 _Taught = tuple[Callable[[str], list[str]], Any]
+_ABREAST = 12  # small models that learn side by side
 
 
 def text_of(exp: Experiment, known: str | None = None) -> dict[str, list[str]]:
@@ -63,6 +67,7 @@ class Worker:
         self.exp, self.place = exp, Place(exp)
         self.tokenizer: Any = None  # with the first model
         self._tests: dict[tuple[str, str, int], list[Example]] = {}
+        self._ahead: dict[Run, float] = {}  # seconds of those tuned with others
         self._states: dict[Any, dict[bytes, Any]] = {}  # of the last encoder that did not learn
         self.prober: Any = None
         if exp.probed:
@@ -165,7 +170,7 @@ class Worker:
             "scores": rows,
             **about,
             "items": {"train": len(train), "validation": len(validation)},
-            "seconds": time.time() - begin,
+            "seconds": time.time() - begin + self._ahead.pop(run, 0.0),
             "finished": time.time(),
         }
         outputs = [
@@ -195,7 +200,7 @@ class Worker:
         for target in run.fewshot:
             few = self.few(run, target)
             for n in self.exp.fewshot.n:
-                yield target, n, after(target, few[:n])
+                yield target, n, after(target, few, n)
 
     def _baseline(self, run: Run, train: Sequence[Example], *_: Any) -> _Taught:
         """What a linear model on characters answers."""
@@ -216,14 +221,18 @@ class Worker:
         about["device"] = str(model.device)
         if not run.condition.endswith("alone"):
             about |= self._learned(run, model, train, validation)
-        state, shot = model.state_dict() if run.fewshot else {}, self.exp.fewshot
+        state, gone = model.state_dict() if run.fewshot else {}, dict[tuple[str, int], Any]()
         kept = {name: weight.detach().clone() for name, weight in state.items()}
 
-        def after(target: str, few: Sequence[Example]) -> list[str]:
+        def after(target: str, few: Sequence[Example], n: int) -> list[str]:
             """Nothing is selected on target data."""
             model.load_state_dict(kept)
-            how = {"steps": shot.steps, "batch": min(shot.batch, len(few)), "lr": shot.lr}
-            self.tune(run, model, few, [], **how, evaluations=0)
+            if (target, n) not in gone:
+                gone.clear()
+                gone.update({(target, m): own for m, own in self._gone_on(run, model, few).items()})
+            if own := gone.get((target, n)):
+                return self.answers(run, own, target)
+            self.tune(run, model, few[:n], [], **self._going(len(few[:n])))
             return self.answers(run, model, target)
 
         return partial(self.answers, run, model), after
@@ -298,22 +307,88 @@ class Worker:
         self, run: Run, model: Any, train: Sequence[Example], validation: Sequence[Example]
     ) -> dict[str, Any]:
         """Fine-tune in place, or take the weights of a run interrupted after it: it costs most."""
-        from safetensors.torch import load_file, save_file
-
-        from xltlib.train.finetune import learned_weights
+        from safetensors.torch import load_file
 
         weights, record = self._waiting(run)
         before = unsealed(record)  # written last
         if before and weights.is_file() and before.pop("weights", None) == sha256(weights):
-            say(f"{run.label}: tuned before, now scored")
+            if run not in self._ahead:
+                say(f"{run.label}: tuned before, now scored")
             model.load_state_dict(load_file(weights), strict=False)
             return before
-        found = asdict(self.tune(run, model, train, validation))
+        return self._wait(run, model, self.tune(run, model, train, validation))
+
+    def _wait(self, run: Run, model: Any, tuned: Finetuned) -> dict[str, Any]:
+        """Keep a run's weights, and how they were learned, until all targets are scored."""
+        from safetensors.torch import save_file
+
+        from xltlib.train.finetune import learned_weights
+
+        (weights, record), found = self._waiting(run), asdict(tuned)
         about = {"kept_step": found.pop("step"), "train_seconds": found.pop("seconds"), **found}
         with whole(weights) as temporary:
             save_file(learned_weights(model), temporary)
         write_text(record, sealed({**about, "weights": sha256(weights)}))
         return about
+
+    def ahead(self, runs: Sequence[Run], missing: Sequence[Run]) -> None:
+        """Fine-tune side by side those that can be: `do` finds their weights and scores them.
+
+        Small models that start as the same one, by the same recipe, for the same task. Which learn
+        together does not depend on what is missing: rounding would, and so a rare answer. What goes
+        wrong is left to `do`, which trains alone and says what it was.
+        """
+        alike: dict[Any, list[Run]] = {}
+        for run in runs if self.exp.model.kind == "tiny" else ():
+            start = run.known, run.pretrain_seed, run.seed if run.pretrain_seed is None else None
+            if run.condition in ("pretrained", "shuffled", "scratch"):
+                alike.setdefault((run.task, recipe_of(self.exp, run), start), []).append(run)
+        for (task, recipe, _), own in alike.items():
+            for at in range(0, len(own), _ABREAST):
+                group = own[at : at + _ABREAST]
+                wanted = {r for r in missing if r in group and not self._waiting(r)[1].is_file()}
+                if wanted and len(group) > 1:
+                    self._tune_together(group, self.exp.task(task), recipe, wanted)
+
+    def _tune_together(
+        self, group: Sequence[Run], of: Task, recipe: Recipe, wanted: set[Run]
+    ) -> None:
+        from xltlib.train.finetune import Lesson, together
+
+        try:
+            lessons = [Lesson(self.model(r), *self.training(r), recipe, r.seed) for r in group]
+            found = together(lessons, self.tokenizer, of, self._kept(group[0]))
+        except (FloatingPointError, NotImplementedError, ValueError):
+            return
+        for run, lesson, tuned in zip(group, lessons, found, strict=True):
+            if run in wanted:
+                self._wait(run, lesson.model, tuned)
+                self._ahead[run] = tuned.seconds
+
+    def _going(self, n: int) -> dict[str, Any]:
+        """How a recipe changes to go on with `n` examples."""
+        shot = self.exp.fewshot
+        return {"steps": shot.steps, "batch": min(shot.batch, n), "lr": shot.lr, "evaluations": 0}
+
+    def _gone_on(self, run: Run, model: Any, few: Sequence[Example]) -> dict[int, Any]:
+        """Copies of a small model that went on side by side, by number of examples.
+
+        None where they cannot, or where one has a loss that is no number: alone it keeps the batch.
+        """
+        from xltlib.train.finetune import Lesson, together
+
+        if self.exp.model.kind != "tiny":
+            return {}
+        recipe, of = recipe_of(self.exp, run), self.exp.task(run.task)
+        how = {n: replace(recipe, **self._going(len(few[:n]))) for n in self.exp.fewshot.n}
+        lessons = {
+            n: Lesson(copy.deepcopy(model), few[:n], [], own, run.seed) for n, own in how.items()
+        }
+        try:
+            together(list(lessons.values()), self.tokenizer, of, self._kept(run))
+        except (FloatingPointError, NotImplementedError):
+            return {}
+        return {n: lesson.model for n, lesson in lessons.items()}
 
     def tune(
         self,
