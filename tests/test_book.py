@@ -358,17 +358,18 @@ def test_a_chapter_is_shown_with_folded_code_and_what_its_parameters_mean() -> N
 def test_students_get_questions_without_answers(tmp_path: Path) -> None:
     (tmp_path / "ran").mkdir()
     asked = yaml.safe_load(pages.QUESTIONS.read_text("utf-8"))
-    templates = sorted((render.ROOT / "notebooks").glob("*.ipynb"))
-    assert set(asked) == {path.stem for path in templates}
+    folder = render.ROOT / "notebooks"
+    stems = {p.relative_to(folder).with_suffix("").as_posix() for p in folder.rglob("*.ipynb")}
+    assert set(asked) == stems
     assert all(3 <= len(each) <= 5 for each in asked.values())
     found = {}
     for student in (True, False):
         render.make_stage(tmp_path / str(student), tmp_path / "ran", "", student)
         staged = sorted((tmp_path / str(student)).rglob("*.md"))
-        staged += sorted((tmp_path / str(student) / "notebooks").glob("*.ipynb"))
+        staged += sorted((tmp_path / str(student) / "notebooks").rglob("*.ipynb"))
         found[student] = "\n".join(path.read_text("utf-8") for path in staged)
     assert "{solution}" not in found[True] and "{solution}" in found[False]
-    assert found[True].count("{exercise}") == found[False].count("{exercise}") >= 40
+    assert found[True].count("{exercise}") == found[False].count("{exercise}") >= 50
     for each in (q for questions in asked.values() for q in questions):
         shown = [json.dumps(text)[1:-1] for text in (each["ask"], each["answer"])]
         assert shown[0] in found[True] and shown[1] not in found[True]
@@ -460,6 +461,17 @@ def test_every_page_works_from_disk_for_every_reader(site: Path, theme: str) -> 
     # One page of each kind; `make check-book` looks at every one, with its figures, and so does CI.
     every = [site / f"{name}.html" for name in ONE_OF_A_KIND]
     assert [str(f) for f in browse.check(site, themes=[theme], only=every)] == []
+
+
+@pytest.mark.skipif(browse.chromium() is None, reason=browse.CURE)
+def test_the_code_of_a_chapter_is_shown_by_one_switch(site: Path) -> None:
+    with browse.browser() as running:
+        page = running.new_page()
+        page.goto((site / "notebooks" / "03_matrix.html").as_uri())
+        switch, code = page.get_by_role("button", name="Show all code"), page.locator(".cell_input")
+        assert switch.is_visible() and not code.first.is_visible()
+        switch.click()
+        assert code.first.is_visible() and page.get_by_text("Fold the code").is_visible()
 
 
 @pytest.mark.browser

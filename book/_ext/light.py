@@ -234,8 +234,9 @@ def lighten(out: Path) -> None:
             text = SCRIPTS.sub(r"<script defer \1", text)
         # The title above the contents is a landmark's, as everything on a page should be.
         text = text.replace('<div id="pst-primary-sidebar"', SIDEBAR)
-        if "above-input" in text:
-            text = text.replace("</h1>", "</h1>" + SWITCH, 1)
+        if "above-input" in text:  # the first <h1> of a page is the title for paper
+            before, article, after = text.partition('<article class="bd-article"')
+            text = before + article + after.replace("</h1>", "</h1>" + SWITCH, 1)
         page.write_text(with_sizes(text, page), "utf-8")
     fonts = static / "vendor" / "fontawesome" / "webfonts"
     for path in {

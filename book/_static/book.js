@@ -25,8 +25,24 @@
     }
   }
 
-  window.addEventListener("load", reachable);
-  window.addEventListener("resize", reachable);
+  // A table that does not fit is set smaller; what then is still too wide scrolls.
+  function smaller() {
+    const tables = [...document.querySelectorAll("table.dataframe:not(.wide)")];
+    const wide = tables.filter((t) => t.scrollWidth > t.parentElement.clientWidth + 1);
+    for (const table of wide) {
+      table.classList.add("wide");
+      for (const cell of table.querySelectorAll("td"))
+        if (cell.textContent.length > 60) cell.classList.add("long");
+    }
+  }
+
+  function fit() {
+    smaller();
+    reachable();
+  }
+
+  window.addEventListener("load", fit);
+  window.addEventListener("resize", fit);
 })();
 
 // Choices and a search above a long table, for each box with data-filter="name:column, ..." and
