@@ -196,12 +196,15 @@ def families(table: pd.DataFrame) -> pd.DataFrame:
 def in_words(table: pd.DataFrame) -> str:
     """How many statements are made and tested, and how many are left after correction."""
     sums = families(table).select_dtypes("number").sum()
+    made = f"{sums['statements']:.0f} statement{'s are' if sums['statements'] != 1 else ' is'} made"
+    if not sums["tested"]:
+        return f"{made}; all of it describes, nothing is tested."
     return (
-        f"{sums['statements']:.0f} statements are made and {sums['tested']:.0f} tested, of which "
-        f"{sums['confirmatory']:.0f} had been stated before. {sums['hold']:.0f} hold by "
-        f"themselves, where {sums['by_chance']:.1f} would if nothing were there; "
-        f"{sums['hold_corrected']:.0f} hold after correction for the size of their family (Holm "
-        "for what was stated before, Benjamini-Hochberg for the rest)."
+        f"{made} and {sums['tested']:.0f} tested, {sums['confirmatory']:.0f} of them stated before "
+        f"the scores were seen. Taken alone {sums['hold']:.0f} hold; were nothing there, about "
+        f"{sums['by_chance']:.1f} would. After correction for the number tested in the same family "
+        f"{sums['hold_corrected']:.0f} hold (Holm for what was stated before, Benjamini-Hochberg "
+        "for the rest)."
     )
 
 

@@ -273,7 +273,7 @@ def _marks(ax: Axes, own: pd.DataFrame, marks: Sequence[object]) -> None:
             style.seaborn().scatterplot(
                 own[which], x="estimate", y="_y", hue="_mark", style="_mark", s=32, linewidth=1.3,
                 edgecolor=list(colours[which]), legend=False, ax=ax, zorder=3,
-                clip_on=False, **how,
+                clip_on=False, rasterized=len(own) > 300, **how,
             )  # fmt: skip
     ax.set_xlabel("")
 

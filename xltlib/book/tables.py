@@ -36,6 +36,7 @@ _TOGETHER = "all together"
 MODEL = "tiny"  # the model whose transfer is asked about, where a table has it
 _CONTROLS = ("tiny-scratch", "tiny-shuffled", "plain-shuffled", "char-ngram")
 _SENTINEL = re.compile(r"<extra_id_(\d+)>")
+_INTERVAL = re.compile(r"[−\d.,]+ \([−\d.,]+ to [−\d.,]+\)|^[−\d.,]+ to [−\d.,]+$")
 
 
 # ---------------------------------------------------------------- gathered
@@ -271,9 +272,11 @@ def listed(table: pd.DataFrame, digits: int = 2, **names: str) -> HTML:
     return HTML(shown.rename(columns=heads).to_html(index=False, border=0, justify="left"))
 
 
-def _on_one_line(value: object, most: int = 32) -> object:
-    """A short text with spaces that do not break: an interval in three lines is hard to read."""
-    return value.replace(" ", "\u00a0") if isinstance(value, str) and len(value) <= most else value
+def _on_one_line(value: object) -> object:
+    """A text whose intervals do not break: in three lines one is hard to read."""
+    if not isinstance(value, str):
+        return value
+    return _INTERVAL.sub(lambda found: found[0].replace(" ", "\u00a0"), value)
 
 
 def text_table(frame: pd.DataFrame, texts: Sequence[str] = (), codes: Sequence[str] = ()) -> HTML:

@@ -14,6 +14,7 @@ _LABELS = {
     "data_size": "data size",
     "best_mean": "best on average",
     "english": "English",
+    "gp": "gp (ours)",
     "sib200": "topics (SIB-200)",
     "massive_intent": "intents (MASSIVE)",
     "massive_slots": "slots (MASSIVE)",
@@ -34,8 +35,8 @@ def label_of(label: object) -> str:
 
 
 def number(value: float, digits: int = 1) -> str:
-    """A rounded number with a true minus sign; a dash for what is missing."""
-    return f"{value:.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
+    """A rounded number with a true minus sign, 0 without one; a dash for what is missing."""
+    return f"{value:z.{digits}f}".replace("-", "−") if math.isfinite(value) else "–"
 
 
 def between(ends: tuple[float, float], digits: int = 1) -> str:
