@@ -31,6 +31,8 @@ from xltlib.rank.recommend import recommend
 from xltlib.scores import cells
 from xltlib.train import predictions
 
+# How steady the first place is takes a fit a language: the command line says it, the page does not.
+STEADY = re.compile(r" (?:Left out one|Whichever of).*?(?:as good a choice|stays first)\.")
 QUERIES = int(os.environ.get("XLT_QUERIES", "12"))
 FRAME = """<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>An explorer</title></head>
@@ -328,7 +330,7 @@ def test_ranked_sources_are_those_that_the_library_recommends(sources: Page) -> 
         np.testing.assert_allclose(chance, 100 * own["p_best"], atol=1.5)
         told = own["why"].head(finder.EXPLAINED).tolist()
         assert all(map(alike, shown["why"], told))
-        assert found.rests_on in sources.text("#sf-more")
+        assert STEADY.sub("", found.rests_on) in sources.text("#sf-more")
         assert name(found.best_set["source"].iloc[0]) in sources.text("#sf-set")
 
 

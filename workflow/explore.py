@@ -60,7 +60,7 @@ def put(folder: Path, key: str, value: Any) -> None:
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     if len(text) > 20_000:
         text = f'{{"gzip":"{base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode()}"}}'
-    # The site takes its place as a whole: a file of it needs no second name, and no wait for a disk.
+    # The site takes its place as a whole: a file needs no second name, and no wait for a disk.
     line = f"(globalThis.xltData??={{}})[{json.dumps(key)}]={text}\n"
     (folder / f"{key}.js").write_text(line, "utf-8")
 

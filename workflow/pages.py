@@ -33,6 +33,7 @@ CITING = (
     "index.md",
     "teach.md",
     "handout.md",
+    "open.md",
 )  # templates; the other pages may show braces of their own
 
 

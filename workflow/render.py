@@ -50,8 +50,10 @@ def landing(notebooks: Path, folder: Path) -> str:
     return (
         f"```{{figure}} ../generated/matrix.{suffix}\n:alt: {alt}\n:width: 100%\n"
         f":target: {chapter}.html\n\n"
-        "Transfer from every source (rows) to every target (columns). The run behind it,\n"
-        f"its n and its intervals are in [the chapter on the matrix]({chapter}.ipynb).\n"
+        "Each square is one pair of languages: a model trained in the language of the row, tested\n"
+        "in that of the column; brighter is better. Look for stripes: a dark column is a target\n"
+        "that is hard from every source, a dark row a poor source. The model, n and intervals are\n"
+        f"in [the chapter on the matrix]({chapter}.ipynb).\n"
         "```\n"
     )
 
@@ -191,6 +193,32 @@ def map_page(file: Path = ROOT / "book" / "map.csv", labs: Path = LABORATORY) ->
     )  # fmt: skip
 
 
+def calibration_page(folder: Path = ROOT / "book") -> str:
+    """Return what book/calibration.md includes: how often verdicts and intervals are right."""
+    rows = pd.read_csv(folder / "calibration_verdicts.csv")
+    rows = rows[rows["claim"] != "any single measure, more transfer"]
+    heads = ["languages", "simulated tables", "*holds* where nothing is there",
+             "*does not hold* where something is", "true effects found"]  # fmt: skip
+    lines = []
+    for n, own in rows.groupby("languages"):
+        judged, denied = own["wrongly holds"].notna(), own["wrongly does not hold"].notna()
+        real = own[~judged & denied & own["truth"].isin(["words", "structure", "small"])]
+        shares = (own.loc[judged, "holds"], own.loc[denied, "does not hold"], real["holds"])
+        tables = own.drop_duplicates("truth")["tables"].sum()
+        lines.append([f"{n}", f"{tables}", *(f"{s.mean():.1f} %" for s in shares)])
+    held = pd.read_csv(folder / "calibration_intervals.csv")["coverage"]
+    return "\n".join(
+        [
+            status.table(heads, lines),
+            "Means over the paper's five claims, and over all truths under which the verdict is "
+            "wrong or right. The intervals of 95 % hold the truth in "
+            f"{held.min():.0f} to {held.max():.0f} of 100 cases ({len(held)} kinds, mean "
+            f"{held.mean():.0f}).",
+            "",
+        ]
+    )
+
+
 def _beside(folder: Path) -> Iterator[list[str]]:
     """Yield the results of notebooks run with a parameter of another value, beside ours."""
     for path in sorted(folder.glob("*.csv")):
@@ -245,6 +273,29 @@ def harmless(notebook: dict) -> dict:
     return notebook
 
 
+def answered(notebook: dict, claims: Path) -> dict:
+    """Return a notebook of the laboratory whose answer begins with a sentence of its claims."""
+    if not claims.exists():
+        return notebook
+    rows = pd.read_csv(claims)
+    counts = rows["verdict"].value_counts()
+    called = {"same direction": "in the direction of the papers", "other direction":
+              "in the other direction", "cannot tell": "cannot be told"}  # fmt: skip
+    said = ", ".join(f"{counts[v]} {text}" for v, text in called.items() if v in counts)
+    text = f"Of {len(rows)} claims: {said}."
+    sure = rows[rows["verdict"] != "cannot tell"]
+    if len(sure):
+        best = sure.loc[(sure["estimate"].abs() / (sure["high"] - sure["low"])).idxmax()]
+        ours = words.estimate(*(best[c] for c in ENDS), 1 if best["scale"] == "points" else 2)
+        text += f" Surest: *{best['sentence'].rstrip('.')}* ({ours} {best['scale']}, "
+        text += f"n = {best['n']}, over {best['over']}s)."
+    for cell in notebook["cells"]:
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown" and source.rstrip().endswith("## Answer"):
+            cell["source"] = f"{source.rstrip()}\n\n{text}\n"
+    return notebook
+
+
 def stage_notebooks(folder: Path, executed: Path, student: bool) -> None:
     """Write every chapter and the laboratory into `folder`, as executed or without results."""
     (folder / "lab").mkdir(parents=True)
@@ -255,7 +306,8 @@ def stage_notebooks(folder: Path, executed: Path, student: bool) -> None:
         shown = shown if ran.exists() else without_results(shown)
         (folder / template.name).write_text(json.dumps(shown), "utf-8")
     for path in sorted(LABORATORY.glob("*.ipynb")):
-        shown = pages.chapter(json.loads(path.read_text("utf-8")), f"lab/{path.stem}", student)
+        shown = answered(json.loads(path.read_text("utf-8")), path.with_suffix(".csv"))
+        shown = pages.chapter(shown, f"lab/{path.stem}", student)
         (folder / "lab" / path.name).write_text(json.dumps(shown), "utf-8")
 
 
@@ -279,9 +331,13 @@ def make_stage(stage: Path, notebooks: Path, built: str, student: bool = False) 
     generated.mkdir()
     (generated / "lab.md").write_text(laboratory_page(), "utf-8")
     (generated / "map.md").write_text(map_page(), "utf-8")
+    (generated / "calibration.md").write_text(calibration_page(), "utf-8")
     again = pd.read_csv(ROOT / "book" / "recomputed.csv")
     heads = ["sentence", "printed", "recomputed", "agrees"]
     again["agrees"] = again["agrees"].map({True: "yes", False: "no"})
+    for column in ("printed", "recomputed"):
+        again[column] = again[column].str.replace(r"-(0\.0+\b)", r"\1", regex=True)
+        again[column] = again[column].str.replace("-", "−")
     (generated / "recomputed.md").write_text(
         status.table(["statement", *heads[1:]], again[heads].to_numpy().tolist()), "utf-8"
     )
