@@ -191,16 +191,9 @@ def _delimited(text: str) -> list[list[str]]:
             fits = width > 2 and n >= least * len(rows[1:]) and width - 2 < head <= width
             if fits and not joined:
                 return rows
-    rows = list(csv.reader(lines, delimiter=best[1], skipinitialspace=True))
-    return [_unbarred(row) for row in rows] if best[1] == "|" else rows
-
-
-def _unbarred(row: list[str]) -> list[str]:
-    """A line of Markdown without the bars at its ends."""
-    if len(row) > 1:
-        row = row[1:] if not row[0].strip() and not row[-1].strip() else row
-        row = row[:-1] if not row[-1].strip() else row
-    return row
+    if best[1] == "|":  # the bars at the ends of a line of Markdown
+        lines = [re.sub(r"^\s*\|(?=.*\|\s*$)|\|\s*$", "", line) for line in lines]
+    return list(csv.reader(lines, delimiter=best[1], skipinitialspace=True))
 
 
 # -- LaTeX ----------------------------------------------------------------------------------------
