@@ -116,6 +116,7 @@ SIBLINGS = {
     "names in German": NAMED.format("Englisch", "Deutsch", "Türkisch"),
     "names in Russian": NAMED.format("английский", "немецкий", "турецкий"),
     "codes and names": NAMED.format("en: English", "de - German", "tr Turkish"),
+    "codes, bars and names": NAMED.format("en/English", "de|German", "tr/tur"),
     "sizes beside names": NAMED.format("en (n=500)", "de (1.5k)", "tr [300]"),
     "tokens": NAMED.format(">>eng<<", "<de>", "__tr__"),
     "quotes": NAMED.format("'en'", "`de`", "“tr”"),

@@ -150,7 +150,7 @@ def plain_label(label: Any) -> str:
     if str(label).startswith("UD_") or known(text := unmarked(label)):
         return str(label) if str(label).startswith("UD_") else text
     text = (text or str(label)).strip("\"'`‘’“”<>_ ")
-    if remark := re.fullmatch(r"(.+?)\s*[(\[](.*)[)\]]|(.+?)(?::| +[-–—|/]?) *(.+)", text):
+    if remark := re.fullmatch(r"(.+?)\s*[(\[](.*)[)\]]|(.+?)(?:\s*[:|/]| +[-–—]?) *(.+)", text):
         outer, inner = (part.strip() for part in remark.groups() if part is not None)
         same = known(outer) and known(inner) and language(outer) == language(inner)
         if same or (remark[1] and re.fullmatch(r"(n ?= ?)?[\d.,]+ ?[kmb%]?", inner, re.I)):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from xltlib.languages import is_summary, keys, known, understood
+from xltlib.languages import is_summary, keys, known, language, understood
 from xltlib.reading.cells import is_data, is_number, numbers, unmarked
 from xltlib.reading.files import load
 from xltlib.reading.headings import (
@@ -195,8 +195,10 @@ def _split_pairs(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
 def _are_pairs(halves: Iterable[tuple[str, ...]]) -> bool:
     """Whether halves are languages, some of them different; no languages with a region (de-DE)."""
     found = list(halves)
+    if not all(known(half) for pair in found for half in pair):
+        return False
     regions = all(one.islower() and other.isupper() for one, other in found)
-    return not regions and any(one.lower() != other.lower() for one, other in found)
+    return not regions and any(language(one) != language(other) for one, other in found)
 
 
 def _halves(value: str) -> tuple[str, ...]:
