@@ -357,16 +357,6 @@ def mrqap(design: Design, permutations: int = 999, seed: int = 0) -> Array:
     return np.array([permutation_p(design, [j], [i for i in every if i != j], rows) for j in every])
 
 
-def resample(
-    design: Design, statistic: Callable[[Array], Array], reps: int, seed: int = 0
-) -> Array:
-    """A statistic (reps, ...) of `Design.gram` over bootstraps of languages (`Design.resampled`).
-
-    The statistic takes all draws at once, (reps, p + 1, p + 1).
-    """
-    return statistic(design.resampled(reps, seed))
-
-
 def _resampled(design: Design, reps: int, seed: int) -> Array:
     rng, classes = np.random.default_rng(seed), _classes(design)
     out: list[Array] = []
@@ -518,7 +508,7 @@ def beyond_chance(
     if permutations:
         chance = statistic(design.permuted(permutations, seed)[1:]).mean(axis=0)
     estimate = (point - chance) / (1 - chance[part])
-    draws = resample(design, statistic, bootstrap, seed)
+    draws = statistic(design.resampled(bootstrap, seed))
     mean = draws.mean(axis=0)
     stretch = (1 - estimate[part]) / np.maximum(1 - mean[part], TINY)
     return estimate, estimate + stretch * (draws - mean)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from xltlib.explain.contrast import verdict
-from xltlib.explain.effects import Array, Design, interval, resample
+from xltlib.explain.effects import Array, Design, interval
 from xltlib.explain.observations import design
 from xltlib.scores import HALF, transfer
 
@@ -61,7 +61,7 @@ def reliability(scores: pd.DataFrame, *, bootstrap: int = 300, seed: int = 0) ->
     for labels, group in transfer(scores).groupby(["model", "task", "metric"], sort=True):
         data = _halves(group)
         for of, part in _parts(data):
-            low, high = interval(resample(part, _stepped_up, bootstrap, seed))
+            low, high = interval(_stepped_up(part.resampled(bootstrap, seed)))
             found = (float(_stepped_up(part.gram())), float(low), float(high), len(data.y))
             rows.append((*labels, of, *found, verdict(float(low), float(high))))
     names = ["model", "task", "metric", "of", "estimate", "low", "high", "n", "verdict"]
