@@ -436,6 +436,12 @@ _GROUPS: dict[str, type] = {
     "recipe": Recipe, "scratch": Recipe,
 }  # fmt: skip
 
+# Keys that a person may expect, and what says it.
+_SAID_BY = {
+    "checkpoint": "say it as `model: {kind: checkpoint, name: ...}`",
+    "finetune": "settings of a task stand under `tasks`, those of all under `recipe`",
+}
+
 
 def _validated(content: Any, where: str) -> Experiment:
     """`content` as an experiment: strictly, but lists for tuples and whole numbers for others."""
@@ -466,7 +472,7 @@ def _translated(error: Any, where: str) -> ValueError:
         what = f"key in {place}".removesuffix(str(loc[-1])).rstrip(": .")
         of_group: Any = groups[0] if groups else Experiment
         names = getattr(of_group, "__dataclass_fields__", None) or of_group.model_fields
-        return unknown(what, loc[-1], names, "mend or remove it")
+        return unknown(what, loc[-1], names, _SAID_BY.get(str(loc[-1]), "mend or remove it"))
     if of == "missing":
         return ValueError(f"{place} missing; add it")
     if of == "too_short":
