@@ -254,6 +254,11 @@ def test_what_may_mean_two_things_is_refused(tmp_path: Path, text: str, words: s
         read(tmp_path, text)
 
 
+def test_of_columns_without_heading_one_may_hold_pairs(tmp_path: Path) -> None:
+    found = read(tmp_path, ",,acc\nen->de,en->fr,71\nen->tr,en->fi,72\n")
+    assert set(values(found)) == {("eng", "deu"), ("eng", "tur")}
+
+
 def test_a_second_table_of_latex_is_said_to_be_left_out(tmp_path: Path) -> None:
     rows = "".join(f"{line.replace(',', ' & ')} \\\\\n" for line in MATRIX.splitlines())
     one = f"\\begin{{tabular}}{{lccc}}\n{rows}\\end{{tabular}}\n"

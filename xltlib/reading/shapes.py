@@ -80,8 +80,9 @@ def table(path: Path, rows: str | None = None) -> pd.DataFrame:
                     f"{name} has no heading, its first row is {some(heads, 6)}: add a first row "
                     "such as source, target, score"
                 )
-            first = map(str, frame.iloc[0])  # rows are numbered under no heading, not pairs
-            frame = frame.loc[:, [bool(h or _halves(x)) for h, x in zip(heads, first, strict=True)]]
+            cells = enumerate(map(str, frame.iloc[0]))  # under no heading: row numbers, or pairs
+            pair = next((j for j, cell in cells if not heads[j] and _halves(cell)), -1)
+            frame = frame.loc[:, [bool(h) or j == pair for j, h in enumerate(heads)]]
             frame = _runs(_one_side(_split_pairs(frame, notes), notes), notes)
             frame.attrs = {"notes": notes}
             return frame
