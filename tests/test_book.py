@@ -463,6 +463,17 @@ def test_every_page_works_from_disk_for_every_reader(site: Path, theme: str) -> 
     assert [str(f) for f in browse.check(site, themes=[theme], only=every)] == []
 
 
+@pytest.mark.browser
+@pytest.mark.skipif(browse.chromium() is None, reason=browse.CURE)
+def test_the_handout_prints_on_one_page(site: Path) -> None:
+    with browse.browser() as running:
+        page = running.new_page()
+        page.goto((site / "book" / "handout.html").as_uri())
+        for paper in ("A4", "Letter"):
+            assert len(re.findall(rb"/Type\s*/Page\b", page.pdf(format=paper))) == 1, paper
+
+
+@pytest.mark.browser
 @pytest.mark.skipif(browse.chromium() is None, reason=browse.CURE)
 def test_the_code_of_a_chapter_is_shown_by_one_switch(site: Path) -> None:
     with browse.browser() as running:

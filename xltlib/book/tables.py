@@ -80,7 +80,8 @@ class Tables:
         rows = self.zero_shot
         n = f"{rows['source'].nunique()} sources and {rows['target'].nunique()} targets"
         if rows[["source", "target"]].nunique().min() >= least:
-            return Markdown(f"{n}, {len(self.tasks)} tasks, model `{self.model}`. {self.seeds()}")
+            tasks = _count(len(self.tasks), "task")
+            return Markdown(f"{n}, {tasks}, model `{self.model}`. {self.seeds()}")
         return Markdown(
             f"**{n}: fewer than {least} languages cannot tell measures of similarity apart.** What "
             f"follows shows that the analysis runs, and nothing about languages. {self.seeds()}"
