@@ -39,7 +39,7 @@ STAGES = {
     "pretrain": 1,  # train.pretrain
     "finetune": 1,  # train.finetune, train.steps, models.compute, and how a run goes (train.worker)
     "answers": 1,  # train.generate
-    "baselines": 1,  # train.baselines
+    "baselines": 2,  # train.baselines
     "features": 1,  # models.encoder, models.features
     "probe": 1,  # train.probe, train.probes
     "decoder": 1,  # models.encdec: an encoder's new decoder, and how both start
