@@ -57,6 +57,7 @@ test: $(STAMP) ## The whole test suite, one worker a core
 bench: $(STAMP) ## Time training and answering beside transformers' Trainer, in pairs (an hour); makes book/speed.csv
 	@$(BIN)/python benchmarks/speed.py --out build/speed.jsonl
 	@$(BIN)/python benchmarks/speed.py --table build/speed.jsonl --out book/speed.csv
+	@$(BIN)/python benchmarks/speed.py --scaling --out book/speed_scaling.csv
 
 lint: $(STAMP) ## ruff on code and notebooks, no outputs in notebooks, types of xltlib, advisories
 	$(BIN)/ruff check .

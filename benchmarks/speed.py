@@ -2,6 +2,7 @@
 
     python benchmarks/speed.py --out build/speed.jsonl [--only train-all ...] [--pairs 5]
     python benchmarks/speed.py --table build/speed.jsonl --out book/speed.csv
+    python benchmarks/speed.py --scaling --out book/speed_scaling.csv
 
 Both sides have the same data, start, optimizer, schedule, number of updates, precision and one
 thread, and take turns in one process after one run of each to warm up, so that what else the
@@ -208,8 +209,11 @@ def step_flops(model: Any, source: float, target: float, encoder_learns: bool = 
 # ---------------------------------------------------------------- answering
 
 
-def answering(task: Task, code: str, n: int, learn: int, among: bool) -> Pair:
-    """Answers of a model that has learnt the task a little, beside `predict_with_generate`."""
+def answering(task: Task, code: str, n: int, learn: int, among: bool, beside: int = 1) -> Pair:
+    """Answers of a model that has learnt the task a little, beside `predict_with_generate`.
+
+    With `beside`, as many models of one frozen encoder answer in turn: it reads each text once.
+    """
     pool = [task.source((code,), code, s, k, 0) for s, k in (("train", 2000), ("test", n))]
     train, test = pool
     if task.name in TASKS:
@@ -226,7 +230,10 @@ def answering(task: Task, code: str, n: int, learn: int, among: bool) -> Pair:
     labels = task.labels if among else ()
 
     def mine() -> list[str]:
-        return answers(model, tokenizer, texts, recipe, most=most, labels=labels)
+        kept: dict[bytes, Any] = {}
+        for _ in range(beside):
+            out = answers(model, tokenizer, texts, recipe, most=most, labels=labels, kept=kept)
+        return out
 
     def stock() -> list[str]:
         theirs = trainer(model, tokenizer, recipe, generation_max_length=most + 1)
@@ -236,12 +243,64 @@ def answering(task: Task, code: str, n: int, learn: int, among: bool) -> Pair:
     def quality(outputs: list[str]) -> float:
         return task.evaluate(outputs, test)[task.metric].score
 
-    return Pair(Side(mine, quality), Side(stock, quality), 0.02, about=f"{n} texts")
+    about = f"{n} texts" + (f", {beside} models of one encoder" if beside > 1 else "")
+    return Pair(Side(mine, quality, beside), Side(stock, quality), 0.02, about=about)
 
 
 def intents() -> Task:
     """MASSIVE's intents, with 60 labels of several pieces each."""
     return PUBLIC["massive_intent"]
+
+
+# ---------------------------------------------------------------- how it grows
+
+
+def grown(sizes: Sequence[int] = (1, 2, 4, 8), repeats: int = 3) -> pd.DataFrame:
+    """CPU seconds of what a matrix is made of, against how much of it there is.
+
+    Sources: models that learn side by side. Targets: test sets answered, of other texts. Examples:
+    texts of one test set. Length: as many texts in one. The least of some repeats, so that what
+    else the machine does counts little.
+    """
+    start, tokenizer = small()
+    task, recipe = TASKS["entity_type"], replace(LEARN, steps=20, freeze="encoder")
+    train = task.source(LANGUAGES, "eng", "train", 512, 0)
+    test = task.source(LANGUAGES, "eng", "test", 256 * max(sizes), 0)
+    texts = [task.preprocess(e)[0] for e in test]
+
+    def tell(told: list[str]) -> Any:
+        return answers(start, tokenizer, told, TINY, most=task.max_target)
+
+    def learn(n: int) -> Any:
+        lessons = [Lesson(copy.deepcopy(start), train, [], recipe, seed) for seed in range(n)]
+        return together(lessons, tokenizer, task)
+
+    work = {
+        "sources": learn,
+        "targets": lambda n: [tell(texts[i * 256 : (i + 1) * 256]) for i in range(n)],
+        "examples": lambda n: tell(texts[: 256 * n]),
+        "length": lambda n: tell([" ".join(texts[i : i + n]) for i in range(256)]),
+    }
+    found = []
+    for what, of in work.items():
+        of(1)
+        for n in sizes:
+            took = []
+            for _ in range(repeats):
+                at = time.process_time()
+                of(n)
+                took.append(time.process_time() - at)
+            found.append({"what": what, "times": n, "seconds": min(took)})
+    return pd.DataFrame(found)
+
+
+def exponents(curves: pd.DataFrame) -> pd.DataFrame:
+    """A row a curve: seconds at each size, and the exponent fitted to their logarithms."""
+    wide = curves.pivot(index="what", columns="times", values="seconds")
+    wide = wide.loc[curves["what"].unique()]
+    x = np.log(wide.columns.to_numpy(float))
+    fitted = np.polyfit(x, np.log(wide.to_numpy()).T, 1)[0]
+    return wide.add_prefix("x ").assign(exponent=fitted).round(3).reset_index()
 
 
 # ---------------------------------------------------------------- probes
@@ -389,7 +448,8 @@ def made(small_size: bool = False) -> dict[str, Callable[[], Pair]]:
         "train-18M-bfloat16": lambda: training("ner", LARGE, low, low, n),
         "train-18M-default": lambda: training("ner", LARGE, low, big, n),
         "answer-choose": lambda: answering(intents(), "eng", some, taught, True),
-        "answer-label": lambda: answering(TASKS["entity_type"], "eng", some, taught, False),
+        "answer-label": lambda: answering(TASKS["entity_type"], "eng", some, taught, False, beside),
+        "answer-label-alone": lambda: answering(TASKS["entity_type"], "eng", some, taught, False),
         "answer-spans": lambda: answering(TASKS["ner"], "eng", some, taught, False),
         "probes": probing,
     }
@@ -497,12 +557,18 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", choices=[*made(), "memory"])
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--table", type=Path)
+    parser.add_argument("--scaling", action="store_true", help="how seconds grow, to --out")
     parser.add_argument("--peak", choices=["ours", "theirs"])
     given = parser.parse_args()
     compute.prepare_process()
     transformers.logging.set_verbosity_error()
     if given.peak:
         print(peak(given.peak, MT5_SMALL))
+        return
+    if given.scaling:
+        content = exponents(grown())
+        io.write_text(given.out, content.to_csv(index=False))
+        print(content.to_string(index=False))
         return
     if given.table:
         content = table(given.table)

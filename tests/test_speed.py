@@ -40,3 +40,13 @@ def test_another_quality_is_refused(speed: ModuleType) -> None:
     sides = [speed.Side(lambda: None, lambda _, q=q: q) for q in (0.5, 0.6)]
     with pytest.raises(SystemExit, match=r"x: quality 0\.500 and 0\.600"):
         list(speed.compared("x", speed.Pair(*sides, 0.02), 1))
+
+
+def test_growth_is_fitted_to_what_was_timed(speed: ModuleType) -> None:
+    curves = speed.grown(sizes=(1, 2), repeats=1)
+    assert set(curves["what"]) == {"sources", "targets", "examples", "length"}
+    assert (curves["seconds"] > 0).all()
+    curves["seconds"] = curves["times"] ** 1.5 * curves["what"].map(len)
+    table = speed.exponents(curves).set_index("what")
+    assert table.loc["sources"].tolist() == [7.0, 19.799, 1.5]
+    assert (table["exponent"] == 1.5).all()
