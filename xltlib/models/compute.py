@@ -24,7 +24,8 @@ def device() -> torch.device:
 def arithmetic(device: str, asked: Precision) -> Precision:
     """What matrices are multiplied in, ``bfloat16`` or ``float32``.
 
-    A processor without instructions for bfloat16 (AVX-512 BF16 or AMX) would only be slower.
+    A processor without instructions for bfloat16 (AVX-512 BF16 or AMX) would only be slower. With
+    the first alone a model of 18 million weights was slower too (`book/cost.md`): `auto` is not it.
     """
     if asked == "float32" or device == "cuda":
         return "float32" if asked == "float32" else "bfloat16"
