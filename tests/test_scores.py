@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -351,3 +352,21 @@ def test_a_diagonal_that_is_lowest_is_a_loss_unless_the_metric_is_named() -> Non
         sc.check(table)
     for metric in ("accuracy", sc.ILLEGAL):
         assert len(sc.check(table.assign(metric=metric))) == 25
+
+
+def test_of_a_task_only_its_rows_are_read_where_the_table_is_ours(tmp_path: Path) -> None:
+    table = pd.concat([_square(["en", "de", "fr"]).assign(task=task) for task in ("a", "b")])
+    path = sc.write(table, tmp_path / "scores.parquet")
+    whole = sc.read(path)
+    own = whole[whole["task"] == "a"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(sc.read(path, task="a"), own)
+    pd.testing.assert_frame_equal(
+        sc.read(path, task="c"), whole
+    )  # whoever asked says what there is
+    other = tmp_path / "other.parquet"
+    table.rename(columns={"score": "accuracy"}).to_parquet(other)
+    with pytest.warns(sc.ScoresWarning, match="'accuracy' read as 'score'"):
+        assert set(sc.read(other, task="a")["task"]) == {"a", "b"}
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ValueError, match="damaged"):
+        sc.read(path, task="a")

@@ -401,14 +401,18 @@ def render(experiment: str, student: bool = False) -> int:
     stage, out = build / f"stage-{site}", build / f"book-{site}"
     make_stage(stage, build / "notebooks", status.page(ROOT, experiment), student)
     status.write_tables(build, stage / "generated")
-    explore.write(stage / "extra" / "explore")
-    done = build_site(stage, out, os.cpu_count() or 1)
-    if done.returncode == 0:
+    data = stage / "explore"  # made beside the pages, most of which one process has to make
+    command = [sys.executable, "workflow/explore.py", str(data)]
+    with subprocess.Popen(command, cwd=ROOT) as explorers:
+        done = build_site(stage, out, os.cpu_count() or 1)
+    ended = done.returncode or explorers.returncode
+    if ended == 0:
+        shutil.copytree(data, out / "html" / "explore", dirs_exist_ok=True)
         replace_folder(out / "html", build / site)
         if not student:
             (build / "book.done").write_text(f"{experiment}\n", "utf-8")
     print(done.stderr, file=sys.stderr)  # last, where a person looks first
-    return done.returncode
+    return ended
 
 
 if __name__ == "__main__":

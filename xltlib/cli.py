@@ -420,7 +420,7 @@ def recommend(
     as_json: _Json = False,
 ) -> None:
     """Which source language to take for a target."""
-    from xltlib.book.budget import in_words, with_examples
+    from xltlib.book.words import advice
     from xltlib.rank.recommend import recommend as recommended
 
     if top < 1:
@@ -429,6 +429,8 @@ def recommend(
     code, table, pairs, part = _asked(target, scores, experiment, model, task, **read)
     found = recommended(code, table, pairs, **part)
     if n_target:
+        from xltlib.book.budget import with_examples
+
         found = with_examples(found, table, n_target)
     shown = found.table.head(top)
     steps = found.best_set[found.best_set["expected_best"].diff().fillna(1) > 0]  # those that help
@@ -438,7 +440,7 @@ def recommend(
                    for k, t in (("sources", shown), ("best_set", steps))}  # fmt: skip
         print(json.dumps(answer))
     else:
-        print(in_words(found, shown, steps, n_target))
+        print(advice(found, shown, steps, n_target))
 
 
 @app.command()
@@ -460,7 +462,7 @@ def budget(
 ) -> None:
     """How many target examples a goal takes."""
     from xltlib.book.budget import budget as needed
-    from xltlib.book.budget import called as named
+    from xltlib.book.words import source_name
     from xltlib.languages import name
 
     read = {"rows": rows, "metric": metric, "lower_is_better": lower_is_better}
@@ -472,7 +474,7 @@ def budget(
     print(f"Examples of {name(code)} ({code}) for a score of {100 * goal:g} of 100")
     for row in found.to_dict("records"):
         how = "its own curve" if row["basis"] == "measured" else "curves of other targets"
-        print(f"  after {named(row['source'])} ({row['source']}), by {how}: {row['answer']}")
+        print(f"  after {source_name(row['source'])} ({row['source']}), by {how}: {row['answer']}")
         others = [f"{str(k)[3:]}: {v}" for k, v in row.items() if str(k).startswith("by_")]
         print(f"    by other laws, {'; '.join(others)}")
     print(f"Rests on {found['n_curves'].iloc[0]} few-shot curve(s); 95 % intervals")
@@ -497,7 +499,7 @@ def _asked(
     if path is None:
         exp = _experiment(experiment)
         (path, pairs), usual = kept.tables_of(exp), exp.model.label
-    table = extras(called(one_metric(read(path, **how)), model, task))[0]
+    table = extras(called(one_metric(read(path, task=task, **how)), model, task))[0]
     if model is None and usual in set(table["model"]):
         model = usual
     for option, value in (("model", model), ("task", task)):

@@ -95,6 +95,7 @@ def read(
     unknown_codes: Unknown = "error",
     metric: str | None = None,
     lower_is_better: bool | None = None,
+    task: str | None = None,
 ) -> pd.DataFrame:
     """Read and `check` a scores table in any form that `xltlib.reading` knows, tidy or a matrix.
 
@@ -106,6 +107,8 @@ def read(
         language and one of its sets.
     unknown_codes, metric, lower_is_better
         Of `check`.
+    task
+        Only its rows are read, where a table of ours has it: that is sooner done.
 
     Raises
     ------
@@ -119,10 +122,22 @@ def read(
     if not file.is_file():
         what = "is a folder, name a file in it" if file.is_dir() else "is not there"
         raise ValueError(f"no scores file: {file} {what}; check the path, or run the experiment")
-    table = reading.table(file, side)
+    table = _of_task(file, task)
+    table = reading.table(file, side) if table is None else table
     for sentence in notes(table):
         warnings.warn(sentence, ScoresWarning, stacklevel=2)
     return check(table, unknown_codes, metric, lower_is_better)
+
+
+def _of_task(file: Path, task: str | None) -> pd.DataFrame | None:
+    """A task's rows of a Parquet file with our columns; None where it is not one, or has none."""
+    if task is None or file.suffix != ".parquet":
+        return None
+    try:
+        rows = pd.read_parquet(file, filters=[("task", "==", task)])
+    except (OSError, ValueError, KeyError):  # what is wrong with it `reading` says
+        return None
+    return rows if len(rows) and {*_NAMES} <= {*rows} else None
 
 
 # -- checking -------------------------------------------------------------------------------------
@@ -241,13 +256,15 @@ def _one_score(df: pd.DataFrame, metric: str | None, noted: list[str]) -> pd.Dat
 def _treebanks(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
     """``UD_Ancient_Greek-PROIEL`` as the language and which of its treebanks."""
     for side, part in zip(("source", "target"), SETS, strict=True):
-        names = df[side].astype(str).str.strip().str.extract(_UD_NAME)
+        given = pd.Series(df[side].unique())
+        names = given.astype(str).str.strip().str.extract(_UD_NAME)
         if part in df.columns or not names.notna().all(axis=None):
             continue
         _note(f"UD treebanks read as language ({side!r}) and treebank ({part!r})", noted)
         language = names[0].replace(_UD_CODES).str.replace("_", " ")
         language = language.mask(names[1].str.startswith("Nynorsk"), "nno")  # of UD's Norwegian
-        df = df.assign(**{side: language, part: names[1]})
+        at = pd.Index(given).get_indexer(pd.Index(df[side]))
+        df = df.assign(**{side: language.to_numpy()[at], part: names[1].to_numpy()[at]})
     return df
 
 
@@ -340,7 +357,7 @@ def _completed(df: pd.DataFrame) -> pd.DataFrame:
 
 def _counts(df: pd.DataFrame, column: _Column) -> pd.Series:
     given = df[column.name]
-    if column.name == "seed" and given.map(lambda x: bool(re.search(r"\d", str(x)))).all():
+    if column.name == "seed" and all(re.search(r"\d", str(x)) for x in given.unique()):
         given = given.astype(str).str.replace(r"^(seed|run|fold)[ _-]*", "", case=False, regex=True)
     values = reading.counts(given, column.name)
     least = int(column.name == "n_test")

@@ -47,8 +47,9 @@ def in_order(codes: Sequence[str]) -> list[str]:
 def _wide(table: pd.DataFrame, value: str) -> pd.DataFrame:
     """A column of a table as source x target, `in_order`."""
     wide = table.pivot_table(index="source", columns="target", values=value, aggfunc="mean")
-    order = in_order([*table["source"], *table["target"]])
-    rows, columns = ([c for c in order if c in set(table[s])] for s in ("source", "target"))
+    ends = [table[side].unique().tolist() for side in ("source", "target")]
+    order = in_order(ends[0] + ends[1])
+    rows, columns = ([c for c in order if c in end] for end in ends)
     return wide.reindex(index=rows, columns=columns).astype(float)
 
 

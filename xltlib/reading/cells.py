@@ -95,9 +95,8 @@ def counts(column: pd.Series, name: str) -> pd.Series:
         Of `numbers`; a cell such as ``5.000``, that may be five or five thousand.
     """
     values = {c: _count(c) for c in column.dropna().unique() if str(c).lower() not in _MISSING}
-    bad = column[column.map(lambda c: values.get(c, "") is None)]
-    if len(bad):
-        raise _bad_number(column, name, bad)
+    if bad := [c for c, value in values.items() if value is None]:
+        raise _bad_number(column, name, column[column.isin(bad)])
     return numbers(column.map(values), name, [])
 
 
