@@ -32,7 +32,7 @@ from xltlib.scores import cells
 from xltlib.train import predictions
 
 # How steady the first place is takes a fit a language: the command line says it, the page does not.
-STEADY = re.compile(r" (?:Left out one|Whichever of).*?(?:as good a choice|stays first)\.")
+STEADY = re.compile(r" (?:Left out one|Whichever of).*? first\.")
 QUERIES = int(os.environ.get("XLT_QUERIES", "12"))
 FRAME = """<!doctype html><html lang="en" data-theme="light"><head><meta charset="utf-8">
 <meta name="viewport" content="width=device-width"><title>An explorer</title></head>

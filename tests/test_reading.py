@@ -770,3 +770,31 @@ def _no_other_exception(path: Path, data: bytes) -> None:
                 continue
         for code in {*table["source"], *table["target"]}:
             assert language(code).key == code and language(code).name
+
+
+@pytest.mark.parametrize("cell", ["7.15*10^-1", "7*10^3", "7.15 * 10^{-1}", "2^-1", "81^.5"])
+def test_powers_are_no_raised_marks(tmp_path: Path, cell: str) -> None:
+    with pytest.raises(ValueError, match="not a number"):
+        read(tmp_path, f"source,target,score\nen,de,{cell}\nde,en,60\n")
+
+
+@pytest.mark.parametrize("cell", ["81.4^1", "81.4^{1}", "81.4^*", "81.4^a"])
+def test_raised_marks_are_left_out(tmp_path: Path, cell: str) -> None:
+    found = read(tmp_path, f"source,target,score\nen,de,{cell}\nde,en,60\n")
+    assert sorted(found["score"]) == pytest.approx([0.6, 0.814])
+
+
+@pytest.mark.parametrize("labels", [["ner-de", "pos-fr"], ["mono-de", "new-en", "old-fr"]])
+def test_words_beside_a_code_are_no_pairs(tmp_path: Path, labels: list[str]) -> None:
+    rows = "".join(f"{label},0.{i}5\n" for i, label in enumerate(labels))
+    with pytest.raises(ValueError, match="no column source, target"):
+        read(tmp_path, f"name,acc\n{rows}")
+
+
+def test_scores_of_one_in_language_are_scores_where_the_metric_is_named(tmp_path: Path) -> None:
+    codes = ("en", "de", "fr")
+    cells = [(s, t, 1 if s == t else 0.5 + i / 20) for i, s in enumerate(codes) for t in codes]
+    rows = "".join(f"{s},{t},{x}\n" for s, t, x in cells)
+    assert len(read(tmp_path, f"source,target,accuracy\n{rows}")) == 9
+    with pytest.raises(ValueError, match="on itself is 1"):
+        read(tmp_path, f"source,target,value\n{rows}")

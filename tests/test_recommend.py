@@ -95,7 +95,7 @@ def test_how_steady_the_first_place_is(pairs) -> None:
             rest = noisy[(noisy["source"] != other) & (noisy["target"] != other)]
             turned.append(recommend.recommend(code, rest, pairs).table["source"][0])
         said = re.search(
-            r"time, (\d+) of the 15 other languages would put (.+) first:", told.rests_on
+            r"time, (\d+) of the 15 other languages would put (.+) first\.", told.rests_on
         )
         new = [source for source in turned if source != first]
         assert abs((int(said[1]) if said else 0) - len(new)) <= 2  # units change a little too

@@ -268,6 +268,24 @@ def test_killed_in_mid_run_it_goes_on_and_repeats_nothing(project: Project, vict
     assert project.ran() == ["pretrain-0", "source-deu", "source-tur", "collect"]
 
 
+def test_a_part_whose_mark_is_gone_is_done_again(project: Project) -> None:
+    assert project.make("small", "scores").returncode == 0
+    (project.folder / "build" / "small" / "parts" / "source-tur.done").unlink()
+    project.ran()
+    assert project.make("small", "scores").returncode == 0
+    assert project.ran() == ["source-tur", "collect"]
+
+
+def test_where_processes_are_not_forked_snakemake_is_started_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make.sys, "platform", "darwin")
+    with (tmp_path / "held").open("w") as held:
+        started = make.snakemake(["--version"], tmp_path / "log", os.environ, [held.fileno()])
+        started.join()
+    assert started.exitcode == 0 and (tmp_path / "log").read_text().strip()[0].isdigit()
+
+
 def test_a_failed_part_shows_its_last_words_and_where_to_read_on(project: Project) -> None:
     done = project.make("small", "scores", FAIL="source-tur")
     assert done.returncode == 1

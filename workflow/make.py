@@ -13,10 +13,11 @@ import multiprocessing
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -110,16 +111,39 @@ def words(args: argparse.Namespace, *more: str) -> list[str]:
 
 def snakemake(
     words: Sequence[str], out: Path, environment: Mapping[str, str], hold: Sequence[int] = ()
-) -> BaseProcess:
-    """Start Snakemake in a process of its own, forked where that is safe: importing it takes longer
-    than making a plan. It writes to `out` and hands the files `hold` on to its jobs.
+) -> BaseProcess | _Anew:
+    """Start Snakemake in a process of its own, forked on Linux: importing it takes longer than
+    making a plan. It writes to `out` and hands the files `hold` on to its jobs.
     """
+    if sys.platform != "linux":
+        return _Anew(words, out, environment, hold)
     import snakemake.cli  # noqa: F401 (the processes share it)
 
-    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    context = multiprocessing.get_context("fork")
     process = context.Process(target=_snakemake, args=(words, out, dict(environment), hold))
     process.start()
     return process
+
+
+class _Anew:
+    """Snakemake started in the ordinary way; what is used of a process of multiprocessing."""
+
+    def __init__(
+        self, words: Sequence[str], out: Path, environment: Mapping[str, str], hold: Sequence[int]
+    ) -> None:
+        command = [sys.executable, "-m", "snakemake", *words]
+        with out.open("w") as log:
+            self._process = subprocess.Popen(
+                command, env=environment, stdout=log, stderr=subprocess.STDOUT, pass_fds=hold
+            )
+
+    @property
+    def exitcode(self) -> int | None:
+        return self._process.poll()
+
+    def join(self, seconds: float | None = None) -> None:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(seconds)
 
 
 def _snakemake(
@@ -220,7 +244,11 @@ def plan_of(args: argparse.Namespace, folder: Path) -> list[str]:
     """Ask Snakemake what has to run."""
     said = folder / "log" / "plan.log"
     asked = snakemake(words(args, "--dry-run"), said, os.environ)
-    asked.join()
+    try:
+        asked.join()
+    except KeyboardInterrupt:
+        asked.join()
+        raise SystemExit(130) from None
     output = said.read_text("utf-8")
     if asked.exitcode:
         raise SystemExit(f"The plan of {args.experiment} cannot be made:\n{last_error(output)}")

@@ -17,10 +17,12 @@ ILLEGAL = "illegal"  # share of outputs that are no answer: shown, never analyse
 def higher(df: pd.DataFrame, lower: bool | None, note: Callable[[str], None]) -> pd.DataFrame:
     """Ranks are refused; losses and errors too, or are turned into scores if `lower` is true."""
     groups = df[df["n_target"] == 0].groupby(["model", "task", "metric", "seed"], sort=False)
-    for (model, task, *_), group in groups:
+    for (model, task, metric, _), group in groups:
+        shares = lower is None and (metric == "score" or not reading.is_score(metric))
         for side in ("target", "source"):
-            if _are_ranks(group, side):
-                top = group["score"].max()
+            if _are_ranks(group, side, shares):
+                most = group["score"].max()
+                top = most if most > 1 else group.groupby(side).size().max()
                 raise ValueError(
                     f"the scores of {task}, {model} are ranks, 1 to {top:g} within each {side}: "
                     "give the scores that they rank"
@@ -46,13 +48,16 @@ def higher(df: pd.DataFrame, lower: bool | None, note: Callable[[str], None]) ->
     return df.assign(score=turned.reindex(df.index))
 
 
-def _are_ranks(group: pd.DataFrame, side: str) -> bool:
-    """Whether each column (or row) of the matrix is its own ranking, from 1 or 0 up."""
+def _are_ranks(group: pd.DataFrame, side: str, shares: bool) -> bool:
+    """Whether each column (or row) of the matrix is its own ranking, from 1 or 0 up.
+
+    With `shares`, ranks may be given as shares of how many there are.
+    """
     within = group.groupby(side)["score"]
     if group["score"].nunique() < 3 or len(within) < 2 or (within.size() < 3).any():
         return False
     score = group["score"]
-    if score.max() == 1:  # as shares of how many there are
+    if shares and score.max() == 1:
         score = (score * within.transform("size")).round(6)
     first = score - score.min() + 1
     by = first.groupby(group[side])
@@ -86,7 +91,7 @@ def _refuse_worst_at_home(group: pd.DataFrame, own: pd.DataFrame, named: bool) -
     home = own[targets.transform("size")[own.index] >= 4]
     lowest = int((home["score"] <= targets.transform("min").loc[home.index]).sum())
     alike = own["score"].iloc[0]
-    if (own["score"] == alike).all() and alike in (0, 1, 100):
+    if (own["score"] == alike).all() and (alike == 0 or (alike in (1, 100) and not named)):
         if (group["score"] != alike).mean() > 0.5:
             raise ValueError(
                 f"every score of a language on itself is {alike:g}: leave these cells empty if "

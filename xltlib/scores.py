@@ -135,7 +135,7 @@ def _of_task(file: Path, task: str | None) -> pd.DataFrame | None:
         return None
     try:
         rows = pd.read_parquet(file, filters=[("task", "==", task)])
-    except (OSError, ValueError, KeyError):  # what is wrong with it `reading` says
+    except (OSError, ValueError, KeyError, NotImplementedError):  # `reading` says what is wrong
         return None
     return rows if len(rows) and {*_NAMES} <= {*rows} else None
 

@@ -35,8 +35,10 @@ _EVERYDAY_NAMES = {
     "farsi": "pes", "mandarin": "cmn", "taiwanese": "nan", "flemish": "nld", "azeri": "azj",
     "kurmanji": "kmr", "sorani": "ckb", "myanmar": "mya", "wu": "wuu", "slovene": "slv",
     "west frisian": "fry", "classical chinese": "lzh", "bahasa indonesia": "ind",
+    "malayo": "zsm", "mongol": "khk",
 }  # fmt: skip
 _LOCALES = "de fr es pt it ru zh ja ko".split()  # languages in whose words others are named too
+_WORDS = ("vote", "voto", "jute", "laze")  # names there, but sooner met as words
 # Scripts that contain another one: Japanese writes Han characters too.
 _SCRIPT_PARTS = {
     "Hans": {"Hani"}, "Hant": {"Hani"}, "Jpan": {"Hani", "Hira", "Kana"}, "Kore": {"Hang"},
@@ -279,7 +281,7 @@ def _own_names() -> dict[str, list[str]]:
     others: dict[str, list[str]] = {}
     for locale in _LOCALES:
         for tag, name in babel.Locale(locale).languages.items():
-            if len(tag) < 4 and (len(name) > 2 or not name.islower()):
+            if len(tag) < 4 and (len(name) > 2 or not name.islower()) and name not in _WORDS:
                 others.setdefault(name.casefold(), []).append(tag)
     return {name: list(dict.fromkeys(tags)) for name, tags in others.items()} | names
 

@@ -322,7 +322,7 @@ def _steady(matrix: Matrix, column: Index, first: str) -> str:
     listed = " or ".join(name(source.partition("/")[0]) for source in dict.fromkeys(new))
     return (
         f" Left out one at a time, {len(new)} of the {len(others)} other languages would put "
-        f"{listed} first: as good a choice."
+        f"{listed} first."
     )
 
 

@@ -12,7 +12,8 @@ _MISSING = set("nan na n/a n.a. n.a none null - -- --- — – − / \\ x × . .
                "not available tbd".split(" ")) | {"", "not available"}  # fmt: skip
 _WIDE = {i: i - 0xFEE0 for i in range(0xFF01, 0xFF5F)}  # of Chinese and Japanese keyboards
 _MARKS = re.compile(
-    r"<sup>[^<>]*</sup>|</?\w[^<>]*>|\^(?:\{[^{}]*\}|\S)?|"
+    r"<sup>[^<>]*</sup>|</?\w[^<>]*>|"
+    r"(?<![*×x· ]10)\^(?:\{[^{}+\-−]*\}|[^\s.,+\-−])?(?![\d.,+\-−])|"  # raised, but no power of ten
     r"\\(?:textbf|textit|underline|emph|mathbf|mathrm|text|bf|it|dagger|ddagger|ast)"
     r"(?![A-Za-z])|[*†‡§¶$#{}↑↓✓ᵃᵇᶜᵈ¹²³⁰⁴-⁹\u200b-\u200f\u2060\U0001f1e6-\U0001f1ff]|"
     r"__|^_(?=\d)|(?<=\d)_$|\\[,;! ]|~"
@@ -132,7 +133,7 @@ def _commas(column: pd.Series, name: str, out: pd.Series, found: dict[str, re.Ma
     point = any("." in m["n"] and "," not in m["n"] for m in found.values())
     plain = out.dropna()
     parted = [re.fullmatch(r"[1-9]\d{0,2}(,\d{3})+", found[c]["n"]) for c in comma]
-    if comma and all(parted) and name != "score":  # 5,000
+    if comma and all(parted) and name not in ("score", "stderr", "chance"):  # 5,000
         if any(c.count(",") > 1 for c in comma):
             return False
         raise ValueError(

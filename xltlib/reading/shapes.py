@@ -174,7 +174,7 @@ def _split_pairs(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
         sides = [side for w in words(head) if (side := role(w)) in _SIDES]
         said = bool(_PAIR_NAME.fullmatch("_".join(words(head)))) or len(set(sides)) == 2
         first = values.iloc[0]
-        if not said and is_number(first):
+        if not said and (is_number(first) or not _halves(first)):
             continue
         halves = {v: _halves(v) for v in values.unique()}
         bad = [v for v, found in halves.items() if not found]
@@ -198,6 +198,8 @@ def _are_pairs(halves: Iterable[tuple[str, ...]]) -> bool:
     found = list(halves)
     if not all(known(half) for pair in found for half in pair):
         return False
+    if any(min(map(len, pair)) < 4 and len({*map(len, pair)}) > 1 for pair in found):
+        return False  # ner-de, old-fr: codes of one kind have one length
     regions = all(one.islower() and other.isupper() for one, other in found)
     return not regions and any(language(one) != language(other) for one, other in found)
 
@@ -284,9 +286,9 @@ def _melted(frame: pd.DataFrame, rows: str | None, name: str, notes: list[str]) 
 
 
 def _beyond(columns: list[pd.Series]) -> bool:
-    """Whether a number of these columns is above 100, as no score is."""
+    """Whether half the numbers of these columns are above 100, as no score is."""
     cells = pd.concat([*columns, pd.Series(dtype=object)]).map(unmarked)
-    return bool(pd.to_numeric(cells, errors="coerce").max() > 100)
+    return bool(pd.to_numeric(cells, errors="coerce").median() > 100)
 
 
 def _labels(column: pd.Series, head: tuple[str, ...], level: int, place: int) -> bool:

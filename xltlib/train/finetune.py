@@ -88,9 +88,9 @@ def together(
 ) -> list[Finetuned]:
     """`finetune` of several small models side by side, each as it is alone but for rounding.
 
-    Their recipes differ in `batch` at most. Most of a small model's step
-    goes into calls that are now made once for all, and states of an encoder that does not learn
-    are made once too.
+    Their recipes differ in `batch` at most. Most of a small model's step goes into calls that are
+    now made once for all, and states of an encoder that does not learn are made once too. The
+    models' weights are parts of shared tensors afterwards: one that is held holds all.
 
     Raises
     ------

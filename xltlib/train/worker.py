@@ -38,7 +38,8 @@ _ALL = 10**9  # more examples than any data set has
 _Cell = tuple[str, int, list[str]]  # target, number of its examples learned from, outputs
 # What answers the tests of a target, and what does so after some examples of it.
 _Taught = tuple[Callable[[str], list[str]], Any]
-_ABREAST = 12  # small models that learn side by side
+# Small models that learn side by side: at most so many, and so many weights in all.
+_ABREAST, _WEIGHTS = 12, 12_000_000
 
 
 def text_of(exp: Experiment, known: str | None = None) -> dict[str, list[str]]:
@@ -344,11 +345,16 @@ class Worker:
             if run.condition in ("pretrained", "shuffled", "scratch"):
                 alike.setdefault((run.task, recipe_of(self.exp, run), start), []).append(run)
         for (task, recipe, _), own in alike.items():
-            for at in range(0, len(own), _ABREAST):
-                group = own[at : at + _ABREAST]
+            for at in range(0, len(own), self._abreast()):
+                group = own[at : at + self._abreast()]
                 wanted = {r for r in missing if r in group and not self._waiting(r)[1].is_file()}
                 if wanted and len(group) > 1:
                     self._tune_together(group, self.exp.task(task), recipe, wanted)
+
+    def _abreast(self) -> int:
+        """How many models learn side by side: together they take the memory of one larger one."""
+        own = self.exp.model.body + 2 * self.exp.model.head
+        return max(1, min(_ABREAST, _WEIGHTS // own))
 
     def _tune_together(
         self, group: Sequence[Run], of: Task, recipe: Recipe, wanted: set[Run]
@@ -377,7 +383,7 @@ class Worker:
         """
         from xltlib.train.finetune import Lesson, together
 
-        if self.exp.model.kind != "tiny":
+        if self.exp.model.kind != "tiny" or len(self.exp.fewshot.n) > self._abreast():
             return {}
         recipe, of = recipe_of(self.exp, run), self.exp.task(run.task)
         how = {n: replace(recipe, **self._going(len(few[:n]))) for n in self.exp.fewshot.n}
