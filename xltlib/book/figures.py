@@ -494,9 +494,10 @@ def _at(n: Any, least: float) -> Any:
 
 
 def _examples_axis(figure: Card, table: pd.DataFrame, label: str) -> None:
-    """Numbers of target examples, 0 = zero-shot; at most eight of them are named."""
+    """Numbers of target examples, 0 = zero-shot; as many are named as there is room for."""
     counts = sorted(set(table.loc[table["n_target"] > 0, "n_target"].astype(float)))
-    shown = [0.0, *counts[:: math.ceil(len(counts) / 7)]]
+    room = 7 if len(figure.axes) < 4 else 5
+    shown = [0.0, *counts[:: math.ceil(len(counts) / room)]]
     for ax in figure.axes:
         ax.set_xticks(_at(shown, counts[0]), [f"{n:g}" for n in shown], fontsize=8)
         ax.set(xlabel="", ylabel="")
