@@ -798,3 +798,17 @@ def test_scores_of_one_in_language_are_scores_where_the_metric_is_named(tmp_path
     assert len(read(tmp_path, f"source,target,accuracy\n{rows}")) == 9
     with pytest.raises(ValueError, match="on itself is 1"):
         read(tmp_path, f"source,target,value\n{rows}")
+
+
+@pytest.mark.parametrize("cell", [r"$2.0*10^{-3}$", r"$7 \times 10^{3}$", r"$7\cdot10^{1}$"])
+def test_powers_in_latex_are_no_raised_marks(tmp_path: Path, cell: str) -> None:
+    rows = rf"source & target & acc \\ en & de & {cell} \\ de & en & 60.1 \\"
+    with pytest.raises(ValueError, match="not a number"):
+        read(tmp_path, rf"\begin{{tabular}}{{lll}} {rows} \end{{tabular}}", "t.tex")
+
+
+@pytest.mark.parametrize("cell", [r"$81.4^{1}$", r"$81.4^\dagger$", r"$81.4^{\dagger\ddagger}$"])
+def test_raised_marks_in_latex_are_left_out(tmp_path: Path, cell: str) -> None:
+    rows = rf"source & target & acc \\ en & de & {cell} \\ de & en & 60.1 \\"
+    found = read(tmp_path, rf"\begin{{tabular}}{{lll}} {rows} \end{{tabular}}", "t.tex")
+    assert sorted(found["score"]) == pytest.approx([0.601, 0.814])

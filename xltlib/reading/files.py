@@ -208,7 +208,7 @@ _TEX = (  # what a cell's commands become, in order
     (r"\\(?:diagbox|backslashbox)(?:\[[^\]]*\])?\{([^{}]*)\}\{([^{}]*)\}", r"\1 / \2"),
     (r"\\(?:(?:cell|row|column|text)?color(?:box)?|[hv]space|label|cite\w*|footnote\w*|"
      r"tnote|textsuperscript)\*?(?:\[[^\]]*\])?\{[^{}]*\}|\\footnotemark\[\d*\]", ""),
-    (r"\^(?:\{[^{}]*\}|\\\w+|\S)", ""), (r"\{([.,])\}", r"\1"),
+    (r"(?<![*st ]10)\^(?:\{[^{}+\-−]*\}|\\\w+)", ""), (r"\{([.,])\}", r"\1"),
     (r"\\pm(?![a-zA-Z])", "±"), (r"\\([%&])", r"\1"),
     (r"\$?_\{?\\?(?:scriptsize|tiny|small)?\s*±?\s*([\d.,]+)\}?\$?", r"±\1"),
     (r"\\rightarrow|\\to(?![a-zA-Z])", "→"), (r"\\downarrow", "↓"),
