@@ -86,7 +86,7 @@ def trainer(model: Any, tokenizer: Any, recipe: Recipe, **more: Any) -> Any:
         output_dir=tempfile.gettempdir(), max_steps=recipe.steps, seed=0, use_cpu=True,
         per_device_train_batch_size=recipe.batch, per_device_eval_batch_size=64, report_to=[],
         save_strategy="no", logging_strategy="no", disable_tqdm=True, predict_with_generate=True,
-        bf16=recipe.precision == "bfloat16",
+        bf16=compute.arithmetic("cpu", recipe.precision) == "bfloat16",
         dataloader_pin_memory=False, **more,
     )  # fmt: skip
     optimizer = steps.optimizer_of(model, recipe)

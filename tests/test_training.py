@@ -263,16 +263,34 @@ def test_gradients_are_the_model_s_own(model, pair) -> None:
         torch.testing.assert_close(weight.grad, wanted[name], rtol=1e-3, atol=1e-6)
 
 
-def test_short_arithmetic_only_where_it_is_asked_for_and_the_processor_can(monkeypatch) -> None:
-    found = {}
-    for can in (True, False):
-        arithmetic.cache_clear()
-        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda can=can: {"avx512_bf16": can})
-        found[can] = [arithmetic("cpu", asked) for asked in ("float32", "auto", "bfloat16")]
-        on_gpu = [arithmetic("cuda", asked) for asked in ("float32", "auto", "bfloat16")]
-        assert on_gpu == ["float32", "bfloat16", "bfloat16"]
+@pytest.mark.parametrize(
+    ("can", "half", "wanted"),
+    [
+        (True, 0.5, "bfloat16"),
+        (True, 0.9, "float32"),
+        (True, 1.9, "float32"),
+        (False, 0.5, "float32"),
+    ],
+)
+def test_short_arithmetic_only_where_it_is_asked_for_and_pays(
+    monkeypatch, can, half, wanted
+) -> None:
+    """`half`: seconds of a product in bfloat16, of one second in float32."""
+    clock, product = [0.0], torch.mm
+
+    def timed(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        clock[0] += half if one.dtype == torch.bfloat16 else 1.0
+        return product(one[:1], other[:, :1])
+
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": can})
+    monkeypatch.setattr(torch, "mm", timed)
+    monkeypatch.setattr("xltlib.models.compute.time.perf_counter", lambda: clock[0])
     arithmetic.cache_clear()
-    assert found[True] == ["float32", "float32", "bfloat16"] and set(found[False]) == {"float32"}
+    asked = ("float32", "auto", "bfloat16")
+    found = {where: [arithmetic(where, one) for one in asked] for where in ("cpu", "cuda")}
+    arithmetic.cache_clear()
+    assert found["cpu"] == ["float32", "float32", wanted]
+    assert found["cuda"] == ["float32", "bfloat16", "bfloat16"]
 
 
 def test_bfloat16_is_near_float32_and_trains_float32_weights(model, pair, monkeypatch) -> None:

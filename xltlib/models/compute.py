@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import time
 from functools import cache
 from typing import Any
 
@@ -24,14 +25,26 @@ def device() -> torch.device:
 def arithmetic(device: str, asked: Precision) -> Precision:
     """What matrices are multiplied in, ``bfloat16`` or ``float32``.
 
-    A processor without instructions for bfloat16 (AVX-512 BF16 or AMX) would only be slower. With
-    the first alone a model of 18 million weights was slower too (`book/cost.md`): `auto` is not it.
+    On a CPU bfloat16 is taken only where a product is faster in it: with AVX-512 BF16 alone it was
+    twice as fast on one processor, half as fast on another (`benchmarks/precision.py`).
     """
     if asked == "float32" or device == "cuda":
         return "float32" if asked == "float32" else "bfloat16"
-    has = torch.cpu.get_capabilities()
-    can = any(has.get(name) for name in ("avx512_bf16", "amx_bf16"))
-    return "bfloat16" if asked == "bfloat16" and can else "float32"
+    return "bfloat16" if asked == "bfloat16" and _half_pays() else "float32"
+
+
+def _half_pays() -> bool:
+    """Whether this CPU multiplies bfloat16 clearly faster than float32 (40 ms to find out)."""
+    if not any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16")):
+        return False  # emulated
+    kinds, took = (torch.float32, torch.bfloat16), dict[torch.dtype, list[float]]()
+    for kind in 5 * kinds:  # in turns, so that what else the machine does meets both
+        one, other = torch.ones(512, 384, dtype=kind), torch.ones(384, 1536, dtype=kind)
+        begin = time.perf_counter()
+        torch.mm(one, other)
+        took.setdefault(kind, []).append(time.perf_counter() - begin)
+    single, half = (min(took[kind]) for kind in kinds)
+    return half < 0.8 * single
 
 
 def autocast(model: Any, precision: Precision) -> torch.autocast:

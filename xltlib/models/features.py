@@ -1,7 +1,7 @@
 """Frozen features: what each layer of an encoder makes of texts, words or pieces, kept on disk.
 
-A text is encoded once, in bfloat16 where the processor has instructions for it, in batches of
-similar length. What is kept is float16, in an array that is read without loading it whole.
+A text is encoded once, in bfloat16 where that is faster, in batches of similar length. What is
+kept is float16, in an array that is read without loading it whole.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ The same number as `T5ForConditionalGeneration` gives, to rounding (a test holds
 training on a CPU, where a small model waits for memory and for calls more than for products:
 
 * tokens are packed: padding takes part in attention's scores only;
-* the weight of a norm is multiplied into the products behind it, which are one product where they
-  read the same states;
+* the weight of a norm is multiplied into the products behind it, if they have fewer weights than
+  the states have numbers; products that read the same states are one;
 * distances and the mask are added once for all layers of a stack;
 * cross-entropy makes its gradient on the way forward, some rows at a time, so the logits of a
   batch never exist together, nor are they made twice (as in Wijmans et al. 2025, 2411.09009);
@@ -433,6 +433,8 @@ def _linear(rows: Tensor, norm: Any, packed: Packed | None, *layers: Any) -> Ten
     """What layers make of rows times a norm's weight, side by side."""
     weights = [layer.weight for layer in layers]
     weight = torch.cat(weights, -2) if len(weights) > 1 else weights[0]
+    if weight.dim() == 2 and rows.numel() < weight.numel():
+        return linear(rows * norm.weight, weight)
     return _times(rows, weight * norm.weight.unsqueeze(-2), packed)
 
 
