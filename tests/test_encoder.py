@@ -87,12 +87,15 @@ def test_decoded_weights_are_believed_only_as_they_were_written(
     monkeypatch.setattr(encoder, "decoded_folder", lambda: tmp_path / "e5")
     monkeypatch.setattr(encoder, "E5_BYTES", len(content))
     monkeypatch.setattr(encoder, "E5_SHA256", encoder.sha256(file))
-    folder = encoder._decoded(file)
+    monkeypatch.setattr(encoder, "package_file", lambda: file)
+    folder = Path(encoder.folder_of(encoder.E5, "package"))
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
-    (encoder._decoded(file) / "tokenizer.json").unlink()
+    encoder.folder_of(encoder.E5, "package")
     assert (folder / "model.safetensors").read_bytes() == weights
-    assert (encoder._decoded(file) / "tokenizer.json").is_file()
+    (folder / "tokenizer.json").unlink()
+    encoder.folder_of(encoder.E5, "package")
+    assert (folder / "tokenizer.json").is_file()
 
 
 @here

@@ -122,7 +122,7 @@ def test_a_prediction_that_changes_changes_a_score(made: Any, tmp_path: Path) ->
     zeros = table["labels"].map(lambda content: bytes(len(content)))
     table["labels"] = coded.where(table["task"] != "massive_qa", zeros)
     copied(folder, tmp_path)
-    predictions._write(table, tmp_path / "predictions.parquet")  # noqa: SLF001
+    table.to_parquet(tmp_path / "predictions.parquet")
     about = json.loads((tmp_path / "run.json").read_text())
     about["sha256"]["predictions"] = predictions.sha256(tmp_path / "predictions.parquet")
     (tmp_path / "run.json").write_text(json.dumps(about))

@@ -157,10 +157,10 @@ def test_a_tar_that_points_outside_writes_nothing_there(
     monkeypatch.setattr(fetch, "cache", lambda _, *parts: tmp_path / "x" / "y" / Path(*parts))
     monkeypatch.setattr(fetch, "_retrieve", lambda *_: tmp_path / "a.tar.gz")
     archive = Archive("https://x/a.tar.gz", "0" * 64, "top")
-    assert fetch._member(archive, "r", "wanted").read_text() == "text"
+    assert fetch.get("r", "wanted", {}, archive).read_text() == "text"
     for name in ("passwd", "up"):
         with pytest.raises(ValueError, match="has no file"):
-            fetch._member(archive, "r", name)
+            fetch.get("r", name, {}, archive)
     made = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     assert made == {"a.tar.gz", "secret", "x/y/000000000000/wanted"}
 
