@@ -157,6 +157,20 @@ def test_a_word_s_vector_is_that_of_its_first_piece(tiny: Path, tmp_path: Path) 
     np.testing.assert_allclose(found.of([0], 2), wanted, rtol=0.05, atol=0.05)
 
 
+def test_layers_above_the_highest_one_kept_are_not_computed(tiny: Path, tmp_path: Path) -> None:
+    model, tokenizer = encoder.load(str(tiny))
+    blocks, computed = list(model.encoder.layer), []
+    for number, block in enumerate(blocks, 1):
+        block.register_forward_hook(lambda *_, number=number: computed.append(number))
+    of = [model, tokenizer, "text", ["ab c", "d"], ["0", "1"]]
+    every = features.encode(*of, range(len(blocks) + 1), tmp_path / "every")
+    assert computed == [*range(1, len(blocks) + 1)]
+    computed.clear()
+    first = features.encode(*of, [0, 1], tmp_path / "first")
+    assert computed == [1] and list(model.encoder.layer) == blocks
+    np.testing.assert_array_equal(first.vectors, every.vectors[:, :2])
+
+
 def test_words_of_a_script_without_spaces_are_read_without_them() -> None:
     example = Example("0", "cmn", {"words": ["今", "天"], "tags": ["O", "O"]})
     assert probe.reading_of(public_task("massive_slots")).item(example) == ("今天", [0, 1])

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -205,16 +206,30 @@ def _fill(
     half = arithmetic(where.type, "bfloat16") == "bfloat16"
     model = model.to(where, torch.bfloat16 if half else torch.float32).eval()
     tokens = _TOKENS * (1 if where.type == "cpu" else 64)
-    for group in by_length([(len(r.ids), 0) for r in rows], tokens):
-        ids = pad([rows[i].ids for i in group], pad_id).to(where)
-        lengths = torch.tensor([len(rows[i].ids) for i in group], device=where)
-        mask = torch.arange(ids.shape[1], device=where)[None] < lengths[:, None]
-        with torch.inference_mode():
+    with _cut(model, max(layers)), torch.inference_mode():
+        for group in by_length([(len(r.ids), 0) for r in rows], tokens):
+            ids = pad([rows[i].ids for i in group], pad_id).to(where)
+            lengths = torch.tensor([len(rows[i].ids) for i in group], device=where)
+            mask = torch.arange(ids.shape[1], device=where)[None] < lengths[:, None]
             states = model(
                 input_ids=ids, attention_mask=mask.long(), output_hidden_states=True
             ).hidden_states
             _keep(vectors, offsets, rows, group, unit, [states[k] for k in layers], mask)
-        progress(len(group))
+            progress(len(group))
+
+
+@contextmanager
+def _cut(model: Any, layers: int) -> Iterator[None]:
+    """For a while, a model of the BERT family without the layers above: they would be computed."""
+    encoder: Any = getattr(model, "encoder", None)
+    if not isinstance(every := getattr(encoder, "layer", None), torch.nn.ModuleList):
+        yield
+        return
+    encoder.layer = every[: max(1, layers)]
+    try:
+        yield
+    finally:
+        encoder.layer = every
 
 
 def _keep(
