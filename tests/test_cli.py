@@ -109,7 +109,7 @@ def test_asked_wrongly(say, words: list[str]) -> None:
         ),
         (["similarity", "deu", "Germn"], "unknown language 'Germn'. Did you mean 'German'"),
         (["recommend", "Ukranian", "--experiment", "small"], "Did you mean 'Ukrainian'"),
-        (["recommend", "ukr", "--experiment", "small"], "run `xlt run small` first, or give"),
+        (["recommend", "ukr", "--experiment", "small"], "or run `xlt run small`"),
         (["recommend", "ukr", "--experiment", "small", "--top", "0"], "at least one source"),
         (["recommend", "ukr", "--scores", "nothere.csv"], "nothere.csv"),
     ],

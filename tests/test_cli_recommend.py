@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from xltlib import cli, scores
+from xltlib.book import kept
 from xltlib.io import write_table
 from xltlib.languages import similarity
 
@@ -105,7 +106,22 @@ def test_recommend_by_default_takes_the_kept_scores_of_the_encoder(
 def test_an_experiment_that_is_neither_run_nor_kept_says_so(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.setenv("XLT_BUILD", str(tmp_path))
     assert cli.main(["recommend", "Ukrainian", "--experiment", "quick"]) == 2
-    assert "run `xlt run quick` first" in capsys.readouterr().err
+    assert "or run `xlt run quick`" in capsys.readouterr().err
+
+
+def test_in_an_empty_folder_it_is_said_what_to_do(tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("xltlib.book.kept.carried", lambda path: path)
+    monkeypatch.setattr("xltlib.train.config.carried", lambda path: path)
+    assert cli.main(["recommend", "fin"]) == 2
+    said = capsys.readouterr().err
+    assert "--scores FILE" in said and "in the book's folder" in said
+
+
+def test_the_model_of_a_table_is_the_one_that_is_no_control() -> None:
+    assert kept.usual(["e5", "e5-shuffled", "e5-alone", "char-ngram"]) == "e5"
+    assert kept.usual(["tiny", "tiny-scratch"]) == "tiny"
+    assert kept.usual(["mbert", "xlmr"]) is None and kept.usual(["a-alone"]) == "a-alone"
 
 
 def test_similarity_says_what_is_imputed(capsys) -> None:

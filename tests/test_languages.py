@@ -20,6 +20,7 @@ from xltlib import errors
 from xltlib.languages import (
     among,
     clash,
+    codes,
     is_summary,
     iso3,
     keys,
@@ -415,6 +416,18 @@ def own_names() -> list[list[str]]:
     english |= {n.print.casefold() for e in iso639.ALL_LANGUAGES for n in e.other_names or ()}
     english |= {n.casefold() for n in Locale("en").languages.values()}
     return [["name", "tag"], *map(list, sorted(x for x in found if x[0].casefold() not in english))]
+
+
+def test_the_tables_of_iso_639_are_read_as_their_package_reads_them() -> None:
+    read = {entry.part3: entry for entry in codes._iso().values()}
+    assert set(read) == {e.part3 for e in iso639.ALL_LANGUAGES}
+    for e in iso639.ALL_LANGUAGES:
+        own = read[e.part3]
+        assert (own.name, own.part1, own.type) == (e.name, e.part1 or "", e.type or "")
+        assert own.macrolanguage == (e.macrolanguage or "")
+        assert own.successor == ("" if e.status == "A" else e.retire_change_to or "")
+        for code in filter(None, (e.part3, e.part1, e.part2b, e.part2t)):
+            assert codes._iso()[code] is own
 
 
 def test_own_names_are_those_of_the_cldr() -> None:

@@ -181,6 +181,9 @@ def test_any_language_with_features_gets_an_answer(whole) -> None:
 def test_how_many_targets_the_figures_rest_on_is_said(whole, pairs, monkeypatch) -> None:
     target = whole["target"].iloc[0]
     others = whole.loc[whole["source"] != whole["target"], "target"].nunique() - 1
+    said = recommend.recommend(target, whole, pairs).rests_on
+    assert said.endswith("sources; the target was measured.")  # no prediction, none held out
+    whole = whole[whole["target"] != target]
     assert f"{others} other targets;" in recommend.recommend(target, whole, pairs).rests_on
     monkeypatch.setattr("xltlib.rank.recommend._MOST_CELLS", len(whole) // 2)
     said = recommend.recommend(target, whole, pairs).rests_on

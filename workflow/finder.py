@@ -238,7 +238,7 @@ def advice(
             )
             rows, best = rank._answer(those.base, column, se, past, set(), 3)
             yield _of_target(
-                task, code, rows, best, rank._rests_on(those.base, past, len(measured) - 1)
+                task, code, rows, best, rank._rests_on(those.base, past, 0, predicts=False)
             )
     if not new:
         return
@@ -286,7 +286,8 @@ def _new(
         past = those.past(made, column)
         made._precision[True] = bordered
         rows, best = rank._answer(made, column, np.zeros(len(column)), past, known, 3)
-        why = rank._rests_on(those.base, past, those.others) + rank._of_variety(code, made)
+        why = rank._rests_on(those.base, past, those.others, predicts=True)
+        why += rank._of_variety(code, made)
         yield _of_target(task, code, rows, best, why)
 
 

@@ -42,7 +42,7 @@ _Lower = Annotated[
     ),
 ]
 _Model = Annotated[
-    str | None, typer.Option(help="model in the scores (default: that of the experiment, or tiny)")
+    str | None, typer.Option(help="model in the scores (default: the one that is no control)")
 ]
 _Json = Annotated[bool, typer.Option("--json", help="print machine-readable output")]
 
@@ -495,13 +495,11 @@ def _asked(
     from xltlib.scores import called, one_metric, read
 
     among(target, ())  # a misspelt one is told before files are read
-    path, pairs, usual = scores, None, "tiny"
+    path, pairs = scores, None
     if path is None:
-        exp = _experiment(experiment)
-        (path, pairs), usual = kept.tables_of(exp), exp.model.label
+        path, pairs = _tables(experiment)
     table = extras(called(one_metric(read(path, task=task, **how)), model, task))[0]
-    if model is None and usual in set(table["model"]):
-        model = usual
+    model = model or kept.usual(table["model"])
     for option, value in (("model", model), ("task", task)):
         found = sorted(table[option].unique())
         if value is None and len(found) > 1:
@@ -514,6 +512,22 @@ def _asked(
     }:
         pairs = None  # to be made anew, with all these languages
     return code, table, pairs, {"model": model, "task": task}
+
+
+def _tables(experiment: str) -> tuple[Path, Any]:
+    """Path of the scores and pairs of an experiment by its name or file."""
+    from xltlib.book import kept
+
+    if experiment.endswith((".yml", ".yaml")):
+        return kept.tables_of(_experiment(experiment).name)
+    try:
+        return kept.tables_of(experiment)
+    except ValueError:
+        from xltlib.train.config import available
+
+        if available():
+            _experiment(experiment)  # is it misspelt?
+        raise
 
 
 # -- doctor ---------------------------------------------------------------------------------------

@@ -51,6 +51,11 @@ def carried(path: Path) -> Path:
     return installed if installed.exists() and not os.path.exists(path) else path
 
 
+def built(experiment: str) -> Path:
+    """Where everything made of an experiment goes, by its name."""
+    return Path(os.environ.get("XLT_BUILD", "build")) / experiment
+
+
 @contextmanager
 def whole(path: Path) -> Iterator[Path]:
     """A temporary name beside `path`, a file or a folder; it becomes `path` if all goes well.

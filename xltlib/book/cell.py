@@ -35,7 +35,7 @@ def explain(
     named = model or (next(iter(exp.known), None) or exp.model.label)
     about = {"model": named, "task": task, "source": language(source).key, "seed": seed}
     run = listed[_picked(pd.DataFrame(listed), exp.name, **about).index[0]]
-    path, _ = tables_of(exp)
+    path, _ = tables_of(exp.name)
     cells = _picked(pd.read_parquet(path), run.label, **about, target=to, n_target=n_target)
     row = cells[cells["metric"] != ILLEGAL].iloc[0].to_dict()
     place, key = Place(exp), run.key

@@ -8,6 +8,7 @@ asked for, once it has run, and otherwise those in a folder such as ``book/publi
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from xltlib import reading
-from xltlib.io import carried
+from xltlib.io import built, carried
 from xltlib.languages import language, shared_script
 from xltlib.scores import one_metric, read
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 _PUBLISHED = Path("book/published")
 BASELINES = ("tiny-scratch", "char-ngram")  # no pre-training; a classifier of character n-grams
+_CONTROL = re.compile(r"(.+)-(scratch|shuffled|alone)")  # of the model that is named before it
 _COLUMNS = (
     "known seed parameters tokens steps seconds flops loss cosine participation common reading "
     "width device arithmetic"
@@ -81,21 +83,30 @@ def _scores(folder: Path, named: str, cure: str) -> Path:
     return path
 
 
-def tables_of(experiment: Experiment) -> tuple[Path, pd.DataFrame | None]:
+def tables_of(experiment: str) -> tuple[Path, pd.DataFrame | None]:
     """Path of an experiment's scores, of its run or else kept with the book, and its pairs table.
 
-    What is kept has none: similarity is then computed for the languages asked about. An experiment
-    that has not run, and of which nothing is kept, is an error.
+    By its name: to read the experiment takes longer than to read its scores. What is kept has no
+    pairs: similarity is then computed for the languages asked about. An experiment that has not
+    run, and of which nothing is kept, is an error.
     """
-    places = (experiment.folder, carried(_PUBLISHED / experiment.name))
+    places = (built(experiment), carried(_PUBLISHED / experiment))
     place = next((p for p in places if (p / "scores.parquet").is_file()), None)
     if place is None:
+        here = carried(Path("experiments")).is_dir()
         raise ValueError(
-            f"no scores at {places[0] / 'scores.parquet'}: run `xlt run {experiment.name}` first, "
-            "or give --scores FILE"
+            f"no scores at {places[0] / 'scores.parquet'}: give a table of yours (--scores FILE), "
+            + (f"or run `xlt run {experiment}`" if here else "or do this in the book's folder")
         )
     pairs = place / "pairs.parquet"
     return place / "scores.parquet", reading.pairs(pairs) if pairs.is_file() else None
+
+
+def usual(models: Iterable[str]) -> str | None:
+    """The model of a table whose others are its controls; None where there are several."""
+    found = {*models}
+    found -= {m for m in found if (c := _CONTROL.fullmatch(m)) and c[1] in found} | {*BASELINES}
+    return found.pop() if len(found) == 1 else None
 
 
 def scores_in(folder: str | Path, *, clones: bool = False) -> pd.DataFrame:

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_factor, cho_solve, get_lapack_funcs
 
 Array = npt.NDArray[np.floating]
 Index = npt.NDArray[np.intp]
@@ -51,7 +50,7 @@ SLOPE = {
 }
 OTHER_SLOPE = (0.05, 0.05)  # of any further measure
 UNSIGNED_SLOPE = (0.0, 0.05)  # of a column that may be a distance or a similarity
-_ROWS = 128  # of the kernel matrix made at a time: bounds the memory of the intermediate arrays
+_ROWS = 32  # of the kernel matrix made at a time: the intermediate arrays stay in the cache
 
 
 @dataclass(frozen=True)
@@ -220,6 +219,8 @@ def _radial(squared: Array, reach: float) -> Array:
 
 def inverse(covariance: Array) -> Array:
     """Inverse of a positive definite matrix through Cholesky; the argument is overwritten."""
+    from scipy.linalg import get_lapack_funcs  # here: a fifth of a second, not always needed
+
     factor, invert = get_lapack_funcs(("potrf", "potri"), (covariance,))
     # LAPACK reads columns: the transpose of our symmetric rows is the same matrix without a copy.
     half, failed = factor(covariance.T, lower=1, overwrite_a=1)
@@ -235,7 +236,7 @@ def inverse(covariance: Array) -> Array:
         half[start:stop, stop:] = half[stop:, start:stop].T
         corner = np.tril(half[start:stop, start:stop])
         half[start:stop, start:stop] = corner + np.tril(corner, -1).T
-    return half
+    return half.T  # by rows, which `leave_out` takes
 
 
 def leave_out(
@@ -260,15 +261,20 @@ def leave_out(
     image : (n,), optional
         The precision times the term, if it is known already.
     """
+    from scipy.linalg import cho_factor, cho_solve
+
     visible = np.array(value, dtype=float)
     visible[hidden] = 0.0
-    rows = precision[hidden].astype(float)
+    rows = precision[hidden].astype(float, copy=False)
+    block, pull = rows[:, hidden], rows @ visible
     if term is not None and term.any():
         if image is None:
             image = (precision @ term.astype(precision.dtype)).astype(float)
-        rows -= np.outer(image[hidden], image / (1 + term @ image))
-    covariance = cho_solve(cho_factor(rows[:, hidden]), np.eye(len(hidden)))
-    return -covariance @ (rows @ visible), covariance
+        part = image[hidden] / (1 + term @ image)
+        block = block - np.outer(part, image[hidden])
+        pull = pull - np.multiply.outer(part, image @ visible)
+    covariance = cho_solve(cho_factor(block), np.eye(len(hidden)))
+    return -covariance @ pull, covariance
 
 
 FAR = 4.0  # an extreme level: standard deviations from the median, by the median deviation

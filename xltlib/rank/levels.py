@@ -101,11 +101,13 @@ def posterior(
         return mean + measured, covariance
     level, quality = two_way(matrix, score)
     asked_targets, at = np.unique(target, return_inverse=True)
-    spoken = matrix.target_language
-    seen = np.isin(np.arange(len(spoken)), matrix.target[~np.isnan(matrix.score)])
-    easy = ease(matrix.measures, np.unique(matrix.source_language), spoken, seen)
-    apart = gp.dissimilarity(matrix.measures)[np.ix_(spoken, spoken)]
-    height, doubt = gp.predict_level(apart, *easy, level, asked_targets)
+    spoken, key = matrix.target_language, ("ease", b"")
+    if key not in matrix.conditioned:  # the same for every fold
+        seen = np.isin(np.arange(len(spoken)), matrix.target[~np.isnan(matrix.score)])
+        easy = ease(matrix.measures, np.unique(matrix.source_language), spoken, seen)
+        matrix.conditioned[key] = easy
+    apart = matrix.apart[np.ix_(spoken, spoken)]
+    height, doubt = gp.predict_level(apart, *matrix.conditioned[key], level, asked_targets)
     centre, same = centring(target), target[:, None] == target
     offset = quality[matrix.source[fold.asked]]
     mean = centre @ mean + height[at] + (offset - centre @ offset)

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
@@ -67,8 +67,13 @@ class Matrix:
         return gp.inverse(gp.kernel(self.cells))
 
     @cached_property
-    def conditioned(self) -> dict[tuple[str, bytes], tuple[Array, Array]]:
-        """What `methods.held_out` found for a protocol and the cells of a fold."""
+    def apart(self) -> Array:
+        """(L, L) dissimilarity of the languages (`gp`)."""
+        return gp.dissimilarity(self.measures)
+
+    @cached_property
+    def conditioned(self) -> dict[tuple[str, bytes], tuple[Any, Array]]:
+        """What `methods.held_out` found for a protocol and the cells of a fold; `levels.ease`."""
         return {}
 
     @cached_property

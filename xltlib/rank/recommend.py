@@ -101,10 +101,11 @@ def recommend(
     column = np.flatnonzero(matrix.ends()[1] == matrix.languages.index(code))
     _enough(matrix, column, target)
     se = _errors(table, matrix, column)
-    past = _past(matrix, column)
-    rows, best = _answer(matrix, column, se, past, _observed(pairs), k)
+    predicts = bool(np.isnan(matrix.score[column]).any())
+    past = _past(matrix, column) if predicts else _summed([], column)
+    rows, best = _answer(matrix, column, se, past, _observed(pairs, code), k)
     others = set(table.loc[table["source"] != table["target"], "target"]) - {code}
-    evidence = _rests_on(matrix, past, len(others))
+    evidence = _rests_on(matrix, past, len(others), predicts)
     if rows["measured"].any() and not (se > 0).any():
         evidence += " Its measured scores have no known error and are taken as exact."
     if not rows["measured"].any():
@@ -217,8 +218,9 @@ def _points(share: float) -> str:
     return f"{round(100 * share, 1) + 0.0:+.1f}".replace("-", "\N{MINUS SIGN}")
 
 
-def _observed(pairs: pd.DataFrame) -> set[tuple[str, str, str]]:
-    """(measure, language, other) of which something was observed, in both directions."""
+def _observed(pairs: pd.DataFrame, code: str) -> set[tuple[str, str, str]]:
+    """(measure, language, other), one being `code`, of which something was observed, both ways."""
+    pairs = pairs[(pairs["source"] == code) | (pairs["target"] == code)]
     seen = ~similarity.imputed(pairs)
     found: set[tuple[str, str, str]] = set()
     for measure in seen:
@@ -290,9 +292,11 @@ def _summed(held: Iterable[_Held], cells: Index) -> _Past:
     return _Past(width, spread, float(error.mean()), sum(one.n for one in others))
 
 
-def _rests_on(matrix: Matrix, past: _Past, others: int) -> str:
+def _rests_on(matrix: Matrix, past: _Past, others: int, predicts: bool) -> str:
     known = int((~np.isnan(matrix.score)).sum())
     measured = f"{known} measured pairs, {len(matrix.sources)} sources"
+    if not predicts:
+        return f"{measured}; the target was measured."
     if not past.n_targets:
         return f"{measured}, no other target to check predictions on."
     nearest = f" (the most similar of {others})" if past.n_targets < others else ""
@@ -307,10 +311,10 @@ def _steady(matrix: Matrix, column: Index, first: str) -> str:
     ends, at = matrix.ends(), matrix.source[column]
     others = np.setdiff1d(np.arange(len(matrix.languages)), ends[1][column])
     others = others[others != matrix.source_language[matrix.sources.index(first)]]
+    gone = [np.flatnonzero((ends[0] == one) | (ends[1] == one)) for one in others]
+    left = [Fold(column, np.union1d(column, cells)) for cells in gone]
     turned = []
-    for one in others:
-        gone = np.flatnonzero((ends[0] == one) | (ends[1] == one))
-        fold = Fold(column, np.union1d(column, gone))
+    for one, fold in zip(others, methods.with_terms(matrix, left, "warm"), strict=True):
         rating = methods.gaussian_process(matrix, fold, "warm")
         rating[matrix.source_language[at] == one] = -np.inf
         turned.append(matrix.sources[at[rating.argmax()]])
