@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import io
 import json
 import re
 import shlex
@@ -16,6 +17,7 @@ import zipfile
 from pathlib import Path
 
 import browse
+import numpy as np
 import pages
 import pandas as pd
 import pictures
@@ -26,7 +28,9 @@ import yaml
 from PIL import Image
 
 import xltlib
+from xltlib.book import figures
 from xltlib.book.style import DATA
+from xltlib.train.config import load_embedded
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
 
@@ -224,6 +228,36 @@ def test_a_figure_follows_the_theme_and_keeps_the_colours_of_its_data() -> None:
         if light_ not in ("#ffffff", "#dddddd"):
             white, black = contrast(light_, "#ffffff"), contrast(dark, light.DARK["#ffffff"])
             assert black >= min(4.5, white), light_
+
+
+def test_a_figure_is_smaller_and_looks_the_same() -> None:
+    """Every text, every path within a hundredth of a point, every cell in its colour."""
+    import slim
+
+    codes = list(load_embedded("embedded").languages)
+    rng = np.random.default_rng(0)
+    rows = [("m", "t", s, t, 0, 0, "f1", rng.uniform(), 9) for s in codes for t in codes]
+    names = "model task source target n_target seed metric score n_test".split()
+    drawn = figures.transfer_matrix(pd.DataFrame(rows, columns=names), "t")._repr_svg_()
+    small = slim.slim(drawn)
+    assert len(small) < 0.7 * len(drawn)
+
+    def parts(svg: str) -> tuple[list[np.ndarray], np.ndarray, int]:
+        paths = [
+            np.array(re.findall(r"-?[\d.]+", d), float) for d in re.findall(r' d="([^"]+)', svg)
+        ]
+        found = re.findall(r"data:image/png;base64,([^\"]+)", svg)[0]  # then its scale
+        image = Image.open(io.BytesIO(base64.b64decode(found))).convert("RGBA")
+        return paths, np.asarray(image), svg.count("<use ")
+
+    (before, large, texts), (after, cells, kept) = parts(drawn), parts(small)
+    assert texts == kept and len(before) == len(after)
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_allclose(one, other, atol=0.0051)
+    assert cells.shape == (len(codes), len(codes), 4)
+    middle = ((np.arange(len(codes)) + 0.5) * len(large) / len(codes)).astype(int)
+    np.testing.assert_array_equal(large[np.ix_(middle, middle)], cells)
+    assert "pixelated" in small  # a browser does not blur the cells into one another
 
 
 def contrast(one: str, other: str) -> float:

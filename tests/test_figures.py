@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import itertools
+import json
+import re
 import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from pathlib import Path
 
 import matplotlib as mpl
 import numpy as np
@@ -14,10 +17,11 @@ import pandas as pd
 import pytest
 
 from xltlib.book import figures
-from xltlib.book.style import COLOURS, DATA, Card
+from xltlib.book.style import COLOURS, DATA, Card, looks_of
 from xltlib.data.datasets import languages_of
 from xltlib.explain import fewshot
 from xltlib.languages import language
+from xltlib.languages.similarity import MEASURES
 
 CODES = ["eng", "deu", "rus", "srp", "hin", "arb"]
 PAIRS = list(itertools.permutations(CODES, 2))
@@ -247,6 +251,52 @@ def test_colours_stay_apart_for_the_colour_blind() -> None:
     seen = np.clip(colours**2.2 @ simulate.T, 0, 1) ** (1 / 2.2)
     gaps = [np.linalg.norm(a - b) for a, b in itertools.combinations(seen, 2)]
     assert min(gaps) > 0.15
+
+
+def test_a_task_and_a_measure_have_one_colour_in_every_figure() -> None:
+    def drawn(order: list[str], column: str, other: str) -> dict[str, tuple[float, ...]]:
+        """The colour of each interval, by the order of the lines that the figure draws."""
+        fixed = {"task": "none", "feature": "word_order"} | {other: "one"}
+        table = spread(beta=range(len(order))).assign(**{**fixed, column: order})
+        colour = "task" if column == "task" else ""
+        figure = figures.coefficients(table, rows=column, colour=colour)
+        lines = figure.axes[0].collections[0]
+        assert isinstance(lines, mpl.collections.LineCollection)
+        return dict(zip(order, map(tuple, lines.get_colors()), strict=True))
+
+    tasks = ["sib200", "massive_intent", "massive_slots", "massive_qa", "udpos_dev", "masakhaner"]
+    for column, other, names in (("task", "feature", tasks), ("feature", "task", list(MEASURES))):
+        beside = drawn(names, column, other)
+        assert drawn(names[::-1], column, other) == beside
+        for name in names:
+            assert drawn([name], column, other) == {name: beside[name]}, name
+    assert len(set(drawn(tasks, "task", "feature").values())) == len(tasks)
+    looks = looks_of(list(MEASURES))
+    assert len({(looks["palette"][m], looks["markers"][m]) for m in MEASURES}) == len(MEASURES)
+    bars = figures.shares(spread(share=[0.1, 0.2], feature=["genealogy", "word_order"], task="ner"))
+    colours = [mpl.colors.to_hex(p.get_facecolor()).upper() for p in bars.axes[0].patches]
+    assert colours == [looks["palette"][m] for m in ("genealogy", "word_order")]
+
+
+def test_the_rule_that_is_ours_has_one_colour() -> None:
+    """In the bars of a choice and among the marks of all rules."""
+    assert (
+        looks_of(["rank_fusion", "gp", "english"])["palette"]["gp"]
+        == looks_of(["gp"])["palette"]["gp"]
+    )
+    table = spread(loss_pct=[1.0, 2.0], method=["random", "gp"], task="ner")
+    bars = {
+        mpl.colors.to_hex(p.get_facecolor()).upper()
+        for p in figures.choosing(table).axes[0].patches
+    }
+    assert looks_of(["gp"])["palette"]["gp"] in bars
+
+
+def test_no_chapter_brings_colours_of_its_own(repository: Path) -> None:
+    for path in sorted((repository / "notebooks").rglob("*.ipynb")):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        code = "\n".join("".join(c["source"]) for c in cells if c["cell_type"] == "code")
+        assert not re.search(r"\bcolor=|\bpalette=|#[0-9A-Fa-f]{6}\b", code), path.name
 
 
 def test_maps_mark_what_is_imputed() -> None:

@@ -54,7 +54,7 @@ def test_tables_of_an_experiment(data: tables.Tables) -> None:
 
 
 def test_what_seeds_vary_is_said(data: tables.Tables, built: pd.DataFrame) -> None:
-    assert data.seeds().startswith("All 3 seeds use one pre-trained model")
+    assert data.seeds().startswith("The 3 seeds share one pre-trained model")
     once = built[(built["model"] == "tiny") | (built["seed"] == 0)]
     one = replace(data, scores=once)
     assert one.seeds().startswith("One seed, and so no error over seeds: `char-ngram`, `tiny-shu")

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from fontTools import subset
 from fontTools.ttLib import TTFont
+from slim import slim
 from sphinx.application import Sphinx
 
 logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table
@@ -202,7 +203,7 @@ def lighten(out: Path) -> None:
     """Rewrite the pages of a built site and write their one style sheet."""
     static = out / "_static"
     for figure in [*(out / "_images").glob("*.svg"), *(out / "slides").glob("*.svg")]:
-        figure.write_text(themed(figure.read_text("utf-8")), "utf-8")
+        figure.write_text(slim(themed(figure.read_text("utf-8"))), "utf-8")
     paths = [p for p in sorted(out.rglob("*.html")) if '<div id="pst-' in p.read_text("utf-8")]
     texts = [p.read_text("utf-8") for p in paths]
     scripts = [

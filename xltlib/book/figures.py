@@ -19,7 +19,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import LogFormatter
 
 from xltlib.book import style
-from xltlib.book.style import COLOURS, INK, MARKERS, Card, colour_of, looks_of, styled
+from xltlib.book.style import COLOURS, INK, MARKERS, Card, looks_of, styled
 from xltlib.book.words import label_of
 from xltlib.explain.fewshot import CURVE, Fit
 from xltlib.languages import Language, language, name
@@ -236,9 +236,10 @@ def estimates(
     ends = [c for c in ("low", "high") if c in table]
     given = table.assign(**{c: scale * table[c] for c in ends}, estimate=scale * table[value])
     lines, marks = (list(dict.fromkeys(table[c])) if c else [""] for c in (rows, colour))
-    slots = len(marks) if apart else 1
+    named = colour in (rows, panel)  # at the line or the panel: no legend
+    slots = len(marks) if apart and not named else 1
     given = given.assign(_mark=table[colour] if colour else "", _filled=_filled(given))
-    shift = (given["_mark"].map(marks.index) - (slots - 1) / 2) * 0.7 / slots * apart
+    shift = (given["_mark"].map(marks.index) - (slots - 1) / 2) * 0.7 / slots * (slots > 1)
     given = given.assign(_y=table[rows].map(lines.index) + shift)
     each = 0.55 + len(lines) * max(0.22, 0.13 * slots)
     figure, panels = style.panels_of(given, panel, 0.9, each, columns, sharey=True)
@@ -254,10 +255,9 @@ def estimates(
         else:
             ax.axvline(bound, color="#444444", linewidth=0.9)
     filled = Line2D([], [], marker="o", linestyle="none", color=INK)
-    tested = "p_mrqap" in given and given["p_mrqap"].notna().any()
-    style.legend(
-        figure, marks if colour else [], {"filled: MRQAP p ≤ 0.05": filled} if tested else {}
-    )
+    tested = given.get("p_mrqap", pd.Series()).notna().any()
+    others = {"filled: MRQAP p ≤ 0.05": filled} if tested else {}
+    style.legend(figure, marks if colour and not named else [], others)
     figure.supxlabel(label, fontsize=10)
     return figure
 
@@ -288,11 +288,12 @@ def coefficients(
 ) -> Card:
     """Standardised coefficients with clustered 95 % intervals.
 
-    `table` has ``feature, beta, low, high`` and the columns named as in `estimates`. A mark is
-    filled where the permutation test agrees (``p_mrqap`` at most 0.05).
+    `table` has ``feature, beta, low, high`` and the columns named as in `estimates`; without
+    `colour` each measure has its own. A mark is filled where the permutation test agrees
+    (``p_mrqap`` at most 0.05).
     """
     given = table.drop(columns="verdict", errors="ignore")
-    return estimates(given, rows, panel, colour, value="beta", label=label)
+    return estimates(given, rows, panel, colour or "feature", value="beta", label=label)
 
 
 def transfer_means(means: pd.DataFrame, chance: Mapping[str, float] | None = None) -> Card:
@@ -327,10 +328,10 @@ def nested(table: pd.DataFrame, by: str = "task") -> Card:
     return estimates(both, "step", by if by in table else "", "of", label=label)
 
 
-def _bars(table: pd.DataFrame, value: str, line: str, by: str, order: list[str], label: str,
-          ours: str = "") -> Card:  # fmt: skip
-    """Bars from 0 with their intervals, a panel for each value of `by`; one in another colour."""
-    palette = {k: COLOURS[1] if k == ours else style.BAR for k in order}
+def _bars(table: pd.DataFrame, value: str, line: str, by: str, label: str,
+          palette: Mapping[str, str]) -> Card:  # fmt: skip
+    """Bars from 0 with their intervals, a panel for each value of `by`, in the palette's order."""
+    order = list(palette)
     figure, panels = style.panels_of(table, by, 1.0, 0.4 + 0.3 * len(order), sharey=True)
     for ax, own in panels:
         rows = own.set_index(line).reindex(order).rename_axis(line).reset_index()
@@ -348,8 +349,8 @@ def _bars(table: pd.DataFrame, value: str, line: str, by: str, order: list[str],
 @styled
 def shares(table: pd.DataFrame, by: str = "task") -> Card:
     """What each measure explains of the variance that languages leave (LMG share, 95 %)."""
-    order = list(dict.fromkeys(table["feature"]))
-    return _bars(table, "share", "feature", by, order, "share of variance")
+    looks = looks_of(list(table["feature"]))
+    return _bars(table, "share", "feature", by, "share of variance", looks["palette"])
 
 
 @styled
@@ -358,8 +359,9 @@ def choosing(table: pd.DataFrame, most: int = 16) -> Card:
 
     `table` has ``method, loss_pct, low, high`` and, for several panels, ``task``.
     """
-    order = list(table.groupby("method")["loss_pct"].mean().sort_values().index[:most])
-    return _bars(table, "loss_pct", "method", "task", order, "loss, % of the best source", "gp")
+    order = table.groupby("method")["loss_pct"].mean().sort_values().index[:most]
+    palette = {rule: COLOURS[1] if rule == "gp" else style.BAR for rule in order}
+    return _bars(table, "loss_pct", "method", "task", "loss, % of the best source", palette)
 
 
 # -- layers of a model ----------------------------------------------------------------------------
@@ -425,17 +427,18 @@ def similarity_scatter(table: pd.DataFrame, features: Sequence[str]) -> Card:
     """
     given = table.assign(y=100 * table["y"])
     groups = list(dict.fromkeys(given["task"]))
+    looks = looks_of(groups)
     long = given.melt(["source", "target", "y", "task"], features, "measure", "x")
     figure, panels = style.panels_of(long, "measure", 0.6, 2.4, sharey=True)
     for ax, own in panels:
-        for i, group in enumerate(groups):
+        for group in groups:
             rows = own[own["task"] == group]
             many = len(rows) > 1000
             dots = {"alpha": 0.15 if many else 0.35, "s": 7 if many else 11, "linewidths": 0}
             style.seaborn().regplot(
-                rows, x="x", y="y", ax=ax, ci=None, color=colour_of(i), line_kws={"linewidth": 2},
-                marker=MARKERS[i % len(MARKERS)], scatter_kws={**dots, "rasterized": many},
-                fit_reg=bool(np.ptp(rows["x"]) > 0),
+                rows, x="x", y="y", ax=ax, ci=None, color=looks["palette"][group],
+                marker=looks["markers"][group], line_kws={"linewidth": 2},
+                scatter_kws={**dots, "rasterized": many}, fit_reg=bool(np.ptp(rows["x"]) > 0),
             )  # fmt: skip
         _name_pairs(ax, own)
         ax.set(xlabel="", ylabel="")
@@ -481,7 +484,7 @@ def learning_curve(
     figure, panels = style.panels_of(long, "value", 0.0, 2.7)
     for (ax, rows), value in zip(panels, shown, strict=False):
         mark = MARKERS[0] if len(history) <= 30 else ""
-        ax.plot(rows["step"], rows["y"], color=colour_of(0), marker=mark, markersize=5)
+        ax.plot(rows["step"], rows["y"], color=COLOURS[0], marker=mark, markersize=5)
         ax.grid(axis="y")
         ax.set(xlabel="training step", ylabel="", ylim=(limits or {}).get(value))
     return figure
@@ -542,16 +545,16 @@ def few_shot(
 
 def _law_curves(ax: Axes, rows: pd.DataFrame, fits: Mapping[str, Fit], least: float) -> None:
     n = np.geomspace(rows["n_target"].min(), rows["n_target"].max(), 60)
+    colours = looks_of(list(fits))["palette"]
     for i, (law, fitted) in enumerate(fits.items()):
         where = (fitted.keys[CURVE] == rows[CURVE].iloc[0]).all(axis=1).to_numpy().nonzero()[0]
         if len(where):
             mean, sd = fitted.moments(n, np.full(len(n), where[0]), noise=False)
             x, low, high = _at(n, least), 100 * (mean - 1.96 * sd), 100 * (mean + 1.96 * sd)
-            ax.plot(
-                x, 100 * mean, color=colour_of(i), label=law, linestyle=["-", "--", "-."][i % 3]
-            )
+            how = {"color": colours[law], "linestyle": ["-", "--", "-."][i % 3]}
+            ax.plot(x, 100 * mean, label=law, **how)
             if i == 0:
-                ax.fill_between(x, low, high, color=colour_of(i), alpha=0.15, linewidth=0)
+                ax.fill_between(x, low, high, color=colours[law], alpha=0.15, linewidth=0)
 
 
 def _control_curve(ax: Axes, control: pd.DataFrame, row: pd.Series, least: float) -> None:

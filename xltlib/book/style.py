@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import functools
 import io
+import itertools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -34,6 +35,25 @@ _STYLE = mpl.rc_params_from_file(
 COLOURS: list[str] = _STYLE["axes.prop_cycle"].by_key()["color"]
 INK, SOFT, BAR = "#222222", "#767676", COLOURS[5]
 MARKERS = ["o", "s", "^", "D", "v", "P", "X"]
+_PLACES = {  # among colours and markers: the same in every figure of the book
+    name: place
+    for place, names in enumerate((
+        "lexical, words, sib200, entity_type, xnli, in-language, log, best_mean",
+        "word_order, structure beyond words, massive_intent, intent, pawsx, power, gp",
+        "morphology, massive_slots, ner, wikiann, logistic, rank_fusion",
+        "phonology, massive_qa, qa, tydiqa, xquad, mlqa, english",
+        "genealogy, udpos, udpos_dev, zero-shot, nearest_genealogy",
+        "script, masakhaner, nearest_word_order",
+        "data_size, all measures, random",
+        "lexical_translit",
+        "",
+        "",
+        "inventory",
+        "geography",
+        "spacing",
+    ))
+    for name in names.split(", ")
+}  # fmt: skip
 SEQUENTIAL, DIVERGING = "cividis", "PuOr_r"
 MANY = 60  # languages that cannot be named one by one
 WIDTH = 7.5  # inches; 750 px at 100 dots per inch
@@ -124,14 +144,37 @@ def one_panel(height: float) -> tuple[Card, Axes]:
     return figure, figure.subplots()
 
 
-def colour_of(i: int) -> str:
-    return COLOURS[i % len(COLOURS)]
+def places_of(names: Iterable[object]) -> dict[object, int]:
+    """Where names stand among colours and markers: tasks, measures and rules always in their own.
+
+    Other names take what these leave, in their order. Beyond seven a colour comes again, with
+    another marker.
+    """
+    fixed: dict[object, int] = {}
+    names = list(dict.fromkeys(names))
+    for name_, place in ((n, _PLACES.get(str(n))) for n in names):
+        if place is not None and place not in fixed.values():
+            fixed[name_] = place
+    many, used = len(COLOURS), {p % len(COLOURS) for p in fixed.values()}
+    free = [p for p in range(2 * many) if p not in fixed.values()]
+    free.sort(key=lambda p: p % many in used)
+    others = dict(zip((n for n in names if n not in fixed), itertools.cycle(free), strict=False))
+    return {n: (fixed | others)[n] for n in names}
+
+
+def colour_at(place: int) -> str:
+    return COLOURS[place % len(COLOURS)]
+
+
+def marker_at(place: int) -> str:
+    return MARKERS[(place + 3 * (place // len(MARKERS))) % len(MARKERS)]
 
 
 def looks_of(names: Sequence[object]) -> dict[str, Any]:
-    """Colours and markers of conditions, in their order, as seaborn takes them."""
-    palette = {n: colour_of(i) for i, n in enumerate(names)}
-    markers = {n: MARKERS[i % len(MARKERS)] for i, n in enumerate(names)}
+    """Colours and markers of conditions (`places_of`), as seaborn takes them."""
+    places = places_of(names)
+    palette = {n: colour_at(p) for n, p in places.items()}
+    markers = {n: marker_at(p) for n, p in places.items()}
     return {"hue_order": list(names), "palette": palette, "style_order": list(names),
             "markers": markers}  # fmt: skip
 
@@ -141,8 +184,8 @@ def legend(
 ) -> None:
     """Marks of conditions and others, above all panels."""
     mine = {
-        label_of(n): Line2D([], [], marker=MARKERS[i % len(MARKERS)], color=colour_of(i))
-        for i, n in enumerate(names)
+        label_of(n): Line2D([], [], marker=marker_at(p), color=colour_at(p))
+        for n, p in places_of(names).items()
     }
     if handles := mine | dict(others or {}):
         across = int(90 / (max(map(len, handles)) + 8))

@@ -36,6 +36,7 @@ _TOGETHER = "all together"
 MODEL = "tiny"  # the model whose transfer is asked about, where a table has it
 _CONTROLS = ("tiny-scratch", "tiny-shuffled", "plain-shuffled", "char-ngram")
 _SENTINEL = re.compile(r"<extra_id_(\d+)>")
+_HEADS = {"p_mrqap": "p (MRQAP)", "p_holm": "p (Holm)", "r2": "R²"}
 _INTERVAL = re.compile(r"[−\d.,]+ \([−\d.,]+ to [−\d.,]+\)|^[−\d.,]+ to [−\d.,]+$")
 
 
@@ -96,7 +97,7 @@ class Tables:
         if exp is None or exp.model.kind == "tiny" and len(exp.pretrain.seeds) > 1:
             return alone.strip()
         return (
-            f"{alone}All {each.max()} seeds use one pre-trained model: what another pre-training "
+            f"{alone}The {each.max()} seeds share one pre-trained model: what another pre-training "
             "would change is in no interval."
         )
 
@@ -107,9 +108,12 @@ class Tables:
             text = f"{text} Scores of `{self.file}`."
         if shown["n_test"].isna().all():  # a table of one's own may not say
             shown = shown.drop(columns="n_test")
-        pairs = shown.loc[shown["source"] != shown["target"], ["source", "target"]]
+        pairs = transfer(shown).drop_duplicates(["task", "source", "target"])
+        sizes = sorted(set(pairs["task"].value_counts()))
+        n = _count(sizes[-1] if sizes else 0, "pair")
+        n = f"{sizes[0]:,} to {n}" if len(sizes) > 1 else n
         return caption(
-            f"{text} {_count(len(pairs.drop_duplicates()), 'pair')}.", self.experiment, shown
+            f"{text} {n}{' a task' * (pairs['task'].nunique() > 1)}.", self.experiment, shown
         )
 
     def figure(
@@ -220,7 +224,7 @@ def attempt(
         else:
             found.insert(0, "task", label)
             tables.append(found)
-    unable = [f"{', '.join(labels)}: {why}" for why, labels in reasons.items()]
+    unable = [f"{', '.join(map(words.label_of, of))}: {why}" for why, of in reasons.items()]
     empty = pd.DataFrame(columns=["task"])
     return (pd.concat(tables, ignore_index=True) if tables else empty), unable
 
@@ -269,7 +273,7 @@ def listed(table: pd.DataFrame, digits: int = 2, **names: str) -> HTML:
     for column in shown:
         if not pd.api.types.is_numeric_dtype(shown[column]):
             shown[column] = shown[column].map(_on_one_line)
-    heads = {str(c): str(c).replace("_", " ") for c in shown} | names
+    heads = {str(c): words.label_of(c) for c in shown} | _HEADS | names
     return HTML(shown.rename(columns=heads).to_html(index=False, border=0, justify="left"))
 
 
@@ -334,4 +338,4 @@ def caption(text: str, exp: Experiment | None = None, rows: pd.DataFrame | None 
 
 
 def _count(n: int, word: str) -> str:
-    return f"{n} {word}{'' if n == 1 else 's'}"
+    return f"{n:,} {word}{'' if n == 1 else 's'}"

@@ -29,14 +29,30 @@ _LABELS = {
     "masakhaner": "names (MasakhaNER)",
     "wikiann": "names (WikiANN)",
     "xnli": "inference (XNLI)",
+    "pawsx": "paraphrases (PAWS-X)",
+    "tydiqa": "questions (TyDi QA)",
+    "xquad": "questions (XQuAD)",
+    "mlqa": "questions (MLQA)",
+    "f1": "F1",
+    "span_f1": "span F1",
+    "place_f1": "place F1",
 }
 _LANGUAGES = ("source", "target", "language", "chosen", "best")  # columns shown by name
+_LABELLED = ("task", "matrix", "metric", "claim", "measure", "feature", "method")
 
 
 def label_of(label: object) -> str:
-    """The name of a measure, method or task as figures and reports show it."""
+    """A measure, method, metric or task as figures and reports name it, also within a claim.
+
+    >>> label_of("data_size"), label_of("more alike in word_order, more transfer")
+    ('data size', 'more alike in word order, more transfer')
+    """
     text = str(label)
-    return _LABELS.get(text, text.replace("_", " "))
+    if text in _LABELS:
+        return _LABELS[text]
+    for name_, shown in _LABELS.items():
+        text = text.replace(name_, shown) if "_" in name_ else text
+    return text.replace("_", " ")
 
 
 def number(value: float, digits: int = 1) -> str:
@@ -63,7 +79,7 @@ def as_text(table: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
     for column in shown:
         if column in _LANGUAGES:
             shown[column] = shown[column].map(name)
-        elif column in ("task", "matrix"):
+        elif column in _LABELLED:
             shown[column] = shown[column].map(label_of)
         elif pd.api.types.is_float_dtype(shown[column]):
             small = str(column).startswith("p_")

@@ -198,7 +198,9 @@ def _why(
     A measure of which nothing was observed in both languages is part of the rest.
     """
     out, names = [], list(points)
-    titles = [str(name).replace("_", " ") for name in names]
+    titles = [
+        str(name).replace("_translit", " (transliterated)").replace("_", " ") for name in names
+    ]
     for row, s, t in zip(points.to_numpy(), *(end[cells] for end in matrix.ends()), strict=True):
         pair = (matrix.languages[s], matrix.languages[t])
         known = [m not in matrix.measures or (m, *pair) in observed for m in names]
@@ -208,7 +210,7 @@ def _why(
         for i in top:
             own = matrix.measures.get(names[i])
             value = "" if own is None else f" ({own[s, t]:.2f})"
-            parts.append(f"{titles[i]}{value} {_points(row[i])}")
+            parts.append(f"{titles[i]}{value} {_points(row[i])}".replace(") (", ", "))
         parts.append(f"the rest {_points(row.sum() - row[top].sum())}")
         out.append(f"{_points(row.sum())} beside the average source: {', '.join(parts)}")
     return out

@@ -183,7 +183,7 @@
     }).observe(element);
   }
 
-  const title = (word) => ({ data_size: "data size", word_order: "word order" })[word] ?? word.replaceAll("_", " ");
+  const title = (word) => ({ lexical_translit: "lexical (transliterated)" })[word] ?? word.replaceAll("_", " ");
 
   // A figure of Plot is one picture: the names that it gives its parts are no words.
   function asPicture(svg, words = "") {
