@@ -113,14 +113,26 @@ def test_every_page_and_figure_says_what_it_is(site: Path, repository: Path) -> 
 
 def test_a_page_is_light(site: Path, repository: Path) -> None:
     """Under 1.5 MB with its styles and scripts, long reference and explorers too."""
-    loads = re.compile(r"""<(?:script|link)\b[^>]*(?:src|href)="([^"?#]+\.(?:js|css))""")
     for name in chapters(repository):
-        page = site / f"{name}.html"
-        text = page.read_text("utf-8")
-        files = {(page.parent / f).resolve() for f in loads.findall(text)}
-        for later in re.findall(r'data-then="([^"]+)"', text):
-            files |= {site / "explore" / f for f in later.split()}
-        assert sum(f.stat().st_size for f in {page, *files}) < 1.5e6, name
+        assert browse.weight(site / f"{name}.html", site) < browse.HEAVIEST, name
+
+
+def test_what_a_page_weighs_is_all_that_it_names(tmp_path: Path) -> None:
+    for name, size in (
+        ("a.css", 10),
+        ("b.js", 200),
+        ("_images/c.svg", 3000),
+        ("explore/d.js", 40_000),
+    ):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b" " * size)
+    page = tmp_path / "page.html"
+    page.write_text(
+        '<link rel="stylesheet" href="a.css?v=1"/><script defer src="b.js"></script>'
+        '<img alt="x" loading="lazy" src="_images/c.svg"/><a href="_images/c.svg">again</a>'
+        '<div data-then="d.js"></div>'
+    )
+    assert browse.weight(page, tmp_path) == 43_210 + page.stat().st_size
 
 
 def test_terms_lead_to_the_glossary_at_first_use(site: Path, repository: Path) -> None:

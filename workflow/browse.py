@@ -1,14 +1,15 @@
 """Open every page of a built book in Chromium and report what is wrong with it.
 
 `python workflow/browse.py build/quick/html` reads the site from disk, in both themes and two
-widths, and reports requests to the outside, errors in the console, pages that scroll sideways, and
-what axe-core finds.
+widths, and reports requests to the outside, errors in the console, pages that scroll sideways or
+are heavy, and what axe-core finds.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -59,6 +60,12 @@ def pages(site: Path) -> list[Path]:
     return [p for p in found if p.relative_to(site).as_posix() not in REDIRECTS]
 
 
+HEAVIEST = 1_500_000  # bytes of a page with all that it names
+LOADS = re.compile(
+    r"""<(?:script|link|img)\b[^>]*?(?:src|href)="([^"?#]+\.(?:js|css|svg|png))["?#]"""
+)
+
+
 def axe_script() -> str:
     """Return axe-core, which the Python package brings along."""
     import axe_playwright_python
@@ -80,6 +87,15 @@ def browser() -> Iterator[Any]:
             yield running
         finally:
             running.close()
+
+
+def weight(page: Path, site: Path) -> int:
+    """Bytes of a page with the styles, scripts and pictures that it names, its explorer's too."""
+    text = page.read_text("utf-8")
+    files = {(page.parent / name).resolve() for name in LOADS.findall(text)}
+    for later in re.findall(r'data-then="([^"]+)"', text):
+        files |= {site / "explore" / name for name in later.split()}
+    return sum(file.stat().st_size for file in {page, *files} if file.is_file())
 
 
 def violations(axe_result: dict) -> list[str]:
@@ -137,7 +153,12 @@ def check(
     only: Sequence[Path] | None = None,
 ) -> list[Finding]:
     """Look at every page (or `only` these) in each of the themes; `whole`: every API entry."""
-    findings, axe = list[Finding](), axe_script()
+    axe, looked_at = axe_script(), pages(site) if only is None else only
+    findings = [
+        Finding(page.relative_to(site).as_posix(), "both", "heavy", f"{bytes_ / 1e6:.2f} MB")
+        for page, bytes_ in ((p, weight(p, site)) for p in looked_at)
+        if bytes_ > HEAVIEST
+    ]
     with browser() as running:
         for theme in themes:
             across, down = WIDTHS["wide"]
@@ -148,7 +169,7 @@ def check(
             context.add_init_script(
                 f"localStorage.setItem('mode', '{theme}');localStorage.setItem('theme', '{theme}');"
             )
-            for path in pages(site) if only is None else only:
+            for path in looked_at:
                 name = path.relative_to(site).as_posix()
                 findings += visit(context, path, name, theme, axe, whole)
             context.close()

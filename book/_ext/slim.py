@@ -1,7 +1,7 @@
 """Smaller figures: matplotlib's SVG with nothing in it that cannot be seen.
 
-Places are rounded to hundredths of a point, a heat map has one pixel a cell and a palette, and
-what is neither drawn nor referred to goes.
+Places are rounded to hundredths of a point, those of letters to hundredths of their size. A heat
+map has one pixel a cell and a palette. What is neither drawn nor referred to goes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ UNSEEN = re.compile(r"<metadata>.*?</metadata>|<!--.*?-->| id=\"[a-zA-Z.]+\d*_\d
 PLACES = re.compile(r'\b((?:d|x|y|width|height)="|translate\()([^")]+)')
 LONG = re.compile(r"-?\d+\.\d{2,}")
 BITMAP = re.compile(r'xlink:href="data:image/png;base64,([^"]+)"')
+LETTER = re.compile(r'(<use [^>]*\btransform="translate\()([\d.]+) ')  # in hundredths of a size
 GROUP = re.compile(r"<g>((?:<(?!/?g[ >])[^>]*>)*)</g>")  # around nothing that needs it
 
 
 def slim(svg: str) -> str:
     """Return a figure of matplotlib that looks the same and has about half its bytes."""
     svg = PLACES.sub(_rounded, UNSEEN.sub("", svg))
+    svg = LETTER.sub(lambda found: f"{found[1]}{float(found[2]):.0f} ", svg)
     svg = re.sub(r">\s+<", "><", BITMAP.sub(_bitmap, svg))
     svg = svg.replace("xlink:href=", "href=").replace("DejaVuSans-", "t")
     while (fewer := GROUP.sub(r"\1", svg)) != svg:
