@@ -581,11 +581,10 @@ def main() -> None:
     import transformers  # noqa: F401
 
     import xltlib.models.tiny
-    import xltlib.train.baselines
     import xltlib.train.finetune
     import xltlib.train.generate
     import xltlib.train.pretrain
-    import xltlib.train.probes
+    import xltlib.train.probe
     import xltlib.train.run  # noqa: F401
 
     torch.set_num_threads(1)

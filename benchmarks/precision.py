@@ -18,10 +18,10 @@ from transformers import AutoTokenizer
 from xltlib.models.compute import arithmetic, loss, prepare_process
 from xltlib.models.tiny import build
 from xltlib.train.config import Experiment, load
+from xltlib.train.finetune import groups
 from xltlib.train.plan import Place
 from xltlib.train.pretrain import Sampler
 from xltlib.train.run import do_part
-from xltlib.train.steps import groups
 from xltlib.train.worker import text_of
 
 

@@ -39,14 +39,21 @@ from tqdm import tqdm
 from xltlib import io
 from xltlib.data.cldr import lines
 from xltlib.data.example import Example
-from xltlib.models import batches, compute, encoder, features, tiny
-from xltlib.models.shape import ModelShape
+from xltlib.models import ModelShape, compute, encoder, features, tiny
 from xltlib.tasks import TASKS
 from xltlib.tasks.base import Task
 from xltlib.tasks.embedded import WORDS
 from xltlib.tasks.public import PUBLIC
-from xltlib.train import probe, steps
-from xltlib.train.finetune import Lesson, finetune, together
+from xltlib.train import probe
+from xltlib.train.finetune import (
+    Lesson,
+    finetune,
+    freeze,
+    optimizer_of,
+    rate_of,
+    take_step,
+    together,
+)
 from xltlib.train.generate import answers
 from xltlib.train.recipes import TINY, Recipe
 
@@ -89,9 +96,9 @@ def trainer(model: Any, tokenizer: Any, recipe: Recipe, **more: Any) -> Any:
         bf16=compute.arithmetic("cpu", recipe.precision) == "bfloat16",
         dataloader_pin_memory=False, **more,
     )  # fmt: skip
-    optimizer = steps.optimizer_of(model, recipe)
+    optimizer = optimizer_of(model, recipe)
     rate = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: steps.rate_of(recipe, step) / recipe.lr
+        optimizer, lambda step: rate_of(recipe, step) / recipe.lr
     )
     collator = transformers.DataCollatorForSeq2Seq(tokenizer, model, pad_to_multiple_of=None)
     return _SameOrder(
@@ -111,7 +118,7 @@ class _SameOrder(transformers.Seq2SeqTrainer):
 def rows(tokenizer: Any, task: Task, examples: Sequence[Example]) -> list[dict[str, Any]]:
     """Examples as the Trainer reads them."""
     sides = zip(*(task.preprocess(e) for e in examples), strict=True)
-    inputs, targets = (batches.encode(tokenizer, side)[0] for side in sides)
+    inputs, targets = (compute.encode(tokenizer, side)[0] for side in sides)
     return [
         {"input_ids": a.tolist(), "attention_mask": [1] * len(a), "labels": b.tolist()}
         for a, b in zip(inputs, targets, strict=True)
@@ -121,8 +128,8 @@ def rows(tokenizer: Any, task: Task, examples: Sequence[Example]) -> list[dict[s
 def loss_on(model: Any, data: list[dict[str, Any]]) -> float:
     """Mean loss of target tokens, computed by transformers' own model."""
     model.eval()
-    source = batches.pad([np.array(r["input_ids"]) for r in data], 0)
-    labels = batches.pad([np.array(r["labels"]) for r in data], -100)
+    source = compute.pad([np.array(r["input_ids"]) for r in data], 0)
+    labels = compute.pad([np.array(r["labels"]) for r in data], -100)
     with torch.inference_mode():
         return float(model(input_ids=source, attention_mask=source != 0, labels=labels).loss)
 
@@ -160,14 +167,14 @@ def training(
 
     def stock() -> Any:
         model = copy.deepcopy(start)
-        steps.freeze(model, theirs)
+        freeze(model, theirs)
         data = rows(tokenizer, task, train)
         theirs_ = trainer(model, tokenizer, theirs)
         theirs_.train_dataset = data
         lengths = [len(r["input_ids"]) for r in data]
         rng = np.random.default_rng([0, 29])  # as `finetune` with its seed
         while len(theirs_.order) < theirs.steps * theirs.batch:
-            more = [i for batch in batches.epoch(lengths, theirs.batch, rng) for i in batch]
+            more = [i for batch in compute.epoch(lengths, theirs.batch, rng) for i in batch]
             theirs_.order = [*theirs_.order, *more]
         theirs_.train()
         return model
@@ -238,7 +245,7 @@ def answering(task: Task, code: str, n: int, learn: int, among: bool, beside: in
     def stock() -> list[str]:
         theirs = trainer(model, tokenizer, recipe, generation_max_length=most + 1)
         out = theirs.predict(rows(tokenizer, task, test)).predictions
-        return [batches.decode(model, tokenizer, row[row >= 0].tolist()) for row in out[:, 1:]]
+        return [compute.decode(model, tokenizer, row[row >= 0].tolist()) for row in out[:, 1:]]
 
     def quality(outputs: list[str]) -> float:
         return task.evaluate(outputs, test)[task.metric].score
@@ -401,18 +408,18 @@ def peak(side: str, shape: dict[str, Any], batch: int = 64, length: int = 128) -
         for _ in range(batch)
     ]  # fmt: skip
     recipe = Recipe(steps=1, batch=batch, dropout=0.0, precision="float32")
-    optimizer = steps.optimizer_of(model, recipe)
+    optimizer = optimizer_of(model, recipe)
     model.train()
     if side == "ours":
         sizes = [(length, TARGET)] * batch
         losses = (
             compute.loss(
-                model, batches.pad([data[i]["input_ids"] for i in part], 0),
-                batches.pad([data[i]["labels"] for i in part], -100), "float32", batch * TARGET,
+                model, compute.pad([data[i]["input_ids"] for i in part], 0),
+                compute.pad([data[i]["labels"] for i in part], -100), "float32", batch * TARGET,
             )
-            for part in batches.split(range(batch), sizes, 2048)
+            for part in compute.split(range(batch), sizes, 2048)
         )  # fmt: skip
-        steps.take_step(optimizer, list(model.parameters()), recipe.lr, losses)
+        take_step(optimizer, list(model.parameters()), recipe.lr, losses)
     else:
         arguments = transformers.Seq2SeqTrainingArguments(
             output_dir=tempfile.gettempdir(), max_steps=1, per_device_train_batch_size=batch,

@@ -27,7 +27,6 @@ from xltlib.data.cards import CARDS, Hub  # noqa: E402
 from xltlib.models import compute  # noqa: E402
 from xltlib.train import finetune, generate, plan  # noqa: E402
 from xltlib.train.config import Experiment, load  # noqa: E402
-from xltlib.train.gpus import free_of  # noqa: E402
 from xltlib.train.run import (  # noqa: E402
     Worker,
     do_part,
@@ -35,6 +34,7 @@ from xltlib.train.run import (  # noqa: E402
     read_run,
     table_of,
 )
+from xltlib.train.worker import free_of  # noqa: E402
 
 LANGUAGES = ("en", "de", "ru", "tr")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -312,7 +312,7 @@ def test_one_language_in_two_scripts_keeps_its_rows_apart() -> None:
 
 def test_two_runs_never_share_a_gpu() -> None:
     code = (
-        "import sys\nfrom xltlib.train.gpus import free_of\n"
+        "import sys\nfrom xltlib.train.worker import free_of\n"
         "with free_of(['a-test', 'b-test']) as i:\n print(i, flush=True); sys.stdin.read()"
     )
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}

@@ -343,11 +343,11 @@ def test_two_experiments_of_one_name_are_kept_apart(say, folder: Path, tmp_path)
 
 def test_doctor_says_where_the_encoder_is(say, monkeypatch, tmp_path) -> None:
     def said(package: Path | None, cached: str | None) -> str:
-        monkeypatch.setattr("xltlib.models.shape.package_file", lambda: package)
+        monkeypatch.setattr("xltlib.models.package_file", lambda: package)
         monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: cached)
         return next(x for x in say("doctor", "small")[1].splitlines() if x.startswith("encoder: "))
 
-    monkeypatch.setattr("xltlib.models.shape.decoded_folder", lambda: tmp_path / "decoded")
+    monkeypatch.setattr("xltlib.models.decoded_folder", lambda: tmp_path / "decoded")
     assert f"decoded at the first run (470 MB, some seconds) into {tmp_path}" in said(
         tmp_path, None
     )

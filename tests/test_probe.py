@@ -75,7 +75,7 @@ def test_its_score_is_scikit_learn_s_balanced_accuracy() -> None:
 
 def test_vectors_do_not_depend_on_the_company_in_the_batch() -> None:
     torch = pytest.importorskip("torch", reason="pip install 'xltlib[train]'")
-    from xltlib.models.shape import ModelShape
+    from xltlib.models import ModelShape
     from xltlib.models.tiny import build, train_tokenizer
 
     lines = [line for code in ("eng", "deu", "rus", "srp") for line in cldr.lines(code, 150)]

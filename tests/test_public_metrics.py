@@ -20,7 +20,7 @@ from xltlib.data.datasets import samples
 from xltlib.tasks import forms, metrics, public
 from xltlib.tasks.base import Example
 from xltlib.tasks.public import PUBLIC, public_task
-from xltlib.train.baselines import baseline_of
+from xltlib.train.probe import baseline_of
 
 ONE_OF_EACH = {
     "xnli": (

@@ -15,18 +15,21 @@ torch = pytest.importorskip("torch", reason="training needs xltlib[train]")
 
 from xltlib.data import cldr  # noqa: E402
 from xltlib.data.example import Example  # noqa: E402
-from xltlib.models.batches import by_length, encode, epoch, pad  # noqa: E402
-from xltlib.models.compute import arithmetic, loss, prepare_process  # noqa: E402
-from xltlib.models.shape import ModelShape  # noqa: E402
+from xltlib.models import ModelShape  # noqa: E402
+from xltlib.models.compute import arithmetic, by_length, encode, epoch, loss, pad, prepare_process  # noqa: E402  # noqa: E402
 from xltlib.models.tiny import build, health, load, reading, save, train_tokenizer  # noqa: E402
 from xltlib.tasks import TASKS, task  # noqa: E402
 from xltlib.tasks.base import Score  # noqa: E402
 from xltlib.tasks.embedded import WORDS  # noqa: E402
-from xltlib.train.finetune import finetune  # noqa: E402
+from xltlib.train.finetune import (  # noqa: E402
+    cosine,
+    finetune,  # noqa: E402
+    freeze,
+    groups,
+)
 from xltlib.train.generate import answers  # noqa: E402
 from xltlib.train.pretrain import Sampler, pretrain, span_corrupt  # noqa: E402
 from xltlib.train.recipes import TINY, PretrainRecipe  # noqa: E402
-from xltlib.train.steps import cosine, freeze, groups  # noqa: E402
 
 LANGUAGES = ("eng", "rus")
 SHAPE = ModelShape(vocab_size=400, d_model=32, d_ff=64, n_heads=4, n_encoder=2, n_decoder=1)

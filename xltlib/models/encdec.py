@@ -17,8 +17,7 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from xltlib.data.example import MAX_WORDS
 from xltlib.models import encoder as encoders
-from xltlib.models.batches import by_length, encode, end_of, pad, start_of
-from xltlib.models.compute import device, longest
+from xltlib.models.compute import by_length, device, encode, end_of, longest, pad, start_of
 
 _READ = 256  # texts on which the encoder's output is measured
 _SENTINELS = [f"<extra_id_{i}>" for i in range(MAX_WORDS)]

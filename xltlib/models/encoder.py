@@ -25,7 +25,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertM
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from xltlib.io import intact, seal, sha256, whole
-from xltlib.models.shape import E5, E5_BYTES, E5_SHA256, decoded_folder, package_file
+from xltlib.models import E5, E5_BYTES, E5_SHA256, decoded_folder, package_file
 
 Source = Literal["auto", "package", "hub"]
 

@@ -19,8 +19,7 @@ import numpy.typing as npt
 import torch
 
 from xltlib.io import seal, whole
-from xltlib.models.batches import by_length, pad
-from xltlib.models.compute import arithmetic, device
+from xltlib.models.compute import arithmetic, by_length, device, pad
 
 # A text as one vector (the mean over its pieces), a vector a word (its first piece), or a vector
 # a piece of the second of two texts, with the mean over the first one beside it.

@@ -12,7 +12,7 @@ from tokenizers import AddedToken
 from transformers import AutoTokenizer, T5Config, T5ForConditionalGeneration, T5Tokenizer
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from xltlib.models.shape import ModelShape
+from xltlib.models import ModelShape
 
 # How a small model starts so that it learns to read within minutes; see `build`.
 _EMBEDDING_STD = 0.5

@@ -34,12 +34,11 @@ from xltlib.data.cards import VIEWS
 from xltlib.errors import unknown
 from xltlib.io import built, carried, write_text
 from xltlib.languages import language
-from xltlib.models.shape import ModelShape
+from xltlib.models import ModelShape
 from xltlib.tasks import TASKS, Task, embedded_task
 from xltlib.tasks.plain import plain_task
 from xltlib.tasks.public import public_task
-from xltlib.train import file
-from xltlib.train.recipes import TINY, PretrainRecipe, Recipe
+from xltlib.train.recipes import RECIPES, TINY, PretrainRecipe, Recipe, read_file
 
 SCRATCH = "tiny-scratch"  # the same without pre-training
 _EXPERIMENTS = Path("experiments")
@@ -384,7 +383,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
         cure = f"use one of these, or give the path of a .yml file (looked for {path})"
         raise unknown("experiment", name, available(), cure)
     try:
-        exp = _checked(_validated(file.read(path, overrides), str(path)))
+        exp = _checked(_validated(read_file(path, overrides), str(path)))
     except Exception as why:  # what no check foresaw
         if isinstance(why, ValueError):
             raise
@@ -461,7 +460,7 @@ def _validated(content: Any, where: str) -> Experiment:
 
 def _translated(error: Any, where: str) -> ValueError:
     """pydantic's error in our words: the value, what is allowed, nearest first, and the cure."""
-    loc = [p for i, p in enumerate(error["loc"]) if i != 1 or p not in file.RECIPES]  # a kind
+    loc = [p for i, p in enumerate(error["loc"]) if i != 1 or p not in RECIPES]  # a kind
     inside, of, value = ".".join(map(str, loc)), error["type"], error["input"]
     place = f"{where}: {inside}" if inside else where
     context = error.get("ctx", {})

@@ -33,7 +33,7 @@ from typing import Any, NoReturn
 ADDRESS = "XLT_FORKS"  # the environment variable that says where the process is
 _MODULES = (
     "xltlib.cli", "xltlib.train.run", "xltlib.models.tiny", "xltlib.train.pretrain",
-    "xltlib.train.finetune", "xltlib.train.probes",
+    "xltlib.train.finetune", "xltlib.train.probe",
 )  # fmt: skip
 _OF_NOTEBOOKS = (
     "papermill.cli", "ipykernel.kernelapp", "pandas", "seaborn", "xltlib.book.figures",

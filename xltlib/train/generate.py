@@ -11,8 +11,19 @@ import torch
 
 from xltlib.data.example import Example
 from xltlib.models import lean
-from xltlib.models.batches import by_length, decode, encode, encode_targets, pad
-from xltlib.models.compute import autocast, base_of, halved, is_t5, longest, shifted
+from xltlib.models.compute import (
+    autocast,
+    base_of,
+    by_length,
+    decode,
+    encode,
+    encode_targets,
+    halved,
+    is_t5,
+    longest,
+    pad,
+    shifted,
+)
 from xltlib.tasks.base import Score, Task
 from xltlib.train.recipes import TINY, Recipe
 

@@ -19,9 +19,8 @@ from xltlib.data import datasets
 from xltlib.data.datasets import Split
 from xltlib.data.fetch import cache
 from xltlib.io import intact
-from xltlib.models import compute, encoder, features
+from xltlib.models import E5, compute, encoder, features
 from xltlib.models.features import Features, Unit
-from xltlib.models.shape import E5
 from xltlib.tasks.public import public_task
 from xltlib.train.config import Encoder
 from xltlib.train.plan import STAGES, digest, model_key

@@ -24,7 +24,7 @@ from xltlib.data import datasets
 from xltlib.data.cards import CARDS, Card, Files
 from xltlib.data.text import original
 from xltlib.io import sha256
-from xltlib.models.shape import E5_SHA256, at_hand, in_package
+from xltlib.models import E5_SHA256, at_hand, in_package
 from xltlib.train.config import PACKAGES, SCRATCH, Checkpoint, Encoder, Experiment, TinyModel
 from xltlib.train.recipes import Recipe
 

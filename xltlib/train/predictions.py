@@ -37,7 +37,7 @@ from xltlib import scores
 from xltlib.data.example import MAX_WORDS, Example
 from xltlib.errors import unknown
 from xltlib.io import sha256, whole, write_text
-from xltlib.models.shape import E5
+from xltlib.models import E5
 from xltlib.tasks.base import Task
 from xltlib.tasks.forms import numbered, read_numbered, simplified
 from xltlib.tasks.metrics import Span, read_entities

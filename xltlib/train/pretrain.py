@@ -19,11 +19,10 @@ from transformers import PreTrainedTokenizerBase as Tokenizer
 from transformers import T5ForConditionalGeneration
 
 from xltlib.io import whole
-from xltlib.models.batches import epoch, pad
-from xltlib.models.compute import loss
+from xltlib.models.compute import epoch, loss, pad
 from xltlib.models.tiny import health
+from xltlib.train.finetune import cosine, groups, take_step
 from xltlib.train.recipes import PretrainRecipe
-from xltlib.train.steps import cosine, groups, take_step
 
 
 def span_corrupt(

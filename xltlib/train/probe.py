@@ -1,4 +1,4 @@
-"""Probes: a linear head on frozen features, fitted in one language and asked in all.
+"""Linear models: heads on frozen features, fitted in one language and asked in all; n-grams.
 
 What is probed may be a text (a label), its words (a tag each) or a question on a text (where the
 answer starts and ends). Heads are logistic regressions (scikit-learn) on standardised features;
@@ -8,25 +8,34 @@ their penalty and the layer are chosen on the source's validation examples alone
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import cache, partial
 from itertools import accumulate
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from tqdm.auto import tqdm
 
 from xltlib.data.cards import VIEWS
 from xltlib.data.cldr import BLANK
 from xltlib.data.example import Example
+from xltlib.io import intact
 from xltlib.languages import language
 from xltlib.tasks.base import Task
-from xltlib.tasks.embedded import TASKS, tags_of
-from xltlib.tasks.forms import bio, numbered, simplified, with_field
+from xltlib.tasks.embedded import LABELS, TASKS, tags_of
+from xltlib.tasks.forms import bio, numbered, sentinel, simplified, with_field
 from xltlib.tasks.metrics import spans_of
+from xltlib.train.config import Encoder, Experiment
+from xltlib.train.plan import Run, layers_of
 
 if TYPE_CHECKING:
-    from xltlib.models.features import Features, Unit  # torch
+    from sklearn.pipeline import Pipeline
+
+    from xltlib.models.features import Features, Unit
+    from xltlib.train.worker import Worker
 
 _Array = npt.NDArray[np.float32]
 _Vectors = npt.NDArray[np.float64]
@@ -344,7 +353,7 @@ def text_vectors(model: Any, tokenizer: Any, texts: Sequence[str], tokens: int =
     """
     import torch
 
-    from xltlib.models.batches import by_length, pad
+    from xltlib.models.compute import by_length, pad
 
     rows = [np.array(ids) for ids in tokenizer(list(texts), add_special_tokens=False)["input_ids"]]
     out = np.zeros((len(rows), model.config.d_model))
@@ -357,3 +366,210 @@ def text_vectors(model: Any, tokenizer: Any, texts: Sequence[str], tokens: int =
             means = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
             out[group] = means.float().cpu().numpy()
     return out
+
+
+# ---------------------------------------------------------------- the probes of an experiment
+
+_Read = Callable[[str, str], list[Example]]  # (language, split) -> examples, of training the pool
+
+
+def encode(exp: Experiment, task: str, folders: Sequence[Path], read: _Read) -> None:
+    """Encode the items of the languages that folders are named after, unless they are there."""
+    from xltlib.models import compute, encoder, features
+
+    missing = [folder for folder in folders if not intact(folder)]
+    if not missing:
+        return
+    assert isinstance(exp.model, Encoder)
+    compute.prepare_process()
+    model, tokenizer = encoder.load(
+        exp.model.name, source=exp.model.source, revision=exp.model.revision
+    )
+    reading = reading_of(exp.task(task))
+    layers = layers_of(exp, task) or range(model.config.num_hidden_layers + 1)
+    for folder in missing:
+        splits, code = ("train", "validation", "test"), folder.name
+        found = {e.id: e for split in splits for e in read(code, split)}
+        with tqdm(total=len(found), desc=f"encoding {task} {code}", mininterval=2) as bar:
+            made = features.encode(
+                model, tokenizer, reading.unit, [reading.item(e) for e in found.values()],
+                list(found), layers, folder, bar.update,
+            )  # fmt: skip
+            bar.set_postfix_str(f"{100 * made.unknown:.1f} % of pieces unknown")
+
+
+class Prober:
+    """Fits heads on the features of a worker's items."""
+
+    def __init__(self, worker: Worker) -> None:
+        from xltlib.models import features
+
+        self.worker, self.exp, place = worker, worker.exp, worker.place
+        self.features = cache(lambda task, code: features.read(place.features(task, code)))
+        self._chosen: dict[tuple[str, int], Learned] = {}
+
+    def items(self, task: str, code: str, examples: Sequence[Example]) -> Items:
+        """Examples of a language with their features."""
+        return items_of(examples, self.features(task, code))
+
+    def fit(
+        self,
+        task: str,
+        code: str,
+        train: Sequence[Example],
+        check: Sequence[Example],
+        *,
+        every: bool = False,
+    ) -> tuple[Learned, list[Learned]]:
+        """The head that is best on validation examples, of equal ones that of the highest layer.
+
+        Beside it those of the layers to choose among, or of `every` one, each with its penalty.
+        """
+        assert isinstance(self.exp.model, Encoder)
+        of, learned = self.exp.task(task), self.items(task, code, train)
+        among = self.exp.tasks[task].choose or self.features(task, code).layers
+        layers = self.features(task, code).layers if every else among
+        check_items, penalties = self.items(task, code, check), self.exp.model.penalties
+        found = by_layer(of, learned, check_items, layers, penalties)
+        allowed = (one for one in found if one.layer in among)
+        return max(allowed, key=lambda one: (one.validation, one.layer)), found
+
+    def learn(
+        self, run: Run, train: Sequence[Example], check: Sequence[Example], about: dict[str, Any]
+    ) -> tuple[Callable[[str], list[str]], Callable[[str, Sequence[Example], int], list[str]]]:
+        """What answers the tests of a target, and what does so after some examples of it.
+
+        What was chosen, and the scores of all layers where they are wanted, are added to `about`.
+        """
+        assert isinstance(self.exp.model, Encoder)
+        before = list[Items]()
+        if run.condition == "alone":  # no source: layer and penalty are the first source's choice
+            chosen = self._lent(run)
+        else:
+            seeds = self.exp.seeds[: self.exp.model.layer_seeds]
+            wanted = run.condition == "pretrained" and run.seed in seeds
+            chosen, found = self.fit(run.task, run.source, train, check, every=wanted)
+            about["layers"] = list(self._every_layer(run, found)) if wanted else []
+            before = [self.items(run.task, run.source, train)]
+        about |= {k: v for k, v in asdict(chosen).items() if k != "head"}
+
+        def after(target: str, few: Sequence[Example], n: int) -> list[str]:
+            """Of a head that learned from the target too; it starts from the source's."""
+            learned, start = [*before, self.items(run.task, target, few[:n])], chosen.head
+            of, by = self.exp.task(run.task), (chosen.layer, chosen.penalty)
+            head = learn(of, learned, *by, start if before else None)
+            return self._answers(run, replace(chosen, head=head), target)
+
+        return partial(self._answers, run, chosen), after
+
+    def _lent(self, run: Run) -> Learned:
+        """What the first source of a task chose with the same seed."""
+        key = (run.task, run.seed)
+        if key not in self._chosen:
+            first = replace(run, source=self.exp.tasks[run.task].sources[0])
+            self._chosen[key], _ = self.fit(run.task, first.source, *self.worker.training(first))
+        return self._chosen[key]
+
+    def _answers(self, run: Run, by: Learned, target: str) -> list[str]:
+        tests = self.items(run.task, target, self.worker.tests(run.task, target, run.seed))
+        return answers(self.exp.task(run.task), by.head, by.layer, tests)
+
+    def _every_layer(self, run: Run, heads: Sequence[Learned]) -> Iterator[tuple[int, str, float]]:
+        """(layer, target, score) of the main metric; in-language among them."""
+        of = self.exp.task(run.task)
+        for target in self.exp.tasks[run.task].targets:
+            tests = self.worker.tests(run.task, target, run.seed)
+            for by in heads:
+                found = of.evaluate(self._answers(run, by, target), tests)
+                yield by.layer, target, round(found[of.metric].score, 6)
+
+
+# ---------------------------------------------------------------- the baseline of n-grams
+
+# Languages that share words and letters let even a linear classifier on character n-grams transfer:
+# a model shows cross-lingual knowledge only above this.
+_Answer = Callable[[Sequence[Example]], list[str]]
+_Baseline = Callable[[Sequence[Example], int], _Answer]  # of training examples and a seed
+
+
+def baseline_of(task: Task) -> _Baseline:
+    """The baseline of a task: a classifier of whole texts, or a tagger of words.
+
+    Raises
+    ------
+    ValueError
+        A task of questions on a text.
+    """
+    if task.name == "qa":
+        return _qa
+    reading = reading_of(task)
+    if reading.unit == "pair":
+        raise ValueError(f"{task.name} has no baseline of n-grams: leave it out of controls.ngram")
+    return partial(_classified if reading.unit == "text" else _tagged, task, reading)
+
+
+def _classifier(seed: int) -> Pipeline:
+    """Logistic regression on TF-IDF weights of character 1- to 4-grams within words."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    grams = TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True)
+    return make_pipeline(grams, LogisticRegression(C=10.0, max_iter=300, random_state=seed))
+
+
+def _classified(task: Task, reading: Reading, train: Sequence[Example], seed: int) -> _Answer:
+    """Classifier of whole texts."""
+    model = _classifier(seed)
+    model.fit([reading.item(e) for e in train], [reading.labels(e)[0] for e in train])
+
+    def answers(examples: Sequence[Example]) -> list[str]:
+        found = zip(examples, model.predict([reading.item(e) for e in examples]), strict=True)
+        return [k if k in task.labels else reading.write(e, [k]) for e, k in found]
+
+    return answers
+
+
+def _tagged(task: Task, reading: Reading, train: Sequence[Example], seed: int) -> _Answer:
+    """Tagger of single words from the word and its neighbours."""
+    near = 2 if task.name == "ner" else 99  # of their letters
+
+    def contexts(example: Example) -> list[str]:
+        words = ["", *example.fields["words"], ""]
+        around = zip(words, words[1:], words[2:], strict=False)
+        return [f"{word} <{left[-near:]} {right[:near]}>" for left, word, right in around]
+
+    def written(example: Example) -> str:
+        tags = list(model.predict(contexts(example)))
+        return reading.write(example, tags) if "place_f1" in task.metrics else numbered(tags)
+
+    model = _classifier(seed)
+    tags = [tag for e in train for tag in reading.labels(e)]
+    model.fit([c for e in train for c in contexts(e)], tags)
+    return lambda examples: [written(e) for e in examples]
+
+
+def _qa(train: Sequence[Example], seed: int) -> _Answer:
+    """Two classifiers: what kind the question asks for, and what kind each name is."""
+
+    def texts(example: Example) -> list[str]:
+        words = example.fields["words"]
+        return [" ".join(words[a:b]) for a, b, _ in example.fields["spans"]]
+
+    kinds = [[kind for _, _, kind in e.fields["spans"]] for e in train]
+    asked = _classifier(seed).fit(
+        [e.fields["question"] for e in train],
+        [own[e.fields["answer"]] for e, own in zip(train, kinds, strict=True)],
+    )
+    named = _classifier(seed).fit([t for e in train for t in texts(e)], sum(kinds, []))
+
+    def answer(example: Example, kind: str) -> str:
+        likely = named.predict_proba(texts(example))[:, list(named.classes_).index(kind)]
+        label = LABELS[kind]  # the answer is the one name that carries the label asked for
+        return f"{label} {sentinel(int(likely.argmax()))} {label}"
+
+    def answers(examples: Sequence[Example]) -> list[str]:
+        wanted = asked.predict([e.fields["question"] for e in examples])
+        return [answer(e, str(kind)) for e, kind in zip(examples, wanted, strict=True)]
+
+    return answers

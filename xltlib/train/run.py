@@ -40,6 +40,7 @@ from xltlib.io import (
     write_text,
 )
 from xltlib.languages import language, similarity
+from xltlib.train import probe
 from xltlib.train.config import Experiment
 from xltlib.train.plan import Part, Place, Run, parts, runs
 from xltlib.train.worker import Worker, label_words, text_of
@@ -87,10 +88,8 @@ def _do_part(exp: Experiment, part: Part) -> None:
     elif part.name.startswith("pretrain-"):
         _make_pretrained(exp, part.folders[0], *part.of)
     else:
-        from xltlib.train.probes import encode  # torch
-
         (task,) = part.of
-        encode(exp, task, part.folders, partial(Worker(exp).pool, task))
+        probe.encode(exp, task, part.folders, partial(Worker(exp).pool, task))
     made = exp.folder.glob("*.parquet") if part.name == "collect" else ()
     sums = {path.name: sha256(path) for path in made}
     done = sealed({"finished": round(time.time()), "made": sums})

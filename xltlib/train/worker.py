@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import fcntl
 import hashlib
 import json
+import os
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -25,12 +28,47 @@ from xltlib.tasks.embedded import WORDS
 from xltlib.tasks.plain import words_of
 from xltlib.train import plan
 from xltlib.train.config import Checkpoint, Encoder, Experiment
-from xltlib.train.gpus import own_gpu
 from xltlib.train.plan import Place, Run, recipe_of
+from xltlib.train.probe import Prober, baseline_of
 from xltlib.train.recipes import Recipe
 
 if TYPE_CHECKING:
     from xltlib.train.finetune import Finetuned
+
+
+@contextmanager
+def own_gpu() -> Iterator[None]:
+    """Hold a GPU that no other run on this machine holds; wait while there is none."""
+    import torch
+
+    if not torch.cuda.is_available():
+        yield
+        return
+    found = range(torch.cuda.device_count())
+    with free_of([str(torch.cuda.get_device_properties(i).uuid) for i in found]) as i:
+        torch.cuda.set_device(i)
+        yield
+
+
+@contextmanager
+def free_of(names: Sequence[str]) -> Iterator[int]:
+    """Hold the first of some named things that no other process holds; its place in the list.
+
+    The lock is a file of this user on this machine; it goes with the process that holds it.
+    """
+    folder = Path(tempfile.gettempdir(), f"xlt-gpus-{os.getuid()}")
+    folder.mkdir(exist_ok=True)
+    while True:
+        for i, name in enumerate(names):
+            with (folder / name).open("w") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                yield i
+                return
+        time.sleep(2)
+
 
 _CLONED = "letters of its own"  # the target set of a clone
 _ALL = 10**9  # more examples than any data set has
@@ -72,8 +110,6 @@ class Worker:
         self._states: dict[Any, dict[bytes, Any]] = {}  # of the last encoder that did not learn
         self.prober: Any = None
         if exp.probed:
-            from xltlib.train.probes import Prober  # torch
-
             self.prober = Prober(self)
 
     def _among(self, of: str, split: str, code: str) -> tuple[str, ...]:
@@ -205,8 +241,6 @@ class Worker:
 
     def _baseline(self, run: Run, train: Sequence[Example], *_: Any) -> _Taught:
         """What a linear model on characters answers."""
-        from xltlib.train.baselines import baseline_of
-
         answer = baseline_of(self.exp.task(run.task))(train, run.seed)
         return lambda target: answer(self.tests(run.task, target, run.seed)), None
 
