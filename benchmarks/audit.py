@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from xltlib.data import datasets
+from xltlib.data import Example, datasets
 from xltlib.data.cards import VIEWS, Split, View
-from xltlib.data.example import Example
 from xltlib.io import write_text
 from xltlib.tasks.metrics import spans_of
 

@@ -24,8 +24,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from xltlib.data import datasets
-from xltlib.data.example import Example
+from xltlib.data import Example, datasets
 from xltlib.models import compute, encoder, features
 from xltlib.tasks.public import public_task
 from xltlib.train import probe

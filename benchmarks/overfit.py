@@ -22,9 +22,8 @@ from typing import Any
 import pandas as pd
 import torch
 
-from xltlib.data import datasets
+from xltlib.data import Example, datasets
 from xltlib.data.cards import VIEWS
-from xltlib.data.example import Example
 from xltlib.models.tiny import train_tokenizer
 from xltlib.tasks.base import Task
 from xltlib.tasks.public import PUBLIC

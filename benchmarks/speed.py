@@ -37,8 +37,8 @@ import transformers
 from tqdm import tqdm
 
 from xltlib import io
+from xltlib.data import Example
 from xltlib.data.cldr import lines
-from xltlib.data.example import Example
 from xltlib.models import ModelShape, compute, encoder, features, tiny
 from xltlib.tasks import TASKS
 from xltlib.tasks.base import Task

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from xltlib import cli
-from xltlib.data import datasets, fetch, hub
+from xltlib.data import datasets, files
 from xltlib.data.cards import CARDS
 from xltlib.train import plan
 from xltlib.train.config import Checkpoint, Experiment, load, load_embedded
@@ -35,8 +35,8 @@ def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any) -> Any:
         raise AssertionError("a plan fetches nothing")
 
-    monkeypatch.setattr(fetch, "get", refuse)
-    monkeypatch.setattr(hub, "rows", refuse)
+    monkeypatch.setattr(files, "get", refuse)
+    monkeypatch.setattr(files, "hub_rows", refuse)
 
 
 def write(folder: Path, **change: Any) -> Path:

@@ -27,13 +27,7 @@ from xltlib.data.cards import CARDS, Hub  # noqa: E402
 from xltlib.models import compute  # noqa: E402
 from xltlib.train import finetune, generate, plan  # noqa: E402
 from xltlib.train.config import Experiment, load  # noqa: E402
-from xltlib.train.run import (  # noqa: E402
-    Worker,
-    do_part,
-    finished,
-    read_run,
-    table_of,
-)
+from xltlib.train.run import Worker, do_part, finished, read_run, table_of  # noqa: E402
 from xltlib.train.worker import free_of  # noqa: E402
 
 LANGUAGES = ("en", "de", "ru", "tr")

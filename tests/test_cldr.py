@@ -14,8 +14,7 @@ import pytest
 from babel import Locale
 from sklearn.ensemble import HistGradientBoostingClassifier
 
-from xltlib.data import cldr
-from xltlib.data.example import Example
+from xltlib.data import Example, cldr
 from xltlib.tasks import TASKS
 from xltlib.train import config
 

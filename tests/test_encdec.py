@@ -24,8 +24,7 @@ from transformers import (  # noqa: E402
     PreTrainedTokenizerFast,
 )
 
-from xltlib.data import datasets  # noqa: E402
-from xltlib.data.example import Example  # noqa: E402
+from xltlib.data import Example, datasets  # noqa: E402
 from xltlib.models import checkpoint, compute, encdec, encoder  # noqa: E402
 from xltlib.tasks.forms import read_numbered  # noqa: E402
 from xltlib.tasks.public import PUBLIC  # noqa: E402

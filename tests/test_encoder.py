@@ -15,7 +15,7 @@ pytest.importorskip("torch", reason="pip install 'xltlib[train]'")
 import torch  # noqa: E402
 from encoders import LAYERS, WIDTH, nano_file, save_tiny  # noqa: E402
 
-from xltlib.data.example import Example  # noqa: E402
+from xltlib.data import Example  # noqa: E402
 from xltlib.models import encoder, features, package_file  # noqa: E402
 from xltlib.tasks.public import public_task  # noqa: E402
 from xltlib.train import probe  # noqa: E402

@@ -22,7 +22,7 @@ from transformers import (
 sys.path.insert(0, str(Path(__file__).parent))
 import hubcache  # noqa: E402
 
-from xltlib.data.example import Example  # noqa: E402
+from xltlib.data import Example  # noqa: E402
 from xltlib.models import compute, lean  # noqa: E402
 from xltlib.models.checkpoint import check_sentinels, load  # noqa: E402
 from xltlib.tasks.forms import read_numbered  # noqa: E402

@@ -212,7 +212,7 @@ def test_a_model_of_sentences_has_one_layer_and_says_what_it_cannot(monkeypatch,
 
 def test_scores_of_a_head_are_those_of_probe(tmp_path: Path) -> None:
     pytest.importorskip("torch")
-    from xltlib.data.example import Example
+    from xltlib.data import Example
     from xltlib.models import features as store
     from xltlib.tasks.public import public_task
     from xltlib.train import lab as features

@@ -17,9 +17,8 @@ pytest.importorskip("torch", reason="pip install 'xltlib[train]'")
 from encoders import save_tiny  # noqa: E402
 
 from xltlib import cli, scores  # noqa: E402
-from xltlib.data import datasets  # noqa: E402
+from xltlib.data import Example, datasets  # noqa: E402
 from xltlib.data.cards import CARDS, VIEWS  # noqa: E402
-from xltlib.data.example import Example  # noqa: E402
 from xltlib.io import write_text  # noqa: E402
 from xltlib.tasks.public import public_task  # noqa: E402
 from xltlib.train import predictions  # noqa: E402

@@ -21,11 +21,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 import hubcache  # noqa: E402
 
-from xltlib import (
-    languages,  # noqa: E402
-    scores,  # noqa: E402
-)
-from xltlib.data import cards, datasets, fetch, files, hub, massive  # noqa: E402
+from xltlib import languages, scores  # noqa: E402
+from xltlib.data import cards, datasets, files  # noqa: E402
 from xltlib.data.cards import CARDS, VIEWS, Files, Hub  # noqa: E402
 from xltlib.languages.similarity import pairs  # noqa: E402
 from xltlib.tasks.base import Example  # noqa: E402
@@ -52,7 +49,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_doctests() -> None:
     import doctest
 
-    for module in (files, massive, hub, datasets):
+    for module in (files, datasets):
         assert doctest.testmod(module).failed == 0
 
 
@@ -472,7 +469,7 @@ def test_fetched_once_and_checked(
     server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, folder = server
-    monkeypatch.setattr(fetch, "GITHUB", url)
+    monkeypatch.setattr(files, "GITHUB", url)
     serve_sib(folder, GOOD)
     known = {SIB_PATH: (hashlib.sha256(GOOD.encode()).hexdigest(), len(GOOD))}
     with_checksums(monkeypatch, "sib200", known)
@@ -487,7 +484,7 @@ def test_wrong_bytes_leave_nothing_behind(
     server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, folder = server
-    monkeypatch.setattr(fetch, "GITHUB", url)
+    monkeypatch.setattr(files, "GITHUB", url)
     serve_sib(folder, "something else")
     with pytest.raises(ValueError, match="could not get .*test.tsv.*XLT_DATA"):
         datasets.load("sib200", "deu", "test")  # against the checksum that the library carries
@@ -498,7 +495,7 @@ def test_an_unknown_checksum_is_recorded_and_kept_to(
     server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, folder = server
-    monkeypatch.setattr(fetch, "GITHUB", url)
+    monkeypatch.setattr(files, "GITHUB", url)
     with_checksums(monkeypatch, "sib200", {})
     serve_sib(folder, GOOD)
     assert datasets.load("sib200", "deu", "test").report.kept == 1
@@ -511,7 +508,7 @@ def test_an_unknown_checksum_is_recorded_and_kept_to(
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(fetch, "GITHUB", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setattr(files, "GITHUB", "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(ValueError, match="could not get .*network.*XLT_DATA"):
         datasets.load("sib200", "deu", "test")
     assert cached(tmp_path) == []
@@ -533,7 +530,7 @@ def massive_at(url: str, digest: str) -> Files:
 
 
 def of_files(place: Files, code: str, raw: str) -> Path:
-    return fetch.get(place.repository, place.path(code, raw), place.checksums, place.archive)
+    return files.get(place.repository, place.path(code, raw), place.checksums, place.archive)
 
 
 def test_from_an_archive(server: tuple[str, Path], tmp_path: Path) -> None:
@@ -558,7 +555,7 @@ def test_a_lock_cut_short_is_not_overwritten(
     server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, folder = server
-    monkeypatch.setattr(fetch, "GITHUB", url)
+    monkeypatch.setattr(files, "GITHUB", url)
     with_checksums(monkeypatch, "sib200", {})
     serve_sib(folder, GOOD)
     lock = Path(os.environ["XLT_DATA_LOCK"])
@@ -785,7 +782,7 @@ def local_codes(task: str) -> list[str]:
         code
         for place in datasets.card_of(task).files
         for code in place.codes
-        if any(fetch.local(place.repository, place.path(code, raw)) for raw in place.paths)
+        if any(files.local(place.repository, place.path(code, raw)) for raw in place.paths)
     ]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from xltlib.data import fetch, published
+from xltlib.data import files, published
 
 SHAPES = {  # sources x targets and rows (also in-language) that the publications report
     "xnli-mt5": (15, 15, 225),
@@ -233,7 +233,7 @@ def test_download_goes_to_the_pinned_commit_and_checks_bytes(
 
 def _here() -> bool:
     table = published.SCORES["ner-xlmr"]
-    return fetch.local(table.repository, table.file) is not None
+    return files.local(table.repository, table.file) is not None
 
 
 real = pytest.mark.skipif(not _here(), reason="set XLT_DATA to the folder of published tables")

@@ -141,7 +141,7 @@ def test_a_checkpoint_with_a_pickle_for_weights_is_refused(mark: Path, tmp_path:
 def test_a_tar_that_points_outside_writes_nothing_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from xltlib.data import fetch
+    from xltlib.data import files
     from xltlib.data.cards import Archive
 
     with tarfile.open(tmp_path / "a.tar.gz", "w:gz") as made:
@@ -154,13 +154,13 @@ def test_a_tar_that_points_outside_writes_nothing_there(
             member.type, member.linkname = tarfile.SYMTYPE, to
             made.addfile(member)
     (tmp_path / "secret").write_text("secret")
-    monkeypatch.setattr(fetch, "cache", lambda _, *parts: tmp_path / "x" / "y" / Path(*parts))
-    monkeypatch.setattr(fetch, "_retrieve", lambda *_: tmp_path / "a.tar.gz")
+    monkeypatch.setattr(files, "cache", lambda _, *parts: tmp_path / "x" / "y" / Path(*parts))
+    monkeypatch.setattr(files, "_retrieve", lambda *_: tmp_path / "a.tar.gz")
     archive = Archive("https://x/a.tar.gz", "0" * 64, "top")
-    assert fetch.get("r", "wanted", {}, archive).read_text() == "text"
+    assert files.get("r", "wanted", {}, archive).read_text() == "text"
     for name in ("passwd", "up"):
         with pytest.raises(ValueError, match="has no file"):
-            fetch.get("r", name, {}, archive)
+            files.get("r", name, {}, archive)
     made = {p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*") if p.is_file()}
     assert made == {"a.tar.gz", "secret", "x/y/000000000000/wanted"}
 

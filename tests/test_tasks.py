@@ -9,8 +9,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score
 
-from xltlib.data import cldr
-from xltlib.data.example import Example
+from xltlib.data import Example, cldr
 from xltlib.tasks import TASKS, base, embedded, task
 from xltlib.tasks.base import ratio
 from xltlib.tasks.embedded import tags_of

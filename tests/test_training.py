@@ -13,20 +13,22 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training needs xltlib[train]")
 
-from xltlib.data import cldr  # noqa: E402
-from xltlib.data.example import Example  # noqa: E402
+from xltlib.data import Example, cldr  # noqa: E402
 from xltlib.models import ModelShape  # noqa: E402
-from xltlib.models.compute import arithmetic, by_length, encode, epoch, loss, pad, prepare_process  # noqa: E402  # noqa: E402
+from xltlib.models.compute import (  # noqa: E402
+    arithmetic,
+    by_length,
+    encode,
+    epoch,
+    loss,
+    pad,
+    prepare_process,
+)
 from xltlib.models.tiny import build, health, load, reading, save, train_tokenizer  # noqa: E402
 from xltlib.tasks import TASKS, task  # noqa: E402
 from xltlib.tasks.base import Score  # noqa: E402
 from xltlib.tasks.embedded import WORDS  # noqa: E402
-from xltlib.train.finetune import (  # noqa: E402
-    cosine,
-    finetune,  # noqa: E402
-    freeze,
-    groups,
-)
+from xltlib.train.finetune import cosine, finetune, freeze, groups  # noqa: E402
 from xltlib.train.generate import answers  # noqa: E402
 from xltlib.train.pretrain import Sampler, pretrain, span_corrupt  # noqa: E402
 from xltlib.train.recipes import TINY, PretrainRecipe  # noqa: E402

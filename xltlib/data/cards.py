@@ -11,19 +11,21 @@ wrote the cards saw the Hub. A load reports the revision that it got.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter
 from pydantic.dataclasses import dataclass
 
-from xltlib.data.files import Layout
+from xltlib.errors import unknown
 
 Split = Literal["train", "validation", "test", "all"]
 _Kind = Literal["choice", "tags", "question"]
+_Format = Literal["jsonl", "csv", "tsv", "parquet", "conll", "squad"]
 _STRICT = ConfigDict(extra="forbid")
 
 
@@ -84,6 +86,34 @@ class Hub:
     @property
     def url(self) -> str:
         return f"https://huggingface.co/datasets/{self.id}/tree/{self.revision}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a file holds its examples.
+
+    Attributes
+    ----------
+    format
+        jsonl, csv, tsv, parquet, conll or squad. ``tsv`` is not quoted, ``csv`` is.
+    columns
+        Our name -> the file's: a column's name, or its number from 0 (from -1 at the end) in
+        CoNLL columns and in files without a header. Names of nested fields take a point
+        (``answers.text``). What is not listed has our name in the file too.
+    header
+        Whether csv and tsv start with a line of names.
+    separator
+        Between CoNLL columns.
+    """
+
+    format: _Format
+    columns: Mapping[str, str | int] = field(default_factory=dict)
+    header: bool = True
+    separator: str = "\t"
+
+    def __post_init__(self) -> None:
+        if self.format not in get_args(_Format):
+            raise unknown("file format", self.format, get_args(_Format), "use one of these")
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -168,7 +198,7 @@ class View:
     numbered
         Whether words are numbered by sentinels, of which there are a hundred.
     derive
-        What makes examples of a row that is none as it stands (`xltlib.data.massive.DERIVE`).
+        What makes examples of a row that is none as it stands (`xltlib.data.datasets._DERIVE`).
     samples
         Made-up examples: ``language``, the fields, and ``outputs``, pairs of what a model might
         say and what to look at.

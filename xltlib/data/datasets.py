@@ -10,19 +10,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from xltlib.data import fetch, hub
-from xltlib.data.cards import CARDS, VIEWS, Card, Files, Hub, Part, Split, View
-from xltlib.data.example import MAX_WORDS, Example
-from xltlib.data.files import Layout, Row, read
-from xltlib.data.massive import DERIVE
+from xltlib.data import MAX_WORDS, Example, files
+from xltlib.data.cards import CARDS, VIEWS, Card, Files, Hub, Layout, Part, Split, View
+from xltlib.data.files import Row
 from xltlib.errors import unknown
 from xltlib.languages import language, name
 
@@ -126,21 +125,21 @@ def languages_of(task: str, *, local: bool = False) -> list[str]:
     return sorted(
         {
             key
-            for files in card.files
-            for key, code in _keys(tuple(files.codes)).items()
-            if any(fetch.local(files.repository, files.path(code, raw)) for raw in files.paths)
+            for held in card.files
+            for key, code in _keys(tuple(held.codes)).items()
+            if any(files.local(held.repository, held.path(code, raw)) for raw in held.paths)
         }
     )
 
 
 def origin(card: Card, asked: str, raw: str) -> Origin:
     """Where a raw split of a language is: the tree under ``XLT_DATA``, or its public place."""
-    for files in card.files:
-        code = _code_in(files, asked)
-        if code and raw in files.paths:
-            found = fetch.local(files.repository, files.path(code, raw))
+    for held in card.files:
+        code = _code_in(held, asked)
+        if code and raw in held.paths:
+            found = files.local(held.repository, held.path(code, raw))
             if found:
-                return Origin(code, files, str(found))
+                return Origin(code, held, str(found))
     code = _code_in(card.source, asked)
     if code is None:
         have = [f"{k} ({name(k)})" for k in sorted(_keys(tuple(card.source.codes)))]
@@ -171,6 +170,84 @@ def splits_of(task: str, asked: str, *, local: bool = False) -> list[Split]:
     return found
 
 
+# ---------------------------------------------------------------- what MASSIVE's rows stand for
+
+# A row has ``annot_utt`` with slots in brackets: ``wake me at [time : five am]``.
+# As the data's authors do: these are written without spaces, so a word is a character.
+_BY_CHARACTER = ("ja-JP", "zh-CN", "zh-TW")
+_SLOT = re.compile(r"\[\s*([^\s:\]]+)\s*:\s*([^\]]*?)\s*\]")
+
+
+def _pieces(annotated: str) -> list[tuple[str, str]]:
+    """(slot type or "", text) of each stretch of an annotated utterance.
+
+    >>> _pieces("wake me at [time : five am]")
+    [('', 'wake me at '), ('time', 'five am')]
+    """
+    found, at = [], 0
+    for match in _SLOT.finditer(annotated):
+        found += [("", annotated[at : match.start()]), (match[1], match[2])]
+        at = match.end()
+    return [(kind, text) for kind, text in [*found, ("", annotated[at:])] if text.strip()]
+
+
+def _as_intent(row: Row, code: str) -> list[Row]:
+    """
+    >>> _as_intent({"id": "1", "utt": "wake me", "intent": "alarm_set"}, "en-US")
+    [{'id': '1', 'text': 'wake me', 'label': 'alarm_set'}]
+    """
+    return [{"id": row["id"], "text": row["utt"], "label": row["intent"]}]
+
+
+def _as_slots(row: Row, code: str) -> list[Row]:
+    """
+    >>> _as_slots({"id": "1", "annot_utt": "at [time : five am]"}, "en-US")
+    [{'id': '1', 'words': ('at', 'five', 'am'), 'tags': ('O', 'B-time', 'I-time')}]
+    """
+    words: list[str] = []
+    tags: list[str] = []
+    for kind, text in _pieces(row["annot_utt"]):
+        own = list("".join(text.split())) if code in _BY_CHARACTER else text.split()
+        words += own
+        tags += [f"B-{kind}", *[f"I-{kind}"] * (len(own) - 1)] if kind else ["O"] * len(own)
+    return [{"id": row["id"], "words": tuple(words), "tags": tuple(tags)}]
+
+
+def _as_questions(row: Row, code: str) -> list[Row]:
+    """One question for each type of slot; all slots of the type are right answers.
+
+    The question is the same English words in every language: a cue, not a translation.
+
+    >>> _as_questions({"id": "1", "utt": "at five", "annot_utt": "at [time_zone : five]"}, "en-US")
+    ... # doctest: +NORMALIZE_WHITESPACE
+    [{'id': '1-time_zone', 'group': '1', 'question': 'What is the time zone?',
+      'context': 'at five', 'answers': ('five',)}]
+    """
+    found: dict[str, list[str]] = {}
+    for kind, text in _pieces(row["annot_utt"]):
+        if kind and text not in found.setdefault(kind, []):
+            found[kind].append(text)
+    return [
+        {
+            "id": f"{row['id']}-{kind}",
+            "group": str(row["id"]),
+            "question": f"What is the {kind.replace('_', ' ')}?",
+            "context": row["utt"],
+            "answers": tuple(texts),
+        }
+        for kind, texts in found.items()
+    ]
+
+
+# How a task's view (`xltlib.data.cards.View.derive`) makes examples of a row.
+_DERIVE: dict[str, Callable[[Row, str], list[Row]]] = {
+    "": lambda row, code: [row],
+    "intent": _as_intent,
+    "slots": _as_slots,
+    "questions": _as_questions,
+}
+
+
 # ---------------------------------------------------------------- reading
 
 
@@ -179,13 +256,13 @@ def _rows(task: str, where: Origin, raw: str) -> tuple[list[Row], str]:
     place, card = where.place, card_of(task)
     if isinstance(place, _OwnFile):
         columns = view_of(task).columns
-        return read(place.path, place.layout, columns, optional=("id", "title")), ""
+        return files.read(place.path, place.layout, columns, optional=("id", "title")), ""
     if isinstance(place, Hub):
-        return hub.rows(place, where.code, raw, card.columns)
+        return files.hub_rows(place, where.code, raw, card.columns)
     known, archive = place.checksums, place.archive
-    path = fetch.get(place.repository, place.path(where.code, raw), known, archive)
+    path = files.get(place.repository, place.path(where.code, raw), known, archive)
     column = [place.split_column] if place.split_column else []
-    rows = read(path, place.layout, [*card.columns, *column])
+    rows = files.read(path, place.layout, [*card.columns, *column])
     return [r for r in rows if not column or r[column[0]] == place.split_values[raw]], ""
 
 
@@ -193,7 +270,7 @@ def _rows(task: str, where: Origin, raw: str) -> tuple[list[Row], str]:
 def _read(task: str, where: Origin, raw: str, root: str | None) -> tuple[int, tuple[Row, ...], str]:
     """(raw rows, examples' rows with an id and a group, commit); `root` is only for the cache."""
     rows, commit = _rows(task, where, raw)
-    derive = DERIVE["" if isinstance(where.place, _OwnFile) else view_of(task).derive]
+    derive = _DERIVE["" if isinstance(where.place, _OwnFile) else view_of(task).derive]
     with_ids = not isinstance(where.place, Files) or where.place.ids
     made = []
     for i, row in enumerate(rows):

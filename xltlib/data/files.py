@@ -1,51 +1,36 @@
-"""Labelled examples from files: jsonl, csv, tsv, Parquet, CoNLL columns, SQuAD's json.
+"""Rows of labelled examples: from the Hub, or from a file that is here or is fetched and checked.
 
-`read(path, layout)` gives rows with *our* column names, whatever the file calls them; nothing is
+`read(path, layout)` reads jsonl, csv, tsv, Parquet, CoNLL columns and SQuAD's json; `hub_rows` the
+Hugging Face Hub. Columns have *our* names then, whatever the data set calls them; nothing is
 unpickled or executed. What an example must hold is checked later, by what the task needs
 (`xltlib.data.datasets`).
+
+Every file is checked before it is used: against the SHA-256 on its card (those of MASSIVE and of
+repositories that are no public place are of the local copy), or, where nobody knew it, against the
+one recorded when the file was first fetched (`_check_lock`). Nothing is written under its own name
+before it is whole. Of the Hub, the files of one configuration at a pinned revision are fetched into
+its cache (or found there, without a network) and `datasets` reads that folder, without a script.
+The cache names a large file by its SHA-256; that is checked.
 """
 
 from __future__ import annotations
 
 import csv
 import json
+import os
+import tarfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
+from urllib.parse import quote
 
+import pooch
+
+from xltlib.data.cards import Archive, Hub, Layout
 from xltlib.errors import unknown
+from xltlib.io import sha256, whole, write_text
 
-_Format = Literal["jsonl", "csv", "tsv", "parquet", "conll", "squad"]
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """How a file holds its examples.
-
-    Attributes
-    ----------
-    format
-        jsonl, csv, tsv, parquet, conll or squad. ``tsv`` is not quoted, ``csv`` is.
-    columns
-        Our name -> the file's: a column's name, or its number from 0 (from -1 at the end) in
-        CoNLL columns and in files without a header. Names of nested fields take a point
-        (``answers.text``). What is not listed has our name in the file too.
-    header
-        Whether csv and tsv start with a line of names.
-    separator
-        Between CoNLL columns.
-    """
-
-    format: _Format
-    columns: Mapping[str, str | int] = field(default_factory=dict)
-    header: bool = True
-    separator: str = "\t"
-
-    def __post_init__(self) -> None:
-        if self.format not in get_args(_Format):
-            raise unknown("file format", self.format, get_args(_Format), "use one of these")
 
 
 def read(
@@ -202,3 +187,219 @@ _READERS: dict[str, Callable[[Path, Layout], Iterator[Any]]] = {
     "conll": _conll,
     "squad": _squad,
 }
+
+
+# ---------------------------------------------------------------- one file: here, or fetched
+
+GITHUB = "https://raw.githubusercontent.com"
+
+
+def local(repository: str, path: str) -> Path | None:
+    """The file ``repository/path`` under ``XLT_DATA``, or None without one; not yet checked."""
+    root = os.environ.get("XLT_DATA")
+    found = Path(root, repository, path) if root else None
+    return found if found and found.is_file() else None
+
+
+def get(
+    repository: str,
+    path: str,
+    checksums: Mapping[str, tuple[str, int]],
+    archive: Archive | None = None,
+) -> Path:
+    """The checked file ``repository/path``: under ``XLT_DATA``, or fetched once into a cache.
+
+    Parameters
+    ----------
+    repository : str
+        ``owner/repository/commit`` of a GitHub repository, or a folder under ``XLT_DATA``.
+    path : str
+        Path below `repository`.
+    checksums : mapping
+        Path -> (SHA-256, bytes), as far as they are known.
+    archive : Archive, optional
+        Where the same path is in public, if not on GitHub.
+
+    Raises
+    ------
+    ValueError
+        A file that is altered or cut short, has changed since it was first fetched, or can be
+        neither found nor fetched.
+    """
+    known = checksums.get(path)
+    found = local(repository, path)
+    if found is None:
+        return _member(archive, repository, path) if archive else _download(repository, path, known)
+    if known and sha256(found) != known[0]:
+        raise ValueError(
+            f"{found} is altered or cut short: {found.stat().st_size} bytes, its SHA-256 is not "
+            f"{known[0]} (of {known[1]} bytes). Delete it and unpack or fetch it again"
+        )
+    return found
+
+
+def _check_lock(key: str, digest: str) -> None:
+    """Record a checksum at first sight; later, refuse another one.
+
+    They are kept in ``XLT_DATA_LOCK``, or the build folder.
+    """
+    build = Path(os.environ.get("XLT_BUILD", "build"))
+    path = Path(os.environ.get("XLT_DATA_LOCK", build / "data.lock.json"))
+    try:
+        kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is damaged ({error}): take it from your records") from error
+    if kept.setdefault(key, digest) != digest:
+        raise ValueError(
+            f"{key} has changed since it was first fetched: its SHA-256 was {kept[key]} and is "
+            f"{digest}. Find out why; to accept the new file, remove its line from {path}"
+        )
+    write_text(path, json.dumps(kept, indent=1, sort_keys=True) + "\n")
+
+
+def cache(*parts: str) -> Path:
+    """A place in the user's cache."""
+    return Path(pooch.os_cache("xltlib"), *parts)
+
+
+def _retrieve(url: str, digest: str | None, target: Path, copy: str) -> Path:
+    try:
+        known = f"sha256:{digest}" if digest else None
+        return Path(pooch.retrieve(url, known, fname=target.name, path=target.parent))
+    except (OSError, ValueError) as error:  # requests' errors are OSErrors
+        raise ValueError(
+            f"could not get {url}: {error}. Try again with a network, or put a copy at "
+            f"$XLT_DATA/{copy} and set the environment variable XLT_DATA"
+        ) from error
+
+
+def _download(repository: str, path: str, known: tuple[str, int] | None) -> Path:
+    key = f"{repository}/{path}"
+    url = f"{GITHUB}/{repository}/{quote(path)}"
+    found = _retrieve(url, known[0] if known else None, cache("data", *key.split("/")), key)
+    if known is None:
+        _check_lock(key, sha256(found))
+    return found
+
+
+def _member(archive: Archive, repository: str, path: str) -> Path:
+    """One file of a tar.gz, unpacked into the cache once."""
+    target = cache("data", archive.sha256[:12], *path.split("/"))
+    if target.is_file():
+        return target
+    tar = cache("data", archive.url.rsplit("/", 1)[1])
+    name = f"{archive.folder}/{path}"
+    whole_tar = _retrieve(archive.url, archive.sha256, tar, f"{repository}/{path}")
+    with tarfile.open(whole_tar, "r:gz") as content:
+        try:
+            found = content.extractfile(name)
+        except KeyError:
+            found = None
+        if found is None:
+            raise ValueError(
+                f"{archive.url} has no file {name}: this version of xltlib needs another one"
+            )
+        with whole(target) as temporary:
+            temporary.write_bytes(found.read())
+    return target
+
+
+# ---------------------------------------------------------------- the Hugging Face Hub
+
+
+def hub_rows(hub: Hub, code: str, raw: str, columns: tuple[str, ...]) -> tuple[list[Row], str]:
+    """Rows of one configuration and split under our names, and the commit they are of.
+
+    Raises
+    ------
+    ValueError
+        A data set, revision, configuration, split or column that is not there, or an altered file;
+        the message names the cure.
+    """
+    config = hub.config.format(code=hub.codes[code])
+    folder = _snapshot(hub, config)
+    found = _dataset(folder, config, raw, hub)
+    names = {name: hub.columns.get(name, name) for name in columns}
+    wanted = [n for n in names if n not in ("id", "title") or names[n] in found.column_names]
+    named = {column: _names(feature, hub.labels) for column, feature in found.features.items()}
+    prefix = hub.prefix.format(code=hub.codes[code])
+    made = []
+    for i, row in enumerate(found):
+        if str(row.get("id", "")).startswith(prefix):
+            plain = {c: _named(value, named[c]) for c, value in row.items()}
+            made.append({n: pick(plain, names[n], f"{hub.id} {config} row {i}") for n in wanted})
+    return made, folder.name
+
+
+def _snapshot(hub: Hub, config: str) -> Path:
+    """The folder of one configuration's files in the Hub's cache, every blob checked."""
+    try:
+        from huggingface_hub import errors, snapshot_download
+    except ImportError as error:
+        raise ValueError(
+            "the Hub's data need more packages: pip install 'xltlib[train]'"
+        ) from error
+    where = f"{hub.id} at revision {hub.revision!r}"
+    try:
+        folder = snapshot_download(
+            hub.id,
+            repo_type="dataset",
+            revision=hub.revision,
+            allow_patterns=["README.md", f"{config}/*"],
+        )
+    except (errors.RevisionNotFoundError, errors.HFValidationError) as error:
+        raise ValueError(f"the Hub has no {where}, which this version of xltlib needs") from error
+    except errors.RepositoryNotFoundError as error:
+        raise ValueError(
+            f"the Hub has no data set {hub.id}, or asks for a login: {error}"
+        ) from None
+    except (errors.LocalEntryNotFoundError, errors.HfHubHTTPError, OSError) as error:
+        raise ValueError(
+            f"could not get {where}, and it is not in the Hub's cache. Run once with a network "
+            "(and without HF_HUB_OFFLINE), copy the cache here, or set XLT_DATA to a local copy"
+        ) from error
+    for path in sorted(Path(folder, config).glob("*")):
+        name = path.resolve().name
+        if len(name) == 64 and sha256(path) != name:
+            raise ValueError(
+                f"{path} is altered or cut short: its SHA-256 is not {name}. "
+                f"Delete {path.resolve()} and load again"
+            )
+    return Path(folder)
+
+
+def _dataset(folder: Path, config: str, split: str, hub: Hub) -> Any:
+    from datasets import load_dataset
+    from datasets.exceptions import DatasetGenerationError
+
+    where = f"{hub.id} at {folder.name[:12]}"
+    try:
+        return load_dataset(str(folder), config, split=split)
+    except DatasetGenerationError as error:
+        raise ValueError(
+            f"{where}: a file of {config!r} is altered or cut short ({error.__cause__ or error}). "
+            f"Delete {folder / config} and load again"
+        ) from error
+    except (ValueError, FileNotFoundError) as error:
+        raise ValueError(
+            f"{where} has no whole {split!r} of configuration {config!r} in script-free form: "
+            f"{error} Choose another language or split"
+        ) from error
+
+
+def _names(feature: Any, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """What the numbers of a column stand for, where they are labels or lists of them."""
+    if isinstance(getattr(feature, "names", None), list):
+        return labels or tuple(feature.names)
+    return tuple(getattr(getattr(feature, "feature", None), "names", ()))
+
+
+def _named(value: Any, names: tuple[str, ...]) -> Any:
+    """The name of a label's number; a number without a name stays and is refused later.
+
+    >>> _named(1, ("no", "yes")), _named([0, -1], ("no", "yes"))
+    ('yes', ('no', -1))
+    """
+    if isinstance(value, list) and names:
+        return tuple(_named(one, names) for one in value)
+    return names[value] if isinstance(value, int) and 0 <= value < len(names) else value

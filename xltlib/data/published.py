@@ -4,7 +4,7 @@
 which a model was trained on several languages at once. A card for each repository
 (`cards/published/*.yml`) says where its files are, at which commit and with which SHA-256, whom to
 cite, and how its tables are read. Files are taken from ``XLT_DATA`` or fetched once
-(`xltlib.data.fetch.get`); nothing is unpickled, nor foreign code run.
+(`xltlib.data.files.get`); nothing is unpickled, nor foreign code run.
 
 In treebank matrices several columns share one language: ``source`` and ``target`` stay language
 codes and ``source_set``, ``target_set`` name the treebank. Columns that start with ``pair_`` are
@@ -23,7 +23,7 @@ import pandas as pd
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
-from xltlib.data import fetch
+from xltlib.data import files
 from xltlib.data.cards import Checksums, read_cards
 from xltlib.errors import unknown
 from xltlib.languages import iso3
@@ -89,7 +89,7 @@ class _Table:
 
     def path(self, file: str) -> Path:
         """A checked file of the repository on this machine."""
-        return fetch.get(self.repository, file, self.checksums)
+        return files.get(self.repository, file, self.checksums)
 
 
 @dataclass(frozen=True, config=_STRICT)
@@ -250,7 +250,7 @@ def mixtures(name: str) -> pd.DataFrame:
     ):
         path = f"SumEval/data/{folder}/{MIXTURES[name]}{ending}.json"
         if path in litmus.checksums:
-            found = fetch.get(litmus.repository, path, litmus.checksums)
+            found = files.get(litmus.repository, path, litmus.checksums)
             for number, config in enumerate(json.loads(found.read_text(encoding="utf-8"))):
                 rows += _mixture_rows({"split": split, "config": number}, config)
     table = pd.DataFrame(rows)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from xltlib.data.fetch import cache
+from xltlib.data.files import cache
 
 # Of matrix products; weights are float32 always. `auto` is bfloat16 on a GPU, float32 on a CPU.
 Precision = Literal["auto", "bfloat16", "float32"]

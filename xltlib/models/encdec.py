@@ -15,7 +15,7 @@ import torch
 from transformers import AutoModel, AutoModelForCausalLM, EncoderDecoderConfig, EncoderDecoderModel
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
-from xltlib.data.example import MAX_WORDS
+from xltlib.data import MAX_WORDS
 from xltlib.models import encoder as encoders
 from xltlib.models.compute import by_length, device, encode, end_of, longest, pad, start_of
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from xltlib.data.example import Example
+from xltlib.data import Example
 
 
 @dataclass(frozen=True)

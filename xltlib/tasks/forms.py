@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from xltlib.data.example import MAX_WORDS, Example
+from xltlib.data import MAX_WORDS, Example
 from xltlib.tasks.base import Form
 from xltlib.tasks.metrics import DELIMITER, Span, spans_of
 

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 
-from xltlib.data.example import Example
+from xltlib.data import Example
 from xltlib.errors import unknown
 
 Span = tuple[int, int, str]

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from xltlib.data.example import Example
+from xltlib.data import Example
 from xltlib.io import say, write_text
 from xltlib.models import lean
 from xltlib.models.checkpoint import check_sentinels

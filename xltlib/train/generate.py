@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from xltlib.data.example import Example
+from xltlib.data import Example
 from xltlib.models import lean
 from xltlib.models.compute import (
     autocast,

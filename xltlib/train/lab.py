@@ -17,7 +17,7 @@ import pandas as pd
 
 from xltlib.data import datasets
 from xltlib.data.datasets import Split
-from xltlib.data.fetch import cache
+from xltlib.data.files import cache
 from xltlib.io import intact
 from xltlib.models import E5, compute, encoder, features
 from xltlib.models.features import Features, Unit

@@ -34,7 +34,7 @@ import pyarrow.parquet
 from tqdm.auto import tqdm
 
 from xltlib import scores
-from xltlib.data.example import MAX_WORDS, Example
+from xltlib.data import MAX_WORDS, Example
 from xltlib.errors import unknown
 from xltlib.io import sha256, whole, write_text
 from xltlib.models import E5

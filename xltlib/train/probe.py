@@ -19,9 +19,9 @@ import numpy as np
 import numpy.typing as npt
 from tqdm.auto import tqdm
 
+from xltlib.data import Example
 from xltlib.data.cards import VIEWS
 from xltlib.data.cldr import BLANK
-from xltlib.data.example import Example
 from xltlib.io import intact
 from xltlib.languages import language
 from xltlib.tasks.base import Task

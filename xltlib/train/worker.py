@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xltlib.data import cldr, datasets, text
+from xltlib.data import Example, cldr, datasets, text
 from xltlib.data.cards import VIEWS
-from xltlib.data.example import Example
 from xltlib.io import say, sealed, sha256, unsealed, whole, write_text
 from xltlib.tasks.base import Task
 from xltlib.tasks.embedded import WORDS
