@@ -26,7 +26,7 @@ from transformers import (  # noqa: E402
 
 from xltlib.data import Example, datasets  # noqa: E402
 from xltlib.models import checkpoint, compute, encdec, encoder  # noqa: E402
-from xltlib.tasks.forms import read_numbered  # noqa: E402
+from xltlib.tasks.base import read_numbered  # noqa: E402
 from xltlib.tasks.public import PUBLIC  # noqa: E402
 from xltlib.train import plan  # noqa: E402
 from xltlib.train.config import Experiment, load  # noqa: E402

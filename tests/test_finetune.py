@@ -25,7 +25,7 @@ import hubcache  # noqa: E402
 from xltlib.data import Example  # noqa: E402
 from xltlib.models import compute, lean  # noqa: E402
 from xltlib.models.checkpoint import check_sentinels, load  # noqa: E402
-from xltlib.tasks.forms import read_numbered  # noqa: E402
+from xltlib.tasks.base import read_numbered  # noqa: E402
 from xltlib.tasks.public import PUBLIC  # noqa: E402
 from xltlib.train.finetune import Finetuned, Lesson, finetune, together  # noqa: E402
 from xltlib.train.generate import answers, evaluate, read  # noqa: E402

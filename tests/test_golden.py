@@ -31,8 +31,7 @@ from xltlib.data import datasets, text  # noqa: E402
 from xltlib.data.datasets import samples  # noqa: E402
 from xltlib.models import features  # noqa: E402
 from xltlib.tasks import TASKS  # noqa: E402
-from xltlib.tasks.plain import plain_task  # noqa: E402
-from xltlib.tasks.public import PUBLIC  # noqa: E402
+from xltlib.tasks.public import PUBLIC, plain_task  # noqa: E402
 from xltlib.train.config import PACKAGES, Experiment, load  # noqa: E402
 from xltlib.train.plan import STAGES, Place, digest, parts, runs, versions  # noqa: E402
 from xltlib.train.run import do_part, finished, read_run  # noqa: E402

@@ -16,7 +16,8 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 from xltlib.data import text
 from xltlib.data.cards import CARDS, VIEWS
-from xltlib.tasks import plain
+from xltlib.tasks import public
+from xltlib.tasks.public import plain_task
 from xltlib.train import config, plan
 
 INTENTS = VIEWS["massive_intent"].labels
@@ -59,7 +60,7 @@ def utterances(code: str) -> list[str]:
 # ---------------------------------------------------------------- text
 
 
-@pytest.mark.parametrize("module", [text, plain])
+@pytest.mark.parametrize("module", [text, public])
 def test_doctests(module) -> None:
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
@@ -179,7 +180,7 @@ def test_a_wrong_setting_is_named(exp, tmp_path: Path, change: str, message: str
 
 
 def test_the_plain_form_of_a_task(tree: Path) -> None:
-    of = plain.plain_task("massive_intent")
+    of = plain_task("massive_intent")
     (example,) = of.source(["eng"], "eng", "test", 1)
     source, target = of.preprocess(example)
     blank = "<extra_id_0>"
@@ -188,7 +189,7 @@ def test_the_plain_form_of_a_task(tree: Path) -> None:
     assert of.evaluate([target], [example])["accuracy"].score == 1
     assert of.evaluate(["<extra_id_0> wake"], [example])["illegal"].score == 1
     with pytest.raises(ValueError, match="massive_slots"):
-        plain.plain_task("massive_slot")
+        plain_task("massive_slot")
 
 
 # ---------------------------------------------------------------- runs

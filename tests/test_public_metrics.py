@@ -17,7 +17,7 @@ from test_chapters import cell
 from xltlib.data import datasets
 from xltlib.data.cards import VIEWS
 from xltlib.data.datasets import samples
-from xltlib.tasks import forms, metrics, public
+from xltlib.tasks import base, metrics, public
 from xltlib.tasks.base import Example
 from xltlib.tasks.public import PUBLIC, public_task
 from xltlib.train.probe import baseline_of
@@ -104,7 +104,7 @@ def example(task: str) -> Example:
     return Example("1", language, ONE_OF_EACH[task][0])
 
 
-@pytest.mark.parametrize("module", [metrics, forms, public])
+@pytest.mark.parametrize("module", [metrics, base, public])
 def test_doctests(module) -> None:
     found = doctest.testmod(module)
     assert found.failed == 0 and (found.attempted or module is public)
@@ -181,7 +181,7 @@ PADDED = [
 
 
 def padding(raw: str) -> str:
-    return forms.padded_answers(Example("1", "eng", {"answers": [raw]}))[0]
+    return public.padded_answers(Example("1", "eng", {"answers": [raw]}))[0]
 
 
 @pytest.mark.parametrize(("raw", "padded"), PADDED)
@@ -213,7 +213,7 @@ def test_the_example_of_mt5s_own_test() -> None:
         "context: Some context . ",
         "The answer . ",
     )
-    assert forms.padded_answers(one) == ["The answer . ", "Another answer . "]
+    assert public.padded_answers(one) == ["The answer . ", "Another answer . "]
 
 
 # ---------------------------------------------------------------- SQuAD
@@ -352,7 +352,7 @@ def test_spans_agree_with_seqeval() -> None:
 
 
 def test_words_beyond_the_hundredth_count_as_wrong() -> None:
-    n = forms.MAX_WORDS + 25
+    n = base.MAX_WORDS + 25
     one = Example("1", "eng", {"words": ("w",) * n, "tags": ("NOUN",) * n})
     of = PUBLIC["udpos"]
     shown, target = of.preprocess(one)

@@ -11,9 +11,8 @@ from sklearn.metrics import accuracy_score
 
 from xltlib.data import Example, cldr
 from xltlib.tasks import TASKS, base, embedded, task
-from xltlib.tasks.base import ratio
+from xltlib.tasks.base import numbered, ratio, sentinel
 from xltlib.tasks.embedded import tags_of
-from xltlib.tasks.forms import numbered, sentinel
 from xltlib.train import config
 
 KIND = Example("k", "eng", {"text": "Oslo _ (Lima _), Rome _ and Accra _", "label": "city"})

@@ -1,15 +1,19 @@
-"""What a task is: example -> text, text -> answer, answer -> score."""
+"""What a task is: example -> text, text -> answer, answer -> score; and parts of text forms."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import random
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from xltlib.data import Example
+from xltlib.data import MAX_WORDS, Example
+from xltlib.tasks.metrics import Span
 
 
 @dataclass(frozen=True)
@@ -123,3 +127,116 @@ class Task(Form):
         )
         illegal = 1.0 - np.array(legal, dtype=float)
         return scores | {"illegal": ratio(illegal, np.ones(len(illegal)))}
+
+
+# ---------------------------------------------------------------- parts of forms
+
+OUTSIDE, INSIDE = "O", "I"
+_SENTINEL = re.compile(r"<extra_id_(\d+)>")
+
+
+def sentinel(i: int) -> str:
+    """The i-th sentinel of T5's vocabulary: a blank to fill."""
+    return f"<extra_id_{i}>"
+
+
+def with_field(example: Example, field: str, value: Any) -> Example:
+    """The example with one field changed."""
+    return replace(example, fields={**example.fields, field: value})
+
+
+def deal(
+    examples: Sequence[Example],
+    seed: int,
+    parts: Callable[[Example], Sequence[Any]],
+    put: Callable[[Example, list[Any]], Example],
+) -> list[Example]:
+    """The examples with what `parts` finds in them dealt out again among all, as `put` puts it."""
+    values = [value for e in examples for value in parts(e)]
+    random.Random(f"shuffle/{seed}").shuffle(values)
+    left = iter(values)
+    return [put(e, [next(left) for _ in parts(e)]) for e in examples]
+
+
+def one_of(
+    text: Callable[[Example], str],
+    words: Mapping[str, str],
+    read: Callable[[str], str],
+    before: str = "",
+) -> Form:
+    """One of a few labels for a text: its word, behind `before`; `read` tidies an output.
+
+    `words` maps a label of the data set to the word that stands for it in the target.
+    """
+    labels = {read(word): label for label, word in words.items()}
+    return Form(
+        lambda example: (text(example), before + words[example.fields["label"]]),
+        lambda output, example: labels.get(read(output)),
+        partial(
+            deal,
+            parts=lambda e: [e.fields["label"]],
+            put=lambda e, values: with_field(e, "label", *values),
+        ),
+        labels=tuple(words.values()),
+    )
+
+
+def cloze(text: Callable[[Example], str], words: Mapping[str, str]) -> Form:
+    """One of a few labels for a text, as what fills the blank (`sentinel` 0) of its input `text`.
+
+    >>> form = cloze(lambda e: f"{e.fields['text']} {sentinel(0)}", {"alarm_set": "alarm_set"})
+    >>> form.preprocess(Example("0", "eng", {"text": "wake me", "label": "alarm_set"}))
+    ('wake me <extra_id_0>', '<extra_id_0> alarm_set')
+    """
+    blank = sentinel(0)
+    return one_of(text, words, lambda output: output.removeprefix(blank).strip(), f"{blank} ")
+
+
+def numbered(words: Sequence[str]) -> str:
+    """Words or tags, each behind its sentinel.
+
+    >>> numbered(["wake", "me"])
+    '<extra_id_0> wake <extra_id_1> me'
+    """
+    return " ".join(f"{sentinel(i)} {word}" for i, word in enumerate(words[:MAX_WORDS]))
+
+
+def read_numbered(output: str) -> tuple[str, dict[int, str]]:
+    """What stands before the first sentinel, and what behind each: the last, if one comes twice.
+
+    >>> read_numbered("CITY <extra_id_0> O <extra_id_2> time")
+    ('CITY', {0: 'O', 2: 'time'})
+    """
+    before, *parts = _SENTINEL.split(output)
+    found = {int(i): tag.strip() for i, tag in zip(parts[::2], parts[1::2], strict=True)}
+    return before.strip(), found
+
+
+def simplified(
+    n: int, spans: Sequence[Span], inside: str = INSIDE, outside: str = OUTSIDE
+) -> list[str]:
+    """One tag for each of n words: the type at a span's first word, `inside` in it.
+
+    >>> simplified(3, [(1, 3, "time")])
+    ['O', 'time', 'I']
+    """
+    tags = [outside] * n
+    for start, stop, kind in spans:
+        tags[start:stop] = [kind] + [inside] * (stop - start - 1)
+    return tags
+
+
+def bio(
+    tags: Sequence[str], kinds: Collection[str] | None = None, inside: str = INSIDE
+) -> list[str]:
+    """BIO tags of simplified ones; an `inside` with nothing before it, or an unknown word, is O.
+
+    >>> bio(["I", "time", "I", "O", "I"], ["time"])
+    ['O', 'B-time', 'I-time', 'O', 'O']
+    """
+    found, kind = [], ""
+    for tag in tags:
+        begins = tag in kinds if kinds is not None else tag not in (inside, OUTSIDE)
+        kind = tag if begins else kind if tag == inside else ""
+        found.append(f"B-{kind}" if begins else f"I-{kind}" if kind else OUTSIDE)
+    return found

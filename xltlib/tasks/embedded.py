@@ -26,10 +26,10 @@ import string
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from xltlib.data import cldr
+from xltlib.data import Example, cldr
 from xltlib.tasks import metrics
-from xltlib.tasks.base import Example, Task
-from xltlib.tasks.forms import (
+from xltlib.tasks.base import (
+    Task,
     bio,
     cloze,
     deal,

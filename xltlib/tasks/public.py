@@ -24,24 +24,206 @@ input -> target:
   {words: [It, rains], tags: [PRON, VERB]}
   -> ``pos: <extra_id_0> It <extra_id_1> rains`` -> ``<extra_id_0> PRON <extra_id_1> VERB``
 
-The first three lines and the question answering are mT5's authors' forms to the letter; the others
-are ours. Named entities are scored in two ways: ``span_f1`` is mT5's (types and texts, wherever
-they stand, entities with a colon passed over), ``place_f1`` is seqeval's (types and places).
+For a small model that knows plain text (`plain_task`), lower case, and the answer fills a blank:
+
+* ``massive_intent``: ``wake me at five <extra_id_0>`` -> ``<extra_id_0> alarm_set``
+* ``massive_slots``: ``<extra_id_0> wake <extra_id_1> me …`` -> ``<extra_id_0> O <extra_id_1> O …``
+
+The first three lines of all and the question answering are mT5's authors' forms to the letter; the
+others are ours. Named entities are scored in two ways: ``span_f1`` is mT5's (types and texts,
+wherever they stand, entities with a colon passed over), ``place_f1`` is seqeval's (types and
+places).
 """
 
 from __future__ import annotations
 
+import random
+import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
-from xltlib.data import datasets
+from xltlib.data import MAX_WORDS, Example, datasets
 from xltlib.data.cards import VIEWS
+from xltlib.data.text import original, plain, written
 from xltlib.errors import unknown
 from xltlib.languages import language
-from xltlib.tasks import forms, metrics
-from xltlib.tasks.base import Example, Form, Metric, Task
-from xltlib.tasks.metrics import Pair
+from xltlib.tasks import metrics
+from xltlib.tasks.base import (
+    INSIDE,
+    OUTSIDE,
+    Form,
+    Metric,
+    Task,
+    bio,
+    cloze,
+    deal,
+    numbered,
+    one_of,
+    read_numbered,
+    sentinel,
+    simplified,
+    with_field,
+)
+from xltlib.tasks.metrics import DELIMITER, Pair, spans_of
+
+_SPACE = "\t\n\f\r "  # what RE2 calls \s; a no-break space is not among them
+_SPACES = re.compile(f"[{_SPACE}]+")
+
+
+def _tidy(text: str) -> str:
+    """NFKC, without spaces around: how outputs are read where they must be one of a few."""
+    return unicodedata.normalize("NFKC", text).strip()
+
+
+# Forms that mT5's authors published are theirs to the letter (google-research/multilingual-t5,
+# `preprocessors.py`), spaces included.
+# ---------------------------------------------------------------- entities as a list
+
+
+def _entity_list(words: Sequence[str], tags: Sequence[str]) -> str:
+    """mT5's target for named entities; an empty text where there are none, as in their code.
+
+    >>> _entity_list(["rick", "and", "morty", "are"], ["B-PER", "O", "B-PER", "O"])
+    'PER: rick $$ PER: morty'
+    """
+    return DELIMITER.join(f"{kind}: {' '.join(words[a:b])}" for a, b, kind in spans_of(tags))
+
+
+def _entities_form(kinds: Sequence[str]) -> Form:
+    """Named entities as mT5's authors put them: ``tag: w w w`` -> ``PER: w $$ LOC: w w``.
+
+    An output is legal if it is empty or every part names a known type.
+    """
+
+    def preprocess(example: Example) -> tuple[str, str]:
+        words = example.fields["words"]
+        return "tag: " + " ".join(words), _entity_list(words, example.fields["tags"])
+
+    def legal(output: str, example: Example) -> bool:
+        parts = output.strip().split(DELIMITER) if output.strip() else []
+        return all(p.partition(":")[0].strip() in kinds and ":" in p for p in parts)
+
+    return Form(preprocess, lambda output, example: output, _deal_kinds, legal, tuple(kinds), True)
+
+
+def _put_kinds(example: Example, kinds: Sequence[str]) -> Example:
+    """Other types for the spans; their places stay."""
+    tags = example.fields["tags"]
+    spans = [(a, b, kind) for (a, b, _), kind in zip(spans_of(tags), kinds, strict=True)]
+    return with_field(example, "tags", tuple(bio(simplified(len(tags), spans))))
+
+
+_deal_kinds = partial(
+    deal, parts=lambda e: [kind for *_, kind in spans_of(e.fields["tags"])], put=_put_kinds
+)
+
+
+# ---------------------------------------------------------------- one tag a word
+
+
+def _tags_form(prefix: str, labels: Sequence[str], spans: bool) -> Form:
+    """A tag for every word: the "sentinel + tag, simplified inside" form of Raman et al. 2022.
+
+    Words are numbered by sentinels and nothing need be copied. Words beyond the hundredth are not
+    shown; they count as wrong. (arXiv 2203.08378) `prefix` names the task in the input; `labels`
+    are types, if the data's tags are BIO tags of `spans`, or tags of single words.
+    """
+    allowed = {*labels, INSIDE, OUTSIDE} if spans else set(labels)
+
+    def preprocess(example: Example) -> tuple[str, str]:
+        tags = example.fields["tags"]
+        shown = simplified(len(tags), spans_of(tags)) if spans else tags
+        return f"{prefix}: {numbered(example.fields['words'])}", numbered(shown)
+
+    def tags_of(output: str, example: Example) -> list[str]:
+        _, found = read_numbered(_tidy(output))
+        return [found.get(i, "") for i in range(min(len(example.fields["words"]), MAX_WORDS))]
+
+    def postprocess(output: str, example: Example) -> list[str]:
+        tags = tags_of(output, example)
+        return bio(tags, labels) if spans else tags
+
+    return Form(
+        preprocess,
+        postprocess,
+        _deal_kinds if spans else _deal_tags,
+        lambda output, example: set(tags_of(output, example)) <= allowed,
+        tuple(labels),
+    )
+
+
+_deal_tags = partial(
+    deal,
+    parts=lambda e: e.fields["tags"],
+    put=lambda e, tags: with_field(e, "tags", tuple(tags)),
+)
+
+
+# ---------------------------------------------------------------- questions
+
+
+def _pad_punctuation(text: str) -> str:
+    """Spaces around everything but letters, marks, numbers, `_` and white space.
+
+    >>> _pad_punctuation("François, in 1882?")
+    'François , in 1882 ? '
+    """
+    padded = "".join(
+        c if c == "_" or c in _SPACE or unicodedata.category(c)[0] in "LMN" else f" {c} "
+        for c in text
+    )
+    return _SPACES.sub(" ", padded)
+
+
+def padded_answers(example: Example) -> list[str]:
+    """The right answers as mT5's metric sees them: padded as the input is."""
+    return [_pad_punctuation(a) for a in example.fields["answers"]]
+
+
+def _question_preprocess(example: Example) -> tuple[str, str]:
+    """
+    >>> _question_preprocess(Example("0", "eng", {"question": "Where?", "context": "In Oslo.",
+    ...     "answers": ["Oslo"]}))
+    ('question: Where ? context: In Oslo . ', 'Oslo')
+    """
+    asked, context = (_pad_punctuation(example.fields[f]) for f in ("question", "context"))
+    joined = _SPACES.sub(" ", f"question: {asked} context: {context}")
+    return joined, next(iter(padded_answers(example)), "")
+
+
+def _question_legal(output: str, example: Example) -> bool:
+    """Whether the output stands in the context, up to NFKC, case and spaces around punctuation."""
+
+    def squeezed(text: str) -> str:
+        return "".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+    text = squeezed(output)
+    return text in squeezed(example.fields["context"]) if text else not example.fields["answers"]
+
+
+def _question_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
+    """A stretch of the context as long as the answer, anywhere, in the place of the answer."""
+    rng, dealt = random.Random(f"shuffle/{seed}"), []
+    for e in examples:
+        context, length = e.fields["context"], len(next(iter(e.fields["answers"]), ""))
+        start = rng.randrange(max(len(context) - length, 0) + 1)
+        dealt.append(with_field(e, "answers", (context[start : start + length],)))
+    return dealt
+
+
+def _question_form() -> Form:
+    """Extractive question answering as mT5's authors put it: question and context -> answer."""
+    return Form(
+        _question_preprocess,
+        lambda output, example: output,
+        _question_shuffle,
+        _question_legal,
+        copies=True,
+    )
+
 
 # ---------------------------------------------------------------- metrics of (answer, example)
 
@@ -63,7 +245,7 @@ def _slot_f1(answer: Sequence[str], example: Example) -> Pair:
 
 def _entity_f1(answer: str, example: Example) -> Pair:
     """mT5's F1 of entities by type and text."""
-    gold = forms.entity_list(example.fields["words"], example.fields["tags"])
+    gold = _entity_list(example.fields["words"], example.fields["tags"])
     return metrics.entity_f1(answer, gold)
 
 
@@ -86,7 +268,7 @@ def _answers(normalize: Callable[[str, Example], str]) -> dict[str, Metric]:
     """F1 and exact match of answers to questions, normalised in one way."""
 
     def scored(score: Callable[[str, Sequence[str]], Pair], answer: str, example: Example) -> Pair:
-        gold = [normalize(text, example) for text in forms.padded_answers(example)]
+        gold = [normalize(text, example) for text in padded_answers(example)]
         return score(normalize(answer, example), gold)
 
     return {
@@ -125,18 +307,22 @@ def _task(
 def _choice(name: str, title: str, pattern: str, words: Sequence[str] = ()) -> Task:
     """A task with one label a text; a label's word is itself, unless other words are given."""
     labels = VIEWS[name].labels
-    form = forms.choice(pattern, dict(zip(labels, words or labels, strict=True)))
+    form = one_of(
+        lambda e: pattern.format_map(e.fields),
+        dict(zip(labels, words or labels, strict=True)),
+        _tidy,
+    )
     # Longest label of all: two dozen pieces of mT5's vocabulary.
     return _task(name, title, form, {"accuracy": metrics.label_accuracy}, 24, 1 / len(labels))
 
 
 def _entities(name: str, title: str) -> Task:
-    return _task(name, title, forms.entities(VIEWS[name].labels), _ENTITIES)
+    return _task(name, title, _entities_form(VIEWS[name].labels), _ENTITIES)
 
 
 def _word_tags(name: str, title: str, prefix: str, of: Mapping[str, Metric]) -> Task:
     view = VIEWS[name]
-    form = forms.word_tags(prefix, view.labels, spans=view.spans)
+    form = _tags_form(prefix, view.labels, spans=view.spans)
     return _task(name, title, form, of, chance=0.0 if view.spans else 1 / len(view.labels))
 
 
@@ -152,14 +338,14 @@ PUBLIC: dict[str, Task] = {
         _choice("pawsx", "paraphrases", "paws sentence1: {sentence1} sentence2: {sentence2}"),
         _entities("wikiann", "named entities (WikiANN)"),
         _entities("masakhaner", "named entities (MasakhaNER)"),
-        _task("tydiqa", "questions (TyDi QA, gold passage)", forms.question(), _SQUAD),
-        _task("xquad", "questions (XQuAD)", forms.question(), _SQUAD),
-        _task("mlqa", "questions (MLQA)", forms.question(), _MLQA),
-        _task("squad", "questions (SQuAD)", forms.question(), _SQUAD),
+        _task("tydiqa", "questions (TyDi QA, gold passage)", _question_form(), _SQUAD),
+        _task("xquad", "questions (XQuAD)", _question_form(), _SQUAD),
+        _task("mlqa", "questions (MLQA)", _question_form(), _MLQA),
+        _task("squad", "questions (SQuAD)", _question_form(), _SQUAD),
         _choice("sib200", "topics", "topic: {text}"),
         _choice("massive_intent", "intents", "intent: {text}"),
         _word_tags("massive_slots", "slots", "slots", {"span_f1": _slot_f1}),
-        _task("massive_qa", "slots asked for as questions", forms.question(), _SQUAD, 128),
+        _task("massive_qa", "slots asked for as questions", _question_form(), _SQUAD, 128),
         _word_tags("udpos", "parts of speech", "pos", {"accuracy": _tag_accuracy}),
         _word_tags("udpos_dev", "parts of speech", "pos", {"accuracy": _tag_accuracy}),
     )
@@ -179,3 +365,68 @@ def public_task(name: str, own: datasets.Own | None = None) -> Task:
     if own is None:
         return PUBLIC[name]
     return replace(PUBLIC[name], source=partial(datasets.examples, name, own=own))
+
+
+# ---------------------------------------------------------------- the plain form
+
+# The forms above are mT5's. A model of minutes learns sooner what looks like its pre-training, so
+# here the text is in the style of `xltlib.data.text` and the answer stands where pre-training put
+# what was hidden. Label words are one token each. A language in the script ``Zzzz`` is a *clone*:
+# the same text in letters of its own (`xltlib.data.text.clone`), a positive control.
+_MOST_WORDS = 16  # of an utterance with numbered words: as many sentinels as pre-training uses
+_PLAIN = ("massive_intent", "sib200", "massive_slots")
+
+
+def plain_task(name: str) -> Task:
+    """A public task in the plain form.
+
+    Raises
+    ------
+    ValueError
+        No such task, or one without a plain form; the message names those that have one.
+    """
+    if name not in _PLAIN:
+        raise unknown("task on running text", name, _PLAIN, "use one of these")
+    of = replace(public_task(name), source=partial(_examples, name))
+    if datasets.view_of(name).kind == "tags":
+        return replace(of, preprocess=_words_text, max_target=2 * _MOST_WORDS + 2)
+    words = {label: label for label in of.labels}
+    form = cloze(lambda example: f"{example.fields['text']} {sentinel(0)}", words)
+    return replace(of, max_target=4, **vars(form))
+
+
+def words_of(name: str) -> tuple[str, ...]:
+    """The label words of a task: one token each."""
+    labels = public_task(name).labels
+    return (*labels, INSIDE, OUTSIDE) if datasets.view_of(name).kind == "tags" else labels
+
+
+def _words_text(example: Example) -> tuple[str, str]:
+    """
+    >>> _words_text(Example("0", "eng", {"words": ("at", "five"), "tags": ("O", "B-time")}))
+    ('<extra_id_0> at <extra_id_1> five', '<extra_id_0> O <extra_id_1> time')
+    """
+    words, tags = example.fields["words"], example.fields["tags"]
+    shown = simplified(len(tags), spans_of(tags))
+    return numbered(words[:_MOST_WORDS]), numbered(shown[:_MOST_WORDS])
+
+
+def _examples(
+    name: str, languages: Sequence[str], code: str, split: Any, n: int, seed: int = 0
+) -> list[Example]:
+    """Examples in the plain style; a clone's are those of its original in other letters."""
+    spoken = tuple(dict.fromkeys(original(c) for c in languages))
+    found = datasets.examples(name, spoken, original(code), split, n, seed)
+    return [_plain(e, code) for e in found]
+
+
+def _plain(example: Example, code: str) -> Example:
+    def write(text: str) -> str:
+        return written(plain(text, example.language) or text, code)
+
+    fields = dict(example.fields)
+    if "text" in fields:
+        fields["text"] = write(fields["text"])
+    if "words" in fields:
+        fields["words"] = tuple(write(w) for w in fields["words"])
+    return Example(example.id, code, fields)

@@ -36,8 +36,7 @@ from xltlib.io import built, carried, write_text
 from xltlib.languages import language
 from xltlib.models import ModelShape
 from xltlib.tasks import TASKS, Task, embedded_task
-from xltlib.tasks.plain import plain_task
-from xltlib.tasks.public import public_task
+from xltlib.tasks.public import plain_task, public_task
 from xltlib.train.recipes import RECIPES, TINY, PretrainRecipe, Recipe, read_file
 
 SCRATCH = "tiny-scratch"  # the same without pre-training

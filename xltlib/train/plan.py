@@ -37,11 +37,11 @@ STAGES = {
     "vocabulary": 1,  # models.tiny.train_tokenizer
     "model": 1,  # models.tiny.build: how weights start
     "pretrain": 1,  # train.pretrain
-    "finetune": 1,  # train.finetune, train.steps, models.compute, and how a run goes (train.worker)
+    "finetune": 1,  # train.finetune, models.compute, and how a run goes (train.worker)
     "answers": 1,  # train.generate
-    "baselines": 2,  # train.baselines
+    "baselines": 2,  # train.probe
     "features": 1,  # models.encoder, models.features
-    "probe": 1,  # train.probe, train.probes
+    "probe": 1,  # train.probe
     "decoder": 1,  # models.encdec: an encoder's new decoder, and how both start
     "tables": 1,  # scores, languages.similarity: what is collected from the runs
 }

@@ -38,8 +38,7 @@ from xltlib.data import MAX_WORDS, Example
 from xltlib.errors import unknown
 from xltlib.io import sha256, whole, write_text
 from xltlib.models import E5
-from xltlib.tasks.base import Task
-from xltlib.tasks.forms import numbered, read_numbered, simplified
+from xltlib.tasks.base import Task, numbered, read_numbered, simplified
 from xltlib.tasks.metrics import Span, read_entities
 from xltlib.train import plan
 from xltlib.train.config import Encoder, Experiment

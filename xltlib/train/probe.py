@@ -24,9 +24,8 @@ from xltlib.data.cards import VIEWS
 from xltlib.data.cldr import BLANK
 from xltlib.io import intact
 from xltlib.languages import language
-from xltlib.tasks.base import Task
+from xltlib.tasks.base import Task, bio, numbered, sentinel, simplified, with_field
 from xltlib.tasks.embedded import LABELS, TASKS, tags_of
-from xltlib.tasks.forms import bio, numbered, sentinel, simplified, with_field
 from xltlib.tasks.metrics import spans_of
 from xltlib.train.config import Encoder, Experiment
 from xltlib.train.plan import Run, layers_of

@@ -24,7 +24,7 @@ from xltlib.data.cards import VIEWS
 from xltlib.io import say, sealed, sha256, unsealed, whole, write_text
 from xltlib.tasks.base import Task
 from xltlib.tasks.embedded import WORDS
-from xltlib.tasks.plain import words_of
+from xltlib.tasks.public import words_of
 from xltlib.train import plan
 from xltlib.train.config import Checkpoint, Encoder, Experiment
 from xltlib.train.plan import Place, Run, recipe_of
