@@ -28,7 +28,7 @@ from xltlib import reading, scores
 from xltlib.book.analyze import analyze
 from xltlib.book.inputs import LEXICAL
 from xltlib.data import datasets
-from xltlib.explain.reliability import reliability
+from xltlib.explain.observations import reliability
 from xltlib.io import write_table
 from xltlib.languages import similarity
 from xltlib.train.config import Experiment, load

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from scipy.stats import t, ttest_1samp
 
-from xltlib.explain import claims, effects, fits, observations
+from xltlib.explain import claims, effects, observations
 from xltlib.explain import regression as rg
 
 CODES = ["eng", "deu", "hrv", "tur", "srp", "rus", "kaz", "arb", "pes", "urd", "hin", "mar"]
@@ -75,7 +75,7 @@ def test_betas_and_two_way_errors_as_statsmodels(world) -> None:
 
     data = as_data(*world)
     w = effects.within(data)
-    ours = fits.clustered(w.X, w.y, data.source, data.target, w.rank + 3, cautious=False)
+    ours = rg.clustered(w.X, w.y, data.source, data.target, w.rank + 3, cautious=False)
     X = np.column_stack([data.X / w.sd_x, dummies(data)])
     groups = np.column_stack([data.source, data.target])
     fit = sm.OLS(data.y / w.sd_y, X).fit(cov_type="cluster", cov_kwds={"groups": groups})
@@ -95,7 +95,7 @@ def test_two_way_cluster_by_hand() -> None:
     rng = np.random.default_rng(4)
     g1, g2 = np.repeat(np.arange(4), 5), np.tile(np.arange(5), 4)
     X, y = rng.normal(size=(20, 2)), rng.normal(size=20)
-    ours = fits.clustered(X, y, g1, g2, 2, cautious=False)
+    ours = rg.clustered(X, y, g1, g2, 2, cautious=False)
     e, bread = y - X @ ours.beta, np.linalg.inv(X.T @ X)
     total = np.zeros((2, 2))
     for i, j in itertools.product(range(20), repeat=2):
@@ -119,7 +119,7 @@ def test_crossed_random_effects_as_mixedlm(world) -> None:
         vc_formula={"s": "0 + C(s)", "t": "0 + C(t)"},
     ).fit()  # fmt: skip
     X = np.column_stack([data.X, np.ones(len(data.y))])
-    ours = fits.mixed(data.y * 10, X, data.s, data.t)
+    ours = rg.mixed(data.y * 10, X, data.s, data.t)
     names = [*FEATURES, "Intercept"]
     # both stop where the likelihood is flat to four digits
     np.testing.assert_allclose(ours.beta, reference.params[names], rtol=2e-3, atol=2e-3)

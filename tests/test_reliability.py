@@ -8,7 +8,7 @@ import pytest
 from statsmodels.formula.api import ols
 
 from xltlib import scores as sc
-from xltlib.explain.reliability import reliability
+from xltlib.explain.observations import reliability
 
 CODES = "eng deu hrv tur srp rus kaz arb pes urd hin mar fin hun swh".split()
 

@@ -14,7 +14,7 @@ import pytest
 from xltlib import scores
 from xltlib.book import tables
 from xltlib.book.tables import caption, text_table
-from xltlib.explain.fits import SINGULAR
+from xltlib.explain.regression import SINGULAR
 from xltlib.io import write_table
 from xltlib.languages import similarity
 from xltlib.train.config import load

@@ -22,7 +22,7 @@ from xltlib.book import kept, words
 from xltlib.book.inputs import joined
 from xltlib.book.parameters import built
 from xltlib.errors import reason, unknown
-from xltlib.explain.fits import SINGULAR
+from xltlib.explain.regression import SINGULAR
 from xltlib.languages import language, similarity
 from xltlib.scores import one_metric, read, select, transfer
 

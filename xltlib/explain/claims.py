@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from xltlib.explain.contrast import VERDICTS, estimates, verdict
-from xltlib.explain.fits import p_of_t, t_quantile
+from xltlib.explain.effects import p_of_t, t_quantile
 from xltlib.explain.regression import ALONE, holm
 from xltlib.scores import cells, gain, in_language, select, transfer
 

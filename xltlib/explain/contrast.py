@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from xltlib.errors import unknown
-from xltlib.explain.effects import Array
-from xltlib.explain.fits import t_quantile
+from xltlib.explain.effects import Array, t_quantile
 
 VERDICTS = ("holds", "does not hold", "cannot tell")  # every judgement is one of these
 _CELL = ("task", "metric", "source", "target", "n_target", "seed")

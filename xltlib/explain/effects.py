@@ -1,7 +1,6 @@
 """Numbers behind the regression: language effects, permutations and bootstraps, shares of variance.
 
-Arrays in, arrays out; `regression` turns tables into a `Design` and results back into tables; the
-fits are in `fits`.
+Arrays in, arrays out; `observations` turns tables into a `Design`, `regression` fits it.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import sparse, special
 
 Array = NDArray[np.float64]
 Index = NDArray[np.int64]
 
 TINY = 1e-10
-EXACT, _ORDERS = 14, 200  # measures whose shares are taken over all orders; orders drawn beyond
+_EXACT, _ORDERS = 14, 200  # measures whose shares are taken over all orders; orders drawn beyond
 
 
 # -- source and target effects --------------------------------------------------------------------
@@ -274,6 +273,19 @@ def within(design: Design) -> Within:
     return Within(y / sd_y, X / sd_x, sd_y, sd_x, rank, tss)
 
 
+# -- Student's t ----------------------------------------------------------------------------------
+
+
+def p_of_t(t: Array, df: int) -> Array:
+    """Two-sided p of Student's t."""
+    return np.asarray(2 * special.stdtr(df, -np.abs(t)))
+
+
+def t_quantile(df: float) -> float:
+    """97.5 % quantile of Student's t."""
+    return float(special.stdtrit(df, 0.975))
+
+
 # -- permutation and bootstrap of languages -------------------------------------------------------
 
 
@@ -435,7 +447,7 @@ def _weights(p: int) -> Array:
     return np.where(member == 1, weight[size - 1][:, None], -weight[size][:, None])
 
 
-def lmg(G: Array, exact: int = EXACT) -> Array:
+def lmg(G: Array, exact: int = _EXACT) -> Array:
     """LMG shares (..., p) of the partial R2: mean added share over all orders (Groemping 2006).
 
     Of more than `exact` measures over 200 orders drawn at random, each also read backwards (Castro,
