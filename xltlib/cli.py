@@ -257,7 +257,7 @@ def explain(
     as_json: _Json = False,
 ) -> None:
     """Which run, settings and command a score comes from."""
-    from xltlib.book.cell import explain as found
+    from xltlib.book.kept import explain as found
 
     about = found(_experiment(experiment), task, source, target, seed, model, n_target)
     if as_json:
