@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-SHOWN = 8  # a list longer than this is read by nobody
+_SHOWN = 8  # a list longer than this is read by nobody
 _LIKE = 0.6  # least ratio of values that look alike, as difflib has it
 
 
@@ -67,11 +67,11 @@ def unknown(what: str, value: object, allowed: Iterable[object], cure: str = "")
     parts = [f"unknown {what} {value!r}."]
     if close:
         parts.append(f"Did you mean {' or '.join(repr(c) for c in close)}?")
-    rest = [n for n in names[: SHOWN + 3] if n not in close]
-    if len(names) <= SHOWN:
+    rest = [n for n in names[: _SHOWN + 3] if n not in close]
+    if len(names) <= _SHOWN:
         parts.append(f"Allowed: {', '.join(close + rest) or 'nothing'}.")
-    elif not close or len(names) <= 10 * SHOWN:  # of thousands only the near ones help
-        listed = ", ".join(close + rest[: SHOWN - len(close)])
+    elif not close or len(names) <= 10 * _SHOWN:  # of thousands only the near ones help
+        listed = ", ".join(close + rest[: _SHOWN - len(close)])
         parts.append(f"Allowed: {listed}, … ({len(names)} in all).")
     if cure:
         parts.append(cure)

@@ -21,7 +21,7 @@ from xltlib.errors import unknown
 from xltlib.explain.contrast import VERDICTS
 from xltlib.explain.regression import holm
 
-MIME = "application/vnd.xlt.assertions+json"
+_MIME = "application/vnd.xlt.assertions+json"
 COLUMNS = (
     "sentence estimate low high scale unit n cells family kind verdict bound p df where"
 ).split()  # fmt: skip
@@ -89,7 +89,7 @@ def record(*tables: pd.DataFrame, **same: Any) -> pd.DataFrame:
     rows = _checked(table)
     data = json.loads(rows.to_json(orient="records"))
     shown = f"<p>{in_words(rows)}</p>{listed(families(rows), digits=1).data}"
-    display({MIME: data, "text/html": shown}, raw=True)
+    display({_MIME: data, "text/html": shown}, raw=True)
     return corrected(table.assign(**rows[["bound", "p", "df"]]))
 
 
@@ -126,10 +126,10 @@ def of_claims(claims: pd.DataFrame, counts: pd.DataFrame, key: str = "task") -> 
 def recorded(notebook: Mapping[str, Any]) -> pd.DataFrame:
     """The statements in the outputs of an executed notebook (its JSON); empty where none are."""
     found = [
-        pd.DataFrame(output["data"][MIME])
+        pd.DataFrame(output["data"][_MIME])
         for cell in notebook["cells"]
         for output in cell.get("outputs", [])
-        if MIME in output.get("data", {})
+        if _MIME in output.get("data", {})
     ]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame(columns=COLUMNS)
 

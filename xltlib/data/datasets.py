@@ -25,7 +25,7 @@ from xltlib.data.files import Row
 from xltlib.errors import unknown
 from xltlib.languages import language, name
 
-Overlap = Literal["drop", "keep"]
+_Overlap = Literal["drop", "keep"]
 # An item of one of these is dropped from every split further right.
 _ORDER: tuple[Split, ...] = ("test", "validation", "train")
 _LONGEST = 100_000  # characters of one field; the longest context of the public data has 21,000
@@ -371,7 +371,7 @@ def load(
     split: Split,
     *,
     own: Own | None = None,
-    overlap: Overlap = "drop",
+    overlap: _Overlap = "drop",
 ) -> Loaded:
     """Examples of a public task in one language.
 
@@ -399,7 +399,7 @@ def load(
         columns; a row with a wrong label; nothing left. The message names the value and the cure.
     """
     view, card = view_of(task), card_of(task)
-    _checked(overlap, get_args(Overlap), "overlap")
+    _checked(overlap, get_args(_Overlap), "overlap")
     where, part = _where(task, asked, split, own)
     total, rows, commit = _share(task, where, part)
     key = language(asked).key

@@ -53,7 +53,7 @@ def read(
     theirs = {name: layout.columns.get(name, name) for name in (*wanted, *optional)}
     return [
         {
-            name: pick(row, column, f"{path}, row {i}")
+            name: _pick(row, column, f"{path}, row {i}")
             for name, column in theirs.items()
             if name not in optional or column in row
         }
@@ -61,13 +61,13 @@ def read(
     ]
 
 
-def pick(row: Mapping[Any, Any], column: str | int, where: str) -> Any:
+def _pick(row: Mapping[Any, Any], column: str | int, where: str) -> Any:
     """The value of a column, `a.b` being the field b of a; an error that names what there is."""
     if column in row:
         return row[column]
     first, _, rest = str(column).partition(".")
     if rest and isinstance(row.get(first), Mapping):
-        return pick(row[first], rest, where)
+        return _pick(row[first], rest, where)
     have = [str(c) for c in row]
     raise unknown(f"column in {where}", column, have, "name the right one in the column map")
 
@@ -327,7 +327,7 @@ def hub_rows(hub: Hub, code: str, raw: str, columns: tuple[str, ...]) -> tuple[l
     for i, row in enumerate(found):
         if str(row.get("id", "")).startswith(prefix):
             plain = {c: _named(value, named[c]) for c, value in row.items()}
-            made.append({n: pick(plain, names[n], f"{hub.id} {config} row {i}") for n in wanted})
+            made.append({n: _pick(plain, names[n], f"{hub.id} {config} row {i}") for n in wanted})
     return made, folder.name
 
 

@@ -121,7 +121,7 @@ SCORES: dict[str, _Table] = {
     for of in REPOSITORIES.values()
     for name, table in of.tables.items()
 }
-MIXTURES = REPOSITORIES["litmus"].mixtures
+_MIXTURES = REPOSITORIES["litmus"].mixtures
 
 
 def load(name: str) -> pd.DataFrame:
@@ -228,7 +228,7 @@ def mixtures(name: str) -> pd.DataFrame:
     Parameters
     ----------
     name : str
-        One of `MIXTURES`.
+        One of `_MIXTURES`.
 
     Returns
     -------
@@ -238,8 +238,8 @@ def mixtures(name: str) -> pd.DataFrame:
         the mixture), ``score`` (0..1) and ``train_<language>`` (examples, 0 where absent).
         ``surprise`` splits score targets that no training configuration was scored on.
     """
-    if name not in MIXTURES:
-        raise unknown("LITMUS table", name, MIXTURES)
+    if name not in _MIXTURES:
+        raise unknown("LITMUS table", name, _MIXTURES)
     litmus = REPOSITORIES["litmus"]
     rows: list[dict[str, object]] = []
     for split, folder, ending in (
@@ -248,7 +248,7 @@ def mixtures(name: str) -> pd.DataFrame:
         ("surprise-same", "test_gold", "_surprise_langs_same_configs"),
         ("surprise-diff", "test_gold", "_surprise_langs_diff_configs"),
     ):
-        path = f"SumEval/data/{folder}/{MIXTURES[name]}{ending}.json"
+        path = f"SumEval/data/{folder}/{_MIXTURES[name]}{ending}.json"
         if path in litmus.checksums:
             found = files.get(litmus.repository, path, litmus.checksums)
             for number, config in enumerate(json.loads(found.read_text(encoding="utf-8"))):

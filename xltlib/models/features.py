@@ -74,7 +74,7 @@ class _Row:
     chars: tuple[tuple[int, int], ...] = ()
 
 
-def rows_of(tokenizer: Any, unit: Unit, items: Sequence[Any]) -> list[_Row]:
+def _rows_of(tokenizer: Any, unit: Unit, items: Sequence[Any]) -> list[_Row]:
     """Token ids of texts, of texts with the place of each word, or of pairs of texts."""
     first = list(items) if unit == "text" else [one for one, _ in items]
     second = [other for _, other in items] if unit == "pair" else None
@@ -133,7 +133,7 @@ def encode(
     n_layers = model.config.num_hidden_layers
     if wrong := [layer for layer in layers if not 0 <= layer <= n_layers]:
         raise ValueError(f"layer {wrong[0]}: the encoder has 0 (embeddings) to {n_layers}")
-    rows = rows_of(tokenizer, unit, items)
+    rows = _rows_of(tokenizer, unit, items)
     offsets = np.concatenate([[0], np.cumsum([len(r.places) for r in rows])]).astype(np.int64)
     width = model.config.hidden_size * (2 if unit == "pair" else 1)
     shape = (int(offsets[-1]), len(layers), width)

@@ -129,7 +129,7 @@ def take_step(
     return total
 
 
-def take_steps(optimizer: torch.optim.Optimizer, rate: float, losses: torch.Tensor) -> None:
+def _take_steps(optimizer: torch.optim.Optimizer, rate: float, losses: torch.Tensor) -> None:
     """`take_step` of each of some models that `xltlib.models.lean` stacked, on its own loss.
 
     Raises
@@ -386,7 +386,7 @@ class _Stack:
         labels = pad([trainer.targets[i] for trainer, i in each], -100)
         known = [torch.cat([t.states[i] for t, i in each])] if each[0][0].states else []
         losses = lean.losses(self.models, source, labels, [len(g) for _, g in parts], *known)
-        take_steps(self.optimizer, rate_of(self.recipe, step - 1), losses)
+        _take_steps(self.optimizer, rate_of(self.recipe, step - 1), losses)
         return list(losses.tolist())
 
 

@@ -197,7 +197,7 @@ def _asked(command: Sequence[str]) -> list[str]:
     return [*command[command.index(_KERNEL) :]] if _KERNEL in command else []
 
 
-def serve(at: int, modules: Sequence[str]) -> None:
+def _serve(at: int, modules: Sequence[str]) -> None:
     """Fork a process for each part that is asked for at a socket, until nobody is left to ask."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # parts hear it, and end by themselves
     with socket.socket(fileno=at) as listener:
@@ -319,7 +319,7 @@ def _with_kernel(run: Callable[[], object]) -> None:
         if not _fork():
             os.dup2(ours, 0)
             os.close(theirs)
-            serve(listener.detach(), ())
+            _serve(listener.detach(), ())
             os._exit(0)
     os.close(ours)
     try:
@@ -334,4 +334,4 @@ if __name__ == "__main__":
         kernel = Part([sys.executable, *sys.argv[1:]], os.environ)
         signal.signal(signal.SIGINT, lambda number, _: kernel.send(number))
         sys.exit(kernel.wait())
-    serve(int(sys.argv[1]), sys.argv[2:])
+    _serve(int(sys.argv[1]), sys.argv[2:])

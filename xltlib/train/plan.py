@@ -456,7 +456,7 @@ def done(exp: Experiment) -> dict[str, bool]:
 
 
 @dataclass(frozen=True)
-class Needs:
+class _Needs:
     """What a part asks a cluster for: memory in MB, time in minutes, GPUs."""
 
     memory: int
@@ -464,19 +464,19 @@ class Needs:
     gpus: int = 0
 
 
-def needs(exp: Experiment) -> dict[str, Needs]:
+def needs(exp: Experiment) -> dict[str, _Needs]:
     """What each part asks for, from the model's size and its counted work; a retry asks for more.
 
     Weights of a checkpoint are read into memory and copied to the GPU; a run of another kind of
     model has taken under 2 GB so far, an encoder's under 4.
     """
     weights = 4 * (exp.model.body + 2 * exp.model.head) // 10**6
-    least = Needs((4000 if exp.model.kind == "encoder" else 2000) + 3 * weights, 240)
+    least = _Needs((4000 if exp.model.kind == "encoder" else 2000) + 3 * weights, 240)
     hours = dict[str, float]()  # of a checkpoint's parts
     for run in _listed(exp) if exp.model.kind == "checkpoint" else ():
         more = _task_cost(exp, run.task, [run]).hours or 0
         hours[part_of(exp, run)] = hours.get(part_of(exp, run), 0) + more
-    big = {n: Needs(6000 + 3 * weights, 30 + math.ceil(2 * 60 * h), 1) for n, h in hours.items()}
+    big = {n: _Needs(6000 + 3 * weights, 30 + math.ceil(2 * 60 * h), 1) for n, h in hours.items()}
     return {part.name: big.get(part.name, least) for part in parts(exp)}
 
 

@@ -297,7 +297,7 @@ def _path(folder: Path, name: str) -> Path:
     return folder / f"{name}.parquet"
 
 
-def read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
+def _read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     """``run.json``, scores and predictions that `keep` wrote.
 
     Raises
@@ -336,7 +336,7 @@ def items(folder: Path, task: str) -> pd.DataFrame:
     ValueError
         The folder keeps no right and wrong of the task.
     """
-    _, table, kept = read(folder)
+    _, table, kept = _read(folder)
     own = kept[kept["task"] == task]
     if "correct" not in own or own.empty or own["correct"].isna().any():
         raise ValueError(
@@ -371,7 +371,7 @@ def labels(folder: Path, task: str) -> dict[str, tuple[list[str], pd.DataFrame, 
     ValueError
         The folder keeps no labels of the task.
     """
-    about, table, kept = read(folder)
+    about, table, kept = _read(folder)
     if task not in about["labels"] or (own := kept[kept["task"] == task]).empty:
         tasks = [str(t) for t in kept["task"].unique()]
         raise unknown("task", task, tasks, f"{folder} keeps these")
@@ -393,7 +393,7 @@ def check(exp: Experiment, folder: Path) -> pd.DataFrame:
     DataFrame
         A row a task: ``task, cells, predictions, difference``, the largest one of a score.
     """
-    about, table, kept = read(folder)
+    about, table, kept = _read(folder)
     worker, rows = Worker(exp), []
     for task, own in kept.groupby("task", observed=True, sort=False):
         coder = _Coder(exp.task(str(task)), about["labels"][task])
@@ -439,7 +439,7 @@ def again(exp: Experiment, folder: Path, n: int, seed: int = 0) -> pd.DataFrame:
     """
     from xltlib.models import compute, encoder  # torch
 
-    _, table, _ = read(folder)
+    _, table, _ = _read(folder)
     runs = {(r.model, r.task, r.source, r.seed): r for r in plan.runs(exp)
             if r.condition in ("pretrained", "shuffled")}  # fmt: skip
     about = ["model", "task", "source", "seed"]

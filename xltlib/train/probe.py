@@ -143,7 +143,7 @@ _EMBEDDED = {
 
 
 @dataclass(frozen=True)
-class Head:
+class _Head:
     """A linear classifier on raw features: the standardisation is part of its weights.
 
     ``weights`` are (classes, width), ``classes`` sorted labels; ``mean, scale`` (width,) are those
@@ -166,7 +166,7 @@ class Head:
         return np.array(self.classes)[self.logits(features).argmax(1)]
 
 
-def fit(features: _Array, labels: _Labels, penalty: float, start: Head | None = None) -> Head:
+def fit(features: _Array, labels: _Labels, penalty: float, start: _Head | None = None) -> _Head:
     """A logistic regression with an L2 penalty, C = `penalty`, on standardised features.
 
     Parameters
@@ -188,7 +188,7 @@ def fit(features: _Array, labels: _Labels, penalty: float, start: Head | None = 
     classes = sorted(set(labels))
     if len(classes) == 1:
         width = features.shape[1]
-        return Head(
+        return _Head(
             np.zeros((1, width), np.float32), np.zeros(1, np.float32), (classes[0],), mean, scale
         )
     model = LogisticRegression(C=penalty, max_iter=200, tol=1e-3, warm_start=start is not None)
@@ -200,7 +200,7 @@ def fit(features: _Array, labels: _Labels, penalty: float, start: Head | None = 
     return _folded(model.coef_, model.intercept_, tuple(map(str, model.classes_)), mean, scale)
 
 
-def _begin(model: Any, start: Head, classes: Sequence[str]) -> None:
+def _begin(model: Any, start: _Head, classes: Sequence[str]) -> None:
     """Let a regression begin where a head stands; classes that it has not begin at zero."""
     at = {label: i for i, label in enumerate(start.classes)}
     model.coef_ = np.zeros((len(classes), start.weights.shape[1]), np.float32)
@@ -212,13 +212,15 @@ def _begin(model: Any, start: Head, classes: Sequence[str]) -> None:
             model.intercept_[row] = start.bias[at[label]] + own @ start.mean
 
 
-def _folded(weights: Any, bias: Any, classes: tuple[str, ...], mean: _Array, scale: _Array) -> Head:
+def _folded(
+    weights: Any, bias: Any, classes: tuple[str, ...], mean: _Array, scale: _Array
+) -> _Head:
     """A head on raw features of one on standardised ones."""
     if len(weights) == 1:  # two classes
         weights = np.vstack([np.zeros_like(weights), weights])
         bias = np.concatenate([np.zeros_like(bias), bias])
     raw = (weights / scale).astype(np.float32)
-    return Head(raw, (bias - raw @ mean).astype(np.float32), classes, mean, scale)
+    return _Head(raw, (bias - raw @ mean).astype(np.float32), classes, mean, scale)
 
 
 # ---------------------------------------------------------------- learning and answering
@@ -234,10 +236,10 @@ class Items:
 
 
 @dataclass(frozen=True)
-class Learned:
+class _Learned:
     """A head, the layer and penalty it was chosen with, and its score on the validation set."""
 
-    head: Head
+    head: _Head
     layer: int
     penalty: float
     validation: float
@@ -254,8 +256,8 @@ def learn(
     train: Sequence[Items],
     layer: int,
     penalty: float,
-    start: Head | None = None,
-) -> Head:
+    start: _Head | None = None,
+) -> _Head:
     """A head fitted on the examples of one language or several."""
     features = np.concatenate([part.features.of(part.places, layer) for part in train])
     reading = reading_of(task)
@@ -266,13 +268,13 @@ def learn(
     return fit(features, labels, penalty, start)
 
 
-def by_layer(
+def _by_layer(
     task: Task,
     train: Items,
     validation: Items,
     layers: Sequence[int],
     penalties: Sequence[float],
-) -> list[Learned]:
+) -> list[_Learned]:
     """For each layer the head whose penalty is best on the validation set, in order of layers."""
     found = []
     for layer in layers:
@@ -280,12 +282,12 @@ def by_layer(
         for penalty in penalties:
             head = learn(task, [train], layer, penalty)
             score = task.evaluate(answers(task, head, layer, validation), validation.examples)
-            tried.append(Learned(head, layer, penalty, score[task.metric].score))
+            tried.append(_Learned(head, layer, penalty, score[task.metric].score))
         found.append(max(tried, key=lambda one: one.validation))
     return found
 
 
-def answers(task: Task, head: Head, layer: int, items: Items) -> list[str]:
+def answers(task: Task, head: _Head, layer: int, items: Items) -> list[str]:
     """Output texts for some items."""
     reading, features = reading_of(task), items.features.of(items.places, layer)
     sizes = np.diff(items.features.offsets)[list(items.places)]
@@ -319,16 +321,16 @@ def _edges(items: Items) -> npt.NDArray[np.bool_]:
     return np.concatenate(marks)
 
 
-def _paired(start: Head, end: Head) -> Head:
+def _paired(start: _Head, end: _Head) -> _Head:
     """One head whose two classes are the log odds of a start and of an end."""
 
-    def odds(head: Head) -> tuple[_Array, np.float32]:
+    def odds(head: _Head) -> tuple[_Array, np.float32]:
         if len(head.classes) == 1:
             return head.weights[0], head.bias[0]
         return head.weights[1] - head.weights[0], head.bias[1] - head.bias[0]
 
     (w, b), (v, c) = odds(start), odds(end)
-    return Head(np.stack([w, v]), np.array([b, c]), ("start", "end"), start.mean, start.scale)
+    return _Head(np.stack([w, v]), np.array([b, c]), ("start", "end"), start.mean, start.scale)
 
 
 def _span(logits: _Array, chars: npt.NDArray[np.int64], example: Example) -> str:
@@ -405,7 +407,7 @@ class Prober:
 
         self.worker, self.exp, place = worker, worker.exp, worker.place
         self.features = cache(lambda task, code: features.read(place.features(task, code)))
-        self._chosen: dict[tuple[str, int], Learned] = {}
+        self._chosen: dict[tuple[str, int], _Learned] = {}
 
     def items(self, task: str, code: str, examples: Sequence[Example]) -> Items:
         """Examples of a language with their features."""
@@ -419,7 +421,7 @@ class Prober:
         check: Sequence[Example],
         *,
         every: bool = False,
-    ) -> tuple[Learned, list[Learned]]:
+    ) -> tuple[_Learned, list[_Learned]]:
         """The head that is best on validation examples, of equal ones that of the highest layer.
 
         Beside it those of the layers to choose among, or of `every` one, each with its penalty.
@@ -429,7 +431,7 @@ class Prober:
         among = self.exp.tasks[task].choose or self.features(task, code).layers
         layers = self.features(task, code).layers if every else among
         check_items, penalties = self.items(task, code, check), self.exp.model.penalties
-        found = by_layer(of, learned, check_items, layers, penalties)
+        found = _by_layer(of, learned, check_items, layers, penalties)
         allowed = (one for one in found if one.layer in among)
         return max(allowed, key=lambda one: (one.validation, one.layer)), found
 
@@ -461,7 +463,7 @@ class Prober:
 
         return partial(self._answers, run, chosen), after
 
-    def _lent(self, run: Run) -> Learned:
+    def _lent(self, run: Run) -> _Learned:
         """What the first source of a task chose with the same seed."""
         key = (run.task, run.seed)
         if key not in self._chosen:
@@ -469,11 +471,11 @@ class Prober:
             self._chosen[key], _ = self.fit(run.task, first.source, *self.worker.training(first))
         return self._chosen[key]
 
-    def _answers(self, run: Run, by: Learned, target: str) -> list[str]:
+    def _answers(self, run: Run, by: _Learned, target: str) -> list[str]:
         tests = self.items(run.task, target, self.worker.tests(run.task, target, run.seed))
         return answers(self.exp.task(run.task), by.head, by.layer, tests)
 
-    def _every_layer(self, run: Run, heads: Sequence[Learned]) -> Iterator[tuple[int, str, float]]:
+    def _every_layer(self, run: Run, heads: Sequence[_Learned]) -> Iterator[tuple[int, str, float]]:
         """(layer, target, score) of the main metric; in-language among them."""
         of = self.exp.task(run.task)
         for target in self.exp.tasks[run.task].targets:

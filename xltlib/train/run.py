@@ -66,7 +66,7 @@ def do_part(exp: Experiment, name: str) -> None:
     Raises
     ------
     ValueError
-        No such part, data with a fault, or of ``collect`` a run that is missing.
+        No such part, data with a fault, or of ``_collect`` a run that is missing.
     OSError
         A place that cannot be written, with the cure.
     """
@@ -82,7 +82,7 @@ def _do_part(exp: Experiment, part: Part) -> None:
     if part.name == "vocabulary":
         _make_vocabulary(exp, part.folders[0])
     elif part.name == "collect":
-        collect(exp)
+        _collect(exp)
     elif part.runs:
         _do_runs(exp, part.runs, part.name)
     elif part.name.startswith("pretrain-"):
@@ -328,7 +328,7 @@ def finished(exp: Experiment) -> tuple[pd.DataFrame, list[str]]:
     return table_of(rows), missing
 
 
-def collect(exp: Experiment) -> pd.DataFrame:
+def _collect(exp: Experiment) -> pd.DataFrame:
     """Write the scores and the pairs table of the finished runs.
 
     Raises

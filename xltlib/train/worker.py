@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def own_gpu() -> Iterator[None]:
+def _own_gpu() -> Iterator[None]:
     """Hold a GPU that no other run on this machine holds; wait while there is none."""
     import torch
 
@@ -133,7 +133,7 @@ class Worker:
         exp, spec = self.exp, self.exp.tasks[run.task]
         of, n = exp.task(spec.train_on or run.task), spec.train_items
         if spec.pool:
-            train = drawn(self.pool(run.task, run.source, "train"), n, run.seed)
+            train = _drawn(self.pool(run.task, run.source, "train"), n, run.seed)
         else:
             among = self._among(run.task, "train", run.source)
             train = of.source(among, run.source, "train", n or _ALL, run.seed)
@@ -160,7 +160,7 @@ class Worker:
         """The target's examples for the few-shot curve, in the order in which they are taken."""
         most = max(self.exp.fewshot.n)
         if self.exp.tasks[run.task].pool:
-            return drawn(self.pool(run.task, target, "train"), most, 100 + run.seed)
+            return _drawn(self.pool(run.task, target, "train"), most, 100 + run.seed)
         among = self._among(run.task, "train", target)
         return self.exp.task(run.task).source(among, target, "train", most, 100 + run.seed)
 
@@ -198,7 +198,7 @@ class Worker:
         train, validation = self.training(run)
         about: dict[str, Any] = {"log": []}
         own = self.exp.model.kind != "tiny" and not self.prober and run.condition != "ngram"
-        with own_gpu() if own else nullcontext():  # small models share what there is
+        with _own_gpu() if own else nullcontext():  # small models share what there is
             cells = list(self._cells(run, train, validation, about))
         rows = [row for cell in cells for row in self.rows(run, *cell)]
         record = {
@@ -512,7 +512,7 @@ class Worker:
         ]
 
 
-def drawn(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
+def _drawn(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
     """`n` of some examples (0: all), in an order that the seed and the ids determine.
 
     The first 16 are among the first 64, and languages with the same ids get the same items.
