@@ -1,16 +1,17 @@
 """Tables as people have them: almost any file of scores or pairs in, one tidy frame out.
 
-`cells` reads numbers, `headings` the names of columns and labels, `grid` finds the headings among
-those of `files`, and `shapes` turns a matrix into rows. Whatever is understood or left out is
-a sentence of ``attrs["notes"]``; what cannot be read is a ValueError with the cause and the cure.
+`headings` reads numbers and the names of columns and labels, `files` finds a grid of cells and its
+headings, and `shapes` turns a matrix into rows. Whatever is understood or left out is a sentence
+of ``attrs["notes"]``; what cannot be read is a ValueError with the cause and the cure.
 """
 
-from xltlib.reading.cells import counts, numbers
 from xltlib.reading.headings import (
+    counts,
     is_outcome,
     is_property,
     is_score,
     lower_is_better,
+    numbers,
     plain_label,
     preference,
     role,

@@ -10,19 +10,22 @@ import numpy as np
 import pandas as pd
 
 from xltlib.languages import is_summary, keys, known, language, understood
-from xltlib.reading.cells import is_data, is_number, numbers, unmarked
 from xltlib.reading.files import load
 from xltlib.reading.headings import (
     decorated,
+    is_data,
     is_filler,
     is_language,
+    is_number,
     is_outcome,
     is_property,
     kind_of,
     languages_in,
+    numbers,
     plain_label,
     role,
     some,
+    unmarked,
     without_outcomes,
     words,
 )
