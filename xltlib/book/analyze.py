@@ -32,8 +32,8 @@ from xltlib.rank.matrix import SIZE, Matrix, Protocol, logged, matrices
 from xltlib.reading import some
 
 MOST = 50_000  # pairs of one model and task that are explained: a minute
-_RANKED = 8_000  # ... that sources are chosen from: exact inference grows with their square
-_TREES = 3_000  # cells up to which LambdaMART is refitted for every target: some 20 s at this size
+RANKED = 8_000  # ... that sources are chosen from: exact inference grows with their square
+TREES = 3_000  # cells up to which LambdaMART is refitted for every target: some 20 s at this size
 _LEAST = 3  # sources, and targets: fewer cannot tell similarity from a language's own effect
 _STEPS = regression.STEPS | {
     "lexical": ("lexical", LEXICAL),
@@ -433,11 +433,11 @@ def _one(
 def _ranked(parts: _Parts, zero: pd.DataFrame, pairs: pd.DataFrame, seed: int) -> dict[str, Any]:
     """Fields of `Analysis`: which source to choose, which score to expect, what to measure."""
     none, size = pd.DataFrame(), min(5, zero["source"].nunique())
-    part = _thinned(zero, _RANKED)
+    part = _thinned(zero, RANKED)
     matrix, reduced = _cells(part, pairs)
     if len(part) < len(zero):
         kept = f"{part['source'].nunique()} sources and {part['target'].nunique()} targets"
-        reduced.insert(0, f"choosing a source: more than {_RANKED} pairs are thinned to {kept}")
+        reduced.insert(0, f"choosing a source: more than {RANKED} pairs are thinned to {kept}")
     chosen = parts("choosing a source", lambda: _choices(matrix, not _no_trees(zero)), {})
     compared = [methods.summary(t, seed).assign(protocol=p) for p, t in chosen.items()]
     predictions = parts("scores to expect", lambda: levels.predict(matrix), none)
@@ -483,8 +483,8 @@ def _choices(matrix: Matrix, trees: bool) -> dict[str, pd.DataFrame]:
 
 def _no_trees(zero: pd.DataFrame) -> str:
     """Why LambdaMART is not compared; empty if it is."""
-    if len(zero[["source", "target"]].drop_duplicates()) > _TREES:
-        return f"refitted for every target it takes too long on more than {_TREES} pairs"
+    if len(zero[["source", "target"]].drop_duplicates()) > TREES:
+        return f"refitted for every target it takes too long on more than {TREES} pairs"
     return "" if find_spec("lightgbm") else "it needs lightgbm: pip install 'xltlib[rank]'"
 
 

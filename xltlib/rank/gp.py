@@ -277,7 +277,7 @@ def leave_out(
     return -covariance @ pull, covariance
 
 
-_FAR = 4.0  # an extreme level: standard deviations from the median, by the median deviation
+FAR = 4.0  # an extreme level: standard deviations from the median, by the median deviation
 
 
 def predict_level(
@@ -294,7 +294,7 @@ def predict_level(
     equally hard, and so are targets with similar `features` (T, k), with a linear trend in these.
     Before any level is seen the trend is `slope` (k,), in standard deviations of the level.
     `level` (T,) may be NaN; those at `asked` are not read. Extreme levels count as they are or as
-    no farther than `_FAR`, whichever predicts the levels seen, each from the others, with less
+    no farther than `FAR`, whichever predicts the levels seen, each from the others, with less
     squared error: one target that fails must not count for its neighbours, unless they fail too.
     """
     features = np.array(features, dtype=float, order="C")
@@ -318,7 +318,7 @@ def predict_level(
 
 
 def _without_extremes(value: Array) -> Array:
-    """No value farther than `_FAR` from the median."""
+    """No value farther than `FAR` from the median."""
     middle = np.median(value)
-    reach = _FAR * 1.4826 * np.median(np.abs(value - middle))
+    reach = FAR * 1.4826 * np.median(np.abs(value - middle))
     return np.clip(value, middle - reach, middle + reach) if reach > 0 else value
