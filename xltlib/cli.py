@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 import textwrap
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -153,54 +151,13 @@ def run(
         do_part(exp, part)
         claim(exp, experiment)
     else:
-        _run_all(exp, [experiment, *(w for o in overrides or () for w in ("--set", o))], jobs)
+        from xltlib.train.run import do_all
+
+        words = [experiment, *(w for o in overrides or () for w in ("--set", o))]
+        if not do_all(exp, words, jobs):
+            raise typer.Exit(FAILED)
         scores = str(exp.folder / "scores.parquet")
         print(json.dumps({"scores": scores}) if as_json else f"scores: {scores}")
-
-
-def _run_all(exp: Any, words: Sequence[str], jobs: int | None) -> None:
-    """Every part in its own process, as many at a time as there are cores."""
-    if jobs is not None and jobs < 1:
-        raise ValueError(f"--jobs {jobs}: at least one part must run at a time")
-    from xltlib.train import forks, plan
-    from xltlib.train.run import verify
-
-    for damage in verify(exp, repair=True):
-        print(damage, file=sys.stderr)
-    # What is done was read back just now; only the tables are always asked for again.
-    finished = {name for name, is_done in plan.done(exp).items() if is_done and name != "collect"}
-    waiting = {p.name: set(p.needs) for p in plan.parts(exp) if p.name not in finished}
-    total, begin, at_once = len(waiting), time.monotonic(), jobs or exp.model.at_once
-    command = [sys.executable, "-m", "xltlib.cli", "run", *words, "--part"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
-    running: dict[str, forks.Part] = {}
-    ended, failed = 0, list[str]()
-    with forks.forking(environment, total > 2) as (environment, _):
-        try:
-            while running or any(needs <= finished for needs in waiting.values()):
-                ready = [name for name, needs in waiting.items() if needs <= finished]
-                for name in ready[: at_once - len(running)]:
-                    del waiting[name]
-                    running[name] = forks.Part([*command, name], environment)
-                time.sleep(0.1)
-                for name in [n for n, part in running.items() if part.poll() is not None]:
-                    if code := running.pop(name).returncode:
-                        again = shlex.join(["xlt", "run", *words, "--part", name])
-                        failed.append(f"part {name} failed (exit {code}); it again: `{again}`")
-                        _complain(failed[-1])
-                        continue  # it does not stop the others
-                    finished.add(name)
-                    ended += 1
-                    left = (time.monotonic() - begin) / ended * (total - ended) / 60
-                    progress = f"{ended} of {total} parts, {name} done"
-                    print(f"{progress}, about {left:.0f} min left", file=sys.stderr)
-        finally:
-            for part in running.values():
-                part.terminate()
-    if failed:
-        kept = f"{len(waiting)} that need them were not tried; what had finished is kept"
-        _complain("\nxlt: ".join([*failed, kept]) if len(failed) > 1 else kept)
-        raise typer.Exit(FAILED)
 
 
 # -- kept predictions -----------------------------------------------------------------------------

@@ -62,6 +62,12 @@ class _Settings(BaseModel):
 # ---------------------------------------------------------------- the model
 
 
+def _cores(_: object) -> int:
+    """How many parts run at one time, unless somebody says otherwise: one a core of ours."""
+    mine = getattr(os, "sched_getaffinity", None)
+    return len(mine(0)) if mine else os.cpu_count() or 1
+
+
 @with_config(extra="forbid")
 @dataclass(frozen=True)
 class TinyModel(ModelShape):
@@ -76,11 +82,7 @@ class TinyModel(ModelShape):
         """What the scores call it, where it has no name of its own (`Experiment.known`)."""
         return self.kind
 
-    @property
-    def at_once(self) -> int:
-        """How many parts run at one time, unless somebody says otherwise: one a core of ours."""
-        mine = getattr(os, "sched_getaffinity", None)
-        return len(mine(0)) if mine else os.cpu_count() or 1
+    at_once = property(_cores)
 
     @property
     def body(self) -> int:
@@ -175,7 +177,7 @@ class Encoder(_Settings):
         """What the scores call it: the last part of its name, and how it is used if not probed."""
         return Path(self.name).name + ("" if self.use == "probe" else f"-{self.use}")
 
-    at_once = TinyModel.at_once
+    at_once = property(_cores)
 
 
 @with_config(extra="forbid")

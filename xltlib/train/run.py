@@ -9,7 +9,9 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import shutil
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -40,7 +42,7 @@ from xltlib.io import (
     write_text,
 )
 from xltlib.languages import language, similarity
-from xltlib.train import probe
+from xltlib.train import forks, plan, probe
 from xltlib.train.config import Experiment
 from xltlib.train.plan import Part, Place, Run, parts, runs
 from xltlib.train.worker import Worker, label_words, text_of
@@ -58,6 +60,57 @@ def read_run(path: Path) -> dict[str, Any] | None:
 
 
 # ---------------------------------------------------------------- the parts
+
+
+def do_all(exp: Experiment, words: Sequence[str], jobs: int | None = None) -> bool:
+    """Do what is missing, every part in a process of its own; whether all went well.
+
+    Parameters
+    ----------
+    words
+        What `xlt run` was given: the experiment's name or file, and ``--set KEY=VALUE``.
+    jobs
+        Parts at a time; one a core or GPU unless given.
+    """
+    if jobs is not None and jobs < 1:
+        raise ValueError(f"--jobs {jobs}: at least one part must run at a time")
+    for damage in verify(exp, repair=True):
+        print(damage, file=sys.stderr)
+    # What is done was read back just now; only the tables are always asked for again.
+    finished = {name for name, is_done in plan.done(exp).items() if is_done and name != "collect"}
+    waiting = {p.name: set(p.needs) for p in parts(exp) if p.name not in finished}
+    total, begin, at_once = len(waiting), time.monotonic(), jobs or exp.model.at_once
+    command = [sys.executable, "-m", "xltlib.cli", "run", *words, "--part"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
+    running: dict[str, forks.Part] = {}
+    ended, failed = 0, list[str]()
+    with forks.forking(environment, total > 2) as (environment, _):
+        try:
+            while running or any(needs <= finished for needs in waiting.values()):
+                ready = [name for name, needs in waiting.items() if needs <= finished]
+                for name in ready[: at_once - len(running)]:
+                    del waiting[name]
+                    running[name] = forks.Part([*command, name], environment)
+                time.sleep(0.1)
+                for name in [n for n, part in running.items() if part.poll() is not None]:
+                    if code := running.pop(name).returncode:
+                        again = shlex.join(["xlt", "run", *words, "--part", name])
+                        failed.append(f"part {name} failed (exit {code}); it again: `{again}`")
+                        print(f"xlt: {failed[-1]}", file=sys.stderr)
+                        continue  # it does not stop the others
+                    finished.add(name)
+                    ended += 1
+                    left = (time.monotonic() - begin) / ended * (total - ended) / 60
+                    progress = f"{ended} of {total} parts, {name} done"
+                    print(f"{progress}, about {left:.0f} min left", file=sys.stderr)
+        finally:
+            for part in running.values():
+                part.terminate()
+    if failed:
+        kept = f"{len(waiting)} that need them were not tried; what had finished is kept"
+        for line in [*failed, kept] if len(failed) > 1 else [kept]:
+            print(f"xlt: {line}", file=sys.stderr)
+    return not failed
 
 
 def do_part(exp: Experiment, name: str) -> None:
