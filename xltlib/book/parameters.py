@@ -189,9 +189,9 @@ def each(spec: _Spec) -> Callable[[Any], list[Any]]:
     return inside
 
 
-def optional(spec: _Spec, empty: Any = "") -> Callable[[Any], Any]:
-    """A value that may be left out: `empty` stays as it is."""
-    return lambda value: value if value == empty else _checked("value", value, spec)
+def optional(spec: _Spec) -> Callable[[Any], Any]:
+    """A value that may be left out: an empty text stays as it is."""
+    return lambda value: value if value == "" else _checked("value", value, spec)
 
 
 def at_least(low: float, kind: type = int) -> Callable[[Any], Any]:

@@ -22,7 +22,7 @@ from xltlib.scores import HALF, cells, gain, notes, select, transfer
 _GAPS = 0.1  # a measure missing in more than this share of pairs is left out unless asked for
 
 
-def _features_of(pairs: pd.DataFrame) -> list[str]:
+def features_of(pairs: pd.DataFrame) -> list[str]:
     """Numeric columns of a pairs table that may explain (coverage columns may not)."""
     return [
         str(c)
@@ -34,7 +34,7 @@ def _features_of(pairs: pd.DataFrame) -> list[str]:
 
 
 def _chosen(pairs: pd.DataFrame, features: Sequence[str] | None) -> list[str]:
-    allowed = _features_of(pairs)
+    allowed = features_of(pairs)
     own = [f for f in allowed if f not in LEVELS]  # source and target effects absorb the levels
     chosen = own if features is None else list(dict.fromkeys(features))
     for name in chosen:

@@ -11,14 +11,6 @@ from xltlib.tasks.base import Task
 from xltlib.tasks.embedded import TASKS
 
 
-def embedded_task(name: str) -> Task:
-    """The embedded task of this name; an error that says what public ones need otherwise."""
-    if name not in TASKS:
-        cure = "use one of these; public tasks such as xnli need a model of kind checkpoint"
-        raise unknown("task", name, TASKS, cure)
-    return TASKS[name]
-
-
 def task(name: str) -> Task:
     """The task of this name, embedded or public; an error that names the nearest ones otherwise."""
     if name in TASKS:

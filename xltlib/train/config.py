@@ -35,7 +35,7 @@ from xltlib.errors import unknown
 from xltlib.io import built, carried, write_text
 from xltlib.languages import language
 from xltlib.models import ModelShape
-from xltlib.tasks import TASKS, Task, embedded_task
+from xltlib.tasks import TASKS, Task
 from xltlib.tasks.public import plain_task, public_task
 from xltlib.train.recipes import RECIPES, TINY, PretrainRecipe, Recipe, read_file
 
@@ -353,8 +353,11 @@ class Experiment(_Settings):
 
     def task(self, name: str) -> Task:
         """The task of this name in the form that fits the model, reading the user's own files."""
+        if self.embedded and name not in TASKS:
+            cure = "use one of these; public tasks such as xnli need a model of kind checkpoint"
+            raise unknown("task", name, TASKS, cure)
         if self.embedded:
-            return embedded_task(name)
+            return TASKS[name]
         return plain_task(name) if self.model.kind == "tiny" else public_task(name, self.own(name))
 
     def own(self, task: str) -> datasets.Own | None:

@@ -277,9 +277,7 @@ def _work(
         os.environ.clear()
         os.environ.update(environment)
         if words[0] == "xltlib.cli":
-            from xltlib import cli
-
-            code = cli.main(words[1:])
+            code = importlib.import_module(words[0]).main(words[1:])
         else:
             sys.argv = words
             run = partial(runpy.run_module, words[0], run_name="__main__", alter_sys=True)

@@ -28,13 +28,12 @@ from xltlib.tasks.base import Task, bio, numbered, sentinel, simplified, with_fi
 from xltlib.tasks.embedded import LABELS, TASKS, tags_of
 from xltlib.tasks.metrics import spans_of
 from xltlib.train.config import Encoder, Experiment
-from xltlib.train.plan import Run, layers_of
+from xltlib.train.plan import Place, Run, layers_of
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from xltlib.models.features import Features, Unit
-    from xltlib.train.worker import Worker
 
 _Array = npt.NDArray[np.float32]
 _Vectors = npt.NDArray[np.float64]
@@ -400,12 +399,21 @@ def encode(exp: Experiment, task: str, folders: Sequence[Path], read: _Read) -> 
 
 
 class Prober:
-    """Fits heads on the features of a worker's items."""
+    """Fits heads on the features of an experiment's items.
 
-    def __init__(self, worker: Worker) -> None:
+    `training` gives the training and validation examples of a run, `tests` the test set of a task,
+    language and seed.
+    """
+
+    def __init__(
+        self,
+        exp: Experiment,
+        training: Callable[[Run], tuple[list[Example], list[Example]]],
+        tests: Callable[[str, str, int], list[Example]],
+    ) -> None:
         from xltlib.models import features
 
-        self.worker, self.exp, place = worker, worker.exp, worker.place
+        self.exp, self._training, self._tests, place = exp, training, tests, Place(exp)
         self.features = cache(lambda task, code: features.read(place.features(task, code)))
         self._chosen: dict[tuple[str, int], _Learned] = {}
 
@@ -468,18 +476,18 @@ class Prober:
         key = (run.task, run.seed)
         if key not in self._chosen:
             first = replace(run, source=self.exp.tasks[run.task].sources[0])
-            self._chosen[key], _ = self.fit(run.task, first.source, *self.worker.training(first))
+            self._chosen[key], _ = self.fit(run.task, first.source, *self._training(first))
         return self._chosen[key]
 
     def _answers(self, run: Run, by: _Learned, target: str) -> list[str]:
-        tests = self.items(run.task, target, self.worker.tests(run.task, target, run.seed))
+        tests = self.items(run.task, target, self._tests(run.task, target, run.seed))
         return answers(self.exp.task(run.task), by.head, by.layer, tests)
 
     def _every_layer(self, run: Run, heads: Sequence[_Learned]) -> Iterator[tuple[int, str, float]]:
         """(layer, target, score) of the main metric; in-language among them."""
         of = self.exp.task(run.task)
         for target in self.exp.tasks[run.task].targets:
-            tests = self.worker.tests(run.task, target, run.seed)
+            tests = self._tests(run.task, target, run.seed)
             for by in heads:
                 found = of.evaluate(self._answers(run, by, target), tests)
                 yield by.layer, target, round(found[of.metric].score, 6)

@@ -109,7 +109,7 @@ class Worker:
         self._states: dict[Any, dict[bytes, Any]] = {}  # of the last encoder that did not learn
         self.prober: Any = None
         if exp.probed:
-            self.prober = Prober(self)
+            self.prober = Prober(exp, self.training, self.tests)
 
     def _among(self, of: str, split: str, code: str) -> tuple[str, ...]:
         """Languages that share the items of a split, where the data are parallel."""
