@@ -20,7 +20,7 @@ import pytest
 pytest.importorskip("torch", reason="running an experiment needs xltlib[train]")
 
 from xltlib import cli, scores
-from xltlib.io import whole
+from xltlib.io import sealed, sha256, whole
 from xltlib.tasks import task  # noqa: E402
 from xltlib.train import run, worker  # noqa: E402
 from xltlib.train.config import Experiment, load  # noqa: E402
@@ -365,8 +365,8 @@ def test_a_table_that_is_not_the_planned_one_is_named_whatever_its_checksum(
     table.to_parquet(build / "scores.parquet", index=False)
     mark = Place(micro).done("collect")
     made = json.loads(mark.read_text())["made"]
-    made["scores.parquet"] = run.sha256(build / "scores.parquet")
-    mark.write_text(run.sealed({"finished": 0, "made": made}))
+    made["scores.parquet"] = sha256(build / "scores.parquet")
+    mark.write_text(sealed({"finished": 0, "made": made}))
     (told,) = verify(micro)
     assert told == f"{build / 'scores.parquet'} is damaged: part collect makes it again"
     verify(micro, repair=True)
@@ -403,7 +403,7 @@ def test_results_of_two_machines_merge_without_counting_twice(
     record = read_run(there / "runs" / f"{listed[1].key}.json")
     assert record is not None
     record["scores"][0]["score"] += 0.01
-    (there / "runs" / f"{listed[1].key}.json").write_text(run.sealed(record))
+    (there / "runs" / f"{listed[1].key}.json").write_text(sealed(record))
     assert cli.main(asked) == cli.USAGE
     said = capsys.readouterr().err
     assert f"{listed[1].label} was run twice with different scores" in said

@@ -169,6 +169,7 @@ def verify(experiment: _Experiment = "embedded", as_json: _Json = False) -> None
 
     The exit status is 1 where something is damaged; `xlt run` makes it again.
     """
+    from xltlib.reading import some
     from xltlib.train import plan, run
 
     exp = _experiment(experiment)
@@ -178,8 +179,7 @@ def verify(experiment: _Experiment = "embedded", as_json: _Json = False) -> None
     lost = [line.removesuffix(" makes it again").rsplit(" ")[-1] for line in damaged]
     again = list(dict.fromkeys([*missing, *lost]))
     about = {"damaged": damaged, "parts": len(done), "parts_missing": len(missing), "again": again}
-    shown = ", ".join(again[:12]) + f" and {len(again) - 12} more" * (len(again) > 12)
-    would = [f"`xlt run {experiment}` would run: {shown}"] if again else []
+    would = [f"`xlt run {experiment}` would run: {some(again, 12)}"] if again else []
     said = "\n".join([*damaged, f"{len(done)} parts, {len(missing)} missing", *would])
     print(json.dumps(about) if as_json else said)
     if damaged:
@@ -272,6 +272,7 @@ def similarity(
     from xltlib.io import write_table
     from xltlib.languages import name
     from xltlib.languages.similarity import imputed, pairs
+    from xltlib.reading import some
 
     table = pairs(languages)
     if table.empty:
@@ -290,9 +291,8 @@ def similarity(
             table[measure] = table[measure].map("{:.2f}".format) + mark
             rows = table[guessed[measure] & (table["source"] < table["target"])]
             which = [f"{one}-{other}" for one, other in rows[["source", "target"]].to_numpy()]
-            more = f" and {len(which) - 8} more" if len(which) > 8 else ""
-            notes.append(f"* {measure} of {', '.join(which[:8])}{more}: imputed, nothing observed "
-                         "in both languages (coverage 0)")  # fmt: skip
+            notes.append(f"* {measure} of {some(which, 8)}: imputed, nothing observed in both "
+                         "languages (coverage 0)")  # fmt: skip
         shown = [c for c in table.columns if not c.startswith("coverage_")]
         print(table[shown].to_string(index=False, float_format="%.2f"))
         names = [f"{code}: {name(code)}" for code in dict.fromkeys(table["source"])]

@@ -19,16 +19,7 @@ from scipy.linalg import cho_solve, cholesky
 from scipy.optimize import minimize
 
 from xltlib.explain import effects
-from xltlib.explain.effects import (
-    TINY,
-    Array,
-    Design,
-    Index,
-    Within,
-    dummies,
-    psd_inverse,
-    t_quantile,
-)
+from xltlib.explain.effects import Array, Design, Index, Within
 from xltlib.explain.observations import design, observe
 
 STEPS: dict[str, tuple[str, ...]] = {
@@ -109,7 +100,7 @@ def explain(data: Design, *, permutations: int = 999, seed: int = 0) -> Explanat
 
 
 def _coefficient_table(data: Design, w: Within, fit: _Clustered) -> pd.DataFrame:
-    half = t_quantile(fit.df) * fit.se
+    half = effects.t_quantile(fit.df) * fit.se
     t = fit.beta / np.where(fit.se > 0, fit.se, np.nan)
     columns = {
         "beta": fit.beta,
@@ -393,7 +384,7 @@ def by_task(
         w = effects.within(data.rows(mine))
         y[mine], X[mine, b * p : (b + 1) * p], k = w.y, w.X, k + w.rank
     fit = clustered(X, y, data.source, data.target, k)
-    half = t_quantile(fit.df) * fit.se
+    half = effects.t_quantile(fit.df) * fit.se
     table = data.frame.groupby(data.block)[["task", "model"]].first()
     table = table.loc[np.repeat(blocks, p)].assign(feature=list(data.features) * len(blocks))
     table = table.assign(
@@ -456,7 +447,7 @@ def clustered(
 def _wald_equal(beta: Array, V: Array, df: int) -> float:
     """p that all coefficients are equal, F with (k - 1, df) degrees of freedom."""
     R = np.column_stack([np.ones(len(beta) - 1), -np.eye(len(beta) - 1)])
-    inverse, rank = psd_inverse(R @ V @ R.T)
+    inverse, rank = effects.psd_inverse(R @ V @ R.T)
     if rank == 0:
         return math.nan
     F = float((R @ beta) @ inverse @ (R @ beta)) / rank
@@ -483,7 +474,7 @@ def mixed(y: Array, X: Array, s: Index, t: Index) -> _Mixed:
     intercept columns. Raises ValueError where so few languages leave no solution.
     """
 
-    D, size = dummies(s, t)
+    D, size = effects.dummies(s, t)
     M = np.column_stack([X, y])
     products = np.asarray((D.T @ D).todense()), np.asarray(D.T @ M), M.T @ M
 
@@ -517,7 +508,7 @@ def _reml(
     p = len(S) - 1
     Lx = cholesky(S[:p, :p], lower=True)
     beta = cho_solve((Lx, True), S[:p, p])
-    rss = max(float(S[p, p] - beta @ S[:p, p]), TINY)
+    rss = max(float(S[p, p] - beta @ S[:p, p]), effects.TINY)
     free = n - p
     logs = 2 * np.log(np.diag(L)).sum() + 2 * np.log(np.diag(Lx)).sum()
     deviance = float(logs + free * (1 + math.log(2 * math.pi * rss / free)))

@@ -43,7 +43,6 @@ from xltlib.tasks.base import (
 LABELS = {kind: kind.upper() for kind in cldr.KINDS}
 _INSIDE, _OUTSIDE = "INSIDE", "OUTSIDE"
 WORDS: tuple[str, ...] = (*LABELS.values(), _INSIDE, _OUTSIDE)
-
 _KINDS = {label: kind for kind, label in LABELS.items()}
 
 
@@ -71,9 +70,6 @@ def _source(fields: _Fields, **shape: Any) -> Callable[..., list[Example]]:
         ]
 
     return source
-
-
-# ---------------------------------------------------------------- entity_type
 
 
 # ---------------------------------------------------------------- ner

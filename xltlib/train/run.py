@@ -24,23 +24,9 @@ import numpy as np
 import pandas as pd
 from tqdm.auto import tqdm
 
-from xltlib import scores
+from xltlib import io, scores
 from xltlib.data import cldr, text
 from xltlib.errors import unknown
-from xltlib.io import (
-    intact,
-    remove,
-    say,
-    seal,
-    sealed,
-    sha256,
-    sweep,
-    unsealed,
-    unwritable,
-    whole,
-    write_table,
-    write_text,
-)
 from xltlib.languages import language, similarity
 from xltlib.train import forks, plan, probe
 from xltlib.train.config import Experiment
@@ -55,7 +41,7 @@ _SCORE_COLUMNS = (
 
 def read_run(path: Path) -> dict[str, Any] | None:
     """A finished run's record; None where there is none or it is damaged (it is then run again)."""
-    record = unsealed(path)
+    record = io.unsealed(path)
     return record if record and {"run", "scores", "log", "outputs"} <= record.keys() else None
 
 
@@ -144,9 +130,9 @@ def _do_part(exp: Experiment, part: Part) -> None:
         (task,) = part.of
         probe.encode(exp, task, part.folders, partial(Worker(exp).pool, task))
     made = exp.folder.glob("*.parquet") if part.name == "collect" else ()
-    sums = {path.name: sha256(path) for path in made}
-    done = sealed({"finished": round(time.time()), "made": sums})
-    write_text(Place(exp).done(part.name), f"{done}\n")
+    sums = {path.name: io.sha256(path) for path in made}
+    done = io.sealed({"finished": round(time.time()), "made": sums})
+    io.write_text(Place(exp).done(part.name), f"{done}\n")
 
 
 def verify(exp: Experiment, *, repair: bool = False) -> list[str]:
@@ -156,14 +142,14 @@ def verify(exp: Experiment, *, repair: bool = False) -> list[str]:
     """
     place, told = Place(exp), list[str]()
     if repair:
-        sweep(exp.folder)
+        io.sweep(exp.folder)
     for part in (p for p in parts(exp) if place.done(p.name).is_file()):
         with _alone(exp, part.name, wait=False) if repair else nullcontext(True) as mine:
             for path in _damaged(exp, part) if mine else ():  # else another process is at it
                 lost = "is damaged" if path.exists() else "is gone"
                 told.append(f"{path} {lost}: part {part.name} makes it again")
                 if repair:
-                    remove(path)
+                    io.remove(path)
                     place.done(part.name).unlink(missing_ok=True)
     return told
 
@@ -176,7 +162,7 @@ def _alone(exp: Experiment, name: str, *, wait: bool = True) -> Iterator[bool]:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = path.open("w")
     except OSError as error:
-        raise unwritable(path, error.errno or 0, error) from error
+        raise io.unwritable(path, error.errno or 0, error) from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -184,7 +170,7 @@ def _alone(exp: Experiment, name: str, *, wait: bool = True) -> Iterator[bool]:
         except BlockingIOError:
             mine = wait
             if wait:
-                say(f"part {name} of {exp.name} is at work in another process; waiting for it")
+                io.say(f"part {name} of {exp.name} is at work in another process; waiting for it")
                 fcntl.flock(lock, fcntl.LOCK_EX)
         yield mine
 
@@ -193,12 +179,12 @@ def _damaged(exp: Experiment, part: Part) -> list[Path]:
     """What a finished part should have left, as far as it is not there as it was written."""
     place = Place(exp)
     if part.name == "collect":
-        sums = (unsealed(place.done(part.name)) or {}).get("made", {})
+        sums = (io.unsealed(place.done(part.name)) or {}).get("made", {})
         tables = {place.scores(), place.pairs(), *(exp.folder / table for table in sums)}
-        wrong = [p for p in sorted(tables) if not p.is_file() or sums.get(p.name) != sha256(p)]
+        wrong = [p for p in sorted(tables) if not p.is_file() or sums.get(p.name) != io.sha256(p)]
         return wrong or ([] if _as_planned(exp) else [place.scores()])
     lost = [path for run in part.runs for path in _lost(place, run)]
-    return lost + [folder for folder in part.folders if not intact(folder)]
+    return lost + [folder for folder in part.folders if not io.intact(folder)]
 
 
 def _lost(place: Place, run: Run) -> list[Path]:
@@ -206,7 +192,7 @@ def _lost(place: Place, run: Run) -> list[Path]:
     record, outputs = read_run(place.run(run)), place.outputs(run)
     if record is None:
         return [place.run(run)]
-    if outputs.is_file() and record["outputs"] == sha256(outputs):
+    if outputs.is_file() and record["outputs"] == io.sha256(outputs):
         return []
     return [outputs, place.run(run)]
 
@@ -254,19 +240,19 @@ def merge(exp: Experiment, other: Path) -> int:
         )
     for mine in (folder for part in parts(exp) for folder in part.folders):
         folder = other / os.path.relpath(mine, exp.folder)
-        if intact(folder) and not intact(mine):
-            with whole(mine) as temporary:
+        if io.intact(folder) and not io.intact(mine):
+            with io.whole(mine) as temporary:
                 shutil.copytree(folder, temporary)
     for run in runs(exp):
         theirs = read_run(other / "runs" / place.run(run).name)
         outputs = other / "outputs" / place.outputs(run).name
-        if theirs is None or not outputs.is_file() or theirs["outputs"] != sha256(outputs):
+        if theirs is None or not outputs.is_file() or theirs["outputs"] != io.sha256(outputs):
             continue
         here = read_run(place.run(run))
         if here is None:
-            with whole(place.outputs(run)) as temporary:
+            with io.whole(place.outputs(run)) as temporary:
                 shutil.copy(outputs, temporary)
-            write_text(place.run(run), sealed(theirs))
+            io.write_text(place.run(run), io.sealed(theirs))
             new += 1
         elif here["scores"] != theirs["scores"]:
             pairs = zip(here["scores"], theirs["scores"], strict=False)
@@ -292,23 +278,23 @@ def _check_writable(folder: Path) -> None:
 
 def _make_vocabulary(exp: Experiment, folder: Path) -> None:
     """Train the tokenizer, unless it is there."""
-    if intact(folder):
+    if io.intact(folder):
         return
     from xltlib.models.tiny import train_tokenizer  # torch
 
     read = text_of(exp)
     lines = (line for own in read.values() for line in own)
     tokenizer = train_tokenizer(lines, exp.shape.vocab_size, label_words(exp))
-    with whole(folder) as temporary:
+    with io.whole(folder) as temporary:
         tokenizer.save_pretrained(temporary)
         if exp.text.corpus == "cldr":
-            write_text(temporary / Place(exp).text().name, json.dumps(read, ensure_ascii=False))
-        seal(temporary)
+            io.write_text(temporary / Place(exp).text().name, json.dumps(read, ensure_ascii=False))
+        io.seal(temporary)
 
 
 def _make_pretrained(exp: Experiment, folder: Path, seed: int, known: str | None) -> None:
     """Pre-train one model, unless it is there."""
-    if intact(folder):
+    if io.intact(folder):
         return
     from transformers import AutoTokenizer  # torch
 
@@ -346,10 +332,10 @@ def _make_pretrained(exp: Experiment, folder: Path, seed: int, known: str | None
         "recipe": asdict(recipe),
         **tiny.reading(model, sampler.batch(np.random.default_rng(seed))[0]),
     }
-    with whole(folder) as temporary:
+    with io.whole(folder) as temporary:
         tiny.save(model, tokenizer, temporary)
         (temporary / "log.json").write_text(json.dumps(about, indent=1))
-        seal(temporary)
+        io.seal(temporary)
     half.unlink(missing_ok=True)
 
 
@@ -398,7 +384,7 @@ def _collect(exp: Experiment) -> pd.DataFrame:
     place = Place(exp)
     scores.write(table, place.scores())
     if len(layered := layer_scores(exp)):
-        write_table(layered, exp.folder / "layers.parquet")
+        io.write_table(layered, exp.folder / "layers.parquet")
     codes = [c for c in exp.languages if c == text.original(c)]  # a clone is like no language
     words = cldr.vocabulary([c for c in codes if language(c).locale])
     if exp.model.kind == "tiny":
@@ -406,7 +392,7 @@ def _collect(exp: Experiment) -> pd.DataFrame:
         pairs = similarity.pairs(codes, texts=words, sizes=sizes)
     else:
         pairs = similarity.of_model(similarity.pairs(codes, texts=words), exp.model.name)
-    write_table(pairs, place.pairs())
+    io.write_table(pairs, place.pairs())
     return table
 
 
