@@ -7,7 +7,6 @@ colour-blind can tell apart (Okabe & Ito 2008; cividis). Languages are named in 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -22,33 +21,18 @@ from xltlib.book import style
 from xltlib.book.style import COLOURS, INK, MARKERS, Card, looks_of, styled
 from xltlib.book.words import label_of
 from xltlib.explain.fewshot import CURVE, Fit
-from xltlib.languages import Language, language, name
+from xltlib.languages import name
 from xltlib.languages.similarity import imputed
 from xltlib.scores import cells, gain, select
-
-
-def in_order(codes: Sequence[str]) -> list[str]:
-    """Languages by script, family and name; of very many the largest families first."""
-    known = [language(c) for c in dict.fromkeys(codes)]
-    size = Counter(k.family for k in known)
-
-    def place(k: Language) -> tuple[object, ...]:
-        family, script = k.family or "", k.script or ""
-        if len(known) > style.MANY:
-            return not family, -size[k.family], family, script, k.name
-        return script, family, k.name
-
-    return [k.key for k in sorted(known, key=place)]
-
 
 # -- matrices -------------------------------------------------------------------------------------
 
 
 def _wide(table: pd.DataFrame, value: str) -> pd.DataFrame:
-    """A column of a table as source x target, `in_order`."""
+    """A column of a table as source x target, `style.in_order`."""
     wide = table.pivot_table(index="source", columns="target", values=value, aggfunc="mean")
     ends = [table[side].unique().tolist() for side in ("source", "target")]
-    order = in_order(ends[0] + ends[1])
+    order = style.in_order(ends[0] + ends[1])
     rows, columns = ([c for c in order if c in end] for end in ends)
     return wide.reindex(index=rows, columns=columns).astype(float)
 

@@ -10,6 +10,7 @@ import io
 import itertools
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec
@@ -25,7 +26,7 @@ from matplotlib.patches import Rectangle
 
 from xltlib.book.words import label_of
 from xltlib.io import whole
-from xltlib.languages import language, name
+from xltlib.languages import Language, language, name
 
 _P = ParamSpec("_P")
 
@@ -223,6 +224,20 @@ def name_cells(ax: Axes, wide: pd.DataFrame, size: float, turn: float = 90) -> N
     ax.tick_params(axis="x", rotation=turn)
     for text in ax.get_xticklabels() if turn < 90 else []:
         text.set(ha="right", rotation_mode="anchor")
+
+
+def in_order(codes: Sequence[str]) -> list[str]:
+    """Languages by script, family and name; of very many the largest families first."""
+    known = [language(c) for c in dict.fromkeys(codes)]
+    size = Counter(k.family for k in known)
+
+    def place(k: Language) -> tuple[object, ...]:
+        family, script = k.family or "", k.script or ""
+        if len(known) > MANY:
+            return not family, -size[k.family], family, script, k.name
+        return script, family, k.name
+
+    return [k.key for k in sorted(known, key=place)]
 
 
 def named(wide: pd.DataFrame) -> pd.DataFrame:
