@@ -107,8 +107,8 @@ def _without_command(
 # -- run ------------------------------------------------------------------------------------------
 
 
-@app.command()
-def run(
+@app.command("run")
+def _run(
     experiment: _Experiment = "embedded",
     overrides: Annotated[
         list[str] | None,
@@ -163,8 +163,8 @@ def run(
 # -- kept predictions -----------------------------------------------------------------------------
 
 
-@app.command()
-def verify(experiment: _Experiment = "embedded", as_json: _Json = False) -> None:
+@app.command("verify")
+def _verify(experiment: _Experiment = "embedded", as_json: _Json = False) -> None:
     """Read back what an experiment finished; name what is not as it was written, or missing.
 
     The exit status is 1 where something is damaged; `xlt run` makes it again.
@@ -186,8 +186,8 @@ def verify(experiment: _Experiment = "embedded", as_json: _Json = False) -> None
         raise typer.Exit(FAILED)
 
 
-@app.command()
-def merge(
+@app.command("merge")
+def _merge(
     experiment: _Experiment,
     folders: Annotated[
         list[Path], typer.Argument(help="its folders of other machines: /mnt/b/build/NAME")
@@ -202,8 +202,8 @@ def merge(
     print(f"`xlt run {experiment}` does what is still missing and collects the table")
 
 
-@app.command()
-def explain(
+@app.command("explain")
+def _explain(
     experiment: _Experiment,
     task: Annotated[str, typer.Argument(help="task of the cell")],
     source: Annotated[str, typer.Argument(help="code or English name")],
@@ -214,17 +214,17 @@ def explain(
     as_json: _Json = False,
 ) -> None:
     """Which run, settings and command a score comes from."""
-    from xltlib.book.kept import explain as found
+    from xltlib.book.kept import explain
 
-    about = found(_experiment(experiment), task, source, target, seed, model, n_target)
+    about = explain(_experiment(experiment), task, source, target, seed, model, n_target)
     if as_json:
         print(json.dumps(about))
     else:
         print("\n".join(f"{key:12} {value}" for key, value in about.items()))
 
 
-@app.command()
-def keep(
+@app.command("keep")
+def _keep(
     experiment: _Experiment,
     folder: Annotated[Path, typer.Argument(help="where to, such as book/published/matrix")],
     partial: Annotated[
@@ -232,14 +232,14 @@ def keep(
     ] = False,
 ) -> None:
     """Keep an encoder's scores and predictions: item ids and labels, no text."""
-    from xltlib.train.predictions import keep as kept
+    from xltlib.train.predictions import keep
 
-    for name, size in kept(_experiment(experiment), folder, partial=partial).items():
+    for name, size in keep(_experiment(experiment), folder, partial=partial).items():
         print(f"{folder / name}: {size / 1e6:.2f} MB")
 
 
-@app.command()
-def check(
+@app.command("check")
+def _check(
     experiment: _Experiment,
     folder: Annotated[Path, typer.Argument(help="where `xlt keep` wrote")],
     cells: Annotated[
@@ -262,8 +262,8 @@ def check(
 # -- similarity and analysis ----------------------------------------------------------------------
 
 
-@app.command()
-def similarity(
+@app.command("similarity")
+def _similarity(
     languages: Annotated[list[str], typer.Argument(metavar="LANG...", help="codes or names")],
     out: Annotated[Path | None, typer.Option(help="write a .csv or .parquet file")] = None,
     as_json: _Json = False,
@@ -299,8 +299,8 @@ def similarity(
         print("\n".join(["", *notes, *names]))
 
 
-@app.command()
-def analyze(
+@app.command("analyze")
+def _analyze(
     scores: Annotated[Path, typer.Argument(help="a table of scores in almost any form")],
     out: Annotated[Path, typer.Option(help="folder for the report and tables")],
     pairs: Annotated[
@@ -329,12 +329,12 @@ def analyze(
     """What a table of scores shows, as report and tables."""
     from xltlib import reading
     from xltlib.book import report
-    from xltlib.book.analyze import analyze as analyzed
+    from xltlib.book.analyze import analyze
 
     for option, value, least in (("permutations", permutations, 0), ("bootstrap", bootstrap, 20)):
         if value < least:
             raise ValueError(f"--{option} {value}: give {least} or more")
-    found = analyzed(
+    found = analyze(
         scores,
         reading.pairs(pairs) if pairs else None,
         model=model,
@@ -362,8 +362,8 @@ def analyze(
 # -- advice ---------------------------------------------------------------------------------------
 
 
-@app.command()
-def recommend(
+@app.command("recommend")
+def _recommend(
     target: _Target,
     task: _Task = None,
     scores: _Scores = None,
@@ -378,13 +378,13 @@ def recommend(
 ) -> None:
     """Which source language to take for a target."""
     from xltlib.book.words import advice
-    from xltlib.rank.recommend import recommend as recommended
+    from xltlib.rank.recommend import recommend
 
     if top < 1:
         raise ValueError(f"--top {top}: show at least one source")
     read = {"rows": rows, "metric": metric, "lower_is_better": lower_is_better}
     code, table, pairs, part = _asked(target, scores, experiment, model, task, **read)
-    found = recommended(code, table, pairs, **part)
+    found = recommend(code, table, pairs, **part)
     if n_target:
         from xltlib.book.budget import with_examples
 
@@ -400,8 +400,8 @@ def recommend(
         print(advice(found, shown, steps, n_target))
 
 
-@app.command()
-def budget(
+@app.command("budget")
+def _budget(
     target: _Target,
     goal: Annotated[float, typer.Option(help="score to reach, 0 to 1")],
     source: Annotated[
@@ -418,13 +418,13 @@ def budget(
     as_json: _Json = False,
 ) -> None:
     """How many target examples a goal takes."""
-    from xltlib.book.budget import budget as needed
+    from xltlib.book.budget import budget
     from xltlib.book.words import source_name
     from xltlib.languages import name
 
     read = {"rows": rows, "metric": metric, "lower_is_better": lower_is_better}
     code, table, pairs, part = _asked(target, scores, experiment, model, task, **read)
-    found = needed(code, table, goal, pairs, source=source, law=law, **part)
+    found = budget(code, table, goal, pairs, source=source, law=law, **part)
     if as_json:
         print(found.to_json(orient="records"))
         return
@@ -490,8 +490,8 @@ def _tables(experiment: str) -> tuple[Path, Any]:
 # -- doctor ---------------------------------------------------------------------------------------
 
 
-@app.command()
-def doctor(
+@app.command("doctor")
+def _doctor(
     experiment: Annotated[
         str | None, typer.Argument(help="a name or a .yml file (default: embedded, if it is here)")
     ] = None,

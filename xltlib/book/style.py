@@ -56,7 +56,7 @@ _PLACES = {  # among colours and markers: the same in every figure of the book
     for name in names.split(", ")
 }  # fmt: skip
 SEQUENTIAL, DIVERGING = "cividis", "PuOr_r"
-MANY = 60  # languages that cannot be named one by one
+_MANY = 60  # languages that cannot be named one by one
 WIDTH = 7.5  # inches; 750 px at 100 dots per inch
 DATA = "application/vnd.xlt.figure+csv"  # the output of a cell that holds a figure's table
 _MOST = 5000  # rows of a table that go with its figure; longer ones are kept as scores
@@ -145,7 +145,7 @@ def one_panel(height: float) -> tuple[Card, Axes]:
     return figure, figure.subplots()
 
 
-def places_of(names: Iterable[object]) -> dict[object, int]:
+def _places_of(names: Iterable[object]) -> dict[object, int]:
     """Where names stand among colours and markers: tasks, measures and rules always in their own.
 
     Other names take what these leave, in their order. Beyond seven a colour comes again, with
@@ -163,19 +163,19 @@ def places_of(names: Iterable[object]) -> dict[object, int]:
     return {n: (fixed | others)[n] for n in names}
 
 
-def colour_at(place: int) -> str:
+def _colour_at(place: int) -> str:
     return COLOURS[place % len(COLOURS)]
 
 
-def marker_at(place: int) -> str:
+def _marker_at(place: int) -> str:
     return MARKERS[(place + 3 * (place // len(MARKERS))) % len(MARKERS)]
 
 
 def looks_of(names: Sequence[object]) -> dict[str, Any]:
-    """Colours and markers of conditions (`places_of`), as seaborn takes them."""
-    places = places_of(names)
-    palette = {n: colour_at(p) for n, p in places.items()}
-    markers = {n: marker_at(p) for n, p in places.items()}
+    """Colours and markers of conditions (`_places_of`), as seaborn takes them."""
+    places = _places_of(names)
+    palette = {n: _colour_at(p) for n, p in places.items()}
+    markers = {n: _marker_at(p) for n, p in places.items()}
     return {"hue_order": list(names), "palette": palette, "style_order": list(names),
             "markers": markers}  # fmt: skip
 
@@ -185,8 +185,8 @@ def legend(
 ) -> None:
     """Marks of conditions and others, above all panels."""
     mine = {
-        label_of(n): Line2D([], [], marker=marker_at(p), color=colour_at(p))
-        for n, p in places_of(names).items()
+        label_of(n): Line2D([], [], marker=_marker_at(p), color=_colour_at(p))
+        for n, p in _places_of(names).items()
     }
     if handles := mine | dict(others or {}):
         across = int(90 / (max(map(len, handles)) + 8))
@@ -233,7 +233,7 @@ def in_order(codes: Sequence[str]) -> list[str]:
 
     def place(k: Language) -> tuple[object, ...]:
         family, script = k.family or "", k.script or ""
-        if len(known) > MANY:
+        if len(known) > _MANY:
             return not family, -size[k.family], family, script, k.name
         return script, family, k.name
 
@@ -253,7 +253,7 @@ def matrix(ax: Axes, wide: pd.DataFrame, label: str, size: float, **options: Any
     same = np.array([[r == c for c in columns] for r in rows])
     off, numbers = named(wide.mask(same)), "" if many else "{:.0f}"
     heatmap(ax, off, label, numbers=numbers, size=size, square=True, **options)
-    if len(columns) > MANY:
+    if len(columns) > _MANY:
         colour = "#666666" if options.get("cmap") == DIVERGING else "white"
         _name_families(ax.yaxis, ax.axhline, rows, colour)
         _name_families(ax.xaxis, ax.axvline, columns, colour)

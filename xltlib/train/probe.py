@@ -45,7 +45,7 @@ _UNSPACED = ("Hans", "Hant", "Jpan")
 
 
 @dataclass(frozen=True)
-class Reading:
+class _Reading:
     """How a probe reads the examples of a task.
 
     Attributes
@@ -66,7 +66,7 @@ class Reading:
     write: Callable[[Example, _Labels], str]
 
 
-def reading_of(task: Task) -> Reading:
+def reading_of(task: Task) -> _Reading:
     """How the examples of a task are read.
 
     Raises
@@ -87,22 +87,22 @@ def reading_of(task: Task) -> Reading:
         return lambda e, labels: task.preprocess(with_field(e, field, value(labels)))[1]
 
     if view.kind == "choice":
-        return Reading(
+        return _Reading(
             "text",
             lambda e: " ".join(e.fields[f] for f in view.fields),
             lambda e: [e.fields["label"]],
             write("label", lambda labels: labels[0]),
         )
     if view.kind == "tags" and view.spans:
-        return Reading(
+        return _Reading(
             "words",
             _words,
             lambda e: simplified(len(e.fields["tags"]), spans_of(e.fields["tags"])),
             write("tags", lambda labels: tuple(bio(labels))),
         )
     if view.kind == "tags":
-        return Reading("words", _words, lambda e: e.fields["tags"], write("tags", tuple))
-    return Reading(
+        return _Reading("words", _words, lambda e: e.fields["tags"], write("tags", tuple))
+    return _Reading(
         "pair",
         lambda e: (e.fields["question"], e.fields["context"]),
         lambda e: (),
@@ -123,13 +123,13 @@ def _words(example: Example) -> tuple[str, list[int]]:
 
 
 _EMBEDDED = {
-    "entity_type": Reading(
+    "entity_type": _Reading(
         "text",
         lambda e: str(e.fields["text"]).replace(BLANK, ""),
         lambda e: [TASKS["entity_type"].preprocess(e)[1]],
         lambda e, labels: labels[0],
     ),
-    "ner": Reading(
+    "ner": _Reading(
         "words",
         _words,
         lambda e: tags_of(len(e.fields["words"]), e.fields["spans"]),
@@ -527,7 +527,7 @@ def _classifier(seed: int) -> Pipeline:
     return make_pipeline(grams, LogisticRegression(C=10.0, max_iter=300, random_state=seed))
 
 
-def _classified(task: Task, reading: Reading, train: Sequence[Example], seed: int) -> _Answer:
+def _classified(task: Task, reading: _Reading, train: Sequence[Example], seed: int) -> _Answer:
     """Classifier of whole texts."""
     model = _classifier(seed)
     model.fit([reading.item(e) for e in train], [reading.labels(e)[0] for e in train])
@@ -539,7 +539,7 @@ def _classified(task: Task, reading: Reading, train: Sequence[Example], seed: in
     return answers
 
 
-def _tagged(task: Task, reading: Reading, train: Sequence[Example], seed: int) -> _Answer:
+def _tagged(task: Task, reading: _Reading, train: Sequence[Example], seed: int) -> _Answer:
     """Tagger of single words from the word and its neighbours."""
     near = 2 if task.name == "ner" else 99  # of their letters
 
