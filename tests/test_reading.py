@@ -143,6 +143,30 @@ SIBLINGS = {
     "JSON, a list of rows": json.dumps([line.split(",") for line in MATRIX.splitlines()]),
     "JSON, pairs as keys": json.dumps({f"{s}-{t}": v for s, of in NESTED.items()
                                        for t, v in of.items()}),
+    "sources called by their data": written(label="masakhaner_{}"),
+    "sources called by the model": written("Model", label="XLM-R ({})"),
+    "sources called by the step": written(label="xlm-roberta-base-finetuned-{}"),
+    "both called by their part": written(heads="{}_test", label="{}_train"),
+    "names with accents": NAMED.format("Énglish", "Gérman", "Türkish"),
+    "settings and results of wandb": listed(
+        "config.source_language,config.target_language,summary.f1", "{},{}"),
+    "links": NAMED.format(*(f"[{x}](https://a.org/{x})" for x in SHORT)),
+    "not significant": written(cell="{} (n.s.)"),
+    "triangles": written(cell="{}▲"),
+    "deviations in LaTeX": "\\begin{tabular}{lrrr}" + written(cell=r"{}\std{{0.4}}").replace(
+        ",", " & ").replace("\n", r" \\ ") + "\\end{tabular}",
+    "two rows of headings of both sides": f"Fine-tuned on,Evaluated on,,\n{MATRIX}",
+    "cells of LaTeX with a break": "\\begin{tabular}{lrrr}" + MATRIX.replace(",", " & ").replace(
+        "\n", r" \\ ").replace("en & de", r"\makecell{English\\(en)} & de", 1)
+    + "\\end{tabular}",
+    "a statistic below each heading": "source,target,f1,f1,f1\n,,mean,std,count\n"
+    + listed("", "{},{}").strip().replace("\n", ",0.5,3\n") + ",0.5,3\n",
+    "as pandas writes statistics": ",,f1,f1,f1\n,,mean,std,count\nsource,target,,,\n"
+    + listed("", "{},{}").strip().replace("\n", ",0.5,3\n") + ",0.5,3\n",
+    "a column a cell": "\n".join(
+        ",".join(column) for column in zip(*(
+            line.split(",") for line in listed("source,target,score", "{},{}").split()),
+            strict=True)),
 }  # fmt: skip
 
 
@@ -170,6 +194,42 @@ def test_what_corner_or_title_say_of_the_rows_is_done(
     found = {(t, s) if rows == "target" else (s, t): v for (s, t), v in values(table).items()}
     assert found == RIGHT
     assert f"rows being {rows}s (it says" in sc.notes(table)[0]
+
+
+def test_scores_of_several_models_or_tasks_in_columns(tmp_path: Path) -> None:
+    pairs = listed("src,tgt,{}", "{},{}").strip().replace("\n", ",44\n") + ",44\n"
+    for heads, kind in (("mBERT,XLM-R", "model"), ("NER,POS", "task"), ("run_1,run_2", "seed")):
+        table = read(tmp_path, pairs.format("@").replace("@,44", heads))
+        first = table[table[kind].astype(str) == heads.split(",")[0].removeprefix("run_")]
+        assert values(first) == RIGHT and len(table) == 2 * len(RIGHT)
+
+
+def test_short_names_of_treebanks(tmp_path: Path) -> None:
+    rows = [f"{s},{t},{70 + i}.5" for i, s in enumerate(("en_ewt", "en_gum", "no_nynorsk"))
+            for t in ("de_gsd", "zh_pud")]  # fmt: skip
+    table = read(tmp_path, "source,target,las\n" + "\n".join(rows))
+    assert set(table["source"]) == {"eng", "nno"}
+    assert set(table["source_set"]) == {"ewt", "gum", "nynorsk"}
+
+
+def test_a_column_of_sentences_is_refused_at_once(tmp_path: Path) -> None:
+    rows = "".join(f"sentence number {i},Satz {i},0.5\n" for i in range(2000))
+    with pytest.raises(ValueError, match="2000 different texts, .*name the column with the lang"):
+        read(tmp_path, f"source,target,score\n{rows}")
+
+
+def test_labels_that_say_which_part_they_are_say_which_side(tmp_path: Path) -> None:
+    turned = {(t, s): v for (s, t), v in RIGHT.items()}
+    for label in ("test_{}", "{} (test)", "eval/{}"):
+        table = read(tmp_path, written(label=label))
+        assert values(table) == turned and "rows being targets" in sc.notes(table)[0]
+    assert values(read(tmp_path, written(label="train_{}"))) == RIGHT
+
+
+@pytest.mark.parametrize("sign", ["#DIV/0!", "k.A.", "n. v.", "s.o.", "OOM", "failed", "N.D."])
+def test_signs_of_a_missing_score(tmp_path: Path, sign: str) -> None:
+    found = values(read(tmp_path, MATRIX.replace("70\n", f"{sign}\n")))
+    assert found == {k: v for k, v in RIGHT.items() if k != ("tur", "tur")}
 
 
 def test_a_second_table_below_is_a_further_task(tmp_path: Path) -> None:
@@ -284,6 +344,12 @@ def test_a_number_of_shots_is_no_difference_from_one() -> None:
                                                 for k, t in enumerate(SHORT, 50)),
          "They differ in 'epoch' (1, 2): keep the rows of one"),
         (MATRIX.replace("tr,77.5", "ir,77.5"), "unknown language 'ir'"),
+        (written(label="eng-{}").replace("eng-en", "eng-fr"), "names several languages, English"),
+        (written("Model").replace("\nen", "\nBERT").replace("\nde", "\nXLM-R")
+         .replace("\ntr", "\nmT5"), "names models in its rows"),
+        (listed("", "{},{}").strip(), "has no heading, its first row is en, en, 81"),
+        (NAMED.format("MSA", "Egyptian Arabic", "Turkish"), "'MSA' is Malay as a code, Arabic"),
+        (f"{MATRIX}multilingual,70,70,70\n", "--drop-unknown` leaves such rows out"),
         (MATRIX.replace("en,81", "en,100").replace("76", "100").replace("70.5,70", "70.5,100"),
          "every score of a language on itself is 100"),
         (",en,de,tr\nen,.33,1,1\nde,.67,.33,.67\ntr,1,.67,.33\n".replace("33", f"{1 / 3:.7f}"[2:])
@@ -297,7 +363,7 @@ def test_what_was_read_or_refused_for_a_wrong_reason(tmp_path: Path, text: str, 
 
 
 def test_means_in_other_languages_are_left_out(tmp_path: Path) -> None:
-    for word in ("Durchschnitt", "moyenne", "Promedio"):
+    for word in ("Durchschnitt", "moyenne", "Promedio", "Média", "Średnia", "평균", "平均値", "σ"):
         table = read(tmp_path, f"{MATRIX}{word},77.8,72.4,67\n")
         assert values(table) == RIGHT and word in sc.notes(table)[1]
     more = read(tmp_path, f"{MATRIX}Media Lengua,50,51,52\n")  # a language, no mean

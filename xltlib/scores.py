@@ -24,6 +24,7 @@ from xltlib import reading, scale
 from xltlib.errors import unknown
 from xltlib.io import write_table
 from xltlib.languages import clash, is_summary, keys, language, understood
+from xltlib.languages import known as is_known
 from xltlib.scale import ILLEGAL, SAME_UNIT
 
 
@@ -53,7 +54,8 @@ SETS = ["source_set", "target_set"]  # optional: which treebank of the language
 HALF = "half"  # optional: which of two independent halves of a measurement
 TEST_SET = "test_set"  # optional: which test items; runs without it share theirs
 
-_UD_NAME = r"^UD_(.+)-(\w+)$"  # a treebank of Universal Dependencies
+_UD_NAME = r"^UD_(.+)-(\w+)$"  # a treebank of Universal Dependencies, and its short name
+_UD_SHORT = r"^([a-z]{2,3})_([a-z]{3,})(?:-ud)?$"
 _UD_CODES = {  # its languages that have another name in ISO 639-3
     "Abkhaz": "abk", "Apurina": "apu", "Assyrian": "aii", "Bororo": "bor", "Buryat": "bxr",
     "Cappadocian": "cpg", "Chukchi": "ckt", "Classical_Chinese": "lzh", "Gheg": "aln",
@@ -178,7 +180,17 @@ def check(
     df = _renamed(scores.copy(), metric, noted)
     df = _scored(_treebanks(df, noted), noted)
     for side in ("source", "target"):
-        df[side] = df[side].map({x: _plain(x) for x in df[side].unique()})
+        given = df[side].unique()
+        if len(given) > 1000 and not reading.languages_in(given[:100]):  # sentences
+            raise ValueError(
+                f"column {side!r} holds {len(given)} different texts, {str(given[0])[:40]!r} for "
+                f"one, and no languages: name the column with the language {side!r} instead"
+            )
+        plain = {x: _plain(x) for x in given}
+        if cut := reading.undecorated(x for x in plain.values() if not pd.isna(x)):
+            label, short = next(iter(cut.items()))
+            _note(f"{side} {label!r} read as {short!r}, the others likewise", noted)
+        df[side] = df[side].map({x: cut.get(y, y) for x, y in plain.items()})
     df = _without_summaries(df, noted)
     df, labels = _coded(df, unknown_codes, noted)
     df = _completed(df)
@@ -260,11 +272,15 @@ def _treebanks(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
     for side, part in zip(("source", "target"), SETS, strict=True):
         given = pd.Series(df[side].unique())
         names = given.astype(str).str.strip().str.extract(_UD_NAME)
+        short = given.astype(str).str.strip().str.extract(_UD_SHORT)
+        if (short.nunique() > 1).all() and not short[1].map(is_known).all():  # no ner_en
+            names = short
         if part in df.columns or not names.notna().all(axis=None):
             continue
         _note(f"UD treebanks read as language ({side!r}) and treebank ({part!r})", noted)
         language = names[0].replace(_UD_CODES).str.replace("_", " ")
-        language = language.mask(names[1].str.startswith("Nynorsk"), "nno")  # of UD's Norwegian
+        nynorsk = names[1].str.lower().str.startswith("nynorsk")  # of UD's Norwegian
+        language = language.mask(nynorsk, "nno")
         at = pd.Index(given).get_indexer(pd.Index(df[side]))
         df = df.assign(**{side: language.to_numpy()[at], part: names[1].to_numpy()[at]})
     return df
@@ -326,9 +342,10 @@ def _coded(
                     raise ValueError(f"{side} is empty in some rows: fill in a language code")
                 language(str(code))
                 sides[side].append(str(code))
-            except ValueError:
+            except ValueError as error:
                 if other == "error":
-                    raise
+                    cure = " `xlt analyze --drop-unknown` leaves such rows out."
+                    raise ValueError(f"{error}{cure}") from None
                 lost.append(code)
         if lost:
             rows = df[side].isin(lost) | df[side].isna()

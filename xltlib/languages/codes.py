@@ -33,7 +33,9 @@ _EVERYDAY_NAMES = {
     "farsi": "pes", "mandarin": "cmn", "taiwanese": "nan", "flemish": "nld", "azeri": "azj",
     "kurmanji": "kmr", "sorani": "ckb", "myanmar": "mya", "wu": "wuu", "slovene": "slv",
     "west frisian": "fry", "classical chinese": "lzh", "bahasa indonesia": "ind",
-    "malayo": "zsm", "mongol": "khk",
+    "malayo": "zsm", "mongol": "khk", "naija": "pcm", "mooré": "mos", "afaan oromo": "orm",
+    "tshivenda": "ven", "bahasa malaysia": "zsm", "scots gaelic": "gla", "nynorsk": "nno",
+    "bokmål": "nob", "hokkien": "nan", "castellano": "spa", "eastern panjabi": "pan",
 }  # fmt: skip
 _LOCALES = "de fr es pt it ru zh ja ko".split()  # languages in whose words others are named too
 _WORDS = ("vote", "voto", "jute", "laze")  # names there, but sooner met as words
@@ -164,6 +166,8 @@ def keys(*sides: Iterable[str]) -> dict[str, str]:
     labels = {label: _folded(label) for column in columns for label in column}
     used = {_special()[folded][1] for folded in labels.values() if folded in _special()}
     theirs = WIKIMEDIA if "Wikimedia" in used else {}
+    if "MSA" in labels and any(x != x.upper() for x in labels):
+        raise ValueError("'MSA' is Malay as a code, Arabic as an abbreviation: write ms or arb")
     stated = {label: _stated(theirs.get(folded, label)) for label, folded in labels.items()}
     apart: set[Language] = set()
     for column in columns:
@@ -232,7 +236,9 @@ def _stated(code: str) -> Language:
 @cache
 def _find(code: str) -> Language | None:
     text = unicodedata.normalize("NFC", code.strip())
-    return _registered(text) or _remarked(text) or _of_own_name(text)
+    found = _registered(text) or _remarked(text) or _of_own_name(text)
+    bare = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
+    return found or (_registered(bare) if bare != text and len(bare) > 3 else None)  # Yorùbá
 
 
 def _registered(text: str) -> Language | None:
@@ -259,6 +265,9 @@ def _remarked(text: str) -> Language | None:
     parts = [known.get(remark) for remark in form[2].split(", ")]
     if (code := _names().get(form[1])) and None not in parts:
         return _registered("_".join([code, *filter(None, parts)]))
+    member, whose = _registered(form[2]), _names().get(form[1])  # Kurdish (Sorani)
+    if member and whose and _iso()[member.code].macrolanguage == whose:
+        return member
     whole = (f"{form[2]} {form[1]}", f"{form[1]} {form[2]}")  # Kurdish (Northern)
     return next(filter(None, (_registered(x) or _of_own_name(x) for x in whole)), None)
 

@@ -39,5 +39,6 @@ SUMMARIES = frozenset(
     "gap gemiddelde gesamt gmean hmean keskiarvo macro macroavg max maximum mean means med media "
     "median micro min minimum mittelwert moyenne ortalama overall promedio range score sd sem shot "
     "stddev std stdev sum total totals var variance weighted worst zero zeroshot ø μ δ "
-    "среднее 平均 平均值 合計 合计".split()
+    "среднее 平均 平均值 平均値 合計 合计 평균 média promedio średnia medel gennemsnitt průměr "
+    "المتوسط σ".split()
 )

@@ -10,12 +10,14 @@ from xltlib.reading.headings import (
     is_outcome,
     is_property,
     is_score,
+    languages_in,
     lower_is_better,
     numbers,
     plain_label,
     preference,
     role,
     some,
+    undecorated,
     words,
 )
 from xltlib.reading.shapes import pairs, table

@@ -32,11 +32,15 @@ from xltlib.reading.headings import (
     without_outcomes,
 )
 
+_SIDES = ("source", "target")
+
 
 def _headed(grid: Sequence[Sequence[Any]], notes: list[str]) -> pd.DataFrame:
     """A grid as a frame with its one to three rows of headings; a note says what is left out."""
     rows = [[_cell(c) for c in row] for row in grid]
     rows, lost = _without_lines_of_text([row for row in rows if _filled(row)])
+    if {"source", "target", "score"} <= {role(row[0]) for row in rows[:20]}:  # a column a cell
+        rows = [list(row) for row in zip(*rows, strict=False)]
     if lost:
         notes.append(f"lines beside the table left out: {some([repr(x) for x in lost], 2)}")
     if not rows:
@@ -53,8 +57,9 @@ def _headed(grid: Sequence[Sequence[Any]], notes: list[str]) -> pd.DataFrame:
     rows = [[*row, *[""] * (width - len(row))] for row in rows]
     keep = [i for i in range(width) if any(row[i] != "" for row in rows)]
     heads = [[str(row[i]) for i in keep] for row in rows[:n]]
-    if named and role(named[0]):  # as pandas writes the names of both axes
-        heads[-1][0] = f"{named[0]} / {heads[-1][0]}".strip(" /")
+    for i, j in enumerate(keep):  # as pandas writes the names of both axes
+        if j < len(named) and role(named[j]):
+            heads[-1][i] = f"{named[j]} / {heads[-1][i]}".strip(" /")
     body = [[row[i] for i in keep] for row in rows[n + bool(named) :]]
     frame = pd.DataFrame(body, columns=range(len(keep)), dtype=object)
     frame.attrs["beside"] = lost
@@ -102,8 +107,11 @@ def _without_lines_of_text(rows: list[list[Any]]) -> tuple[list[list[Any]], list
 
 def _heading_rows(rows: list[list[Any]]) -> tuple[int, list[Any]]:
     """How many rows are headings, and the row below them that only names the labels."""
-    if {"source", "target"} <= {role(c) for c in rows[0]} or len(rows) < 3:
+    if len(rows) < 3:
         return 1, []
+    if {"source", "target"} <= {role(c) for c in rows[0]}:
+        below = [c for c, head in zip(rows[1], rows[0], strict=False) if role(head) in _SIDES]
+        return 1 + (not (_holds_data(rows[1]) or (any(below) and rows[1][0]))), []
     n = 0
     while n < min(3, len(rows) - 1) and not _holds_data(rows[n][1:]):
         n += 1
@@ -316,7 +324,8 @@ _TEX = (  # what a cell's commands become, in order
      r"tnote|textsuperscript)\*?(?:\[[^\]]*\])?\{[^{}]*\}|\\footnotemark\[\d*\]", ""),
     (r"(?<![*st ]10)\^(?:\{[^{}+\-−]*\}|\\\w+)", ""), (r"\{([.,])\}", r"\1"),
     (r"\\pm(?![a-zA-Z])", "±"), (r"\\([%&])", r"\1"),
-    (r"\$?_\{?\\?(?:scriptsize|tiny|small)?\s*±?\s*([\d.,]+)\}?\$?", r"±\1"),
+    (r"\$?_\{?\\?(?:scriptsize|tiny|small)?\s*±?\s*\(?([\d.,]+)\)?\}?\$?", r"±\1"),
+    (r"(?<=\d)\s*\\[a-zA-Z]+\{\s*\(?±?\s*([\d.,]+)\)?\}", r"±\1"),  # 81.0\std{0.4}
     (r"\\rightarrow|\\to(?![a-zA-Z])", "→"), (r"\\downarrow", "↓"),
     (r"\\(?:text)?backslash", r"\\ "), (r"\\_", "_"), *[_COMMAND] * 3,
     (r"\\[a-zA-Z]+(?![a-zA-Z])\s*", ""), ("[${}~]", " "),
@@ -329,6 +338,8 @@ def _latex(text: str) -> list[list[str]]:
     body = re.search(r"\\begin\{(tabular\w*\*?)\}(.*?)(\\end\{\1\}|\Z)", text, re.DOTALL)
     text = body[2] if body else text
     text = re.sub(r"\A\s*(\[[^\]]*\])?\s*(\{(?:[^{}]|\{[^{}]*\})*\}\s*){1,2}", "", text)
+    inside = r"\\(?:makecell|shortstack|thead|specialcell)(?:\[[^\]]*\])?\{[^{}]*\}"
+    text = re.sub(inside, lambda cell: cell[0].replace(r"\\", " "), text)
     lines = re.split(r"\\\\(?:\[[^\]]*\])?|\\tabularnewline", _RULES.sub("", text))
     return [
         [c for cell in re.split(r"(?<!\\)&", line) for c in _untexed(cell.strip())]

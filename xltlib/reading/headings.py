@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -14,19 +15,22 @@ import pandas as pd
 from xltlib.languages import is_summary, known, language
 
 _MISSING = set("nan na n/a n.a. n.a none null - -- --- — – − / \\ x × . .. ... … * ? #n/a "
-               "not available tbd".split(" ")) | {"", "not available"}  # fmt: skip
+               "#div/0! #ref! #value! #name? #num! #null! k.a. n.v. s.o. n.d. s/d oom fail failed "
+               "skip skipped todo tbd".split(" ")) | {"", "not available", "n. v."}  # fmt: skip
 _WIDE = {i: i - 0xFEE0 for i in range(0xFF01, 0xFF5F)}  # of Chinese and Japanese keyboards
+_LINK = re.compile(r"\[([^][]+)\]\(\w+:[^()]*\)")  # of Markdown
 _MARKS = re.compile(
     r"<sup>[^<>]*</sup>|</?\w[^<>]*>|"
     r"(?<![*×x· ]10)\^(?:\{[^{}+\-−]*\}|[^\s.,+\-−])?(?![\d.,+\-−])|"  # raised, but no power of ten
     r"\\(?:textbf|textit|underline|emph|mathbf|mathrm|text|bf|it|dagger|ddagger|ast)"
-    r"(?![A-Za-z])|[*†‡§¶$#{}↑↓✓ᵃᵇᶜᵈ¹²³⁰⁴-⁹\u200b-\u200f\u2060\U0001f1e6-\U0001f1ff]|"
+    r"(?![A-Za-z])|\(\*+\)|[*†‡§¶‖°▲▼△▽$#{}↑↓✓ᵃᵇᶜᵈ¹²³⁰⁴-⁹\u200b-\u200f\u2060\U0001f1e6-\U0001f1ff]|"
     r"__|^_(?=\d)|(?<=\d)_$|\\[,;! ]|~"
 )
 _NUMBER = re.compile(
     r"(?P<n>[+\-−]?(?:\d{1,3}(?:[ '\u00a0\u202f]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)*[.,]?|[.,]\d+)"
     r"(?:[eE][+-]?\d{1,3})?)\s*(?P<percent>\\?%)?\s*"
     r"(?P<rest>(?:_?\s*(?:±|\\pm|\+/-|\+-))\s*[\d.,]+|_\s*[+\-−]?\d*[.,]\d+|\([^()]*\d[^()]*\)|\[[^\[\]]*\d[^\[\]]*\])?\s*\\?%?"
+    r"(?:\s*\(?n\.?s\.?\)?)?"  # not significant
 )
 _THOUSANDS = re.compile(r"(?<=\d)[ ,_'’\u00a0\u2009\u202f](?=\d{3}(?!\d))")
 _EITHER = r"[1-9]\d{0,2}\.0{3}"  # one thousand, or one
@@ -39,7 +43,7 @@ _COUNT = re.compile(
 
 def unmarked(cell: Any, by: str = "") -> str:
     """A cell's text with `by` for marks such as ``**``, ``†`` and tags."""
-    return _MARKS.sub(by, str(cell).translate(_WIDE)).strip()
+    return _MARKS.sub(by, _LINK.sub(r"\1", str(cell).translate(_WIDE))).strip()
 
 
 def _number_in(cell: Any) -> re.Match[str] | None:
@@ -192,7 +196,8 @@ _ROLES = {  # words of headings, as published tables have them
     "n_target": "shots shot",
 }
 _FILL = set(
-    "lang lg langue sprache idioma code iso locale name path or on in fine id random the".split()
+    "lang lg langue sprache idioma code iso locale name path or on in fine id random the config "
+    "args cfg params hparams".split()
 )
 _EXACT = {  # names whose words say something else, or nothing
     **dict.fromkeys(("transfer_lang", "xfer_lang", "lang_1", "lang1", "l1"), "source"),
@@ -208,20 +213,20 @@ _OURS = ("source", "target", "score", "model", "task", "seed", "metric", "n_targ
          "stderr", "chance", "source_set", "target_set", "half", "test_set")  # fmt: skip
 _HIGHER = """score accuracy acc f1 f bleu sacrebleu spbleu chrf comet las uas em exact match mcc
     spearman pearson ndcg mrr map rouge rougel auc auroc kappa hits value result performance
-    scores""".split()
+    scores exactitude exactitud genauigkeit 准确率 正解率 точность""".split()
 _LOWER = """loss perplexity ppl error err wer cer ter nll bpc bpb bits entropy mse mae rmse
     eer""".split()
 _BESIDE = set(
     """eval test predict prediction pred dev val valid validation macro micro weighted avg average
     balanced metric mean cross zero shot overall strict main final norm none percent pct rate in
-    per byte character word token cased top 1 l span seqeval results metrics""".split()
+    per byte character word token cased top 1 l span seqeval results metrics summary""".split()
 )
 _OUTCOME = {*_HIGHER, *_LOWER} | set(
     """runtime second seconds time steps step epoch epochs std sd stdev stderr se var variance ci
     low high lower upper min max rank ranking gap delta diff difference drop decrease degradation
     gain ratio improvement relative normalized normalised retention best precision recall pvalue p
     zscore confidence calibration ece logit logits prob probability prediction predictions predicted
-    output outputs agreement""".split()
+    output outputs agreement count""".split()
 )
 _PROPERTY = set(
     """distance dist similarity sim overlap cosine shared lang2vec uriel syntactic syntax phonetic
@@ -231,6 +236,13 @@ _PROPERTY = set(
     kinship embedding alignment isomorphism speakers resource resources coverage""".split()
 )
 _FROM_ONE = re.compile(r"\s*1(?:00)?\s*[-−–]\s*(?!shot|word|token|char|byte|span)(.+)", re.I)
+_TASKS = {"ner", "pos", "pan", "sib"}  # codes of languages too
+_TASK_LIKE = re.compile(
+    r"(x|ud|af|wiki|masakha|multi)?[ _-]?(ner|pos|nli|qa|paws(-?x)?|quad|copa|tydiqa?|mlqa|ann|"
+    r"sib(-?200)?|massive|pan-?x|senti(ment)?|topics?|intents?|slots?|dep|parsing|news)",
+    re.IGNORECASE,
+)
+_RUN = re.compile(r"(seed|run|fold|trial)?[\W_]?\d+", re.I)
 _MODEL_LIKE = re.compile(r"bert|xlm|t5|gpt|llama|e5|minilm|bloom|gemma|mistral|qwen|canine", re.I)
 
 
@@ -299,7 +311,9 @@ def is_outcome(head: Any) -> bool:
 def is_property(head: Any) -> bool:
     """Whether a heading names what is known of a pair before any run: a distance, a size."""
     found = {*words(head)}
-    return bool(found & _PROPERTY) and not found & (_OUTCOME - {"relative", "entropy", "ratio"})
+    return bool(found & _PROPERTY) and not found & (
+        _OUTCOME - {"relative", "entropy", "ratio", "count"}
+    )
 
 
 # -- labels ---------------------------------------------------------------------------------------
@@ -325,6 +339,23 @@ def plain_label(label: Any) -> str:
     return text
 
 
+def undecorated(labels: Iterable[Any]) -> dict[Any, str]:
+    """Labels that are languages but for what all have at their ends: ``train-en``, ``XLM-R (en)``.
+
+    Empty where fewer than three are left, or one of them is no language. Summaries stay out.
+    """
+    own = {x: str(x).strip() for x in labels if not is_summary(str(x))}
+    if len(own) < 3 or any(map(is_language, own)):
+        return {}
+    head = re.sub(r"[^\W_]+$", "", os.path.commonprefix(list(own.values())))
+    tail = re.sub(r"[^\W_]+$", "", os.path.commonprefix([x[::-1] for x in own.values()]))
+    beside = re.findall(r"[^\W_]+", f"{head} {tail[::-1]}")  # English-German is no German
+    if any(is_language(x) and not (role(x) or x.lower() in _TASKS | _BESIDE) for x in beside):
+        return {}
+    cut = {x: text[len(head) : len(text) - len(tail)] for x, text in own.items()}
+    return cut if all(map(is_language, cut.values())) else {}
+
+
 def languages_in(labels: Iterable[Any]) -> float:
     """The share of different labels that are languages."""
     found = [is_language(str(x)) for x in dict.fromkeys(labels)]
@@ -336,7 +367,7 @@ def decorated(heads: Sequence[str]) -> list[tuple[str, str]]:
 
     At least three languages share each rest.
     """
-    out, skip = [], {*_BESIDE, *_FILL, *_OUTCOME, "samples", "run"}
+    out, skip = [], {*_BESIDE, *_FILL, *_OUTCOME, *_TASKS, "samples", "run"}
     for head in heads:
         parts = [p for p in re.split(r"([a-z]{3}_[A-Z][a-z]{3}\b)|[\W_]+", head) if p]
         found = [p for p in parts if p.lower() not in skip and not role(p) and not is_summary(p)
@@ -355,12 +386,18 @@ def kind_of(labels: Iterable[Any], taken: Iterable[str]) -> str:
     named = [is_score(x) or lower_is_better(x) or is_outcome(x) or is_summary(x) for x in found]
     if 2 * sum(named) > len(found):
         kind = "metric"
-    elif found and all(re.fullmatch(r"(seed|run)?\W?\d+", x, re.I) for x in found):
+    elif found and all(map(_RUN.fullmatch, found)):
         kind = "seed"
     elif any(_MODEL_LIKE.search(x) for x in found):
         kind = "model"
     kinds, taken = (kind, "task", "model", *(f"label {i}" for i in range(99))), {*taken}
     return next(k for k in kinds if k not in taken)
+
+
+def is_condition(head: str) -> bool:
+    """Whether a heading names a model, a task or a numbered run, and so a column its scores."""
+    run, task = _RUN.fullmatch(head), _TASK_LIKE.fullmatch(head)
+    return bool(run or task or (_MODEL_LIKE.search(head) and not is_outcome(head)))
 
 
 def without_outcomes(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from xltlib.languages import is_summary, keys, known, language, understood
 from xltlib.reading.files import load
 from xltlib.reading.headings import (
     decorated,
+    is_condition,
     is_data,
     is_filler,
     is_language,
@@ -25,6 +26,7 @@ from xltlib.reading.headings import (
     plain_label,
     role,
     some,
+    undecorated,
     unmarked,
     without_outcomes,
     words,
@@ -65,20 +67,24 @@ def table(path: Path, rows: str | None = None) -> pd.DataFrame:
         frame = frame.rename(columns=_TURNED if rows == "target" else {})
         frame.attrs = {"notes": notes}
         return frame
+    over = {x for head in frame.columns for x in head} if frame.columns.nlevels > 1 else {"en"}
+    if not any(is_language(x) and not (role(x) or is_summary(x)) for x in over):
+        frame.columns = [" ".join(dict.fromkeys(filter(None, h))) for h in frame.columns]
     if frame.columns.nlevels == 1:
         frame = frame.rename(columns=str)
-        twice = [c for c in frame.columns[frame.columns.duplicated()].unique() if c]
-        if twice:
-            raise ValueError(f"columns {some(map(repr, twice))} appear twice: rename or drop one")
         heads = list(frame.columns)
-        roles = {role(h) for h in heads}
+        roles = {role(h) for h in heads} - {""}
+        twice = [c for c in frame.columns[frame.columns.duplicated()].unique() if c]
+        headless = not roles and any(map(is_number, heads))
+        if twice and not headless:
+            raise ValueError(f"columns {some(map(repr, twice))} appear twice: rename or drop one")
         known = sum(map(is_language, heads[1:]))
         if roles.issuperset(_SIDES) and (known <= len(heads) / 2 or _names_pairs(frame)):
             known = 0  # tgt and acc are codes too
         elif not known and (found := decorated(heads)):
             frame = frame.set_axis(pd.MultiIndex.from_tuples(found), axis=1)
         if known < 2 and frame.columns.nlevels == 1:
-            if not any(roles) and any(map(is_number, heads)):
+            if headless:
                 raise ValueError(
                     f"{name} has no heading, its first row is {some(heads, 6)}: add a first row "
                     "such as source, target, score"
@@ -222,13 +228,14 @@ def _halves(value: str) -> tuple[str, ...]:
 
 
 def _runs(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
-    """Columns ``seed1, seed2, ...`` of scores as rows, one a run."""
-    runs = [h for h in frame.columns if re.fullmatch(r"(seed|run|fold|trial)[ _-]?\d+", h, re.I)]
+    """Columns ``seed1, seed2``, ``mBERT, XLM-R`` or ``NER, POS`` of scores as rows."""
+    runs = [h for h in frame.columns if is_condition(h) and frame[h].map(is_data).all()]
+    rest = [h for h in frame.columns if h not in runs]
     if len(runs) < 2 or "score" in map(role, frame.columns):
         return frame
-    notes.append(f"columns {some(runs)} read as the scores of numbered runs")
-    rest = [h for h in frame.columns if h not in runs]
-    return frame.melt(id_vars=rest, value_vars=runs, var_name="seed", value_name="score")
+    kind = kind_of(runs, map(role, rest))
+    notes.append(f"columns {some(runs)} read as the scores of one {kind} each")
+    return frame.melt(id_vars=rest, value_vars=runs, var_name=kind, value_name="score")
 
 
 def _one_side(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:
@@ -259,6 +266,14 @@ def _melted(frame: pd.DataFrame, rows: str | None, name: str, notes: list[str]) 
         )
     at = max(labels, key=lambda j: (role(heads[j][-1]) in _SIDES, round(languages_in(frame[j]), 2),
                                     frame[j].nunique(), -j))  # fmt: skip
+    if cut := undecorated(frame[at]):  # test-en says which side it is
+        label, short = next(iter(cut.items()))
+        heads[at] = (*heads[at][:-1], f"{heads[at][-1]} {label.replace(short, '')}".strip())
+    elif role(heads[at][-1]) == "model" and languages_in(frame[at]) < 0.5:
+        raise ValueError(
+            f"{name} names models in its rows, not the language that each was fine-tuned on: add "
+            "a column source with it"
+        )
     side, said = _orientation(heads, at, level, rows, name, frame.attrs.get("beside", []))
     notes.insert(0, said)
     values: list[int] = []
