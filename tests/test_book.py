@@ -109,6 +109,10 @@ def test_every_page_and_figure_says_what_it_is(site: Path, repository: Path) -> 
         for alt in re.findall(r'<img alt="([^"]*)"', text):
             assert not alt.startswith(".."), f"{name}: {alt} is read aloud"
     assert len(seen) > 0.9 * len(chapters(repository))
+    for made in ("search", "genindex"):  # pages without a text of their own
+        text = (site / f"{made}.html").read_text("utf-8")
+        (said,) = re.findall(r'<meta[^>]* name="description" content="([^"]+)"', text)
+        assert render.title() in said, made
 
 
 def test_a_page_is_light(site: Path, repository: Path) -> None:

@@ -134,7 +134,12 @@ def linked(
 
 def describe_page(app: Sphinx, page: str, template: str, context: dict, doctree: object) -> None:
     """Give search engines and link previews the question, or the first paragraph, of a page."""
-    if not isinstance(doctree, nodes.document):
+    if not isinstance(doctree, nodes.document):  # search and the indexes
+        called = {"search": "Search", "genindex": "All names"}.get(page, page)
+        said = html.escape(f"{called}: {app.config.html_title}")
+        context["metatags"] = (
+            f'{context.get("metatags", "")}\n<meta name="description" content="{said}">'
+        )
         return
     paragraph = doctree.next_node(nodes.paragraph)
     if paragraph is None or 'name="description"' in context.get("metatags", ""):
