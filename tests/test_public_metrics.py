@@ -20,7 +20,7 @@ from xltlib.data.datasets import samples
 from xltlib.tasks import base, metrics, public
 from xltlib.tasks.base import Example
 from xltlib.tasks.public import PUBLIC, public_task
-from xltlib.train.probe import baseline_of
+from xltlib.train.probe import baseline
 
 ONE_OF_EACH = {
     "xnli": (
@@ -414,8 +414,8 @@ def test_the_baseline_of_n_grams_answers_in_the_form_of_its_task(task: str, tags
     ends = itertools.product(("Leo", "Asha"), ("Moshi", "Tanga"))
     words = [(name, "aliishi", "mjini", place) for name, place in ends]
     train = [Example(str(i), "swh", {"words": w, "tags": tags}) for i, w in enumerate(words * 3)]
-    found = public_task(task).evaluate(baseline_of(public_task(task))(train, 0)(train), train)
+    found = public_task(task).evaluate(baseline(public_task(task), train, 0)(train), train)
     wanted = dict.fromkeys(public_task(task).metrics, 1.0) | {"illegal": 0.0}
     assert {metric: score.score for metric, score in found.items()} == wanted
     with pytest.raises(ValueError, match="xquad has no baseline of n-grams"):
-        baseline_of(public_task("xquad"))
+        baseline(public_task("xquad"), [], 0)

@@ -7,7 +7,7 @@ apart are right: what they have in common is what a further measurement would fi
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -215,7 +215,8 @@ def reliability(scores: pd.DataFrame, *, bootstrap: int = 300, seed: int = 0) ->
     rows = []
     for labels, group in transfer(scores).groupby(["model", "task", "metric"], sort=True):
         data = _halves(group)
-        for of, part in _parts(data):
+        one = np.zeros_like(data.s)  # a single source and target: cells less their mean
+        for of, part in (("scores", replace(data, s=one, t=one)), ("residuals", data)):
             low, high = interval(_stepped_up(part.resampled(bootstrap, seed)))
             found = (float(_stepped_up(part.gram())), float(low), float(high), len(data.y))
             rows.append((*labels, of, *found, verdict(float(low), float(high))))
@@ -235,13 +236,6 @@ def _halves(group: pd.DataFrame) -> Design:
     both = wide.dropna().set_axis(["first", "y"], axis=1).reset_index()
     both.attrs = {"features": ["first"]}
     return design(both, least=4)
-
-
-def _parts(data: Design) -> Iterator[tuple[str, Design]]:
-    """The cells less their mean, then less source and target effects."""
-    one = np.zeros_like(data.s)
-    yield "scores", replace(data, s=one, t=one)
-    yield "residuals", data
 
 
 def _stepped_up(gram: Array) -> Array:

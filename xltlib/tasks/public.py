@@ -214,16 +214,11 @@ def _question_shuffle(examples: Sequence[Example], seed: int) -> list[Example]:
     return dealt
 
 
-def _question_form() -> Form:
-    """Extractive question answering as mT5's authors put it: question and context -> answer."""
-    return Form(
-        _question_preprocess,
-        lambda output, example: output,
-        _question_shuffle,
-        _question_legal,
-        copies=True,
-    )
-
+# Extractive question answering as mT5's authors put it: question and context -> answer.
+_QUESTION = Form(
+    _question_preprocess, lambda output, example: output, _question_shuffle, _question_legal,
+    copies=True,
+)  # fmt: skip
 
 # ---------------------------------------------------------------- metrics of (answer, example)
 
@@ -338,14 +333,14 @@ PUBLIC: dict[str, Task] = {
         _choice("pawsx", "paraphrases", "paws sentence1: {sentence1} sentence2: {sentence2}"),
         _entities("wikiann", "named entities (WikiANN)"),
         _entities("masakhaner", "named entities (MasakhaNER)"),
-        _task("tydiqa", "questions (TyDi QA, gold passage)", _question_form(), _SQUAD),
-        _task("xquad", "questions (XQuAD)", _question_form(), _SQUAD),
-        _task("mlqa", "questions (MLQA)", _question_form(), _MLQA),
-        _task("squad", "questions (SQuAD)", _question_form(), _SQUAD),
+        _task("tydiqa", "questions (TyDi QA, gold passage)", _QUESTION, _SQUAD),
+        _task("xquad", "questions (XQuAD)", _QUESTION, _SQUAD),
+        _task("mlqa", "questions (MLQA)", _QUESTION, _MLQA),
+        _task("squad", "questions (SQuAD)", _QUESTION, _SQUAD),
         _choice("sib200", "topics", "topic: {text}"),
         _choice("massive_intent", "intents", "intent: {text}"),
         _word_tags("massive_slots", "slots", "slots", {"span_f1": _slot_f1}),
-        _task("massive_qa", "slots asked for as questions", _question_form(), _SQUAD, 128),
+        _task("massive_qa", "slots asked for as questions", _QUESTION, _SQUAD, 128),
         _word_tags("udpos", "parts of speech", "pos", {"accuracy": _tag_accuracy}),
         _word_tags("udpos_dev", "parts of speech", "pos", {"accuracy": _tag_accuracy}),
     )

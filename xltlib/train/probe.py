@@ -498,11 +498,10 @@ class Prober:
 # Languages that share words and letters let even a linear classifier on character n-grams transfer:
 # a model shows cross-lingual knowledge only above this.
 _Answer = Callable[[Sequence[Example]], list[str]]
-_Baseline = Callable[[Sequence[Example], int], _Answer]  # of training examples and a seed
 
 
-def baseline_of(task: Task) -> _Baseline:
-    """The baseline of a task: a classifier of whole texts, or a tagger of words.
+def baseline(task: Task, train: Sequence[Example], seed: int) -> _Answer:
+    """What answers a task after some training examples: a classifier of texts, a tagger of words.
 
     Raises
     ------
@@ -510,11 +509,12 @@ def baseline_of(task: Task) -> _Baseline:
         A task of questions on a text.
     """
     if task.name == "qa":
-        return _qa
+        return _qa(train, seed)
     reading = reading_of(task)
     if reading.unit == "pair":
         raise ValueError(f"{task.name} has no baseline of n-grams: leave it out of controls.ngram")
-    return partial(_classified if reading.unit == "text" else _tagged, task, reading)
+    fitted = _classified if reading.unit == "text" else _tagged
+    return fitted(task, reading, train, seed)
 
 
 def _classifier(seed: int) -> Pipeline:

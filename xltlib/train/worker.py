@@ -28,7 +28,7 @@ from xltlib.tasks.public import words_of
 from xltlib.train import plan
 from xltlib.train.config import Checkpoint, Encoder, Experiment
 from xltlib.train.plan import Place, Run, recipe_of
-from xltlib.train.probe import Prober, baseline_of
+from xltlib.train.probe import Prober, baseline
 from xltlib.train.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -107,9 +107,7 @@ class Worker:
         self._tests: dict[tuple[str, str, int], list[Example]] = {}
         self._ahead: dict[Run, float] = {}  # seconds of those tuned with others
         self._states: dict[Any, dict[bytes, Any]] = {}  # of the last encoder that did not learn
-        self.prober: Any = None
-        if exp.probed:
-            self.prober = Prober(exp, self.training, self.tests)
+        self.prober: Any = Prober(exp, self.training, self.tests) if exp.probed else None
 
     def _among(self, of: str, split: str, code: str) -> tuple[str, ...]:
         """Languages that share the items of a split, where the data are parallel."""
@@ -240,7 +238,7 @@ class Worker:
 
     def _baseline(self, run: Run, train: Sequence[Example], *_: Any) -> _Taught:
         """What a linear model on characters answers."""
-        answer = baseline_of(self.exp.task(run.task))(train, run.seed)
+        answer = baseline(self.exp.task(run.task), train, run.seed)
         return lambda target: answer(self.tests(run.task, target, run.seed)), None
 
     def _network(
