@@ -313,8 +313,7 @@ def _analyze(
     model: Annotated[str | None, typer.Option(help="only this model")] = None,
     metric: _Metric = None,
     features: Annotated[
-        str | None,
-        typer.Option(help="further columns known before any score, separated by commas"),
+        str | None, typer.Option(help="further columns known before any score, separated by commas")
     ] = None,
     rows: _Rows = None,
     lower_is_better: _Lower = None,

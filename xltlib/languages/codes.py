@@ -427,9 +427,7 @@ def _script(tag: re.Match[str] | None, raw: str, individual: str) -> str | None:
     return _default_script(individual)
 
 
-class _Entry(NamedTuple):
-    """What ISO 639-3 says of a code; a retired one has no type."""
-
+class _Entry(NamedTuple):  # what ISO 639-3 says of a code; a retired one has no type
     part3: str
     part1: str
     type: str

@@ -122,18 +122,9 @@ class _Measure:
     coverage: Callable[[_Inputs], _Array] | None = None
 
 
-def feature_names(measure: _Typology) -> list[str]:
-    """lang2vec's features behind a typological measure.
-
-    The 103 `S_` features are split: `word_order` takes those about position, `morphology` those
-    about how a category is expressed (affix, clitic, mark, agreement, reduplication, free word).
-    `phonology` is `P_` (28 features), `inventory` is `INV_` (158).
-    """
-    return [str(f) for f in uriel.load().features[_columns(measure)]]
-
-
 @cache
 def _columns(measure: _Typology) -> npt.NDArray[np.bool_]:
+    """lang2vec's features behind a typological measure; `S_` ones by what they speak of."""
     names = [str(f) for f in uriel.load().features]
     belongs: dict[str, Callable[[str], bool]] = {
         "word_order": lambda f: f.startswith("S_") and bool(_ORDER.search(f)),
@@ -141,8 +132,6 @@ def _columns(measure: _Typology) -> npt.NDArray[np.bool_]:
         "phonology": lambda f: f.startswith("P_"),
         "inventory": lambda f: f.startswith("INV_"),
     }
-    if measure not in belongs:
-        raise unknown("typological measure", measure, belongs)
     return np.array([belongs[measure](f) for f in names])
 
 
@@ -306,24 +295,16 @@ def _of(given: Mapping[Language, _T], lang: Language) -> _T | None:
     return next((v for k, v in given.items() if k.code == lang.code), None)
 
 
-@cache
 def mc4_sizes() -> dict[Language, float]:
     """Tokens per language of mC4, mT5's pre-training text (Xue et al. 2021, arXiv 2010.11934)."""
     return _sizes("mc4_language_sizes.csv", "tokens_b", 1e9)
 
 
-@cache
-def _cc100_sizes() -> dict[Language, float]:
-    """Tokens per language of CC-100, XLM-R's pre-training text (Conneau et al. 2020, table 6)."""
-    return _sizes("cc100_language_sizes.csv", "tokens_m", 1e6)
+# CC-100, XLM-R's pre-training text (Conneau et al. 2020, table 6)
+_TOKENS, _BYTES = (("cc100_language_sizes.csv", *x) for x in (("tokens_m", 1e6), ("gib", 2**30)))
 
 
 @cache
-def _cc100_bytes() -> dict[Language, float]:
-    """Bytes per language of CC-100: its tokens are misprinted for Swedish and Ukrainian."""
-    return _sizes("cc100_language_sizes.csv", "gib", 2**30)
-
-
 def _sizes(name: str, column: str, unit: float) -> dict[Language, float]:
     """A table of the assets; a language's lists in one script (Zawgyi and Unicode) are summed."""
     sizes: dict[Language, float] = {}
@@ -340,7 +321,7 @@ def text_sizes(model: str | None = None) -> dict[Language, float]:
     mC4's language detection has no Croatian, Tagalog or Uyghur: such text is in mC4 under other
     names. Where mC4 has no entry and CC-100 has one, that counts times the median ratio of the two.
     """
-    mc4, cc100 = mc4_sizes(), _cc100_sizes()
+    mc4, cc100 = mc4_sizes(), _sizes(*_TOKENS)
     if model is not None and _CC100.match(model.casefold()):
         return dict(cc100)
     ratio = float(np.median([mc4[x] / size for x, size in cc100.items() if x in mc4]))
@@ -472,7 +453,8 @@ def of_model(frame: pd.DataFrame, model: str, *, levels: bool | None = None) -> 
 
 def _levelled(frame: pd.DataFrame, model: str) -> pd.DataFrame:
     """`of_model` with levels."""
-    read = _cc100_bytes() if _CC100.match(model.casefold()) else mc4_sizes()
+    # bytes: its tokens are misprinted for Swedish and Ukrainian
+    read = _sizes(*_BYTES) if _CC100.match(model.casefold()) else mc4_sizes()
     langs = {c: language(c) for c in {*frame["source"], *frame["target"]}}
     size = {c: _in_its_letters(read, x) for c, x in langs.items()}
     least = math.log10(min(read.values())) - 1

@@ -14,15 +14,7 @@ import pandas as pd
 
 from xltlib.rank import gp
 from xltlib.rank.gp import Array, Index
-from xltlib.rank.matrix import (
-    SIZE,
-    Fold,
-    Matrix,
-    Protocol,
-    folds,
-    standardised,
-    target_mean,
-)
+from xltlib.rank.matrix import SIZE, Fold, Matrix, Protocol, folds, standardised, target_mean
 from xltlib.rank.methods import POWER, given_the_rest, held_out, ratio_interval
 
 

@@ -24,15 +24,7 @@ import pandas as pd
 from xltlib.errors import unknown
 from xltlib.rank import gp
 from xltlib.rank.gp import Array, Index
-from xltlib.rank.matrix import (
-    Fold,
-    Matrix,
-    Protocol,
-    features_of,
-    folds,
-    standardised,
-    target_mean,
-)
+from xltlib.rank.matrix import Fold, Matrix, Protocol, features_of, folds, standardised, target_mean
 
 _TOP_WEIGHT = 0.15  # share of the second output, 1 / rank, in the ranking of `gp`
 POWER = 0.75  # between one unit for all targets (0) and each target's own (1)

@@ -16,15 +16,7 @@ import pandas as pd
 from xltlib.languages import among, language, name, similarity
 from xltlib.rank import levels, methods
 from xltlib.rank.gp import Array, Index
-from xltlib.rank.matrix import (
-    Fold,
-    Matrix,
-    Side,
-    folds,
-    matrices,
-    standardised,
-    target_mean,
-)
+from xltlib.rank.matrix import Fold, Matrix, Side, folds, matrices, standardised, target_mean
 from xltlib.scores import CELL, cells, one_part, transfer
 
 _MOST_CELLS = 5_000  # read at most, of the nearest targets: an answer in ten seconds
@@ -370,12 +362,7 @@ def _draws(mean: Array, covariance: Array) -> Array:
 
 
 def _rows(
-    matrix: Matrix,
-    cells: Index,
-    mean: Array,
-    covariance: Array,
-    half_width: float,
-    draws: Array,
+    matrix: Matrix, cells: Index, mean: Array, covariance: Array, half_width: float, draws: Array
 ) -> pd.DataFrame:
     measured = ~np.isnan(matrix.score[cells])
     wide = np.where(measured, 1.645, half_width) * np.sqrt(np.diag(covariance))
