@@ -27,7 +27,7 @@ from xltlib.book.words import estimate, number
 from xltlib.io import sha256
 from xltlib.languages import name
 from xltlib.languages.similarity import pairs
-from xltlib.rank.recommend import recommend
+from xltlib.rank.recommend import BY_SCORE, recommend
 from xltlib.scores import cells
 from xltlib.train import predictions
 
@@ -330,7 +330,10 @@ def test_ranked_sources_are_those_that_the_library_recommends(sources: Page) -> 
         np.testing.assert_allclose(chance, 100 * own["p_best"], atol=1.5)
         told = own["why"].head(finder.EXPLAINED).tolist()
         assert all(map(alike, shown["why"], told))
-        assert STEADY.sub("", found.rests_on) in sources.text("#sf-more")
+        rests, more = STEADY.sub("", found.rests_on), sources.text("#sf-more")
+        assert rests.removesuffix(BY_SCORE) in more
+        if abs(own["p_best"].iloc[1:].max() - own["p_best"].iloc[0]) > 0.03:  # no near tie
+            assert (BY_SCORE.strip() in more) == rests.endswith(BY_SCORE)
         assert name(found.best_set["source"].iloc[0]) in sources.text("#sf-set")
 
 

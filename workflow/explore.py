@@ -343,8 +343,11 @@ def finder_explorer(data: Path) -> None:
                own["measured"].astype(int), own["why"], strict=True)  # fmt: skip
     for task, target, *row in each:
         of(target, task).setdefault("sources", []).append(row)
+    often = own.assign(p=own["p_best"].round(2)).groupby(["task", "target"])["p"]
+    late = set(often.max().index[often.max() > often.first()])  # the first is not the likeliest
     for row in tables["about"].itertuples(index=False):
-        number = notes.setdefault(row.rests_on, len(notes))
+        more = finder.rank.BY_SCORE if (row.task, row.target) in late else ""
+        number = notes.setdefault(row.rests_on + more, len(notes))
         of(row.target, row.task).update(best=row.best_set, note=number)
     own = tables["examples"]
     columns = [hundredths(own[c]) for c in ("score", "low", "high")]

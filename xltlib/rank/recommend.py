@@ -27,6 +27,10 @@ _LEAST = 3  # sources, and targets, from which a prediction can be learnt
 # source did well the scores lie close together, and yet a further one may do well.
 _POWER: dict[Side, float] = {"source": 0.0, "target": methods.POWER}
 _CANDIDATES = 20  # languages considered for the next measurement
+BY_SCORE = (  # where the first source is not the one that is most often the best
+    " The order is by expected score: a lower source that is less certain can be the very best "
+    "more often."
+)
 
 
 @dataclass(frozen=True)
@@ -102,13 +106,10 @@ def recommend(
         evidence += " Its measured scores have no known error and are taken as exact."
     if not rows["measured"].any():
         evidence += _steady(matrix, column, rows["source"][0])
-    if rows["p_best"].round(2).max() > rows["p_best"].round(2)[0]:
-        evidence += (
-            " The order is by expected score: a lower source that is less certain can be the very "
-            "best more often."
-        )
     if code not in {*table["source"], *table["target"]}:
         evidence += _of_variety(code, matrix)
+    if rows["p_best"].round(2).max() > rows["p_best"].round(2)[0]:
+        evidence += BY_SCORE
     return Recommendation(code, labels, rows, best, evidence)
 
 
