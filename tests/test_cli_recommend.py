@@ -112,7 +112,6 @@ def test_an_experiment_that_is_neither_run_nor_kept_says_so(tmp_path, monkeypatc
 def test_in_an_empty_folder_it_is_said_what_to_do(tmp_path, monkeypatch, capsys) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("xltlib.book.kept.carried", lambda path: path)
-    monkeypatch.setattr("xltlib.train.config.carried", lambda path: path)
     assert cli.main(["recommend", "fin"]) == 2
     said = capsys.readouterr().err
     assert "--scores FILE" in said and "in the book's folder" in said

@@ -453,7 +453,8 @@ def _asked(
     among(target, ())  # a misspelt one is told before files are read
     path, pairs = scores, None
     if path is None:
-        path, pairs = _tables(experiment)
+        in_file = experiment.endswith((".yml", ".yaml"))
+        path, pairs = kept.tables_of(_experiment(experiment).name if in_file else experiment)
     table = extras(called(one_metric(read(path, task=task, **how)), model, task))[0]
     model = model or kept.usual(table["model"])
     for option, value in (("model", model), ("task", task)):
@@ -468,22 +469,6 @@ def _asked(
     }:
         pairs = None  # to be made anew, with all these languages
     return code, table, pairs, {"model": model, "task": task}
-
-
-def _tables(experiment: str) -> tuple[Path, Any]:
-    """Path of the scores and pairs of an experiment by its name or file."""
-    from xltlib.book import kept
-
-    if experiment.endswith((".yml", ".yaml")):
-        return kept.tables_of(_experiment(experiment).name)
-    try:
-        return kept.tables_of(experiment)
-    except ValueError:
-        from xltlib.train.config import available
-
-        if available():
-            _experiment(experiment)  # is it misspelt?
-        raise
 
 
 # -- doctor ---------------------------------------------------------------------------------------

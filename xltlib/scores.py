@@ -24,7 +24,6 @@ from xltlib import reading, scale
 from xltlib.errors import unknown
 from xltlib.io import write_table
 from xltlib.languages import clash, is_summary, keys, language, understood
-from xltlib.languages import known as is_known
 from xltlib.scale import ILLEGAL, SAME_UNIT
 
 
@@ -273,7 +272,7 @@ def _treebanks(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
         given = pd.Series(df[side].unique())
         names = given.astype(str).str.strip().str.extract(_UD_NAME)
         short = given.astype(str).str.strip().str.extract(_UD_SHORT)
-        if (short.nunique() > 1).all() and not short[1].map(is_known).all():  # no ner_en
+        if (short.nunique() > 1).all() and reading.languages_in(short[1]) < 1:  # no ner_en
             names = short
         if part in df.columns or not names.notna().all(axis=None):
             continue

@@ -95,11 +95,12 @@ def tables_of(experiment: str) -> tuple[Path, pd.DataFrame | None]:
     places = (built(experiment), carried(_PUBLISHED / experiment))
     place = next((p for p in places if (p / "scores.parquet").is_file()), None)
     if place is None:
-        here = carried(Path("experiments")).is_dir()
-        raise ValueError(
-            f"no scores at {places[0] / 'scores.parquet'}: give a table of yours (--scores FILE), "
-            + (f"or run `xlt run {experiment}`" if here else "or do this in the book's folder")
-        )
+        names = [path.stem for path in carried(Path("experiments")).glob("*.yml")]
+        cure = "give a table of yours (--scores FILE), or "
+        if names and experiment not in names:
+            raise unknown("experiment", experiment, names, f"Run it first; {cure}use one of these.")
+        cure += f"run `xlt run {experiment}`" if names else "do this in the book's folder"
+        raise ValueError(f"no scores at {places[0] / 'scores.parquet'}: {cure}")
     pairs = place / "pairs.parquet"
     return place / "scores.parquet", reading.pairs(pairs) if pairs.is_file() else None
 

@@ -238,9 +238,8 @@ _PROPERTY = set(
 _FROM_ONE = re.compile(r"\s*1(?:00)?\s*[-−–]\s*(?!shot|word|token|char|byte|span)(.+)", re.I)
 _TASKS = {"ner", "pos", "pan", "sib"}  # codes of languages too
 _TASK_LIKE = re.compile(
-    r"(x|ud|af|wiki|masakha|multi)?[ _-]?(ner|pos|nli|qa|paws(-?x)?|quad|copa|tydiqa?|mlqa|ann|"
-    r"sib(-?200)?|massive|pan-?x|senti(ment)?|topics?|intents?|slots?|dep|parsing|news)",
-    re.IGNORECASE,
+    r"(?i)(x|ud|af|wiki|masakha|multi)?[ _-]?(ner|pos|nli|qa|paws(-?x)?|quad|copa|tydiqa?|mlqa|"
+    r"ann|sib(-?200)?|massive|pan-?x|senti(ment)?|topics?|intents?|slots?|dep|parsing|news)"
 )
 _RUN = re.compile(r"(seed|run|fold|trial)?[\W_]?\d+", re.I)
 _MODEL_LIKE = re.compile(r"bert|xlm|t5|gpt|llama|e5|minilm|bloom|gemma|mistral|qwen|canine", re.I)
