@@ -93,7 +93,7 @@ def _table() -> uriel._Uriel:
 
 def size_of(key: str) -> float | None:
     """log10 of the bytes of CC-100 in a language and letters like its own; None: not in it."""
-    found = similarity._in_its_letters(similarity._cc100_bytes(), language(key))
+    found = similarity._in_its_letters(similarity._sizes(*similarity._BYTES), language(key))
     return None if found is None else round(float(np.log10(found)), 2)
 
 
