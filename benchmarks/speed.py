@@ -93,7 +93,6 @@ def trainer(model: Any, tokenizer: Any, recipe: Recipe, **more: Any) -> Any:
         output_dir=tempfile.gettempdir(), max_steps=recipe.steps, seed=0, use_cpu=True,
         per_device_train_batch_size=recipe.batch, per_device_eval_batch_size=64, report_to=[],
         save_strategy="no", logging_strategy="no", disable_tqdm=True, predict_with_generate=True,
-        bf16=compute.arithmetic("cpu", recipe.precision) == "bfloat16",
         dataloader_pin_memory=False, **more,
     )  # fmt: skip
     optimizer = optimizer_of(model, recipe)
@@ -441,7 +440,6 @@ def made(small_size: bool = False) -> dict[str, Callable[[], Pair]]:
     few = dict(steps=6, batch=8) if small_size else {}
     learn, some = replace(LEARN, **few), 16 if small_size else 512
     big = replace(learn, steps=2 if small_size else 4, freeze="nothing", lr=1e-3)
-    low = replace(big, precision="bfloat16")
     all_, still = replace(learn, freeze="nothing"), replace(learn, freeze="encoder")
     n = 40 if small_size else 1024  # whole batches in every window of lengths
     taught, beside = (8, 3) if small_size else (400, 12)
@@ -452,8 +450,6 @@ def made(small_size: bool = False) -> dict[str, Callable[[], Pair]]:
         "train-all": lambda: training("ner", SMALL, all_, all_, n, beside),
         "train-all-alone": lambda: training("ner", SMALL, all_, all_, n),
         "train-18M": lambda: training("ner", LARGE, big, big, n),
-        "train-18M-bfloat16": lambda: training("ner", LARGE, low, low, n),
-        "train-18M-default": lambda: training("ner", LARGE, low, big, n),
         "answer-choose": lambda: answering(intents(), "eng", some, taught, True),
         "answer-label": lambda: answering(TASKS["entity_type"], "eng", some, taught, False, beside),
         "answer-label-alone": lambda: answering(TASKS["entity_type"], "eng", some, taught, False),
