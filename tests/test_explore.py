@@ -337,6 +337,23 @@ def test_ranked_sources_are_those_that_the_library_recommends(sources: Page) -> 
         assert name(found.best_set["source"].iloc[0]) in sources.text("#sf-set")
 
 
+def test_what_is_kept_for_the_finder_is_made_again_as_the_library_recommends() -> None:
+    """Of measured and of other targets, in two tasks that share what is computed."""
+    few = ["eng", "deu", "tur", "hin", "rus", "fin", "swh", "jpn", "arb"]
+    table = finder.scores_of("matrix")
+    table = table[table["source"].isin(few) & table["target"].isin(few)]
+    tables = {t: table[table["task"] == t] for t in ("massive_intent", "massive_slots")}
+    made = list(finder.advice(list(tables), tables, ["deu", "est", "zul"]))
+    assert len(made) == 6
+    for rows, (task, code, why, best) in made:
+        found = recommend(code, tables[task])
+        own = found.table.head(finder.SHOWN)
+        assert rows["source"].tolist() == own["source"].tolist()
+        columns = ["predicted", "low", "high", "p_best"]
+        np.testing.assert_allclose(rows[columns], own[columns], rtol=0, atol=1e-6)
+        assert found.rests_on.startswith(why) and best.startswith(found.best_set["source"].iloc[0])
+
+
 def test_scores_with_examples_are_the_librarys(sources: Page) -> None:
     """`xlt recommend --experiment curves --n-target n` and `xlt budget`, measured and predicted."""
     rng = np.random.default_rng(3)

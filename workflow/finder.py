@@ -161,11 +161,11 @@ class _Shared:
         n = len(self.base.score)
         at = np.arange(n, len(made.score))
         cells = made.cells
-        block = sum(gp._effects(cells, at, True).values())
+        block = sum(gp._effects(cells, at).values())
         block += cells.features[at] @ (cells.features * cells.slope[:, 1] ** 2).T
         corner = block[:, n:] + gp.PRESET.noise * np.eye(len(at))
         border = block[:, :n].T.copy()
-        return _Bordered(self.base.precision(True), border, corner, self._products)
+        return _Bordered(self.base.precision, border, corner, self._products)
 
 
 def _rows(pairs: pd.DataFrame, sources: Sequence[str]) -> Iterator[tuple[str, dict, set]]:
@@ -228,7 +228,7 @@ def advice(
         shared[task] = _Shared(base, len(measured))
     one = shared[named[0]]
     for task in named[1:]:
-        shared[task].base._precision[True] = one.base.precision(True)
+        shared[task].base.__dict__["precision"] = one.base.precision
     for code in old:
         for task, those in shared.items():
             column = np.flatnonzero(those.base.ends()[1] == measured.index(code))
@@ -284,7 +284,7 @@ def _new(
         made.__dict__["cells"] = cells  # they do not depend on the scores
         column = np.arange(len(those.base.score), len(made.score))
         past = those.past(made, column)
-        made._precision[True] = bordered
+        made.__dict__["precision"] = bordered
         rows, best = rank._answer(made, column, np.zeros(len(column)), past, known, 3)
         why = rank._rests_on(those.base, past, those.others, predicts=True)
         why += rank._of_variety(code, made)
