@@ -215,7 +215,7 @@ def test_worth_of_a_source_against_a_control() -> None:
     tiny = planted(power, rng, noise=0.003)
     control = planted(power, rng, noise=0.003, model="tiny-scratch", source="eng")
     control = control.drop_duplicates(["target", "n_target", "seed"])
-    out = fs.worth(pd.concat([tiny, control]), "tiny", "tiny-scratch")
+    out = fs.examples_saved(pd.concat([tiny, control]), "tiny", "tiny-scratch")
     assert len(out) == len(PAIRS) and (out["low"] <= out["high"]).all()
     one = out[out["target"] == "hin"].iloc[0]
     level = control[control["target"] == "hin"].groupby("n_target")["score"].mean()

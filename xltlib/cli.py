@@ -467,7 +467,7 @@ def _asked(
         *pairs["source"],
         *pairs["target"],
     }:
-        pairs = None  # to be made anew, with all these languages
+        pairs = None  # to be made again, with all these languages
     return code, table, pairs, {"model": model, "task": task}
 
 

@@ -73,7 +73,7 @@ def _refuse_losses(group: pd.DataFrame, named: bool) -> None:
     """
     own = group[group["source"] == group["target"]]
     if len(own) > 2:  # in most tables of many tasks or seeds there are fewer
-        _refuse_worst_at_home(group, own, named)
+        _refuse_worst_on_itself(group, own, named)
     top = group["score"].max()
     if (
         1.5 < top <= 10
@@ -86,10 +86,10 @@ def _refuse_losses(group: pd.DataFrame, named: bool) -> None:
         )
 
 
-def _refuse_worst_at_home(group: pd.DataFrame, own: pd.DataFrame, named: bool) -> None:
+def _refuse_worst_on_itself(group: pd.DataFrame, own: pd.DataFrame, named: bool) -> None:
     targets = group.groupby("target")["score"]
-    home = own[targets.transform("size")[own.index] >= 4]
-    lowest = int((home["score"] <= targets.transform("min").loc[home.index]).sum())
+    itself = own[targets.transform("size")[own.index] >= 4]
+    lowest = int((itself["score"] <= targets.transform("min").loc[itself.index]).sum())
     alike = own["score"].iloc[0]
     if (own["score"] == alike).all() and (alike == 0 or (alike in (1, 100) and not named)):
         if (group["score"] != alike).mean() > 0.5:
@@ -99,9 +99,9 @@ def _refuse_worst_at_home(group: pd.DataFrame, own: pd.DataFrame, named: bool) -
                 "score; if they are scores, --higher-is-better"
             )
     varied = group["score"].nunique() > 2
-    if varied and not named and len(home) >= 4 and lowest >= 0.9 * len(home):
+    if varied and not named and len(itself) >= 4 and lowest >= 0.9 * len(itself):
         raise ValueError(
-            f"in {lowest} of {len(home)} languages the score of the language on itself is the "
+            f"in {lowest} of {len(itself)} languages the score of the language on itself is the "
             "lowest of its targets: if lower is better, add --lower-is-better; if these are "
             "scores, --higher-is-better"
         )

@@ -324,10 +324,10 @@ def usable(group: pd.DataFrame, most: int = MOST) -> tuple[pd.DataFrame, list[Dr
     """Zero-shot rows between different languages, one metric, at most `most` pairs; the rest."""
     one = scores.one_metric(group)
     zero = scores.transfer(one)
-    few, home = int((one["n_target"] > 0).sum()), len(scores.in_language(one))
+    few, same = int((one["n_target"] > 0).sum()), len(scores.in_language(one))
     dropped = [
         Dropped(len(group) - len(one), "rows of other metrics"),
-        Dropped(home, "in-language rows: never counted as transfer"),
+        Dropped(same, "in-language rows: never counted as transfer"),
         Dropped(few, "few-shot rows: only read by the few-shot laws"),
     ]
     kept = _thinned(zero, most)

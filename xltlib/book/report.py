@@ -43,7 +43,7 @@ _TERMS = {
     "similarity": "of two languages, by one measure; more is more alike",
     "coefficient": "standard deviations of the score for one of the measure, source and target "
     "effects and all other measures held fast; MRQAP is a test that permutes languages",
-    "95 % interval": "over languages drawn anew, since pairs share their languages",
+    "95 % interval": "over resampled languages, since pairs share their languages",
 }
 
 

@@ -31,8 +31,8 @@ MIDDLE = "median of laws"
 # in units of what scores differ within a curve (a task that gains little has like rises).
 _LEVEL_SD = 0.1
 _RISE_SD = 0.5
-_PRIOR_CURVES = 2.0  # how many curves that prior is worth
-_LEAST_CURVES = 5  # fewer curves drawn anew are no interval
+_PRIOR_CURVES = 2.0  # how many curves that prior counts as
+_LEAST_CURVES = 5  # fewer curves resampled are no interval
 _LEAST_SD = 1e-3  # least standard deviation of a single score around its curve
 
 
@@ -509,7 +509,7 @@ def _answer(n: Array, n_max: int) -> dict[Hashable, float | str]:
     return {"n": middle, "low": low, "high": high, "answer": in_words(low, middle, high, n_max)}
 
 
-def worth(
+def examples_saved(
     scores: pd.DataFrame, model: str, control: str, law: str = "power", seed: int = 0
 ) -> pd.DataFrame:
     """Target examples that the control needs to match the zero-shot transfer from a source.

@@ -2,7 +2,7 @@
 
 A command that runs parts on one machine keeps such a process (`forking`), at a socket that
 only this user's processes may use. It does no work of its own: each part that it is asked for
-(`Part`) is a process by itself, as if it had been started anew, which goes on if any other is
+(`Part`) is a process by itself, as if it had been started alone, which goes on if any other is
 killed. Notebooks are forked in the same way, papermill and the kernel, which ends
 with whoever asked for it. Where there is none, or it ended, a part is started in the ordinary way.
 Linux only; the standard library only, for it is also imported by processes that only wait.
@@ -40,7 +40,7 @@ _OF_NOTEBOOKS = (
     "xltlib.book.tables",
 )  # fmt: skip
 _KERNEL = "ipykernel_launcher"
-_MOST = 2**17  # bytes of a message; a larger one is not taken, and the part started anew
+_MOST = 2**17  # bytes of a message; a larger one is not taken, and the part started alone
 
 
 @contextmanager

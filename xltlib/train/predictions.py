@@ -316,7 +316,7 @@ def _read(folder: Path) -> tuple[dict[str, Any], pd.DataFrame, pd.DataFrame]:
     if wrong:
         raise ValueError(
             f"{_path(folder, wrong[0])} is damaged: its bytes are not those that run.json names; "
-            "take the folder anew, or write it with `xlt keep NAME FOLDER`"
+            "fetch the folder again, or write it with `xlt keep NAME FOLDER`"
         )
     table, kept = (pd.read_parquet(_path(folder, name)) for name in ("scores", "predictions"))
     return about, table, kept
