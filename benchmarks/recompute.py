@@ -528,7 +528,7 @@ def above_better_baseline(run: str, model: str, balanced_: bool) -> Found:
 
 
 def tuned_beside(other: str, folder: str) -> pd.Series:
-    """Text-to-text less another model, zero-shot, by pair and seed (the one that both have)."""
+    """Text-to-text less another model, zero-shot, by pair and seed (those that both have)."""
     cell = ["source", "target", "seed"]
     tuned = [m for m in pd.read_parquet(KEPT / "text2text" / "scores.parquet")["model"].unique()
              if m.startswith(E5) and not m.endswith("-shuffled")]  # fmt: skip
@@ -550,7 +550,7 @@ def tuned_above_probe_on_relatives() -> Found:
     ends = [[language(c) for c in apart.index.get_level_values(s)] for s in ("source", "target")]
     keep = [a.family == b.family and not shared_script(a.script, b.script)
             for a, b in zip(*ends, strict=True)]  # fmt: skip
-    return crossed(apart[keep])
+    return crossed(apart[keep].groupby(["source", "target"]).mean())
 
 
 # ---------------------------------------------------------------- the laboratory

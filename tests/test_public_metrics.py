@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 from test_chapters import cell
 
+from xltlib.book.words import label_of
 from xltlib.data import datasets
 from xltlib.data.cards import VIEWS
 from xltlib.data.datasets import samples
@@ -395,12 +396,14 @@ def test_the_docstring_shows_what_the_code_makes() -> None:
 
 def test_outputs_are_judged_as_their_notes_say() -> None:
     namespace = {"pd": pd, "public_task": public_task, "VIEWS": VIEWS, "datasets": datasets}
+    namespace["label_of"] = label_of
     judged = cell("17", "def judged", **namespace)["judged"]
     table = pd.concat(map(judged, VIEWS)).set_index("note")
     assert table.loc["another form of the digit: NFKC makes it 2", "scores"] == "accuracy 1.00"
     assert table.loc["a type that does not exist", "legal"] == "no"
     chinese = table[table["output"] == "在上海"].set_index("task")["scores"]
-    assert chinese["xquad"].startswith("f1 0.00") and chinese["mlqa"].startswith("f1 0.80")
+    assert chinese[label_of("xquad")].startswith(f"{label_of('f1')} 0.00")
+    assert chinese[label_of("mlqa")].startswith(f"{label_of('f1')} 0.80")
 
 
 @pytest.mark.parametrize(

@@ -104,6 +104,7 @@ def estimates(
     ----------
     cells : DataFrame
         A row a cell (that of `differences`, or scores): `value`, and the columns `over` and `by`.
+        With several units a row for each of their combinations: average over seeds before.
     over : str or sequence of str
         The units that were sampled: seed, target, source, item, data set, ... One: the mean of
         the means of each unit, and Student's t over them. Several: the mean of the cells; its
