@@ -231,7 +231,7 @@ def test_errors_unknown() -> None:
     )
     many = [f"name{i}" for i in range(50)]
     assert "(50 in all)" in str(errors.unknown("name", "qqq", many))
-    assert str(errors.unknown("name", "a", [])) == "unknown name 'a'. Allowed: nothing."
+    assert str(errors.unknown("name", "a", [])) == "unknown name 'a'. There is none."
     assert errors.Allowed(["deu", "eng"]).nearest("DEU") == ["deu"]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import warnings
 from pathlib import Path
@@ -349,6 +350,8 @@ def test_a_number_of_shots_is_no_difference_from_one() -> None:
          .replace("\ntr", "\nmT5"), "names models in its rows"),
         (listed("", "{},{}").strip(), "has no heading, its first row is en, en, 81"),
         (NAMED.format("MSA", "Egyptian Arabic", "Turkish"), "'MSA' is Malay as a code, Arabic"),
+        (NAMED.format("MSA", "EGY", "TUN"), "'MSA' is Malay as a code, Arabic"),
+        (NAMED.format("Bété", "French", "Ewe"), "unknown language 'Bété'"),
         (f"{MATRIX}multilingual,70,70,70\n", "--drop-unknown` leaves such rows out"),
         (MATRIX.replace("en,81", "en,100").replace("76", "100").replace("70.5,70", "70.5,100"),
          "every score of a language on itself is 100"),
@@ -855,6 +858,39 @@ def test_words_beside_a_code_are_no_pairs(tmp_path: Path, labels: list[str]) -> 
     rows = "".join(f"{label},0.{i}5\n" for i, label in enumerate(labels))
     with pytest.raises(ValueError, match="no column source, target"):
         read(tmp_path, f"name,acc\n{rows}")
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["w/o {}", "without {}", "minus_{}", "excl. {}", "leave-{}-out", "heldout_{}", "shuffled-{}",
+     "romanized {}", "code-mixed {}", "{}-translit", "{} script", "¬{}"],
+)  # fmt: skip
+def test_a_word_that_changes_what_a_label_means_is_not_cut_off(tmp_path: Path, words: str) -> None:
+    rows = "".join(f"{words.format(c)},80,7{i},7{i + 1}\n" for i, c in enumerate(SHORT))
+    with pytest.raises(ValueError):
+        read(tmp_path, f",{','.join(SHORT)}\n{rows}")
+
+
+def test_scripts_in_small_letters_are_no_treebanks(tmp_path: Path) -> None:
+    rows = "srp_cyrl,srp_latn,.8\nsrp_latn,srp_cyrl,.7\nzho_hans,srp_latn,.6\n"
+    found = read(tmp_path, f"source,target,f1\n{rows}")
+    assert "source_set" not in found and (found["source"] != found["target"]).all()
+
+
+def test_measures_named_after_models_are_measures_of_pairs(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("source,target,mbert_cosine,xlmr_cosine\nen,de,.1,.2\nde,en,.3,.4\n")
+    found = reading.pairs(path)
+    assert found[["mbert_cosine", "xlmr_cosine"]].to_numpy().tolist() == [[0.1, 0.2], [0.3, 0.4]]
+
+
+@pytest.mark.parametrize("heads", ["0,10", "2019,2020", "mbert_tokens,xlmr_tokens"])
+def test_numbers_and_properties_in_columns_are_no_runs(tmp_path: Path, heads: str) -> None:
+    rows = "".join(
+        f"{a},{b},71,8{i}\n" for i, (a, b) in enumerate(itertools.permutations(SHORT, 2))
+    )
+    with pytest.raises(ValueError):
+        read(tmp_path, f"src,tgt,{heads}\n{rows}")
 
 
 def test_scores_of_one_in_language_are_scores_where_the_metric_is_named(tmp_path: Path) -> None:

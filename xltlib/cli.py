@@ -40,7 +40,7 @@ _Lower = Annotated[
     ),
 ]
 _Model = Annotated[
-    str | None, typer.Option(help="model in the scores (default: the one that is no control)")
+    str | None, typer.Option(help="model in the scores (default: no control such as NAME-shuffled)")
 ]
 _Json = Annotated[bool, typer.Option("--json", help="print machine-readable output")]
 

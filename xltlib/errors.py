@@ -68,8 +68,10 @@ def unknown(what: str, value: object, allowed: Iterable[object], cure: str = "")
     if close:
         parts.append(f"Did you mean {' or '.join(repr(c) for c in close)}?")
     rest = [n for n in names[: _SHOWN + 3] if n not in close]
-    if len(names) <= _SHOWN:
-        parts.append(f"Allowed: {', '.join(close + rest) or 'nothing'}.")
+    if not names:
+        parts.append("There is none.")
+    elif len(names) <= _SHOWN:
+        parts.append(f"Allowed: {', '.join(close + rest)}.")
     elif not close or len(names) <= 10 * _SHOWN:  # of thousands only the near ones help
         listed = ", ".join(close + rest[: _SHOWN - len(close)])
         parts.append(f"Allowed: {listed}, … ({len(names)} in all).")

@@ -272,11 +272,13 @@ def _treebanks(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
         given = pd.Series(df[side].unique())
         names = given.astype(str).str.strip().str.extract(_UD_NAME)
         short = given.astype(str).str.strip().str.extract(_UD_SHORT)
-        if (short.nunique() > 1).all() and reading.languages_in(short[1]) < 1:  # no ner_en
+        own = reading.languages_in(given.astype(str))  # 1: srp_latn, zho_hans
+        if own < 1 and (short.nunique() > 1).all() and reading.languages_in(short[1]) < 1:
             names = short
+        what = "UD treebanks" if names is not short else f"labels such as {given.iloc[0]!r}"
         if part in df.columns or not names.notna().all(axis=None):
             continue
-        _note(f"UD treebanks read as language ({side!r}) and treebank ({part!r})", noted)
+        _note(f"{what} read as language ({side!r}) and treebank or data set ({part!r})", noted)
         language = names[0].replace(_UD_CODES).str.replace("_", " ")
         nynorsk = names[1].str.lower().str.startswith("nynorsk")  # of UD's Norwegian
         language = language.mask(nynorsk, "nno")
@@ -343,8 +345,8 @@ def _coded(
                 sides[side].append(str(code))
             except ValueError as error:
                 if other == "error":
-                    cure = " `xlt analyze --drop-unknown` leaves such rows out."
-                    raise ValueError(f"{error}{cure}") from None
+                    cure = "`xlt analyze --drop-unknown` leaves such rows out."
+                    raise ValueError(f"{str(error).rstrip('.')}. {cure}") from None
                 lost.append(code)
         if lost:
             rows = df[side].isin(lost) | df[side].isna()

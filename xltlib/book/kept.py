@@ -98,7 +98,9 @@ def tables_of(experiment: str) -> tuple[Path, pd.DataFrame | None]:
         names = [path.stem for path in carried(Path("experiments")).glob("*.yml")]
         cure = "give a table of yours (--scores FILE), or "
         if names and experiment not in names:
-            raise unknown("experiment", experiment, names, f"Run it first; {cure}use one of these.")
+            raise unknown(
+                "experiment", experiment, names, f"{cure}use one of these, or run it first."
+            )
         cure += f"run `xlt run {experiment}`" if names else "do this in the book's folder"
         raise ValueError(f"no scores at {places[0] / 'scores.parquet'}: {cure}")
     pairs = place / "pairs.parquet"

@@ -166,7 +166,7 @@ def keys(*sides: Iterable[str]) -> dict[str, str]:
     labels = {label: _folded(label) for column in columns for label in column}
     used = {_special()[folded][1] for folded in labels.values() if folded in _special()}
     theirs = WIKIMEDIA if "Wikimedia" in used else {}
-    if "MSA" in labels and any(x != x.upper() for x in labels):
+    if "MSA" in labels and (any(x != x.upper() for x in labels) or _DIALECTS & labels.keys()):
         raise ValueError("'MSA' is Malay as a code, Arabic as an abbreviation: write ms or arb")
     stated = {label: _stated(theirs.get(folded, label)) for label, folded in labels.items()}
     apart: set[Language] = set()
@@ -233,12 +233,22 @@ def _stated(code: str) -> Language:
     return found
 
 
+_DIALECTS = {"EGY", "GLF", "LEV", "MAR", "MGR", "TUN"}  # of Arabic, as papers abbreviate them
+
+
 @cache
 def _find(code: str) -> Language | None:
     text = unicodedata.normalize("NFC", code.strip())
     found = _registered(text) or _remarked(text) or _of_own_name(text)
+    return found or _without_accents(text)
+
+
+def _without_accents(text: str) -> Language | None:
+    """Yorùbá is Yoruba; Bété, part of a registered name (`Daloa Bété`), is not the Bete."""
     bare = "".join(c for c in unicodedata.normalize("NFD", text) if not unicodedata.combining(c))
-    return found or (_registered(bare) if bare != text and len(bare) > 3 else None)  # Yorùbá
+    if bare == text or len(bare) < 4 or any(text.casefold() in n.split() for n in _names()):
+        return None
+    return _registered(bare)
 
 
 def _registered(text: str) -> Language | None:

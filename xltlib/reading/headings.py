@@ -241,6 +241,7 @@ _TASK_LIKE = re.compile(
     r"(?i)(x|ud|af|wiki|masakha|multi)?[ _-]?(ner|pos|nli|qa|paws(-?x)?|quad|copa|tydiqa?|mlqa|"
     r"ann|sib(-?200)?|massive|pan-?x|senti(ment)?|topics?|intents?|slots?|dep|parsing|news)"
 )
+_PARTS = set("base large small xl r model models lang mono monolingual only".split())
 _RUN = re.compile(r"(seed|run|fold|trial)?[\W_]?\d+", re.I)
 _MODEL_LIKE = re.compile(r"bert|xlm|t5|gpt|llama|e5|minilm|bloom|gemma|mistral|qwen|canine", re.I)
 
@@ -349,10 +350,16 @@ def undecorated(labels: Iterable[Any]) -> dict[Any, str]:
     head = re.sub(r"[^\W_]+$", "", os.path.commonprefix(list(own.values())))
     tail = re.sub(r"[^\W_]+$", "", os.path.commonprefix([x[::-1] for x in own.values()]))
     beside = re.findall(r"[^\W_]+", f"{head} {tail[::-1]}")  # English-German is no German
-    if any(is_language(x) and not (role(x) or x.lower() in _TASKS | _BESIDE) for x in beside):
+    if not beside or not all(map(_says_nothing, beside)):  # w/o en, romanized Hindi
         return {}
     cut = {x: text[len(head) : len(text) - len(tail)] for x, text in own.items()}
     return cut if all(map(is_language, cut.values())) else {}
+
+
+def _says_nothing(word: str) -> bool:
+    """Whether a word beside a language names a model, a task, data or a part of them."""
+    plain = word.lower() in _TASKS | _BESIDE | _FILL | _PARTS or word.isdigit()
+    return bool(plain or role(word) or _TASK_LIKE.fullmatch(word) or _MODEL_LIKE.search(word))
 
 
 def languages_in(labels: Iterable[Any]) -> float:
@@ -396,7 +403,8 @@ def kind_of(labels: Iterable[Any], taken: Iterable[str]) -> str:
 def is_condition(head: str) -> bool:
     """Whether a heading names a model, a task or a numbered run, and so a column its scores."""
     run, task = _RUN.fullmatch(head), _TASK_LIKE.fullmatch(head)
-    return bool(run or task or (_MODEL_LIKE.search(head) and not is_outcome(head)))
+    model = _MODEL_LIKE.search(head) and not (is_outcome(head) or is_property(head))
+    return bool((run and run[1]) or task or model)  # 0, 10, 100 may be shots
 
 
 def without_outcomes(frame: pd.DataFrame, notes: list[str]) -> pd.DataFrame:

@@ -39,7 +39,7 @@ _TURNED = {"source": "target", "target": "source"}
 _Heads = list[tuple[str, ...]]  # of every column its heading in each row of headings
 
 
-def table(path: Path, rows: str | None = None) -> pd.DataFrame:
+def table(path: Path, rows: str | None = None, *, runs: bool = True) -> pd.DataFrame:
     """The file's table with one row a cell.
 
     Parameters
@@ -92,7 +92,8 @@ def table(path: Path, rows: str | None = None) -> pd.DataFrame:
             cells = enumerate(map(str, frame.iloc[0]))  # under no heading: row numbers, or pairs
             pair = next((j for j, cell in cells if not heads[j] and _halves(cell)), -1)
             frame = frame.loc[:, [bool(h) or j == pair for j, h in enumerate(heads)]]
-            frame = _runs(_one_side(_split_pairs(frame, notes), notes), notes)
+            frame = _one_side(_split_pairs(frame, notes), notes)
+            frame = _runs(frame, notes) if runs else frame
             frame.attrs = {"notes": notes}
             return frame
     long = _melted(frame, rows, name, notes)
@@ -113,7 +114,7 @@ def pairs(path: str | Path) -> pd.DataFrame:
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"no pairs file: {path} is not there; check the path")
-    frame = table(path)
+    frame = table(path, runs=False)  # mbert_cosine is a measure there
     notes = list(frame.attrs["notes"])
     if matrix := bool(notes) and "read as a matrix" in notes[0]:
         notes[0] = f"pairs read as a matrix of {path.stem!r}"

@@ -384,7 +384,7 @@ def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
     """
     path = _path(name)
     if not os.path.isfile(path):  # False too of a name that no file can have
-        cure = f"use one of these, or give the path of a .yml file (looked for {path})"
+        cure = f"Give one of these, or the path of a .yml file (looked for {path})"
         raise unknown("experiment", name, available(), cure)
     try:
         exp = _checked(_validated(read_file(path, overrides), str(path)))
