@@ -316,3 +316,13 @@ def test_a_notebook_keeps_a_figure_as_pdf_and_with_its_table() -> None:
     long = pd.concat([pairs()] * 200)  # 6,000 rows: too many for a notebook
     card.table = long
     assert card._repr_mimebundle_() == {}
+
+
+def test_panels_of_coefficients_have_one_axis() -> None:
+    rows = [("a", "script", 0.1), ("b", "script", 2.0), ("c", "script", 0.0), ("d", "script", 0.5)]
+    table = pd.DataFrame(rows, columns=["task", "feature", "beta"])
+    figure = figures.coefficients(
+        table.assign(low=table["beta"] - 0.1, high=table["beta"] + 0.1), panel="task", colour=""
+    )
+    ends = {ax.get_xlim() for ax in figure.axes if ax.get_visible()}
+    assert len(ends) == 1 and 2.1 <= ends.pop()[1] < 2.5

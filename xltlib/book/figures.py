@@ -277,7 +277,13 @@ def coefficients(
     (``p_mrqap`` at most 0.05).
     """
     given = table.drop(columns="verdict", errors="ignore")
-    return estimates(given, rows, panel, colour or "feature", value="beta", label=label)
+    figure = estimates(given, rows, panel, colour or "feature", value="beta", label=label)
+    if panel != "feature":  # one axis for all panels, which are compared
+        shown = [ax for ax in figure.axes if ax.get_visible()]
+        left, right = zip(*(ax.get_xlim() for ax in shown), strict=True)
+        for ax in shown:
+            ax.set_xlim(min(left), max(right))
+    return figure
 
 
 def transfer_means(means: pd.DataFrame, chance: Mapping[str, float] | None = None) -> Card:
