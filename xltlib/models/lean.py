@@ -4,8 +4,8 @@ The same number as `T5ForConditionalGeneration` gives, to rounding (a test holds
 training on a CPU, where a small model waits for memory and for calls more than for products:
 
 * tokens are packed: padding takes part in attention's scores only;
-* the weight of a norm is multiplied into the products behind it, if they have fewer weights than
-  the states have numbers; products that read the same states are one;
+* the weight of a norm is multiplied into the products behind it, unless these are large and have
+  more weights than the states have numbers; products that read the same states are one;
 * distances and the mask are added once for all layers of a stack;
 * cross-entropy makes its gradient on the way forward, some rows at a time, so the logits of a
   batch never exist together, nor are they made twice (as in Wijmans et al. 2025, 2411.09009);
@@ -28,6 +28,7 @@ from transformers.models.t5.modeling_t5 import T5Attention
 
 _LEAST = -60.0  # e^-60 adds nothing to 1 in float32; below -87 the exponential is 60 times slower
 _HIDDEN = torch.finfo(torch.float32).min
+IN_CACHE = 2**17  # weights of a product that stay in the cache: a norm's is multiplied into them
 _CACHED, _ROWS = 2**18, (64, 256)  # logits that a core's cache holds; rows if 64 do so, or not
 
 
@@ -433,7 +434,7 @@ def _linear(rows: Tensor, norm: Any, packed: Packed | None, *layers: Any) -> Ten
     """What layers make of rows times a norm's weight, side by side."""
     weights = [layer.weight for layer in layers]
     weight = torch.cat(weights, -2) if len(weights) > 1 else weights[0]
-    if weight.dim() == 2 and rows.numel() < weight.numel():
+    if weight.dim() == 2 and weight.numel() > max(rows.numel(), IN_CACHE):
         return linear(rows * norm.weight, weight)
     return _times(rows, weight * norm.weight.unsqueeze(-2), packed)
 
