@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -242,11 +243,14 @@ def test_going_on_from_a_head_ends_where_starting_anew_does() -> None:
 def test_a_span_starts_and_ends_where_both_are_most_probable() -> None:
     example = Example("0", "eng", {"question": "?", "context": "wake me at five am", "answers": []})
     chars = np.array([[0, 4], [5, 7], [8, 10], [11, 15], [16, 18]])
-    logits = np.zeros((5, 2), np.float32)
-    logits[3, 0], logits[4, 1] = 5, 5
-    assert probe._span(logits, chars, example) == "five am"  # noqa: SLF001
-    logits[0, 1] = 9  # an end before every likely start
-    assert probe._span(logits, chars, example) in ("wake", "five am")  # noqa: SLF001
+    logits = np.zeros((5, 1, 2), np.float16)
+    made = features.Features(logits, np.array([0, 5]), (1,), ("0",), 0.0, chars)
+    head: Any = SimpleNamespace(logits=lambda vectors: vectors)
+    ask = [public_task("massive_qa"), head, 1, probe.items_of([example], made)]
+    logits[3, 0, 0], logits[4, 0, 1] = 5, 5
+    assert probe.answers(*ask) == ["five am"]
+    logits[0, 0, 1] = 9  # an end before every likely start
+    assert probe.answers(*ask)[0] in ("wake", "five am")
 
 
 @pytest.mark.parametrize("task", ["massive_slots", "massive_intent", "massive_qa", "udpos"])
