@@ -51,7 +51,7 @@ def carried(path: Path) -> Path:
     return installed if installed.exists() and not os.path.exists(path) else path
 
 
-def built(experiment: str) -> Path:
+def build_folder(experiment: str) -> Path:
     """Where everything made of an experiment goes, by its name."""
     return Path(os.environ.get("XLT_BUILD", "build")) / experiment
 

@@ -18,7 +18,7 @@ import pandas as pd
 
 from xltlib import reading
 from xltlib.errors import unknown
-from xltlib.io import built, carried
+from xltlib.io import build_folder, carried
 from xltlib.languages import language, shared_script
 from xltlib.scores import ILLEGAL, one_metric, read
 
@@ -92,15 +92,14 @@ def tables_of(experiment: str) -> tuple[Path, pd.DataFrame | None]:
     pairs: similarity is then computed for the languages asked about. An experiment that has not
     run, and of which nothing is kept, is an error.
     """
-    places = (built(experiment), carried(_PUBLISHED / experiment))
+    places = (build_folder(experiment), carried(_PUBLISHED / experiment))
     place = next((p for p in places if (p / "scores.parquet").is_file()), None)
     if place is None:
         names = [path.stem for path in carried(Path("experiments")).glob("*.yml")]
         cure = "give a table of yours (--scores FILE), or "
         if names and experiment not in names:
-            raise unknown(
-                "experiment", experiment, names, f"{cure}use one of these, or run it first."
-            )
+            cure = "Give one of these (run first), or a table of yours (--scores FILE)."
+            raise unknown("experiment", experiment, names, cure)
         cure += f"run `xlt run {experiment}`" if names else "do this in the book's folder"
         raise ValueError(f"no scores at {places[0] / 'scores.parquet'}: {cure}")
     pairs = place / "pairs.parquet"

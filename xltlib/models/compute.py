@@ -26,8 +26,8 @@ def device() -> torch.device:
 def arithmetic(device: str, asked: Precision) -> Precision:
     """What matrices are multiplied in, ``bfloat16`` or ``float32``.
 
-    On a CPU bfloat16 is taken only where a product is faster in it: with AVX-512 BF16 alone it was
-    twice as fast on one processor, half as fast on another (`benchmarks/precision.py`).
+    On a CPU bfloat16 is taken only where a product is faster in it, which flags do not say: with
+    AVX-512 BF16 and no AMX it was half as fast as float32 (`benchmarks/precision.py`).
     """
     if asked == "float32" or device == "cuda":
         return "float32" if asked == "float32" else "bfloat16"

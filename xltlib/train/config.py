@@ -32,7 +32,7 @@ from pydantic import (
 from xltlib.data import datasets
 from xltlib.data.cards import VIEWS
 from xltlib.errors import unknown
-from xltlib.io import built, carried, write_text
+from xltlib.io import build_folder, carried, write_text
 from xltlib.languages import language
 from xltlib.models import ModelShape
 from xltlib.tasks import TASKS, Task
@@ -326,7 +326,7 @@ class Experiment(_Settings):
     @property
     def folder(self) -> Path:
         """Where everything made of this experiment goes."""
-        return built(self.name)
+        return build_folder(self.name)
 
     @property
     def embedded(self) -> bool:
