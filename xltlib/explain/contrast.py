@@ -104,10 +104,10 @@ def estimates(
     ----------
     cells : DataFrame
         A row a cell (that of `differences`, or scores): `value`, and the columns `over` and `by`.
+        With several units a row for each of their combinations: average over seeds before.
     over : str or sequence of str
         The units that were sampled: seed, target, source, item, data set, ... One: the mean of
-        the means of each unit, and Student's t over them. Several: the mean of the cells, a cell
-        being a combination of units (more rows of it are averaged); its
+        the means of each unit, and Student's t over them. Several: the mean of the cells; its
         variance is the sum of what leaving out each value of a unit in turn says (jackknife), less
         the noise of single cells, which is in every unit's and is counted once. For balanced cells
         that is the analysis of variance of crossed random effects. Each part has the quantile of
@@ -150,9 +150,7 @@ def estimates(
             means = y.groupby(own[units[0]], observed=True).mean().to_numpy()
             ends: tuple[float, ...] = (*student(means), len(means) - 1 or math.nan)
         else:
-            # rows of one combination of units say one thing more exactly, not several things
-            each = own.groupby(units, observed=True)[value].mean().reset_index()
-            ends = _crossed(each, value, units)
+            ends = _crossed(own, value, units)
         rows.append((*label, *own[sides].mean(), *ends, *_counts(own), verdict(*ends[1:3])))
     names = [*by, *sides, "estimate", "low", "high", "df", *_counts(cells).index, "verdict"]
     return pd.DataFrame(rows, columns=names)
