@@ -188,11 +188,13 @@ def interval(
 ) -> tuple[float, float, float]:
     """Mean of balanced cells, and its 95 % interval: analysis of variance of crossed units.
 
-    The units are levels of the index, each part with its own quantile.
+    The units are levels of the index, each part with its own quantile. What is more than one row
+    of a combination of units is one measurement of it: their mean.
     """
+    assert cells.groupby(list(units)).size().nunique() == 1  # balanced
+    cells = cells.groupby(list(units)).mean()
     total, n = cells - cells.mean(), len(cells)
     means = {u: total.groupby(u).mean() for u in units}
-    assert cells.groupby(list(units)).size().nunique() == 1  # balanced
     squares = {u: n / len(m) * (m**2).sum() for u, m in means.items()}
     df = {u: len(m) - 1 for u, m in means.items()}
     df["cell"] = n - 1 - sum(df.values())

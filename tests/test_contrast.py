@@ -157,3 +157,14 @@ def test_a_figure_fills_a_mark_by_its_verdict_and_needs_no_p_value() -> None:
     assert ax.get_title("left") == "ner"
     assert [t.get_text() for t in ax.get_yticklabels()] == ["English", "German", "Turkish",
                                                             "Russian"]  # fmt: skip
+
+
+def test_seeds_of_a_pair_are_averaged_where_they_are_no_unit() -> None:
+    """Three seeds with one mean say what that mean says: no more pairs than there are."""
+    rng = np.random.default_rng(0)
+    pairs = [(s, t, rng.normal()) for s in "abcd" for t in "abcd" if s != t]
+    once = pd.DataFrame(pairs, columns=["source", "target", "y"])
+    thrice = pd.concat([once.assign(y=once["y"] + k, seed=k) for k in (-1, 0, 1)])
+    ends = ["estimate", "low", "high", "df"]
+    found = [estimates(x, "y", over=["source", "target"])[ends].to_numpy() for x in (once, thrice)]
+    np.testing.assert_allclose(*found)

@@ -104,19 +104,20 @@ def estimates(
     ----------
     cells : DataFrame
         A row a cell (that of `differences`, or scores): `value`, and the columns `over` and `by`.
-        With several units a row for each of their combinations: average over seeds before.
     over : str or sequence of str
         The units that were sampled: seed, target, source, item, data set, ... One: the mean of
-        the means of each unit, and Student's t over them. Several: the mean of the cells; its
-        variance is the sum of what leaving out each value of a unit in turn says (jackknife), less
-        the noise of single cells, which is in every unit's and is counted once. For balanced cells
-        that is the analysis of variance of crossed random effects. Each part has the quantile of
-        Student's t of its own number of units (Graybill & Wang 1980, doi:10.2307/2287174). With
+        the means of each unit, and Student's t over them. Several: the mean of the cells, of
+        which those of one combination of units (seeds, where these are no unit) are one
+        measurement, not several; its variance is the sum of what leaving out each value of a unit
+        in turn says (jackknife), less the noise of single combinations, which is in every unit's
+        and is counted once. For balanced cells that is the analysis of variance of crossed random
+        effects. Each part has the quantile of Student's t of its own number of units (Graybill &
+        Wang 1980, doi:10.2307/2287174). With
         ``source`` and ``target`` together, the unit is the language: it is left out on both sides.
         Languages on both sides, only sources, and only targets are then units of their own; a unit
         with one value counts for nothing. The noise is the residual variance (residual degrees of
-        freedom) of least squares on the levels of all units, over the number of cells, whose
-        quantile it has.
+        freedom) of least squares on the levels of all units, over the number of combinations,
+        whose quantile it has.
     by : str or sequence of str
         One estimate for each combination of these columns, in the order of `cells`.
 
@@ -187,19 +188,22 @@ def student(values: Sequence[float] | NDArray[np.floating]) -> tuple[float, floa
 
 def _crossed(cells: pd.DataFrame, value: str, units: Sequence[str]) -> tuple[float, ...]:
     """Mean of the cells, its interval and degrees of freedom with several units sampled."""
-    y = cells[value].to_numpy(dtype=float)
+    rows = cells.groupby(list(units), sort=False, observed=True)[value]
+    y, w = rows.mean().to_numpy(dtype=float), rows.size().to_numpy(dtype=float)
+    w /= w.sum()
+    cells, mean = rows.size().reset_index(), float(w @ y)
     groups = _memberships(cells, units)
     if not groups:
-        return float(y.mean()), math.nan, math.nan, math.nan
-    noise, df = _noise(y, cells, units) / len(y), np.array([M.shape[1] - 1 for M in groups])
+        return mean, math.nan, math.nan, math.nan
+    noise, df = _noise(y, cells, units) * float(w @ w), np.array([M.shape[1] - 1 for M in groups])
     # single cells are in the variance of every unit, and twice where both ends are the unit
-    parts = [_jackknife(y, M) - noise * M.sum() / len(y) for M in groups]
+    parts = [_jackknife(y, w, M) - noise * float(w @ M.sum(axis=1)) for M in groups]
     own = np.maximum(parts, 0.0)
-    total = max(float(own.sum()) + noise, 1e-12 * float(y @ y) / len(y))
+    total = max(float(own.sum()) + noise, 1e-12 * float(w @ y**2))
     free = total**2 / (float((own**2 / df).sum()) + noise**2 / len(y) + 1e-300)
     each = np.array([t_quantile(float(d)) for d in df])
     half = math.sqrt(float((each**2 * own).sum()) + t_quantile(len(y)) ** 2 * noise)
-    return float(y.mean()), float(y.mean() - half), float(y.mean() + half), min(free, len(y))
+    return mean, mean - half, mean + half, min(free, len(y))
 
 
 def _memberships(cells: pd.DataFrame, units: Sequence[str]) -> list[sparse.csr_array]:
@@ -229,10 +233,10 @@ def _dummies(labels: pd.Series) -> sparse.csr_array:
     return sparse.csr_array((np.ones(n), (np.arange(n), codes)), shape=(n, len(names)))
 
 
-def _jackknife(y: Array, M: sparse.csr_array) -> float:
-    """Variance of the mean by leaving out every value of a unit (columns of M) in turn."""
-    left = len(y) - M.sum(axis=0)
-    means = ((y.sum() - M.T @ y) / np.where(left > 0, left, np.nan))[left > 0]
+def _jackknife(y: Array, w: Array, M: sparse.csr_array) -> float:
+    """Variance of the mean with weights `w` by leaving out every value of a unit in turn."""
+    left = 1 - M.T @ w
+    means = ((w @ y - M.T @ (w * y)) / np.where(left > 1e-9, left, np.nan))[left > 1e-9]
     G = len(means)
     return float((G - 1) / G * ((means - means.mean()) ** 2).sum()) if G > 1 else 0.0
 
