@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import psutil
@@ -58,14 +58,40 @@ class Held:
         self.lock, self.log = lock.open("w"), Path("held.log")
         fcntl.flock(self.lock, fcntl.LOCK_EX)
         self.out = self.log.open("w")
-        out = self.out.fileno()
-        self.part = Part(words("vocabulary"), environment, out, out, hold)
+        self.ask(environment, self.out.fileno(), hold)
         until(lambda: "waiting for it" in self.log.read_text())
+        self.worker = psutil.Process(self.pid())
+
+    def ask(self, environment: dict[str, str], out: int, hold: Sequence[int]) -> None:
+        self.part = Part(words("vocabulary"), environment, out, out, hold)
+
+    def pid(self) -> int:
         self.part.poll()
-        self.worker = psutil.Process(self.part._pid)
+        return self.part.pid
 
     def free(self) -> None:
         self.lock.close()
+
+
+class HeldForAnother(Held):
+    """A part that waits, asked for by a process of its own."""
+
+    def ask(self, environment: dict[str, str], out: int, hold: Sequence[int]) -> None:
+        code = (
+            "import os, sys, time; from xltlib.train.forks import Part\n"
+            f"part = Part({words('vocabulary')}, os.environ, 1, 1, {hold})\n"
+            "while not part.pid: part.poll()\n"
+            "print(part.pid, file=sys.stderr, flush=True)\n"
+            "time.sleep(100)"
+        )
+        self.asks = subprocess.Popen(
+            [sys.executable, "-c", code],
+            env=environment, stdout=out, stderr=subprocess.PIPE, pass_fds=hold, text=True,
+        )  # fmt: skip
+
+    def pid(self) -> int:
+        assert self.asks.stderr
+        return int(self.asks.stderr.readline())
 
 
 def test_a_part_is_done_as_by_its_command(environment: dict[str, str], tmp_path: Path) -> None:
@@ -105,8 +131,9 @@ def test_who_asked_may_be_killed_and_what_the_part_holds_is_held(
 ) -> None:
     with (tmp_path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        held = Held(environment, lock.fileno())
-    held.part._server.close()  # type: ignore[union-attr]
+        held = HeldForAnother(environment, lock.fileno())
+    held.asks.kill()
+    held.asks.wait()
     with (tmp_path / "lock").open("w") as lock:
         with pytest.raises(BlockingIOError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -173,7 +200,7 @@ def test_a_notebook_and_its_kernel_are_forked_and_end_together(
         killed = started(log.fileno(), 100)
         until(lambda: kernel.is_file() and kernel.read_text().endswith("\n"))
         killed.poll()
-        psutil.Process(killed._pid).kill()
+        psutil.Process(killed.pid).kill()
         assert killed.wait() == -signal.SIGKILL
         until(lambda: not psutil.pid_exists(int(kernel.read_text().split()[0])))
 

@@ -236,7 +236,7 @@ def entities(words: str, tags: str) -> Example:
 )
 def test_entities_in_their_order_are_found_again(example: Example) -> None:
     task = public_task("masakhaner")
-    coder = predictions._Coder(task)  # noqa: SLF001
+    coder = predictions.Coder(task)
     output = task.preprocess(example)[1]
     assert coder.text(example, coder.numbers(example, output)) == output
 
@@ -245,7 +245,7 @@ def test_an_answer_is_where_it_stands_whatever_its_spaces() -> None:
     context = "um 5 Uhr, um\u00a05 (Uhr)"
     example = Example("0", "deu", {"question": "?", "context": context, "answers": ("5 Uhr",)})
     task = public_task("massive_qa")
-    coder = predictions._Coder(task)  # noqa: SLF001
+    coder = predictions.Coder(task)
     for text in ("5 Uhr", "Uhr, um", "um\u00a05", "5 (Uhr)", ""):
         changed = replace(example, fields={**example.fields, "answers": (text,)})
         a, b = coder.numbers(example, task.preprocess(changed)[1])
@@ -255,4 +255,4 @@ def test_an_answer_is_where_it_stands_whatever_its_spaces() -> None:
 def test_what_is_no_answer_of_a_probe_is_refused() -> None:
     example = Example("0", "deu", {"question": "?", "context": "um 5 Uhr", "answers": ("5",)})
     with pytest.raises(ValueError, match="massive_qa deu 0: this output is no label"):
-        predictions._Coder(public_task("massive_qa")).numbers(example, "Mitternacht")  # noqa: SLF001
+        predictions.Coder(public_task("massive_qa")).numbers(example, "Mitternacht")

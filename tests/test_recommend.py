@@ -185,7 +185,7 @@ def test_how_many_targets_the_figures_rest_on_is_said(whole, pairs, monkeypatch)
     assert said.endswith("sources; the target was measured.")  # no prediction, none held out
     whole = whole[whole["target"] != target]
     assert f"{others} other targets;" in recommend.recommend(target, whole, pairs).rests_on
-    monkeypatch.setattr("xltlib.rank.recommend._MOST_CELLS", len(whole) // 2)
+    monkeypatch.setattr("xltlib.rank.recommend.MOST_CELLS", len(whole) // 2)
     said = recommend.recommend(target, whole, pairs).rests_on
     assert f" other targets (the most similar of {others});" in said
 

@@ -17,6 +17,7 @@ from scipy.stats import t, ttest_1samp
 
 from xltlib.explain import claims, effects, observations
 from xltlib.explain import regression as rg
+from xltlib.explain.contrast import verdict
 
 CODES = ["eng", "deu", "hrv", "tur", "srp", "rus", "kaz", "arb", "pes", "urd", "hin", "mar"]
 FEATURES = ["lexical", "word_order", "morphology"]
@@ -428,8 +429,11 @@ def test_kept_verdicts_are_those_of_the_rule(repository: Path, folder: str) -> N
     """A rule that changes changes what is kept: no verdict of an older one stays behind."""
     kept = pd.read_csv(repository / "book" / folder / "claims.csv")
     kept = kept[~kept["claim"].str.startswith("a chosen source")]  # judged with its own test
-    p = kept["p_holm"].fillna(kept["p_mrqap"])
-    assert claims._agreed(kept, p) == kept["verdict"].tolist()
+    unsure = kept["p_holm"].fillna(kept["p_mrqap"]) > 0.05
+    of_interval = pd.Series(map(verdict, kept["low"], kept["high"]), kept.index)
+    adds = kept["claim"].str.contains("similarity predicts|structure adds|prediction")
+    unsure |= adds & (of_interval == "does not hold")  # never evidence against
+    assert kept["verdict"].tolist() == of_interval.mask(unsure, "cannot tell").tolist()
 
 
 def test_mean_interval_covers_the_truth() -> None:

@@ -14,6 +14,7 @@ import sys
 import time
 from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import Mock
 
 import pandas as pd
 import pytest
@@ -23,7 +24,7 @@ pytest.importorskip("torch", reason="running an experiment needs xltlib[train]")
 from xltlib import cli, scores
 from xltlib.io import sealed, sha256, whole
 from xltlib.tasks import task  # noqa: E402
-from xltlib.train import run, worker  # noqa: E402
+from xltlib.train import finetune, run  # noqa: E402
 from xltlib.train.config import Experiment, load  # noqa: E402
 from xltlib.train.plan import Place, part_of, parts, runs  # noqa: E402
 from xltlib.train.run import do_part, read_run, recompute, verify  # noqa: E402
@@ -194,7 +195,7 @@ def test_runs_side_by_side_are_what_each_is_alone(
     monkeypatch.setenv("XLT_BUILD", str(tmp_path))
     for kind in ("vocabulary", "pretrained"):
         shutil.copytree(finished / "micro" / kind, tmp_path / "micro" / kind)
-    monkeypatch.setattr(worker, "_ABREAST", 1)
+    monkeypatch.setattr(finetune, "together", Mock(side_effect=NotImplementedError))
     part = next(p.name for p in parts(micro) if p.name.startswith("source-"))
     do_part(micro, part)
     own = [r for r in runs(micro) if part_of(micro, r) == part]

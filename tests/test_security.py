@@ -11,8 +11,11 @@ import pickle
 import shlex
 import tarfile
 import zipfile
+from dataclasses import fields
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -73,12 +76,13 @@ def test_a_pickle_in_the_cache_of_language_features_is_made_anew(
     (cached,) = (tmp_path / "cache").glob("uriel-*.npz")
     planted = np.empty(1, object)
     planted[0] = Bomb(mark)
-    np.savez(cached.with_suffix(""), **{name: planted for name in uriel._ARRAYS})
+    arrays = [field.name for field in fields(wanted)]
+    np.savez(cached.with_suffix(""), **{name: planted for name in arrays})
     uriel.load.cache_clear()
     found = uriel.load()
     uriel.load.cache_clear()
     assert not mark.exists()
-    for name in uriel._ARRAYS:
+    for name in arrays:
         np.testing.assert_array_equal(getattr(found, name), getattr(wanted, name))
 
 
@@ -87,8 +91,11 @@ def test_pickles_among_features_records_and_half_trained_models_are_not_opened(
 ) -> None:
     """With right checksums: they say what was written, not that it is harmless."""
     torch = pytest.importorskip("torch")
+    from transformers import T5Config, T5ForConditionalGeneration
+
     from xltlib.models import features
-    from xltlib.train.pretrain import _State
+    from xltlib.train.pretrain import pretrain
+    from xltlib.train.recipes import PretrainRecipe
 
     folder = tmp_path / "features"
     folder.mkdir()
@@ -109,9 +116,15 @@ def test_pickles_among_features_records_and_half_trained_models_are_not_opened(
     torch.save({"log": Bomb(mark)}, content)
     half = tmp_path / "half.pt"
     half.write_bytes(hashlib.sha256(content.getvalue()).digest() + content.getvalue())
-    model = SimpleNamespace(device=torch.device("cpu"))
-    with pytest.warns(UserWarning, match="starts again from nothing"):
-        assert _State(half, model, None, None, None).restore() == []  # type: ignore[arg-type]
+    model = T5ForConditionalGeneration(
+        T5Config(vocab_size=8, d_model=8, d_kv=8, d_ff=8, num_layers=1)
+    )
+    first_batch: Any = SimpleNamespace(batch=Mock(side_effect=InterruptedError), queue=[])
+    with (
+        pytest.warns(UserWarning, match="starts again from nothing"),
+        pytest.raises(InterruptedError),
+    ):
+        pretrain(model, first_batch, PretrainRecipe(), checkpoint=half)
     assert not mark.exists()
 
 
@@ -155,7 +168,7 @@ def test_a_tar_that_points_outside_writes_nothing_there(
             made.addfile(member)
     (tmp_path / "secret").write_text("secret")
     monkeypatch.setattr(files, "cache", lambda _, *parts: tmp_path / "x" / "y" / Path(*parts))
-    monkeypatch.setattr(files, "_retrieve", lambda *_: tmp_path / "a.tar.gz")
+    monkeypatch.setattr("pooch.retrieve", lambda *_, **__: str(tmp_path / "a.tar.gz"))
     archive = Archive("https://x/a.tar.gz", "0" * 64, "top")
     assert files.get("r", "wanted", {}, archive).read_text() == "text"
     for name in ("passwd", "up"):

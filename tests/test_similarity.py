@@ -85,7 +85,7 @@ def observed_languages(least: int = 1) -> list[str]:
 
 
 def feature_names(measure: str) -> list[str]:
-    return [str(f) for f in uriel.load().features[similarity._columns(measure)]]  # type: ignore[arg-type]
+    return [str(f) for f in uriel.load().features[similarity.feature_mask(measure)]]  # type: ignore[arg-type]
 
 
 def test_typology_is_angular_on_knn(lang2vec: ModuleType) -> None:

@@ -16,7 +16,6 @@ import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,20 +85,15 @@ def thousandths(values: Iterable[float]) -> list[int | None]:
 # ---------------------------------------------------------------- languages
 
 
-@cache
-def _table() -> uriel._Uriel:
-    return uriel.load()
-
-
 def size_of(key: str) -> float | None:
     """log10 of the bytes of CC-100 in a language and letters like its own; None: not in it."""
-    found = similarity._in_its_letters(similarity._sizes(*similarity._BYTES), language(key))
+    found = similarity.text_read(language(key), MODEL)
     return None if found is None else round(float(np.log10(found)), 2)
 
 
 def about(key: str) -> list[Any]:
     """Name, family, script, text, latitude, longitude, share of features observed by measure."""
-    lang, table = language(key), _table()
+    lang, table = language(key), uriel.load()
     row = table.index.get(lang.code, -1)
     place: list[float | None] = [None, None]
     seen = [0] * 4
@@ -109,12 +103,12 @@ def about(key: str) -> list[Any]:
             place = [round(float(np.degrees(np.arcsin(z))), 2),
                      round(float(np.degrees(np.arctan2(y, x))), 2)]  # fmt: skip
         own = table.observed[row]
-        seen = [round(100 * float(own[similarity._columns(m)].mean())) for m in TYPOLOGY]
+        seen = [round(100 * float(own[similarity.feature_mask(m)].mean())) for m in TYPOLOGY]
     family = table.family(lang.code) if row >= 0 else None
     return [name(key), family, lang.script, size_of(key), *place, seen]
 
 
-TYPOLOGY: tuple[similarity._Typology, ...] = ("word_order", "morphology", "phonology", "inventory")
+TYPOLOGY = ("word_order", "morphology", "phonology", "inventory")
 MEASURES = (*TYPOLOGY, "genealogy", "geography", "script", "spacing", "data_size")
 
 
@@ -387,7 +381,7 @@ def map_explorer(data: Path, measured: Iterable[str]) -> None:
     Imputed features and whether they were observed as bits, the last node above each language in
     the tree and the parent of each node.
     """
-    table, keys = _table(), finder.every_language(list(measured))
+    table, keys = uriel.load(), finder.every_language(list(measured))
     put(data, "languages", {key: about(key) for key in keys})
     row = table.rows([language(key).code for key in keys])
     keys = [key for key, r in zip(keys, row, strict=True) if r >= 0]
@@ -401,7 +395,7 @@ def map_explorer(data: Path, measured: Iterable[str]) -> None:
                 raise ValueError(f"{table.nodes[node]} has two parents: the map needs a tree")
         leaf.append(above[-1] if above else -1)
     number = {node: i for i, node in enumerate(parent)} | {-1: -1}
-    masks = {m: similarity._columns(m) for m in TYPOLOGY}
+    masks = {m: similarity.feature_mask(m) for m in TYPOLOGY}
     put(data, "features", {
         "keys": keys, "row": row.tolist(), "step": -(-len(table.features) // 8),
         "values": bits(table.knn[row]), "observed": bits(table.observed[row]),

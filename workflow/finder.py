@@ -18,6 +18,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from importlib.metadata import distribution
 from pathlib import Path
 
 import numpy as np
@@ -65,7 +66,8 @@ def every_language(measured: Sequence[str]) -> list[str]:
     member.
     """
     table = uriel.load()
-    with np.load(uriel._data_folder() / "family_features.npz", allow_pickle=False) as file:
+    data = str(distribution("lang2vec").locate_file("lang2vec/data/family_features.npz"))
+    with np.load(data, allow_pickle=False) as file:
         listed = [str(code) for code in file["langs"][:3718]]
     keys = sorted({language(code).key for code in listed if codes.known(code)} | set(measured))
     seen = table.observed.sum(axis=1)
@@ -115,10 +117,10 @@ class _Shared:
         return {}
 
     @cached_property
-    def _held(self) -> dict[float, list[rank._Held]]:
+    def _held(self) -> dict[float, list]:
         return {}
 
-    def past(self, made: matrix.Matrix, cells: gp.Index) -> rank._Past:
+    def past(self, made: matrix.Matrix, cells: gp.Index) -> rank.Past:
         """How predictions of the measured targets turned out.
 
         The least text of any language, which a target may have, tells who has none
@@ -127,8 +129,8 @@ class _Shared:
         least = float(made.measures[matrix.SIZE].min())
         if least not in self._held:
             same = least == self.base.measures[matrix.SIZE].min()
-            self._held[least] = list(rank._held_out(self.base if same else replace(made)))
-        return rank._summed(self._held[least], cells)
+            self._held[least] = list(rank.held_out(self.base if same else replace(made)))
+        return rank.Past.of(self._held[least], cells)
 
     def with_target(self, code: str, row: dict[str, gp.Array]) -> matrix.Matrix | None:
         """The matrix with a target's cells, NaN; None where it changes a measure of the others."""
@@ -161,8 +163,7 @@ class _Shared:
         n = len(self.base.score)
         at = np.arange(n, len(made.score))
         cells = made.cells
-        block = sum(gp._effects(cells, at).values())
-        block += cells.features[at] @ (cells.features * cells.slope[:, 1] ** 2).T
+        block = gp.covariance(cells, at)
         corner = block[:, n:] + gp.PRESET.noise * np.eye(len(at))
         border = block[:, :n].T.copy()
         return _Bordered(self.base.precision, border, corner, self._products)
@@ -216,7 +217,7 @@ def advice(
     inside = similarity.of_model(similarity.pairs(measured), MODEL)
     new = [c for c in targets if c not in measured]
     old = [c for c in targets if c in measured]
-    if len(cells[named[0]]) > rank._MOST_CELLS:  # each target has its own selection of others
+    if len(cells[named[0]]) > rank.MOST_CELLS:  # each target has its own selection of others
         yield from _large(named[0], cells[named[0]], inside, scores[named[0]], old)
         for code in new:
             found = rank.recommend(code, scores[named[0]])
@@ -233,13 +234,11 @@ def advice(
         for task, those in shared.items():
             column = np.flatnonzero(those.base.ends()[1] == measured.index(code))
             se, past = (
-                rank._errors(scores[task], those.base, column),
+                rank.errors(scores[task], those.base, column),
                 those.past(those.base, column),
             )
-            rows, best = rank._answer(those.base, column, se, past, set(), 3)
-            yield _of_target(
-                task, code, rows, best, rank._rests_on(those.base, past, 0, predicts=False)
-            )
+            rows, best = rank.answer(those.base, column, se, past, set(), 3)
+            yield _of_target(task, code, rows, best, past.rests_on(those.base, 0, predicts=False))
     if not new:
         return
     across = similarity.of_model(similarity.pairs(measured, targets=new), MODEL)
@@ -252,12 +251,12 @@ def _large(
 ) -> Iterator[tuple[pd.DataFrame, tuple]]:
     """Measured targets of a matrix too large to fit: nothing has to be predicted."""
     ((_, base),) = matrix.matrices(cells, inside, most=len(cells))
-    past = rank._Past(1.645, 1.0, np.nan, 0)
+    past = rank.Past.of([], base.target)
     note = f"{len(cells)} measured pairs, {len(base.sources)} sources; the target was measured."
     for code in targets:
         column = np.flatnonzero(base.ends()[1] == base.languages.index(code))
-        se = rank._errors(scores, base, column)
-        yield _of_target(task, code, *rank._answer(base, column, se, past, set(), 3), note)
+        se = rank.errors(scores, base, column)
+        yield _of_target(task, code, *rank.answer(base, column, se, past, set(), 3), note)
 
 
 def _new(
@@ -285,9 +284,9 @@ def _new(
         column = np.arange(len(those.base.score), len(made.score))
         past = those.past(made, column)
         made.__dict__["precision"] = bordered
-        rows, best = rank._answer(made, column, np.zeros(len(column)), past, known, 3)
-        why = rank._rests_on(those.base, past, those.others, predicts=True)
-        why += rank._of_variety(code, made)
+        rows, best = rank.answer(made, column, np.zeros(len(column)), past, known, 3)
+        why = past.rests_on(those.base, those.others, predicts=True)
+        why += rank.of_variety(code, made)
         yield _of_target(task, code, rows, best, why)
 
 
@@ -347,7 +346,7 @@ def budgets(zero: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
                     n = fitted.reach(goal, i, 2000, generator)
                     enough = fitted.keys["zero"].iloc[i] >= goal
                     found = {"low": 0.0, "n": 0.0, "high": 0.0} if enough else None
-                    three.append(found or fewshot._answer(n, n_max))
+                    three.append(found or fewshot.answer(n, n_max))
                 low, high = min(x["low"] for x in three), max(x["high"] for x in three)
                 answer = fewshot.in_words(low, three[0]["n"], high, n_max)
                 rows.append((source, target, goal, "predicted", answer))

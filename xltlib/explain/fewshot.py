@@ -494,7 +494,7 @@ def examples_needed(fitted: Fit, goal: float, draws: int = 2000, seed: int = 0) 
     rng, rows = np.random.default_rng(seed), []
     for i, key in enumerate(fitted.keys.to_dict("records")):
         n = fitted.reach(goal, i, draws, rng)
-        found: dict[Hashable, float | str] = _answer(n, int(key["n_max"]))
+        found: dict[Hashable, float | str] = answer(n, int(key["n_max"]))
         if math.isfinite(float(key["zero"])) and key["zero"] >= goal:
             found = {"n": 0.0, "low": 0.0, "high": 0.0, "answer": "none: zero-shot is enough"}
         share = float((n <= 10 * key["n_max"]).mean())
@@ -503,7 +503,7 @@ def examples_needed(fitted: Fit, goal: float, draws: int = 2000, seed: int = 0) 
     return pd.DataFrame(rows, columns=columns)
 
 
-def _answer(n: Array, n_max: int) -> dict[Hashable, float | str]:
+def answer(n: Array, n_max: int) -> dict[Hashable, float | str]:
     """Median and 95 % interval of sorted draws (`Fit.reach`), and the same in words."""
     low, middle, high = (float(n[int(q * (len(n) - 1))]) for q in (0.025, 0.5, 0.975))
     return {"n": middle, "low": low, "high": high, "answer": in_words(low, middle, high, n_max)}
@@ -537,7 +537,7 @@ def examples_saved(
         if not len(found):
             continue
         n = fitted.reach(float(goal["zero"]), int(found[0]), 2000, rng)
-        rows.append(goal | _answer(n, int(keys["n_max"].iloc[found[0]])))
+        rows.append(goal | answer(n, int(keys["n_max"].iloc[found[0]])))
     if not rows:
         raise ValueError(f"{control!r} has no few-shot curve for a target of {model!r}: score one")
     return pd.DataFrame(rows)

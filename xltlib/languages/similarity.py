@@ -1,6 +1,6 @@
 """Similarity between languages: measures (`MEASURES`) and one `pairs` table.
 
-Every measure is symmetric and grows with similarity. _Typology, family and place come from
+Every measure is symmetric and grows with similarity. Typology, family and place come from
 lang2vec's features (`xltlib.languages.uriel`), lexical overlap from texts the caller gives, data
 size from `text_sizes` or the caller.
 
@@ -63,7 +63,6 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _Array = npt.NDArray[np.float64]
 _Group = Literal["syntax", "morphology", "phonology", "kinship", "lexical", "other"]
-_Typology = Literal["word_order", "morphology", "phonology", "inventory"]
 
 # Names in lang2vec's `S_` set that speak of position. What is left says how a category is
 # expressed: by affix, clitic, mark, agreement, reduplication or free word. The alternatives of
@@ -123,8 +122,11 @@ class _Measure:
 
 
 @cache
-def _columns(measure: _Typology) -> npt.NDArray[np.bool_]:
-    """lang2vec's features behind a typological measure; `S_` ones by what they speak of."""
+def feature_mask(measure: str) -> npt.NDArray[np.bool_]:
+    """Which of lang2vec's features (289,) are behind a typological measure.
+
+    `S_` ones by what they speak of.
+    """
     names = [str(f) for f in uriel.load().features]
     belongs: dict[str, Callable[[str], bool]] = {
         "word_order": lambda f: f.startswith("S_") and bool(_ORDER.search(f)),
@@ -132,6 +134,8 @@ def _columns(measure: _Typology) -> npt.NDArray[np.bool_]:
         "phonology": lambda f: f.startswith("P_"),
         "inventory": lambda f: f.startswith("INV_"),
     }
+    if measure not in belongs:
+        raise unknown("typological measure", measure, belongs)
     return np.array([belongs[measure](f) for f in names])
 
 
@@ -152,18 +156,18 @@ def _angular(a: _Array, b: _Array) -> _Array:
     return 1 - 2 / np.pi * np.arccos(np.clip(cosine, 0, 1))
 
 
-def _typological(inputs: _Inputs, measure: _Typology) -> _Array:
-    table, columns = uriel.load(), _columns(measure)
+def _typological(inputs: _Inputs, measure: str) -> _Array:
+    table, columns = uriel.load(), feature_mask(measure)
     rows_s, rows_t = inputs.rows()
     values = table.average if inputs.shared_only else table.knn
     known = values[:, columns].astype(np.float64)
     return _blank(_angular(known[rows_s], known[rows_t]), rows_s, rows_t)
 
 
-def _observed_share(inputs: _Inputs, measure: _Typology) -> _Array:
+def _observed_share(inputs: _Inputs, measure: str) -> _Array:
     """Share of the measure's features that some source observed in both languages."""
     rows_s, rows_t = inputs.rows()
-    seen = uriel.load().observed[:, _columns(measure)].astype(np.float64)
+    seen = uriel.load().observed[:, feature_mask(measure)].astype(np.float64)
     share = seen[rows_s] @ seen[rows_t].T / seen.shape[1]
     return np.nan_to_num(_blank(share, rows_s, rows_t))
 
@@ -329,7 +333,7 @@ def text_sizes(model: str | None = None) -> dict[Language, float]:
     return mc4 | {x: size * ratio for x, size in cc100.items() if x.code not in codes}
 
 
-def _typology(name: _Typology, group: _Group, meaning: str, knn: str) -> _Measure:
+def _typology(name: str, group: _Group, meaning: str, knn: str) -> _Measure:
     return _Measure(
         name, group, "0..1", meaning,
         f"angular similarity on lang2vec {knn} (Littell et al. 2017)",
@@ -392,7 +396,7 @@ def pairs(
     sizes : mapping, optional
         Language to tokens of pre-training text; those of `text_sizes` unless given.
     shared_only : bool
-        _Typology from features observed in both languages only, nothing imputed.
+        Typology from features observed in both languages only, nothing imputed.
 
     Returns
     -------
@@ -453,11 +457,8 @@ def of_model(frame: pd.DataFrame, model: str, *, levels: bool | None = None) -> 
 
 def _levelled(frame: pd.DataFrame, model: str) -> pd.DataFrame:
     """`of_model` with levels."""
-    # bytes: its tokens are misprinted for Swedish and Ukrainian
-    read = _sizes(*_BYTES) if _CC100.match(model.casefold()) else mc4_sizes()
-    langs = {c: language(c) for c in {*frame["source"], *frame["target"]}}
-    size = {c: _in_its_letters(read, x) for c, x in langs.items()}
-    least = math.log10(min(read.values())) - 1
+    size = {c: text_read(language(c), model) for c in {*frame["source"], *frame["target"]}}
+    least = math.log10(min(_list_of(model).values())) - 1
     log = {c: least if n is None else math.log10(n) for c, n in size.items()}
     known = {c: float(n is not None) for c, n in size.items()}
     source, target = frame["source"], frame["target"]
@@ -466,8 +467,17 @@ def _levelled(frame: pd.DataFrame, model: str) -> pd.DataFrame:
     return frame.assign(data_size=smaller, **both)
 
 
-def _in_its_letters(sizes: Mapping[Language, float], lang: Language) -> float | None:
-    """The size of a language's text in this script, or in one that has letters in common."""
+def _list_of(model: str) -> dict[Language, float]:
+    # bytes: its tokens are misprinted for Swedish and Ukrainian
+    return _sizes(*_BYTES) if _CC100.match(model.casefold()) else mc4_sizes()
+
+
+def text_read(lang: Language, model: str) -> float | None:
+    """Bytes of CC-100 (tokens of mC4) that a model has read in a language, or None.
+
+    In its script, or in one that has letters in common.
+    """
+    sizes = _list_of(model)
     if lang in sizes:
         return sizes[lang]
     same = (k for k in sizes if k.code == lang.code and shared_script(k.script, lang.script))

@@ -156,12 +156,18 @@ def kernel(cells: Cells) -> Array:
     cells = replace(cells, **own)
     for start in range(0, n, _ROWS):  # what is right of the diagonal, and its mirror image
         rows = np.arange(start, min(start + _ROWS, n))
-        block = sum(_effects(cells, rows, start).values())
-        block += cells.features[rows] @ (cells.features[start:] * cells.slope[:, 1] ** 2).T
+        block = covariance(cells, rows, start)
         block[rows - start, rows - start] += PRESET.noise
         out[rows, start:] = block
         out[start:, rows] = out[rows, start:].T
     return out
+
+
+def covariance(cells: Cells, rows: Index, start: int = 0) -> Array:
+    """Prior covariance of some cells with all from `start` on, (rows, n - start), without noise."""
+    block: Array = sum(_effects(cells, rows, start).values())  # type: ignore[assignment]
+    block += cells.features[rows] @ (cells.features[start:] * cells.slope[:, 1] ** 2).T
+    return block
 
 
 def effects(cells: Cells, rows: Index, weight: Array) -> dict[str, Array]:

@@ -160,7 +160,7 @@ def _outputs(matrix: Matrix, fold: Fold) -> Array:
 def _top_gain(matrix: Matrix, fold: Fold) -> Array:
     """1 / rank within target, centred, unit variance; hidden cells are 0."""
     score = fold.visible(matrix)
-    gain = 1 / _ranks(-score, matrix.target)
+    gain = 1 / ranks(-score, matrix.target)
     gain = np.nan_to_num(gain - target_mean(gain, matrix.target)[matrix.target])
     return gain / max(float(np.std(gain[~np.isnan(score)])), 1e-12)
 
@@ -291,10 +291,10 @@ def spearman(score: Array, rating: Array) -> float:
     if np.ptp(rating) == 0:
         return 0.0
     group = np.zeros(len(score), dtype=np.intp)
-    return float(np.corrcoef(_ranks(score, group), _ranks(rating, group))[0, 1])
+    return float(np.corrcoef(ranks(score, group), ranks(rating, group))[0, 1])
 
 
-def _ranks(value: Array, group: Index) -> Array:
+def ranks(value: Array, group: Index) -> Array:
     """Ranks from 1 within groups, ties sharing their mean, NaN for NaN (as pandas, but sooner)."""
     order = np.lexsort((value, group))
     order = order[~np.isnan(value[order])]

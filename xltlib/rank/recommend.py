@@ -19,7 +19,7 @@ from xltlib.rank.gp import Array, Index
 from xltlib.rank.matrix import Fold, Matrix, Side, folds, matrices, standardised, target_mean
 from xltlib.scores import CELL, cells, one_part, transfer
 
-_MOST_CELLS = 5_000  # read at most, of the nearest targets: an answer in ten seconds
+MOST_CELLS = 5_000  # read at most, of the nearest targets: an answer in ten seconds
 _QUICK_CELLS = 1_600  # the same where dozens of languages are weighed
 _DRAWS = 2_000
 _LEAST = 3  # sources, and targets, from which a prediction can be learnt
@@ -93,31 +93,31 @@ def recommend(
         codes = sorted({*table["source"], *table["target"], code})
         pairs = similarity.pairs(codes)
         pairs = similarity.of_model(pairs, of) if of else pairs
-    ((labels, matrix),) = matrices(table, pairs, code, _MOST_CELLS)
+    ((labels, matrix),) = matrices(table, pairs, code, MOST_CELLS)
     column = np.flatnonzero(matrix.ends()[1] == matrix.languages.index(code))
     _enough(matrix, column, target)
-    se = _errors(table, matrix, column)
+    se = errors(table, matrix, column)
     predicts = bool(np.isnan(matrix.score[column]).any())
-    past = _past(matrix, column) if predicts else _summed([], column)
-    rows, best = _answer(matrix, column, se, past, _observed(pairs, code), k)
+    past = Past.of(held_out(matrix) if predicts else [], column)
+    rows, best = answer(matrix, column, se, past, _observed(pairs, code), k)
     others = set(table.loc[table["source"] != table["target"], "target"]) - {code}
-    evidence = _rests_on(matrix, past, len(others), predicts)
+    evidence = past.rests_on(matrix, len(others), predicts)
     if rows["measured"].any() and not (se > 0).any():
         evidence += " Its measured scores have no known error and are taken as exact."
     if not rows["measured"].any():
         evidence += _steady(matrix, column, rows["source"][0])
     if code not in {*table["source"], *table["target"]}:
-        evidence += _of_variety(code, matrix)
+        evidence += of_variety(code, matrix)
     if rows["p_best"].round(2).max() > rows["p_best"].round(2)[0]:
         evidence += BY_SCORE
     return Recommendation(code, labels, rows, best, evidence)
 
 
-def _answer(
+def answer(
     matrix: Matrix,
     cells: Index,
     se: Array,
-    past: _Past,
+    past: Past,
     observed: set[tuple[str, str, str]],
     k: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -146,7 +146,7 @@ def _enough(matrix: Matrix, column: Index, target: str) -> None:
         )
 
 
-def _errors(table: pd.DataFrame, matrix: Matrix, column: Index) -> Array:
+def errors(table: pd.DataFrame, matrix: Matrix, column: Index) -> Array:
     """Standard error of every measured cell of the target; 0 where it is unknown."""
     if not {*CELL, "seed", "n_test"} <= set(table):
         return np.zeros(len(column))
@@ -225,7 +225,7 @@ def _observed(pairs: pd.DataFrame, code: str) -> set[tuple[str, str, str]]:
 
 
 @dataclass(frozen=True)
-class _Past:
+class Past:
     """How predictions of other targets, each held out, turned out.
 
     ``half_width`` of the 90 % interval in deviations; ``spread``, by how much the order of a
@@ -239,10 +239,36 @@ class _Past:
     error: float
     n_targets: int
 
+    @classmethod
+    def of(cls, held: Iterable[_Held], cells: Index) -> Past:
+        """How they turned out (`held_out`), but for the one that `cells` belong to."""
+        others = [one for one in held if not len(np.intersect1d(one.asked, cells))]
+        if not others:
+            return cls(levels.stretch(np.array([]), 0), 1.0, math.nan, 0)
+        error, sd = np.concatenate([one.misses for one in others]).T
+        expected = sum(one.expected for one in others)
+        spread = math.sqrt(sum(one.missed for one in others) / expected) if expected > 0 else 1.0
+        width = levels.stretch(error / sd, len(others))
+        return cls(width, spread, float(error.mean()), sum(one.n for one in others))
+
+    def rests_on(self, matrix: Matrix, others: int, predicts: bool) -> str:
+        """How much was measured, and how well predictions held elsewhere: a sentence."""
+        known = int((~np.isnan(matrix.score)).sum())
+        measured = f"{known} measured pairs, {len(matrix.sources)} sources"
+        if not predicts:
+            return f"{measured}; the target was measured."
+        if not self.n_targets:
+            return f"{measured}, no other target to check predictions on."
+        nearest = f" (the most similar of {others})" if self.n_targets < others else ""
+        return (
+            f"{measured}, {self.n_targets} other targets{nearest}; with each of these held out the "
+            f"prediction missed by {100 * self.error:.1f} points on average."
+        )
+
 
 @dataclass(frozen=True)
 class _Held:
-    """One language held out: its cells, their errors and deviations, and what `_Past` sums."""
+    """One language held out: its cells, their errors and deviations, and what `Past` sums."""
 
     asked: Index
     misses: Array  # (n, 2): absolute error, standard deviation
@@ -251,12 +277,8 @@ class _Held:
     n: int
 
 
-def _past(matrix: Matrix, cells: Index, power: float = methods.POWER) -> _Past:
-    """Hold out every target but that of `cells`, cold; what was not measured stays hidden."""
-    return _summed(_held_out(matrix, power), cells)
-
-
-def _held_out(matrix: Matrix, power: float = methods.POWER) -> Iterator[_Held]:
+def held_out(matrix: Matrix, power: float = methods.POWER) -> Iterator[_Held]:
+    """Hold out every target, cold; what was not measured stays hidden."""
     unmeasured = np.flatnonzero(np.isnan(matrix.score))
     for fold in folds(matrix, "cold"):
         asked = np.setdiff1d(fold.asked, unmeasured)
@@ -273,32 +295,6 @@ def _held_out(matrix: Matrix, power: float = methods.POWER) -> Iterator[_Held]:
             float(np.trace(centre @ covariance @ centre.T)),
             len(np.unique(target)),
         )
-
-
-def _summed(held: Iterable[_Held], cells: Index) -> _Past:
-    """How they turned out, but for the one that `cells` belong to."""
-    others = [one for one in held if not len(np.intersect1d(one.asked, cells))]
-    if not others:
-        return _Past(levels.stretch(np.array([]), 0), 1.0, math.nan, 0)
-    error, sd = np.concatenate([one.misses for one in others]).T
-    expected = sum(one.expected for one in others)
-    spread = math.sqrt(sum(one.missed for one in others) / expected) if expected > 0 else 1.0
-    width = levels.stretch(error / sd, len(others))
-    return _Past(width, spread, float(error.mean()), sum(one.n for one in others))
-
-
-def _rests_on(matrix: Matrix, past: _Past, others: int, predicts: bool) -> str:
-    known = int((~np.isnan(matrix.score)).sum())
-    measured = f"{known} measured pairs, {len(matrix.sources)} sources"
-    if not predicts:
-        return f"{measured}; the target was measured."
-    if not past.n_targets:
-        return f"{measured}, no other target to check predictions on."
-    nearest = f" (the most similar of {others})" if past.n_targets < others else ""
-    return (
-        f"{measured}, {past.n_targets} other targets{nearest}; with each of these held out the "
-        f"prediction missed by {100 * past.error:.1f} points on average."
-    )
 
 
 def _steady(matrix: Matrix, column: Index, first: str) -> str:
@@ -325,7 +321,7 @@ def _steady(matrix: Matrix, column: Index, first: str) -> str:
     )
 
 
-def _of_variety(code: str, matrix: Matrix) -> str:
+def of_variety(code: str, matrix: Matrix) -> str:
     """What is known of a variety that was not measured; nothing to say of a language."""
     if code == language(code).code:
         return ""
@@ -429,7 +425,7 @@ def next_best(
         chosen = _lacking(scores, pairs, side, most) if languages is None else list(languages)
         if chosen:
             ((_, matrix),) = matrices(scores, pairs, None, _QUICK_CELLS, (side, chosen))
-            spread = _past(measured, np.array([], dtype=np.intp), power).spread
+            spread = Past.of(held_out(measured, power), np.array([], np.intp)).spread
             rows += _gains(matrix, side, chosen, spread)
     names = ["kind", "language", "gain", "low", "high", "n_new", "n_measured"]
     out = pd.DataFrame(rows, columns=names)

@@ -102,6 +102,8 @@ class Part:
     ----------
     returncode
         None while it is at work.
+    pid
+        Of one that was forked, once it has begun; else 0.
     used
         CPU seconds and memory in kB at most, of one that was forked.
     """
@@ -116,7 +118,7 @@ class Part:
     ) -> None:
         self.returncode: int | None = None
         self.used: tuple[float, int] | None = None
-        self._pid = 0
+        self.pid = 0
         self._anew = (command, environment, out, err, hold)
         self._process: subprocess.Popen[bytes] | None = None
         self._server: socket.socket | None = None
@@ -156,7 +158,7 @@ class Part:
                 self._server.close()
                 self._start()
             elif "pid" in told:
-                self._pid = told["pid"]
+                self.pid = told["pid"]
             else:
                 self._server.close()
                 self.used, self.returncode = (told["seconds"], told["memory"]), told["status"]
@@ -175,8 +177,8 @@ class Part:
             return
         if self._process:
             self._process.send_signal(number)
-        elif self._pid:
-            os.kill(self._pid, number)
+        elif self.pid:
+            os.kill(self.pid, number)
         elif number != signal.SIGTERM:
             return
         else:  # it has not begun, and will not

@@ -61,7 +61,7 @@ _Labels = npt.NDArray[np.uint16]
 
 
 @dataclass
-class _Coder:
+class Coder:
     """Output texts of a task as numbers, and back.
 
     Attributes
@@ -209,7 +209,7 @@ def _predicted(
     labels: dict[str, list[str]],
 ) -> Iterator[tuple[str, str, str, int, bytes, bytes | None]]:
     """Rows of ``predictions.parquet`` of one task; its labels are added to `labels`."""
-    coder, made = _Coder(worker.exp.task(task)), {}
+    coder, made = Coder(worker.exp.task(task)), {}
     own = table[table["task"] == task]
     cells = own[["target", *_CELL]].itertuples(index=False, name=None)
     column = dict(zip(cells, own.groupby("target").cumcount(), strict=True))  # of predictions
@@ -238,7 +238,7 @@ def _predicted(
             yield task, target, example.id, size, part.tobytes(), correct
 
 
-def _correct(coder: _Coder, example: Example, found: _Labels) -> bytes:
+def _correct(coder: Coder, example: Example, found: _Labels) -> bytes:
     """Whether each of the answers (cells,) to an item is right, a bit each."""
     task, right = coder.task, np.zeros(len(coder.labels), dtype=bool)
     for i in np.unique(found):
@@ -396,7 +396,7 @@ def check(exp: Experiment, folder: Path) -> pd.DataFrame:
     about, table, kept = _read(folder)
     worker, rows = Worker(exp), []
     for task, own in kept.groupby("task", observed=True, sort=False):
-        coder = _Coder(exp.task(str(task)), about["labels"][task])
+        coder = Coder(exp.task(str(task)), about["labels"][task])
         cells, predictions, worst = 0, 0, 0.0
         by_target = own.groupby("target", observed=True, sort=False)
         for target, items in tqdm(by_target, desc=f"checking {task}", mininterval=2):
@@ -410,9 +410,7 @@ def check(exp: Experiment, folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["task", "cells", "predictions", "difference"])
 
 
-def _scored(
-    coder: _Coder, tests: Sequence[Example], items: pd.DataFrame
-) -> npt.NDArray[np.float64]:
+def _scored(coder: Coder, tests: Sequence[Example], items: pd.DataFrame) -> npt.NDArray[np.float64]:
     """The main metric of each cell of a target: (cells,)."""
     written: list[list[str]] = []
     for example, n, content in zip(tests, items["n"], items["labels"], strict=True):
