@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import forked
 import job
 import make
 import nbformat
@@ -117,6 +118,8 @@ class Project:
         for name, text in {"config": CONFIG, "plan": PLAN, "run": RUN}.items():
             (folder / "xltlib" / "train" / f"{name}.py").write_text(text)
         shutil.copy(repository / "xltlib" / "train" / "forks.py", folder / "xltlib" / "train")
+        # The parts are those of bin/xlt: there is nothing to fork them from, nor torch to import.
+        (folder / "xltlib" / "cli.py").write_text("raise ImportError('parts are started anew')\n")
         for name in ("experiments", "notebooks", "bin", "book"):
             (folder / name).mkdir()
         (folder / "_config.yml").touch()
@@ -149,10 +152,10 @@ class Project:
         return [sys.executable, "workflow/make.py", *(words or ("small",)), "--cores", "2"]
 
     def make(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            self.command(*words), cwd=self.folder, text=True, capture_output=True,
-            env=self.environment(**more),
-        )  # fmt: skip
+        """What `command` does, in a process forked here, where Snakemake is imported."""
+        of_the_project = ("xltlib", *(p.stem for p in (self.folder / "workflow").glob("*.py")))
+        _, *command = self.command(*words)
+        return forked.python(command, self.folder, self.environment(**more), of_the_project)
 
     def start(self, *words: str, **more: str) -> subprocess.Popen:
         return subprocess.Popen(
@@ -173,6 +176,8 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path, repository: Path) -> Project:
+    import snakemake.cli  # noqa: F401 (the processes that are forked here share it)
+
     return Project(tmp_path, repository)
 
 
