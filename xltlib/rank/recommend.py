@@ -352,10 +352,11 @@ def _chosen(matrix: Matrix, cells: Index, draws: Array, k: int) -> pd.DataFrame:
 
 def _draws(mean: Array, covariance: Array) -> Array:
     """(_DRAWS, n) scores, never outside 0..1."""
-    generator = np.random.default_rng(0)
+    noise = np.random.default_rng(0).standard_normal((_DRAWS, len(mean)))
     values, vectors = np.linalg.eigh(covariance)
-    noise = generator.standard_normal((_DRAWS, len(mean)))
-    return np.clip(mean + noise @ (vectors * np.sqrt(np.clip(values, 0, None))).T, 0, 1)
+    # the symmetric root: eigenvectors of equal eigenvalues are what rounding makes them
+    root = (vectors * np.sqrt(np.clip(values, 0, None))) @ vectors.T
+    return np.clip(mean + noise @ root, 0, 1)
 
 
 def _rows(
