@@ -58,6 +58,7 @@ bench: $(STAMP) ## Time training and answering beside transformers' Trainer, in 
 	@$(BIN)/python benchmarks/speed.py --out build/speed.jsonl
 	@$(BIN)/python benchmarks/speed.py --table build/speed.jsonl --out book/speed.csv
 	@$(BIN)/python benchmarks/speed.py --scaling --out book/speed_scaling.csv
+	@$(BIN)/python benchmarks/speed.py --figure book/speed.csv book/speed_scaling.csv --out book/speed.svg
 
 lint: $(STAMP) ## ruff on code and notebooks, no outputs in notebooks, types of xltlib, advisories
 	$(BIN)/ruff check .

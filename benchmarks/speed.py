@@ -3,6 +3,7 @@
     python benchmarks/speed.py --out build/speed.jsonl [--only train-all ...] [--pairs 5]
     python benchmarks/speed.py --table build/speed.jsonl --out book/speed.csv
     python benchmarks/speed.py --scaling --out book/speed_scaling.csv
+    python benchmarks/speed.py --figure book/speed.csv book/speed_scaling.csv --out book/speed.svg
 
 Both sides have the same data, start, optimizer, schedule, number of updates, precision and one
 thread, and take turns in one process after one run of each to warm up, so that what else the
@@ -34,9 +35,11 @@ import numpy as np
 import pandas as pd
 import torch
 import transformers
+from matplotlib.ticker import FixedLocator
 from tqdm import tqdm
 
 from xltlib import io
+from xltlib.book import style
 from xltlib.data import Example
 from xltlib.data.cldr import lines
 from xltlib.models import ModelShape, compute, encoder, features, tiny
@@ -540,6 +543,38 @@ def shown(full: pd.DataFrame) -> pd.DataFrame:
     return kept.assign(limit=full["limit"], day=[m.split(",")[0] for m in full["measured"]])
 
 
+@style.styled
+def drawn(rates: pd.DataFrame, curves: pd.DataFrame) -> style.Card:
+    """How many times cheaper than the Trainer, with the range of the pairs; and how it grows."""
+    figure = style.Card(figsize=(style.WIDTH, 6.2))
+    first, second = figure.subplots(2, 1)
+    ends = rates["ratio"].str.extract(r"([\d.]+) \(([\d.]+) to ([\d.]+)\)").astype(float)
+    ratio, low, high = (ends[c].to_numpy() for c in ends)
+    first.errorbar(ratio, rates["benchmark"], xerr=(ratio - low, high - ratio), fmt="o", ms=5)
+    first.axvline(1, color="0.6", lw=1)
+    first.set(xscale="log", xlabel="the Trainer's cost, as a multiple of ours", ylabel="")
+    first.invert_yaxis()
+    long = curves.melt(["what", "exponent"], var_name="times", value_name="seconds")
+    long["times"] = long["times"].str.removeprefix("x ").astype(int)
+    once = long[long["times"] == 1].set_index("what")["seconds"]
+    long["seconds"] /= long["what"].map(once)
+    long["of"] = [f"{r.what}, exponent {r.exponent:.2f}" for r in long.itertuples()]
+    style.seaborn().lineplot(
+        long, x="times", y="seconds", hue="of", style="of", markers=True, ax=second
+    )
+    second.plot([1, 8], [1, 8], color="0.6", lw=1, zorder=0)
+    second.set(xscale="log", yscale="log", ylabel="seconds, as a multiple",
+               xlabel="as many sources, targets, examples, or words in a text")  # fmt: skip
+    second.legend(fontsize=7, title="")
+    for axis in (first.xaxis, second.xaxis, second.yaxis):
+        axis.set_major_locator(FixedLocator([1, 2, 4, 8, 16, 32]))
+        axis.set_major_formatter("{x:g}")  # the style has no mathematics in labels
+        axis.set_minor_formatter("")
+    first.grid(True, axis="x")
+    second.grid(True)
+    return figure
+
+
 def memory(pairs: int) -> Iterator[dict[str, Any]]:
     """One record a pair, each side in a process of its own; GB stand where seconds do elsewhere."""
     for _ in range(pairs):
@@ -561,6 +596,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--table", type=Path)
     parser.add_argument("--scaling", action="store_true", help="how seconds grow, to --out")
+    parser.add_argument("--figure", type=Path, nargs=2, help="of both tables, to --out")
     parser.add_argument("--peak", choices=["ours", "theirs"])
     given = parser.parse_args()
     compute.prepare_process()
@@ -577,6 +613,9 @@ def main() -> None:
         content = table(given.table)
         io.write_text(given.out, shown(content).to_csv(index=False))
         print(content.to_string(index=False))
+        return
+    if given.figure:
+        drawn(*map(pd.read_csv, given.figure)).save(given.out)
         return
     told: list[str] = []
     for name in given.only or [*made(), "memory"]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import pytest
 
 pytest.importorskip("torch", reason="benchmarks of training need xltlib[train]")
@@ -50,3 +52,19 @@ def test_growth_is_fitted_to_what_was_timed(speed: ModuleType) -> None:
     table = speed.exponents(curves).set_index("what")
     assert table.loc["sources"].tolist() == [7.0, 19.799, 1.5]
     assert (table["exponent"] == 1.5).all()
+
+
+def test_the_figure_of_the_book_is_that_of_its_tables(
+    speed: ModuleType, repository: Path, tmp_path: Path
+) -> None:
+    kept = [repository / "book" / f"{name}.csv" for name in ("speed", "speed_scaling")]
+    speed.drawn(*map(pd.read_csv, kept)).save(tmp_path / "speed.svg")
+    drawn, found = places(tmp_path / "speed.svg"), places(repository / "book" / "speed.svg")
+    assert len(found) > 40
+    assert drawn == pytest.approx(found, abs=0.5)
+
+
+def places(picture: Path) -> list[float]:
+    """Where the marks of a figure stand, across and down."""
+    marks = re.findall(r'<use [^>]*x="([\d.]+)" y="([\d.]+)"', picture.read_text())
+    return [float(place) for mark in marks for place in mark]
