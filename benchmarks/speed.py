@@ -146,9 +146,7 @@ def small(shape: ModelShape = SMALL) -> tuple[Any, Any]:
     return tiny.build(shape, tokenizer), tokenizer
 
 
-def training(
-    of: str, shape: ModelShape, recipe: Recipe, theirs: Recipe, n: int, beside: int = 1
-) -> Pair:
+def training(of: str, shape: ModelShape, recipe: Recipe, n: int, beside: int = 1) -> Pair:
     """Fine-tuning on entities of English text (CLDR): their types, or all in a text.
 
     Ours with `beside` models that learn side by side, of as many seeds, as an experiment's do.
@@ -169,16 +167,16 @@ def training(
 
     def stock() -> Any:
         model = copy.deepcopy(start)
-        freeze(model, theirs)
+        freeze(model, recipe)
         data = rows(tokenizer, task, train)
-        theirs_ = trainer(model, tokenizer, theirs)
-        theirs_.train_dataset = data
+        theirs = trainer(model, tokenizer, recipe)
+        theirs.train_dataset = data
         lengths = [len(r["input_ids"]) for r in data]
         rng = np.random.default_rng([0, 29])  # as `finetune` with its seed
-        while len(theirs_.order) < theirs.steps * theirs.batch:
-            more = [i for batch in compute.epoch(lengths, theirs.batch, rng) for i in batch]
-            theirs_.order = [*theirs_.order, *more]
-        theirs_.train()
+        while len(theirs.order) < recipe.steps * recipe.batch:
+            more = [i for batch in compute.epoch(lengths, recipe.batch, rng) for i in batch]
+            theirs.order = [*theirs.order, *more]
+        theirs.train()
         return model
 
     def quality(model: Any) -> float:
@@ -191,10 +189,7 @@ def training(
     about = f"{sum(w.numel() for w in start.parameters()) / 1e6:.1f}M parameters, {recipe.steps} "
     about += f"updates of {recipe.batch} texts of {a:.0f} and {b:.0f} tokens"
     about += f", {beside} side by side" if beside > 1 else ""
-    same = recipe.precision == theirs.precision == "float32"
-    return Pair(
-        Side(mine, quality, beside), Side(stock, quality), 0.01 if same else 0.1, flops, about
-    )
+    return Pair(Side(mine, quality, beside), Side(stock, quality), 0.01, flops, about)
 
 
 def step_flops(model: Any, source: float, target: float, encoder_learns: bool = True) -> float:
@@ -447,12 +442,12 @@ def made(small_size: bool = False) -> dict[str, Callable[[], Pair]]:
     n = 40 if small_size else 1024  # whole batches in every window of lengths
     taught, beside = (8, 3) if small_size else (400, 12)
     return {
-        "train-frozen": lambda: training("entity_type", SMALL, still, still, n, beside),
-        "train-frozen-alone": lambda: training("entity_type", SMALL, still, still, n),
-        "train-frozen-spans": lambda: training("ner", SMALL, still, still, n, beside),
-        "train-all": lambda: training("ner", SMALL, all_, all_, n, beside),
-        "train-all-alone": lambda: training("ner", SMALL, all_, all_, n),
-        "train-18M": lambda: training("ner", LARGE, big, big, n),
+        "train-frozen": lambda: training("entity_type", SMALL, still, n, beside),
+        "train-frozen-alone": lambda: training("entity_type", SMALL, still, n),
+        "train-frozen-spans": lambda: training("ner", SMALL, still, n, beside),
+        "train-all": lambda: training("ner", SMALL, all_, n, beside),
+        "train-all-alone": lambda: training("ner", SMALL, all_, n),
+        "train-18M": lambda: training("ner", LARGE, big, n),
         "answer-choose": lambda: answering(intents(), "eng", some, taught, True),
         "answer-label": lambda: answering(TASKS["entity_type"], "eng", some, taught, False, beside),
         "answer-label-alone": lambda: answering(TASKS["entity_type"], "eng", some, taught, False),
