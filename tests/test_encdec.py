@@ -32,10 +32,10 @@ from xltlib.train import plan  # noqa: E402
 from xltlib.train.config import Experiment, load  # noqa: E402
 from xltlib.train.finetune import finetune  # noqa: E402
 from xltlib.train.generate import answers, evaluate  # noqa: E402
-from xltlib.train.recipes import ENCODER, Recipe  # noqa: E402
+from xltlib.train.recipes import RECIPES, Recipe  # noqa: E402
 from xltlib.train.run import do_part, read_run  # noqa: E402
 
-QUICK = replace(ENCODER, steps=3, evaluations=1, batch=4, precision="float32")
+QUICK = replace(RECIPES["encoder"], steps=3, evaluations=1, batch=4, precision="float32")
 WORDS = ("red", "blue", "cat", "dog", "runs", "sat")
 TEXTS = [f"{a} {b} {c}" for a in WORDS[:2] for b in WORDS[2:4] for c in WORDS[4:]]
 LABELS = PUBLIC["sib200"].labels
@@ -335,5 +335,5 @@ def test_a_probe_has_no_control_without_pre_training(
 
 def test_its_recipe_is_an_encoders(folders: dict[str, Path], tmp_path: Path) -> None:
     spec = mine(tmp_path, folders["xlm"], recipe={}).tasks["sib200"]
-    assert spec.recipe == ENCODER and isinstance(spec.scratch, Recipe)
+    assert spec.recipe == RECIPES["encoder"] and isinstance(spec.scratch, Recipe)
     assert spec.scratch.freeze == "embeddings"

@@ -298,8 +298,9 @@ def run(tiny: Path, tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 
 def test_every_cell_is_scored_and_kept_outputs_score_the_same(run: Any) -> None:
+    from rescored import recompute
+
     from xltlib import scores
-    from xltlib.train.run import recompute
 
     table = scores.read(run.folder / "scores.parquet")
     main = scores.one_metric(table)

@@ -115,12 +115,12 @@ def test_loss_is_the_models_own(folder: Path) -> None:
         torch.testing.assert_close(one, other.grad, atol=1e-4, rtol=1e-3)
 
 
-def small_t5(kind: str, seed: int, vocab: int = 300) -> T5ForConditionalGeneration:
+def small_t5(kind: str, seed: int, vocab: int = 300, d_ff: int = 24) -> T5ForConditionalGeneration:
     torch.manual_seed(seed)
     config = T5Config(
-        vocab_size=vocab, d_model=16, d_kv=8, d_ff=24, num_heads=3, num_layers=2, dropout_rate=0.0,
+        vocab_size=vocab, d_model=16, d_kv=8, d_ff=d_ff, num_heads=3, num_layers=2,
         num_decoder_layers=2, feed_forward_proj=kind, decoder_start_token_id=0, pad_token_id=0,
-        tie_word_embeddings=False,
+        tie_word_embeddings=False, dropout_rate=0.0,
     )  # fmt: skip
     model = T5ForConditionalGeneration(config)
     model.config.tie_word_embeddings = False
@@ -136,16 +136,16 @@ def test_lean_loss_is_the_librarys(
 ) -> None:
     """Loss, gradients, and the same after the encoder stopped learning; lengths differ a lot.
 
-    Few tokens have fewer numbers than a large layer has weights: a norm's weight goes into them.
+    A norm's weight goes into the weights of attention, which are few; into the states where a
+    layer behind it has more weights than these have numbers.
     """
-    model = small_t5(kind, 0)
+    model = small_t5(kind, 0, d_ff=2**13 + 8)
     rng = np.random.default_rng(0)
     rows = [rng.integers(1, 300, n) for n in lengths]
     source, labels = compute.pad(rows, 0), compute.pad(rows[::-1], -100)
     monkeypatch.setattr(compute, "arithmetic", lambda device, asked: asked)
-    monkeypatch.setattr(lean, "IN_CACHE", 0)  # these layers are small
     assert lean.fits(model)
-    close = {"float32": (1e-5, 1e-5), "bfloat16": (3e-2, 8e-2)}[precision]
+    close = {"float32": (1e-5, 1e-5), "bfloat16": (3e-2, 0.1)}[precision]
     for still in (False, True):
         if still:
             model.encoder.requires_grad_(False)

@@ -21,7 +21,7 @@ if sys.platform != "linux":
 from test_cli import SMALL
 
 from xltlib.cli import FAILED, main
-from xltlib.train.forks import ADDRESS, Part, forking
+from xltlib.train.forks import Part, forking
 
 
 def until(what: Callable[[], object], seconds: float = 60) -> None:
@@ -146,7 +146,7 @@ def test_who_asked_may_be_killed_and_what_the_part_holds_is_held(
 def test_another_user_is_not_served(environment: dict[str, str]) -> None:
     code = (
         "import os, socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); "
-        f"os.setuid(65534); s.connect(chr(0) + {environment[ADDRESS]!r}); "
+        f"os.setuid(65534); s.connect(chr(0) + {environment['XLT_FORKS']!r}); "
         "socket.send_fds(s, [b'[]'], [1, 2]); print('told', s.recv(100) or 1 / 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True)
@@ -218,7 +218,7 @@ def executed(
     with (folder / "log").open("w") as log:
         part = Part(["papermill", *files], {**environment, **more}, log.fileno(), log.fileno())
         status = part.wait()
-    assert bool(part.used) == (ADDRESS in environment)
+    assert bool(part.used) == ("XLT_FORKS" in environment)
     return status, (folder / "log").read_text(), nbformat.read(folder / "out.ipynb", 4)
 
 
@@ -231,7 +231,7 @@ def test_a_forked_notebook_draws_and_has_the_environment_of_who_asks(
         "print('x' * 3_000_000)",
         "import subprocess\nprint(subprocess.run(['echo', 'hello'], capture_output=True).stdout)",
     ]
-    alone = {key: value for key, value in kernels.items() if key != ADDRESS}
+    alone = {key: value for key, value in kernels.items() if key != "XLT_FORKS"}
     for place, environment in (("alone", alone), ("forked", kernels)):
         status, said, notebook = executed(tmp_path / place, environment, cells, XLT_OF_ONE_JOB="7")
         assert status == 0, said

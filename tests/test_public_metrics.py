@@ -182,7 +182,8 @@ PADDED = [
 
 
 def padding(raw: str) -> str:
-    return public.padded_answers(Example("1", "eng", {"answers": [raw]}))[0]
+    fields = {"question": "", "context": "", "answers": [raw]}
+    return PUBLIC["xquad"].preprocess(Example("1", "eng", fields))[1]
 
 
 @pytest.mark.parametrize(("raw", "padded"), PADDED)
@@ -214,7 +215,8 @@ def test_the_example_of_mt5s_own_test() -> None:
         "context: Some context . ",
         "The answer . ",
     )
-    assert public.padded_answers(one) == ["The answer . ", "Another answer . "]
+    other = Example("123", "eng", {**fields, "answers": ("Another answer.",)})
+    assert PUBLIC["xquad"].preprocess(other)[1] == "Another answer . "
 
 
 # ---------------------------------------------------------------- SQuAD

@@ -21,13 +21,15 @@ import pytest
 
 pytest.importorskip("torch", reason="running an experiment needs xltlib[train]")
 
+from rescored import recompute
+
 from xltlib import cli, scores
 from xltlib.io import sealed, sha256, whole
 from xltlib.tasks import task  # noqa: E402
 from xltlib.train import finetune, run  # noqa: E402
 from xltlib.train.config import Experiment, load  # noqa: E402
 from xltlib.train.plan import Place, part_of, parts, runs  # noqa: E402
-from xltlib.train.run import do_part, read_run, recompute, verify  # noqa: E402
+from xltlib.train.run import do_part, read_run, verify  # noqa: E402
 
 MICRO = """
 title: Two languages, a dozen steps

@@ -376,7 +376,6 @@ def _recommend(
     as_json: _Json = False,
 ) -> None:
     """Which source language to take for a target."""
-    from xltlib.book.words import advice
     from xltlib.rank.recommend import recommend
 
     if top < 1:
@@ -396,7 +395,40 @@ def _recommend(
                    for k, t in (("sources", shown), ("best_set", steps))}  # fmt: skip
         print(json.dumps(answer))
     else:
-        print(advice(found, shown, steps, n_target))
+        print(_advice(found, shown, steps, n_target))
+
+
+def _source_name(source: str) -> str:
+    """English name of a source, and which treebank where a table has several of a language."""
+    from xltlib.languages import name
+
+    code, _, treebank = source.partition("/")
+    return f"{name(code)} {treebank}".strip()
+
+
+def _advice(found: Any, shown: Any, steps: Any, n_target: int = 0) -> str:
+    """Rows of a recommendation, sources to train together, and what all rests on, as text."""
+    from xltlib.languages import name
+
+    labels = ", ".join(f"{k} {v}" for k, v in found.labels.items())
+    out = [
+        f"Sources for {name(found.target)} ({found.target}); {labels}; scores of 0 to 100",
+        "Best first, by score; below each, what puts it above or below the average source (points)",
+        f"{'':4} {'source':28} {'score':>5}  {'90 % interval':13}  {'the best?':>9}",
+    ]
+    for row in shown.itertuples(index=False):
+        source = f"{_source_name(row.source)} ({row.source.partition('/')[0]})"
+        how = f"{100 * row.low:.0f} to {100 * row.high:.0f}" if row.high > row.low else "measured"
+        numbers = f"{100 * row.predicted:5.1f}  {how:13}  {100 * row.p_best:7.0f} %"
+        known = " measured" * (row.measured and how[0] != "m")
+        out.append(f"{row.rank:4} {source:28} {numbers}{known}")
+        if n_target:
+            ends = f"{100 * row.few_shot_low:.0f} to {100 * row.few_shot_high:.0f}"
+            out.append(f"     with {n_target} examples {100 * row.few_shot:.1f} ({ends})")
+        out.append(textwrap.fill(row.why, 88, initial_indent=" " * 5, subsequent_indent=" " * 5))
+    each = (f"{_source_name(r.source)} {100 * r.expected_best:.1f}" for r in steps.itertuples())
+    out.append(f"Trained together, best score to expect with each added: {', '.join(each)}")
+    return "\n".join([*out, f"Rests on {found.rests_on}"])
 
 
 @app.command("budget")
@@ -418,7 +450,6 @@ def _budget(
 ) -> None:
     """How many target examples a goal takes."""
     from xltlib.book.budget import budget
-    from xltlib.book.words import source_name
     from xltlib.languages import name
 
     read = {"rows": rows, "metric": metric, "lower_is_better": lower_is_better}
@@ -430,7 +461,7 @@ def _budget(
     print(f"Examples of {name(code)} ({code}) for a score of {100 * goal:g} of 100")
     for row in found.to_dict("records"):
         how = "its own curve" if row["basis"] == "measured" else "curves of other targets"
-        print(f"  after {source_name(row['source'])} ({row['source']}), by {how}: {row['answer']}")
+        print(f"  after {_source_name(row['source'])} ({row['source']}), by {how}: {row['answer']}")
         others = [f"{str(k)[3:]}: {v}" for k, v in row.items() if str(k).startswith("by_")]
         print(f"    by other laws, {'; '.join(others)}")
     print(f"Rests on {found['n_curves'].iloc[0]} few-shot curve(s); 95 % intervals")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -40,11 +40,10 @@ _STEPS = regression.STEPS | {
     "+ the rest": (*regression.STEPS["+ the rest"], "inventory"),
 }
 _PARTS = 8  # of one analysis, for the progress
-PROTOCOLS: tuple[Protocol, ...] = ("cold", "warm")
 
 
 @dataclass(frozen=True)
-class Dropped:
+class _Dropped:
     """Something of the table that was not used: how many, of what, why."""
 
     n: int
@@ -94,7 +93,7 @@ class Analysis:
     best_set: pd.DataFrame
     next_best: pd.DataFrame
     laws: pd.DataFrame
-    dropped: tuple[Dropped, ...]
+    dropped: tuple[_Dropped, ...]
     warnings: tuple[str, ...]
     unable: dict[str, str]
 
@@ -133,7 +132,7 @@ class Report:
 
     name: str
     understood: tuple[str, ...]
-    dropped: tuple[Dropped, ...]
+    dropped: tuple[_Dropped, ...]
     scores: pd.DataFrame
     pairs: pd.DataFrame
     analyses: tuple[Analysis, ...]
@@ -242,7 +241,7 @@ def _known(
 
 def _understood(
     read: pd.DataFrame, kept: pd.DataFrame, unused: Sequence[str]
-) -> tuple[tuple[str, ...], tuple[Dropped, ...]]:
+) -> tuple[tuple[str, ...], tuple[_Dropped, ...]]:
     """How the table was read, and what was left out of it."""
     notes = [*scores.notes(read), *unused]
     if len(read) > len(kept):
@@ -275,10 +274,10 @@ def _read(
         return scores.read(table, rows, *how), Path(table).name
 
 
-def _sorted_out(notes: Iterable[str]) -> tuple[list[str], list[Dropped]]:
+def _sorted_out(notes: Iterable[str]) -> tuple[list[str], list[_Dropped]]:
     """Notes, and those of something dropped, which begin with a number (`scores.notes`)."""
     found = {note: re.match(r"(\d+) (.*)", note) for note in notes}
-    dropped = [Dropped(int(m[1]), m[2]) for m in found.values() if m]
+    dropped = [_Dropped(int(m[1]), m[2]) for m in found.values() if m]
     return [note for note, m in found.items() if not m], dropped
 
 
@@ -297,7 +296,7 @@ def _size(table: pd.DataFrame) -> str:
 
 
 def _each(
-    groups: Sequence[tuple[pd.DataFrame, pd.DataFrame, list[Dropped]]],
+    groups: Sequence[tuple[pd.DataFrame, pd.DataFrame, list[_Dropped]]],
     known: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]],
     settings: _Settings,
     bar: tqdm[Any],
@@ -320,20 +319,20 @@ def _each(
     return found, unable
 
 
-def usable(group: pd.DataFrame, most: int = MOST) -> tuple[pd.DataFrame, list[Dropped]]:
+def usable(group: pd.DataFrame, most: int = MOST) -> tuple[pd.DataFrame, list[_Dropped]]:
     """Zero-shot rows between different languages, one metric, at most `most` pairs; the rest."""
     one = scores.one_metric(group)
     zero = scores.transfer(one)
     few, same = int((one["n_target"] > 0).sum()), len(scores.in_language(one))
     dropped = [
-        Dropped(len(group) - len(one), "rows of other metrics"),
-        Dropped(same, "in-language rows: never counted as transfer"),
-        Dropped(few, "few-shot rows: only read by the few-shot laws"),
+        _Dropped(len(group) - len(one), "rows of other metrics"),
+        _Dropped(same, "in-language rows: never counted as transfer"),
+        _Dropped(few, "few-shot rows: only read by the few-shot laws"),
     ]
     kept = _thinned(zero, most)
     lost = len(zero) - len(kept)
     what = f"rows: more than {most} pairs are thinned to languages evenly over the alphabet"
-    return kept, [d for d in (*dropped, Dropped(lost, what)) if d.n]
+    return kept, [d for d in (*dropped, _Dropped(lost, what)) if d.n]
 
 
 def _thinned(zero: pd.DataFrame, most: int) -> pd.DataFrame:
@@ -396,7 +395,7 @@ def _one(
     parts: _Parts,
     group: pd.DataFrame,
     zero: pd.DataFrame,
-    dropped: list[Dropped],
+    dropped: list[_Dropped],
     plain: pd.DataFrame,
     full: pd.DataFrame,
     settings: _Settings,
@@ -478,7 +477,7 @@ def _counts(zero: pd.DataFrame) -> dict[str, float]:
 def _choices(matrix: Matrix, trees: bool) -> dict[str, pd.DataFrame]:
     names = ["gp", "best_mean", "english", "random", "rank_fusion"]
     names += [f"nearest_{m}" for m in matrix.measures] + ["lambdamart"] * trees
-    return {p: methods.choices(matrix, p, names) for p in PROTOCOLS}
+    return {p: methods.choices(matrix, p, names) for p in get_args(Protocol)}
 
 
 def _no_trees(zero: pd.DataFrame) -> str:
@@ -524,7 +523,7 @@ def _choice_claims(chosen: dict[str, pd.DataFrame]) -> pd.DataFrame:
 
 def _explained(
     parts: _Parts, zero: pd.DataFrame, full: pd.DataFrame, settings: _Settings
-) -> tuple[dict[str, Any], list[Dropped]]:
+) -> tuple[dict[str, Any], list[_Dropped]]:
     """Fields of `Analysis`: what similarity explains; and what was left out for it."""
     none = pd.DataFrame()
     pairs, features, notes = _measures(zero, full, settings.measures)

@@ -14,10 +14,10 @@ import math
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, is_dataclass
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -25,12 +25,13 @@ from jinja2 import Environment, PackageLoader
 
 from xltlib import __version__
 from xltlib.book import figures, words
-from xltlib.book.analyze import PROTOCOLS, TABLES, Analysis, Dropped, Report
+from xltlib.book.analyze import TABLES, Analysis, Report
 from xltlib.book.style import Card
 from xltlib.book.tables import in_words
 from xltlib.explain.contrast import VERDICTS
 from xltlib.io import write_text
 from xltlib.languages import name
+from xltlib.rank.matrix import Protocol
 
 _KEYS = ("model", "task", "metric")
 _TERMS = {
@@ -124,7 +125,7 @@ def _record(one: Analysis) -> dict[str, Any]:
         **{name: getattr(one, name) for name in names},
         **one.counts,
         "not_computed": one.unable,
-        "ranking": {p: _ranking(one.methods, p) for p in PROTOCOLS},
+        "ranking": {p: _ranking(one.methods, p) for p in get_args(Protocol)},
         "level": {"protocol": "cold", **one.level} if one.level else None,
         "coefficients": _coefficients(one.coefficients),
         "partial_r2": one.whole.get("partial_r2"),
@@ -156,7 +157,7 @@ def _plain(value: Any) -> Any:
     """Tables, records and numbers as JSON has them: what is missing is null."""
     if isinstance(value, pd.DataFrame):
         value = value.to_dict("records")
-    if isinstance(value, Dropped):
+    if is_dataclass(value):
         value = vars(value)
     if isinstance(value, dict):
         return {str(k): _plain(v) for k, v in value.items()}

@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import math
-import textwrap
-from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from xltlib.languages import name
-
-if TYPE_CHECKING:
-    from xltlib.rank.recommend import Recommendation
 
 _LABELS = {
     "word_order": "word order",
@@ -88,32 +83,3 @@ def as_text(table: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
                 for v in shown[column].astype(float)
             ]
     return shown
-
-
-def source_name(source: str) -> str:
-    """English name of a source, and which treebank where a table has several of a language."""
-    code, _, treebank = source.partition("/")
-    return f"{name(code)} {treebank}".strip()
-
-
-def advice(found: Recommendation, shown: Any, steps: Any, n_target: int = 0) -> str:
-    """Rows of a recommendation, sources to train together, and what all rests on, as text."""
-    labels = ", ".join(f"{k} {v}" for k, v in found.labels.items())
-    out = [
-        f"Sources for {name(found.target)} ({found.target}); {labels}; scores of 0 to 100",
-        "Best first, by score; below each, what puts it above or below the average source (points)",
-        f"{'':4} {'source':28} {'score':>5}  {'90 % interval':13}  {'the best?':>9}",
-    ]
-    for row in shown.itertuples(index=False):
-        source = f"{source_name(row.source)} ({row.source.partition('/')[0]})"
-        how = f"{100 * row.low:.0f} to {100 * row.high:.0f}" if row.high > row.low else "measured"
-        numbers = f"{100 * row.predicted:5.1f}  {how:13}  {100 * row.p_best:7.0f} %"
-        known = " measured" * (row.measured and how[0] != "m")
-        out.append(f"{row.rank:4} {source:28} {numbers}{known}")
-        if n_target:
-            ends = f"{100 * row.few_shot_low:.0f} to {100 * row.few_shot_high:.0f}"
-            out.append(f"     with {n_target} examples {100 * row.few_shot:.1f} ({ends})")
-        out.append(textwrap.fill(row.why, 88, initial_indent=" " * 5, subsequent_indent=" " * 5))
-    each = (f"{source_name(r.source)} {100 * r.expected_best:.1f}" for r in steps.itertuples())
-    out.append(f"Trained together, best score to expect with each added: {', '.join(each)}")
-    return "\n".join([*out, f"Rests on {found.rests_on}"])

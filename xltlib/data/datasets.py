@@ -83,7 +83,7 @@ class Loaded:
 
 
 @dataclass(frozen=True)
-class Origin:
+class _Origin:
     """Where one raw split of one language is: the language's code there, and how to get it."""
 
     code: str
@@ -132,21 +132,21 @@ def languages_of(task: str, *, local: bool = False) -> list[str]:
     )
 
 
-def origin(card: Card, asked: str, raw: str) -> Origin:
+def origin(card: Card, asked: str, raw: str) -> _Origin:
     """Where a raw split of a language is: the tree under ``XLT_DATA``, or its public place."""
     for held in card.files:
         code = _code_in(held, asked)
         if code and raw in held.paths:
             found = files.local(held.repository, held.path(code, raw))
             if found:
-                return Origin(code, held, str(found))
+                return _Origin(code, held, str(found))
     code = _code_in(card.source, asked)
     if code is None:
         have = [f"{k} ({name(k)})" for k in sorted(_keys(tuple(card.source.codes)))]
         key = language(asked).key
         cure = "choose one of these, or give your own files for it"
         raise unknown(f"language of {card.name}", f"{key} ({name(asked)})", have, cure)
-    return Origin(code, card.source, card.source.url)
+    return _Origin(code, card.source, card.source.url)
 
 
 def samples(task: str) -> list[Example]:
@@ -251,7 +251,7 @@ _DERIVE: dict[str, Callable[[Row, str], list[Row]]] = {
 # ---------------------------------------------------------------- reading
 
 
-def _rows(task: str, where: Origin, raw: str) -> tuple[list[Row], str]:
+def _rows(task: str, where: _Origin, raw: str) -> tuple[list[Row], str]:
     """Rows as the card names them, and the Hub's commit."""
     place, card = where.place, card_of(task)
     if isinstance(place, _OwnFile):
@@ -267,7 +267,9 @@ def _rows(task: str, where: Origin, raw: str) -> tuple[list[Row], str]:
 
 
 @lru_cache(maxsize=16)
-def _read(task: str, where: Origin, raw: str, root: str | None) -> tuple[int, tuple[Row, ...], str]:
+def _read(
+    task: str, where: _Origin, raw: str, root: str | None
+) -> tuple[int, tuple[Row, ...], str]:
     """(raw rows, examples' rows with an id and a group, commit); `root` is only for the cache."""
     rows, commit = _rows(task, where, raw)
     derive = _DERIVE["" if isinstance(where.place, _OwnFile) else view_of(task).derive]
@@ -434,30 +436,30 @@ def _checked(value: str, allowed: Sequence[str], what: str) -> None:
         raise unknown(what, value, allowed, "use one of these")
 
 
-def _where(task: str, asked: str, split: str, own: Own | None) -> tuple[Origin, Part]:
+def _where(task: str, asked: str, split: str, own: Own | None) -> tuple[_Origin, Part]:
     """Where a split is, and which share of it."""
     card, key = card_of(task), language(asked).key
     if own and key in own:
         _checked(split, list(own[key]), f"split of your files for {task} {key}")
         file = own[key][split]
-        return Origin(key, file, str(file.path)), Part(split)
+        return _Origin(key, file, str(file.path)), Part(split)
     _checked(split, list(card.splits), f"split of {card.name}")
     part = card.splits[split]
     return origin(card, asked, part.raw), part
 
 
-def _share(task: str, where: Origin, part: Part) -> tuple[int, list[Row], str]:
+def _share(task: str, where: _Origin, part: Part) -> tuple[int, list[Row], str]:
     """(rows of the raw split, the rows of the share, the Hub's commit)."""
     total, rows, commit = _read(task, where, part.raw, os.environ.get("XLT_DATA"))
     return total, _cut(card_of(task), rows, part), commit
 
 
 def _later(
-    task: str, asked: str, split: Split, own: Own | None, where: Origin
+    task: str, asked: str, split: Split, own: Own | None, where: _Origin
 ) -> Iterator[tuple[str, set[str]]]:
     """(split, texts) of the later splits that are in the same kind of place."""
 
-    def kind(of: Origin) -> tuple[type, bool]:  # own, Hub or files, and whether they are here
+    def kind(of: _Origin) -> tuple[type, bool]:  # own, Hub or files, and whether they are here
         return type(of.place), "://" in of.source
 
     for later in _ORDER[: _ORDER.index(split)] if split in _ORDER else ():

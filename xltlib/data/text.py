@@ -56,7 +56,7 @@ def original(asked: str) -> str:
     return asked.removesuffix(f"_{_CLONE}")
 
 
-def clone(text: str) -> str:
+def _clone(text: str) -> str:
     """The same text in letters of its own: no piece of a vocabulary is shared, all else is.
 
     The "fake English" of Dufter and Schütze (2020, 2020.emnlp-main.358), made of letters, so that
@@ -67,7 +67,7 @@ def clone(text: str) -> str:
 
 def written(text: str, code: str) -> str:
     """The text as the language `code` is written: a clone's in its own letters."""
-    return clone(text) if code.endswith(f"_{_CLONE}") else text
+    return _clone(text) if code.endswith(f"_{_CLONE}") else text
 
 
 def utterances(asked: str) -> list[str]:

@@ -24,7 +24,7 @@ from babel.localedata import exists
 
 from xltlib.errors import Allowed, unknown
 from xltlib.languages import uriel
-from xltlib.languages.tables import DISTINGUISHED, MACROLANGUAGES, SUMMARIES, WIKIMEDIA
+from xltlib.languages.tables import DISTINGUISHED, MACROLANGUAGES
 
 # Withdrawn two-letter codes that old corpora still carry (mC4 says `iw`); `sh` is Serbo-Croatian.
 _WITHDRAWN = {"iw": "heb", "in": "ind", "ji": "yid", "jw": "jav", "mo": "ron"}
@@ -37,6 +37,18 @@ _EVERYDAY_NAMES = {
     "tshivenda": "ven", "bahasa malaysia": "zsm", "scots gaelic": "gla", "nynorsk": "nno",
     "bokmål": "nob", "hokkien": "nan", "castellano": "spa", "eastern panjabi": "pan",
 }  # fmt: skip
+# Codes that Wikimedia uses for another language than ISO 639-3 does
+# (https://meta.wikimedia.org/wiki/Special_language_codes): there Alemannic and Norman.
+_WIKIMEDIA = {"als": "gsw", "nrm": "nrf"}
+# Words for summaries of rows or columns. Some are codes too: ave, all, max, min, std, sum, var.
+_SUMMARIES = frozenset(
+    "all any ave average averaged averages avg best count delta dev deviation durchschnitt f f1 "
+    "gap gemiddelde gesamt gmean hmean keskiarvo macro macroavg max maximum mean means med media "
+    "median micro min minimum mittelwert moyenne ortalama overall promedio range score sd sem shot "
+    "stddev std stdev sum total totals var variance weighted worst zero zeroshot ø μ δ "
+    "среднее 平均 平均值 平均値 合計 合计 평균 média promedio średnia medel gennemsnitt průměr "
+    "المتوسط σ".split()
+)
 _LOCALES = "de fr es pt it ru zh ja ko".split()  # languages in whose words others are named too
 _WORDS = ("vote", "voto", "jute", "laze")  # names there, but sooner met as words
 # Scripts that contain another one: Japanese writes Han characters too.
@@ -165,7 +177,7 @@ def keys(*sides: Iterable[str]) -> dict[str, str]:
     columns = [set(side) for side in sides]
     labels = {label: _folded(label) for column in columns for label in column}
     used = {_special()[folded][1] for folded in labels.values() if folded in _special()}
-    theirs = WIKIMEDIA if "Wikimedia" in used else {}
+    theirs = _WIKIMEDIA if "Wikimedia" in used else {}
     if "MSA" in labels and (any(x != x.upper() for x in labels) or _DIALECTS & labels.keys()):
         raise ValueError("'MSA' is Malay as a code, Arabic as an abbreviation: write ms or arb")
     stated = {label: _stated(theirs.get(folded, label)) for label, folded in labels.items()}
@@ -192,7 +204,7 @@ def clash(labels: Collection[str]) -> str:
     listed, key = " and ".join(sorted(map(repr, labels))), language(min(labels)).key
     said = f"{listed} are one language, {name(key)} ({key}): keep one of them in each table, or "
     said += "write the code of the language, script (sr-Latn) or region (pt-BR) that is meant"
-    other = {theirs: own for own, theirs in WIKIMEDIA.items() if own in map(_folded, labels)}
+    other = {theirs: own for own, theirs in _WIKIMEDIA.items() if own in map(_folded, labels)}
     return said + "".join(f"; Wikipedia's {own!r} is {name(new)}: write {new}"
                           for new, own in other.items())  # fmt: skip
 
@@ -215,7 +227,7 @@ def is_summary(label: str) -> bool:
     the table must tell.
     """
     words = re.findall(r"[^\W\d_]+", label.casefold())
-    return bool(words) and (words[0] in SUMMARIES - {"min", "media"} or set(words) <= SUMMARIES)
+    return bool(words) and (words[0] in _SUMMARIES - {"min", "media"} or set(words) <= _SUMMARIES)
 
 
 def _joined(label: str) -> list[str]:

@@ -28,17 +28,3 @@ DISTINGUISHED = {"ajp": "apc", "aka": "twi"}
 SPEAKS_FOR = {member: macro for macro, member in MACROLANGUAGES.items()} | {
     "bos": "hbs", "cnr": "hbs", "hrv": "hbs", "nno": "nor", "twi": "aka", **DISTINGUISHED,
 }  # fmt: skip
-
-# Codes that Wikimedia uses for another language than ISO 639-3 does
-# (https://meta.wikimedia.org/wiki/Special_language_codes): there Alemannic and Norman.
-WIKIMEDIA = {"als": "gsw", "nrm": "nrf"}
-
-# Words for summaries of rows or columns. Some are codes too: ave, all, max, min, std, sum, var.
-SUMMARIES = frozenset(
-    "all any ave average averaged averages avg best count delta dev deviation durchschnitt f f1 "
-    "gap gemiddelde gesamt gmean hmean keskiarvo macro macroavg max maximum mean means med media "
-    "median micro min minimum mittelwert moyenne ortalama overall promedio range score sd sem shot "
-    "stddev std stdev sum total totals var variance weighted worst zero zeroshot ø μ δ "
-    "среднее 平均 平均值 平均値 合計 合计 평균 média promedio średnia medel gennemsnitt průměr "
-    "المتوسط σ".split()
-)

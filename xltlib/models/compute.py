@@ -185,7 +185,7 @@ def prepare_process() -> None:
 
 # ---------------------------------------------------------------- texts as ids, and batches of them
 
-Sizes = Sequence[tuple[int, int]]  # (input, target) tokens of each example
+_Sizes = Sequence[tuple[int, int]]  # (input, target) tokens of each example
 
 
 def encode(
@@ -247,7 +247,7 @@ def pad(rows: Sequence[np.ndarray], value: int) -> torch.Tensor:
     return torch.from_numpy(full)
 
 
-def split(order: Iterable[int], sizes: Sizes, tokens: int) -> list[list[int]]:
+def split(order: Iterable[int], sizes: _Sizes, tokens: int) -> list[list[int]]:
     """Indices, in their order, in parts of at most `tokens`, padding of both sides included.
 
     An example that is longer is a part of its own.
@@ -265,13 +265,13 @@ def split(order: Iterable[int], sizes: Sizes, tokens: int) -> list[list[int]]:
     return parts
 
 
-def by_length(sizes: Sizes, tokens: int) -> list[list[int]]:
+def by_length(sizes: _Sizes, tokens: int) -> list[list[int]]:
     """`split` of examples in the order of their length: little padding."""
     return split(sorted(range(len(sizes)), key=sizes.__getitem__), sizes, tokens)
 
 
 def token_epoch(
-    sizes: Sizes, tokens: int, rng: np.random.Generator, window: int = 4096
+    sizes: _Sizes, tokens: int, rng: np.random.Generator, window: int = 4096
 ) -> list[list[int]]:
     """One shuffled epoch in batches of at most `tokens`; similar lengths go together in windows."""
     order, made = rng.permutation(len(sizes)).tolist(), []

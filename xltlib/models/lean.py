@@ -28,7 +28,7 @@ from transformers.models.t5.modeling_t5 import T5Attention
 
 _LEAST = -60.0  # e^-60 adds nothing to 1 in float32; below -87 the exponential is 60 times slower
 _HIDDEN = torch.finfo(torch.float32).min
-IN_CACHE = 2**17  # weights of a product that stay in the cache: a norm's is multiplied into them
+_IN_CACHE = 2**17  # weights of a product that stay in the cache: a norm's is multiplied into them
 _CACHED, _ROWS = 2**18, (64, 256)  # logits that a core's cache holds; rows if 64 do so, or not
 
 
@@ -434,7 +434,7 @@ def _linear(rows: Tensor, norm: Any, packed: Packed | None, *layers: Any) -> Ten
     """What layers make of rows times a norm's weight, side by side."""
     weights = [layer.weight for layer in layers]
     weight = torch.cat(weights, -2) if len(weights) > 1 else weights[0]
-    if weight.dim() == 2 and weight.numel() > max(rows.numel(), IN_CACHE):
+    if weight.dim() == 2 and weight.numel() > max(rows.numel(), _IN_CACHE):
         return linear(rows * norm.weight, weight)
     return _times(rows, weight * norm.weight.unsqueeze(-2), packed)
 

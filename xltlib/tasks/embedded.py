@@ -46,7 +46,7 @@ WORDS: tuple[str, ...] = (*LABELS.values(), _INSIDE, _OUTSIDE)
 _KINDS = {label: kind for kind, label in LABELS.items()}
 
 
-_Fields = Callable[[Sequence[cldr.Phrase], str, cldr.Split, int], Sequence[dict[str, Any]]]
+_Fields = Callable[[Sequence[cldr.Phrase], str, str, int], Sequence[dict[str, Any]]]
 
 
 def _source(fields: _Fields, **shape: Any) -> Callable[..., list[Example]]:
@@ -56,7 +56,7 @@ def _source(fields: _Fields, **shape: Any) -> Callable[..., list[Example]]:
     """
 
     def source(
-        languages: Sequence[str], code: str, split: cldr.Split, n: int, seed: int = 0
+        languages: Sequence[str], code: str, split: str, n: int, seed: int = 0
     ) -> list[Example]:
         found = cldr.phrases(languages, code, split, n, seed=seed, **shape)
         made = zip(found, fields(found, code, split, seed), strict=True)
@@ -134,9 +134,7 @@ def _span_f1(answer: Sequence[metrics.Span] | None, example: Example) -> metrics
 # ---------------------------------------------------------------- qa
 
 
-def _asked(
-    found: Sequence[cldr.Phrase], code: str, split: cldr.Split, seed: int
-) -> list[dict[str, Any]]:
+def _asked(found: Sequence[cldr.Phrase], code: str, split: str, seed: int) -> list[dict[str, Any]]:
     """Asked is what one of the names is met with."""
     return [
         {"question": cue, **_words_and_spans(p), "answer": p.elements.index(wanted)}

@@ -178,7 +178,7 @@ def _pad_punctuation(text: str) -> str:
     return _SPACES.sub(" ", padded)
 
 
-def padded_answers(example: Example) -> list[str]:
+def _padded_answers(example: Example) -> list[str]:
     """The right answers as mT5's metric sees them: padded as the input is."""
     return [_pad_punctuation(a) for a in example.fields["answers"]]
 
@@ -191,7 +191,7 @@ def _question_preprocess(example: Example) -> tuple[str, str]:
     """
     asked, context = (_pad_punctuation(example.fields[f]) for f in ("question", "context"))
     joined = _SPACES.sub(" ", f"question: {asked} context: {context}")
-    return joined, next(iter(padded_answers(example)), "")
+    return joined, next(iter(_padded_answers(example)), "")
 
 
 def _question_legal(output: str, example: Example) -> bool:
@@ -263,7 +263,7 @@ def _answers(normalize: Callable[[str, Example], str]) -> dict[str, Metric]:
     """F1 and exact match of answers to questions, normalised in one way."""
 
     def scored(score: Callable[[str, Sequence[str]], Pair], answer: str, example: Example) -> Pair:
-        gold = [normalize(text, example) for text in padded_answers(example)]
+        gold = [normalize(text, example) for text in _padded_answers(example)]
         return score(normalize(answer, example), gold)
 
     return {
@@ -367,7 +367,7 @@ def public_task(name: str, own: datasets.Own | None = None) -> Task:
 # The forms above are mT5's. A model of minutes learns sooner what looks like its pre-training, so
 # here the text is in the style of `xltlib.data.text` and the answer stands where pre-training put
 # what was hidden. Label words are one token each. A language in the script ``Zzzz`` is a *clone*:
-# the same text in letters of its own (`xltlib.data.text.clone`), a positive control.
+# the same text in letters of its own (`xltlib.data.text.written`), a positive control.
 _MOST_WORDS = 16  # of an utterance with numbered words: as many sentinels as pre-training uses
 _PLAIN = ("massive_intent", "sib200", "massive_slots")
 

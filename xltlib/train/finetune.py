@@ -20,7 +20,6 @@ from xltlib.io import say, write_text
 from xltlib.models import lean
 from xltlib.models.checkpoint import check_sentinels
 from xltlib.models.compute import (
-    Sizes,
     arithmetic,
     base_of,
     encode,
@@ -390,7 +389,7 @@ class _Stack:
         return list(losses.tolist())
 
 
-def _batches(sizes: Sizes, recipe: Recipe, seed: int) -> Iterator[list[int]]:
+def _batches(sizes: Sequence[tuple[int, int]], recipe: Recipe, seed: int) -> Iterator[list[int]]:
     """Batches of a number of examples or of tokens, over as many shuffled epochs as it takes."""
     rng = np.random.default_rng([seed, 29 if recipe.batch else 31])
     while True:

@@ -30,7 +30,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-ADDRESS = "XLT_FORKS"  # the environment variable that says where the process is
+_ADDRESS = "XLT_FORKS"  # the environment variable that says where the process is
 _MODULES = (
     "xltlib.cli", "xltlib.train.run", "xltlib.models.tiny", "xltlib.train.pretrain",
     "xltlib.train.finetune", "xltlib.train.probe",
@@ -79,9 +79,9 @@ def forking(
 
 def _listening(environment: MutableMapping[str, str]) -> socket.socket:
     """A socket at an address of its own, which the environment is told."""
-    environment[ADDRESS] = f"xlt-{uuid.uuid4().hex}"
+    environment[_ADDRESS] = f"xlt-{uuid.uuid4().hex}"
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    listener.bind(f"\0{environment[ADDRESS]}")
+    listener.bind(f"\0{environment[_ADDRESS]}")
     listener.listen(128)
     return listener
 
@@ -122,7 +122,7 @@ class Part:
         self._anew = (command, environment, out, err, hold)
         self._process: subprocess.Popen[bytes] | None = None
         self._server: socket.socket | None = None
-        if (address := environment.get(ADDRESS)) and (asked := _asked(command)):
+        if (address := environment.get(_ADDRESS)) and (asked := _asked(command)):
             words = json.dumps([os.getcwd(), dict(environment), *asked]).encode()
             self._server = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             try:

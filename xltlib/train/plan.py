@@ -582,14 +582,14 @@ def _downloads(exp: Experiment, weights: int) -> Iterator[_Download]:
     for card, found in ((CARDS[name], dict.fromkeys(codes)) for name, codes in grouped.items()):
         raws = [p.raw for p in card.splits.values() if p.raw]
         places = [(raw, datasets.origin(card, code, raw)) for code in found for raw in raws]
-        if far := [(raw, where) for raw, where in places if "://" in where.source]:
+        if far := [(raw, where.code) for raw, where in places if "://" in where.source]:
             yield _Download(card.title, _bytes(card, far), card.licence, card.source.url)
 
 
-def _bytes(card: Card, far: Sequence[tuple[str, datasets.Origin]]) -> int | None:
+def _bytes(card: Card, far: Sequence[tuple[str, str]]) -> int | None:
     """Bytes to fetch, where every file's size is known."""
     place = card.source
     if not isinstance(place, Files) or place.archive:
         return None
-    known, paths = place.checksums, {place.path(where.code, raw) for raw, where in far}
+    known, paths = place.checksums, {place.path(code, raw) for raw, code in far}
     return sum(known[p][1] for p in paths) if paths <= known.keys() else None

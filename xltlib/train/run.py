@@ -407,16 +407,6 @@ def layer_scores(exp: Experiment) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
-def recompute(exp: Experiment) -> pd.DataFrame:
-    """Score the kept outputs again, without any model; equals the scores table row by row."""
-    worker, rows = Worker(exp), []
-    for run in runs(exp):
-        outputs = pd.read_parquet(worker.place.outputs(run))
-        for (target, n), cell in outputs.groupby(["target", "n_target"], sort=False):
-            rows += worker.rows(run, str(target), int(str(n)), list(cell["output"]))
-    return table_of(rows)
-
-
 def table_of(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows of scores as a table; a clone of a language stands in a column of its own."""
     if any("target_set" in row for row in rows):
