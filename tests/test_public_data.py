@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pooch
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -462,6 +463,16 @@ def serve_sib(folder: Path, text: str) -> None:
     path.write_text(text)
 
 
+def from_here(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    """What is on GitHub is fetched from `url`."""
+    fetch, github = pooch.retrieve, "https://raw.githubusercontent.com"
+
+    def retrieve(asked: str, *args: Any, **how: Any) -> str:
+        return fetch(asked.replace(github, url), *args, **how)
+
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+
+
 GOOD = "index_id\tcategory\ttext\n1\tsports\tx\n"
 
 
@@ -469,7 +480,7 @@ def test_fetched_once_and_checked(
     server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, folder = server
-    monkeypatch.setattr(files, "GITHUB", url)
+    from_here(monkeypatch, url)
     serve_sib(folder, GOOD)
     known = {SIB_PATH: (hashlib.sha256(GOOD.encode()).hexdigest(), len(GOOD))}
     with_checksums(monkeypatch, "sib200", known)
@@ -484,7 +495,7 @@ def test_wrong_bytes_leave_nothing_behind(
     server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, folder = server
-    monkeypatch.setattr(files, "GITHUB", url)
+    from_here(monkeypatch, url)
     serve_sib(folder, "something else")
     with pytest.raises(ValueError, match="could not get .*test.tsv.*XLT_DATA"):
         datasets.load("sib200", "deu", "test")  # against the checksum that the library carries
@@ -495,7 +506,7 @@ def test_an_unknown_checksum_is_recorded_and_kept_to(
     server: tuple[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, folder = server
-    monkeypatch.setattr(files, "GITHUB", url)
+    from_here(monkeypatch, url)
     with_checksums(monkeypatch, "sib200", {})
     serve_sib(folder, GOOD)
     assert datasets.load("sib200", "deu", "test").report.kept == 1
@@ -508,7 +519,7 @@ def test_an_unknown_checksum_is_recorded_and_kept_to(
 
 
 def test_no_network(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(files, "GITHUB", "http://127.0.0.1:9")  # nobody listens there
+    from_here(monkeypatch, "http://127.0.0.1:9")  # nobody listens there
     with pytest.raises(ValueError, match="could not get .*network.*XLT_DATA"):
         datasets.load("sib200", "deu", "test")
     assert cached(tmp_path) == []
@@ -555,7 +566,7 @@ def test_a_lock_cut_short_is_not_overwritten(
     server: tuple[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, folder = server
-    monkeypatch.setattr(files, "GITHUB", url)
+    from_here(monkeypatch, url)
     with_checksums(monkeypatch, "sib200", {})
     serve_sib(folder, GOOD)
     lock = Path(os.environ["XLT_DATA_LOCK"])

@@ -191,7 +191,7 @@ _READERS: dict[str, Callable[[Path, Layout], Iterator[Any]]] = {
 
 # ---------------------------------------------------------------- one file: here, or fetched
 
-GITHUB = "https://raw.githubusercontent.com"
+_GITHUB = "https://raw.githubusercontent.com"
 
 
 def local(repository: str, path: str) -> Path | None:
@@ -275,7 +275,7 @@ def _retrieve(url: str, digest: str | None, target: Path, copy: str) -> Path:
 
 def _download(repository: str, path: str, known: tuple[str, int] | None) -> Path:
     key = f"{repository}/{path}"
-    url = f"{GITHUB}/{repository}/{quote(path)}"
+    url = f"{_GITHUB}/{repository}/{quote(path)}"
     found = _retrieve(url, known[0] if known else None, cache("data", *key.split("/")), key)
     if known is None:
         _check_lock(key, sha256(found))

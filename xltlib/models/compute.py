@@ -109,7 +109,7 @@ def loss(
         else:
             shown = shifted(base, labels)
             logits = model(input_ids=source, attention_mask=mask, **shown).logits[real]
-            summed = _summed(logits, labels[real])
+            summed = cross_entropy(logits.float(), labels[real], reduction="sum")
     return summed / (total or real.sum())
 
 
@@ -135,10 +135,6 @@ def _states(
         use_cache=False,
     ).last_hidden_state
     return states
-
-
-def _summed(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    return cross_entropy(logits.float(), labels, reduction="sum")
 
 
 def _plain_head(base: Any) -> bool:

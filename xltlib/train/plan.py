@@ -397,12 +397,8 @@ def parts(exp: Experiment) -> list[Part]:
         folder = place.vocabulary()
         found.append(Part("vocabulary", (), folder.name, (folder,)))
         for known, seed in pretrained(exp):
-            name, folder, of = (
-                _pretrain_part(seed, known),
-                place.pretrained(seed, known),
-                (seed, known),
-            )
-            found.append(Part(name, ("vocabulary",), folder.name, (folder,), of=of))
+            name, folder = _pretrain_part(seed, known), place.pretrained(seed, known)
+            found.append(Part(name, ("vocabulary",), folder.name, (folder,), of=(seed, known)))
     if exp.probed:
         found += [part for task in exp.tasks for part in _encode_parts(place, task)]
     grouped: dict[str, list[Run]] = {}
