@@ -231,7 +231,6 @@ def test_train_gives_way_to_test(hub_root: Path) -> None:
     report = datasets.load("xnli", "deu", "train").report
     assert (report.read, report.kept, report.against) == (2, 1, ("test", "validation"))
     assert report.drops == {"text also in test": 1}
-    assert datasets.load("xnli", "deu", "train", overlap="keep").report.kept == 2
 
 
 def test_empty_split_on_the_hub(hub_root: Path) -> None:
@@ -702,8 +701,6 @@ def test_unknown_task_language_split() -> None:
         datasets.load("xnli", "it", "test")
     with pytest.raises(ValueError, match="split of mlqa 'train'.*validation, test"):
         datasets.load("mlqa", "deu", "train")
-    with pytest.raises(ValueError, match="unknown overlap 'kep'.*'keep'"):
-        datasets.load("mlqa", "deu", "test", overlap="kep")  # type: ignore[arg-type]
 
 
 def test_every_card_is_whole() -> None:
@@ -797,6 +794,11 @@ def local_codes(task: str) -> list[str]:
     ]
 
 
+def only_for_other_splits(report: datasets.Report) -> bool:
+    """Whether nothing was dropped but what other splits have."""
+    return all(why.startswith("text also in ") for why in report.drops)
+
+
 @needs_data
 @pytest.mark.slow
 @pytest.mark.parametrize("task", REAL)
@@ -807,9 +809,10 @@ def test_real_counts(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(codes) == n_languages
     for code in codes if task in ("sib200", "xquad", "xnli", "wikiann") else codes[::7]:
         for split, n in splits.items():
-            report = datasets.load(task, code, split, overlap="keep").report  # type: ignore[arg-type]
+            report = datasets.load(task, code, split).report  # type: ignore[arg-type]
             assert report.rows == n
-            assert task == "massive_qa" or (report.read, report.kept) == (n, n)
+            assert task == "massive_qa" or report.read == n
+            assert only_for_other_splits(report)
 
 
 @needs_data
@@ -818,8 +821,8 @@ def test_real_counts(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_real_counts_by_language(task: str, split: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XLT_DATA", str(LOCAL))
     for code, n in REAL_TABLES[task, split].items():
-        report = datasets.load(task, code, split, overlap="keep").report
-        assert (code, report.read, report.kept) == (code, n, n)
+        report = datasets.load(task, code, split).report
+        assert (code, report.read) == (code, n) and only_for_other_splits(report)
 
 
 @needs_data

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from xltlib.data import MAX_WORDS, Example, files
 from xltlib.data.cards import CARDS, VIEWS, Card, Files, Hub, Layout, Part, Split, View
@@ -25,7 +25,6 @@ from xltlib.data.files import Row
 from xltlib.errors import unknown
 from xltlib.languages import language, name
 
-_Overlap = Literal["drop", "keep"]
 # An item of one of these is dropped from every split further right.
 _ORDER: tuple[Split, ...] = ("test", "validation", "train")
 _LONGEST = 100_000  # characters of one field; the longest context of the public data has 21,000
@@ -367,15 +366,10 @@ def _answers(given: Any) -> tuple[str, ...]:
 # ---------------------------------------------------------------- loading
 
 
-def load(
-    task: str,
-    asked: str,
-    split: Split,
-    *,
-    own: Own | None = None,
-    overlap: _Overlap = "drop",
-) -> Loaded:
+def load(task: str, asked: str, split: Split, *, own: Own | None = None) -> Loaded:
     """Examples of a public task in one language.
+
+    Texts that a later split has too are dropped: test goes before validation goes before train.
 
     Parameters
     ----------
@@ -387,9 +381,6 @@ def load(
     own
         Language key -> split -> the user's file (`own_files`); a language in it is read only
         from there.
-    overlap
-        What to do with a text that a later split has too: test goes before validation goes
-        before train.
 
     Examples are in the data set's order. Fields: the text fields and ``label``; ``words`` and
     ``tags``; or ``question``, ``context`` and ``answers``.
@@ -401,7 +392,6 @@ def load(
         columns; a row with a wrong label; nothing left. The message names the value and the cure.
     """
     view, card = view_of(task), card_of(task)
-    _checked(overlap, get_args(_Overlap), "overlap")
     where, part = _where(task, asked, split, own)
     total, rows, commit = _share(task, where, part)
     key = language(asked).key
@@ -409,7 +399,7 @@ def load(
     drops = Counter(reason for reason in made if isinstance(reason, str))
     kept = [e for e in made if isinstance(e, Example)]
     against: list[str] = []
-    for later, texts in _later(task, asked, split, own, where) if overlap == "drop" else ():
+    for later, texts in _later(task, asked, split, own, where):
         fresh = [e for e in kept if text_of(e.fields, view) not in texts]
         drops += Counter({f"text also in {later}": len(kept) - len(fresh)})
         kept = fresh

@@ -19,6 +19,7 @@ from xltlib.data import datasets
 from xltlib.languages import language
 
 _OWN_WORDS = 4  # words from which a text is nobody else's
+_RUN = 5  # words in a row that no line shares with a test item
 
 
 def plain(text: str, code: str = "") -> str:
@@ -89,15 +90,15 @@ def _grams(text: str, n: int) -> set[tuple[str, ...]]:
     return {tuple(words[i : i + n]) for i in range(max(1, len(words) - n + 1))} if words else set()
 
 
-def without(lines: Iterable[str], tests: Iterable[str], n: int = 5, code: str = "") -> list[str]:
-    """The lines that hold no run of n words of a test item, nor the whole of a shorter one.
+def without(lines: Iterable[str], tests: Iterable[str], code: str = "") -> list[str]:
+    """The lines that hold no run of five words of a test item, nor the whole of a shorter one.
 
     A test item of fewer than `_OWN_WORDS` words ("thank you") is dropped only where it is the line.
 
-    `lines` are in the plain style, `tests` as the data set has them. Five words, since a sentence
-    of another origin seldom has five in common.
+    `lines` are in the plain style, `tests` as the data set has them. Five, since a sentence of
+    another origin seldom has five words in common.
     """
-    held = {g for t in tests for g in _grams(plain(t, code), n)}
+    held = {g for t in tests for g in _grams(plain(t, code), _RUN)}
     sizes = [k for k in {len(g) for g in held} if k >= _OWN_WORDS]
     return [
         line

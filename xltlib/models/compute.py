@@ -276,13 +276,11 @@ def token_epoch(
     return [made[i] for i in rng.permutation(len(made))]
 
 
-def epoch(
-    lengths: Sequence[int], size: int, rng: np.random.Generator, window: int = 16
-) -> list[list[int]]:
-    """One shuffled epoch in batches of `size`; similar lengths together in windows of batches."""
+def epoch(lengths: Sequence[int], size: int, rng: np.random.Generator) -> list[list[int]]:
+    """One shuffled epoch in batches of `size`; similar lengths go together in windows of 16."""
     order, made = rng.permutation(len(lengths)).tolist(), []
-    for at in range(0, len(order), window * size):
-        part = sorted(order[at : at + window * size], key=lengths.__getitem__)
+    for at in range(0, len(order), 16 * size):
+        part = sorted(order[at : at + 16 * size], key=lengths.__getitem__)
         chunks = [part[j : j + size] for j in range(0, len(part), size)]
         made += [chunks[i] for i in rng.permutation(len(chunks))]
     return made

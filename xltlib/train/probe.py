@@ -346,11 +346,8 @@ def _span(logits: _Array, chars: npt.NDArray[np.int64], example: Example) -> str
 # ---------------------------------------------------------------- a model of our own, watched
 
 
-def text_vectors(model: Any, tokenizer: Any, texts: Sequence[str], tokens: int = 4096) -> _Vectors:
-    """Mean of the encoder's last states over the pieces of each text: (n, d_model).
-
-    `tokens` bounds the size of a batch; the vectors do not depend on it (but for rounding).
-    """
+def text_vectors(model: Any, tokenizer: Any, texts: Sequence[str]) -> _Vectors:
+    """Mean of the encoder's last states over the pieces of each text: (n, d_model)."""
     import torch
 
     from xltlib.models.compute import by_length, pad
@@ -359,7 +356,7 @@ def text_vectors(model: Any, tokenizer: Any, texts: Sequence[str], tokens: int =
     out = np.zeros((len(rows), model.config.d_model))
     model.eval()
     with torch.inference_mode():
-        for group in by_length([(len(row), 0) for row in rows], tokens):
+        for group in by_length([(len(row), 0) for row in rows], 4096):
             ids = pad([rows[i] for i in group], 0).to(model.device)
             mask = (ids != 0)[..., None]
             states = model.get_encoder()(input_ids=ids, attention_mask=ids != 0).last_hidden_state
