@@ -20,11 +20,12 @@ import numpy as np
 import pandas as pd
 from pyarrow import compute, parquet
 
-from xltlib import reading, scale
+from xltlib import reading
 from xltlib.errors import unknown
 from xltlib.io import write_table
 from xltlib.languages import clash, is_summary, keys, language, understood
-from xltlib.scale import ILLEGAL, SAME_UNIT
+from xltlib.reading import scale
+from xltlib.reading.scale import ILLEGAL, SAME_UNIT
 
 
 class _Column(NamedTuple):

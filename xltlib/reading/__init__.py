@@ -1,8 +1,9 @@
 """Tables as people have them: almost any file of scores or pairs in, one tidy frame out.
 
 `headings` reads numbers and the names of columns and labels, `files` finds a grid of cells and its
-headings, and `shapes` turns a matrix into rows. Whatever is understood or left out is a sentence
-of ``attrs["notes"]``; what cannot be read is a ValueError with the cause and the cure.
+headings, `shapes` turns a matrix into rows, and `scale` brings scores to 0..1. Whatever is
+understood or left out is a sentence of ``attrs["notes"]``; what cannot be read is a ValueError with
+the cause and the cure.
 """
 
 from xltlib.reading.headings import (

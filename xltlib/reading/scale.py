@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xltlib import reading
+from xltlib.reading.headings import is_score, lower_is_better, some, words
 
 SAME_UNIT = ("stderr", "chance")  # optional columns in the unit of the score
 ILLEGAL = "illegal"  # share of outputs that are no answer: shown, never analysed
@@ -18,7 +18,7 @@ def higher(df: pd.DataFrame, lower: bool | None, note: Callable[[str], None]) ->
     """Ranks are refused; losses and errors too, or are turned into scores if `lower` is true."""
     groups = df[df["n_target"] == 0].groupby(["model", "task", "metric", "seed"], sort=False)
     for (model, task, metric, _), group in groups:
-        shares = lower is None and (metric == "score" or not reading.is_score(metric))
+        shares = lower is None and (metric == "score" or not is_score(metric))
         for side in ("target", "source"):
             if _are_ranks(group, side, shares):
                 most = group["score"].max()
@@ -27,9 +27,9 @@ def higher(df: pd.DataFrame, lower: bool | None, note: Callable[[str], None]) ->
                     f"the scores of {task}, {model} are ranks, 1 to {top:g} within each {side}: "
                     "give the scores that they rank"
                 )
-    named = df["metric"].map({m: reading.lower_is_better(m) for m in df["metric"].unique()})
+    named = df["metric"].map({m: lower_is_better(m) for m in df["metric"].unique()})
     if lower is None and named.any() and not named.all():
-        losses = reading.some(df.loc[named, "metric"].unique())
+        losses = some(df.loc[named, "metric"].unique())
         note(f"{int(named.sum())} rows dropped: {losses} is no score (--metric reads it)")
         return df[~named].copy()
     if lower is None and named.any():
@@ -40,7 +40,7 @@ def higher(df: pd.DataFrame, lower: bool | None, note: Callable[[str], None]) ->
     if lower is None:
         for (*_, metric, _), group in groups:
             if metric != ILLEGAL:
-                _refuse_losses(group, metric != "score" and reading.is_score(metric))
+                _refuse_losses(group, metric != "score" and is_score(metric))
     if not lower:
         return df
     parts = df.groupby("metric", sort=False)["score"]
@@ -109,7 +109,7 @@ def _refuse_worst_on_itself(group: pd.DataFrame, own: pd.DataFrame, named: bool)
 
 def _turned(values: pd.Series, metric: str, note: Callable[[str], None]) -> pd.Series:
     """Losses, perplexities and error rates as scores, higher is better, in 0..1."""
-    kind, top = set(reading.words(metric)), float(values.max())
+    kind, top = set(words(metric)), float(values.max())
     if (values < 0).any():
         raise ValueError(f"{metric} {values.min():g} is below 0: no loss, perplexity or error rate")
     if kind & {"perplexity", "ppl"}:
@@ -140,7 +140,7 @@ def in_unit(df: pd.DataFrame, lower: bool | None, note: Callable[[str], None]) -
         part = df[odd & (df["task"] == df.loc[odd, "task"].iloc[0])]
         small = part[part["score"] <= 1]
         rows = (small if len(small) < len(part) / 2 else part[part["score"] > 1]).head(3)
-        seen = reading.some(f"{r.source} -> {r.target} {r.score:g}" for r in rows.itertuples())
+        seen = some(f"{r.source} -> {r.target} {r.score:g}" for r in rows.itertuples())
         raise ValueError(
             f"scores of task {part['task'].iloc[0]!r} lie between {part['score'].min():g} and "
             f"{part['score'].max():g}: 0..1 and 0..100 seem mixed, as in "
@@ -148,7 +148,7 @@ def in_unit(df: pd.DataFrame, lower: bool | None, note: Callable[[str], None]) -
         )
     if percent.any():
         tasks = df.loc[percent, "task"].unique()
-        note(f"scores of {reading.some(tasks)} are on 0..100 and were divided by 100")
+        note(f"scores of {some(tasks)} are on 0..100 and were divided by 100")
         unit = np.where(percent, 100.0, 1.0)
         df = df.assign(**{c: df[c] / unit for c in ("score", *SAME_UNIT) if c in df.columns})
     return df.assign(score=df["score"].clip(0.0, 1.0))
@@ -160,6 +160,6 @@ def _two_scales(df: pd.DataFrame, groups: Any) -> pd.Series:
     small = score.where((score > 0) & (score <= 1))
     keys = [df[c] for c in ("model", "task", "metric")]
     least = score.where(score > 1).groupby(keys).transform("min")
-    most, some = (small.groupby(keys).transform(f) for f in ("max", "median"))
-    apart = (least > 5 * most) & (100 * some >= least / 2)
+    most, middle = (small.groupby(keys).transform(f) for f in ("max", "median"))
+    apart = (least > 5 * most) & (100 * middle >= least / 2)
     return apart | (groups.transform("median") <= 1)
