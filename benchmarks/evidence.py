@@ -19,11 +19,11 @@ from functools import partial
 from pathlib import Path
 
 import pandas as pd
+import published
 
 from xltlib import reading
 from xltlib.book.analyze import analyze, usable
 from xltlib.book.inputs import LEXICAL, similarities
-from xltlib.data import published
 from xltlib.explain import fewshot, observations, regression
 from xltlib.io import write_text
 from xltlib.languages import similarity

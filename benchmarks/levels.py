@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import published
 from evidence import MATRICES
 from ranking import loaded
 
-from xltlib.data import published
 from xltlib.rank import gp, levels
 from xltlib.rank.matrix import Matrix
 

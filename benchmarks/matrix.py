@@ -68,7 +68,7 @@ def analysed(table: pd.DataFrame, own: pd.DataFrame, task: str) -> dict[str, obj
 
 
 def data_of(task: str) -> str:
-    """The data set of a task without its release, as in `xltlib.data.published`."""
+    """The data set of a task without its release, as in `published`."""
     return re.sub(r" [\d.]+$", "", datasets.card_of(task).title.split(",")[0])
 
 

@@ -20,11 +20,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import published
 from evidence import of_curves
 from mixtures import mixtures
 
 from xltlib import io
-from xltlib.data import published
 from xltlib.explain import fewshot
 from xltlib.languages import similarity
 from xltlib.rank import levels, matrix, methods
@@ -196,7 +196,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the table")
     parser.add_argument("--work", type=Path, default=Path("build/ranking"), help="half-way files")
     parser.add_argument(
-        "--matrices", nargs="+", default=every, help="names in xltlib.data.published"
+        "--matrices", nargs="+", default=every, help="names in benchmarks/published.py"
     )
     parser.add_argument("--quick", action="store_true", help="leave out LambdaMART, the slowest")
     parser.add_argument("--again", nargs="*", default=[], help="methods (or level) to do again")

@@ -30,12 +30,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import published
 import statsmodels.api as sm
 from scipy.linalg import cho_factor, cho_solve
 from scipy.stats import spearmanr
 from scipy.stats import t as student
 
-from xltlib.data import cldr, datasets, published
+from xltlib.data import cldr, datasets
 from xltlib.io import write_table
 from xltlib.languages import language, shared_script, similarity, uriel
 from xltlib.rank import gp as PROCESS  # its settings only

@@ -6,6 +6,7 @@ import itertools
 import math
 import random
 import re
+import sys
 import unicodedata
 from collections import Counter
 from dataclasses import replace
@@ -21,7 +22,7 @@ from sklearn.preprocessing import MultiLabelBinarizer
 
 from xltlib import scores
 from xltlib.book import tables
-from xltlib.data import cldr, published
+from xltlib.data import cldr
 from xltlib.explain import claims, regression
 from xltlib.explain.contrast import verdict
 from xltlib.explain.effects import Effects, interval, partial_r2, relabelled
@@ -31,6 +32,9 @@ from xltlib.tasks.base import ratio
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KEPT = REPOSITORY / "book" / "published"
+sys.path.insert(0, str(REPOSITORY / "benchmarks"))
+import published  # noqa: E402
+
 CODES = ["eng", "deu", "rus", "srp", "hin", "tur"]
 
 

@@ -545,7 +545,7 @@ def test_small_matrices_run(scores: pd.DataFrame, pairs: pd.DataFrame) -> None:
 
 def test_analysis_needs_no_torch() -> None:
     code = (
-        "import sys, xltlib.rank.methods, xltlib.rank.recommend, xltlib.data.published as p; "
+        "import sys, xltlib.rank.methods, xltlib.rank.recommend; "
         "heavy = {'torch', 'transformers', 'lang2vec', 'statsmodels', 'lightgbm'}; "
         "assert not heavy & set(sys.modules)"
     )

@@ -1,4 +1,4 @@
-"""Where examples, plain text and published scores come from."""
+"""Where examples and plain text come from."""
 
 from __future__ import annotations
 

@@ -401,9 +401,9 @@ def next_best(
     the one that would be chosen unmeasured: E[max y] - max E[y], the value of perfect information.
     Both over draws of the posterior of all its cells, with the spread that predictions of the order
     of held-out targets' sources turned out to have. A further source's gain is a hint, no ranking:
-    known sources taken out of five published matrices (`xltlib.data.published`: ner-xlmr, pos-xlmr,
-    langrank-dep, langrank-el, xnli-mt5) had true gains that correlated with the expected ones at
-    .3 to .6 (Spearman).
+    known sources taken out of five published matrices (of `benchmarks/published.py`: ner-xlmr,
+    pos-xlmr, langrank-dep, langrank-el, xnli-mt5) had true gains that correlated with the expected
+    ones at .3 to .6 (Spearman).
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 ``load(name)`` gives the *scores* table of one publication, ``mixtures(name)`` the LITMUS tables in
 which a model was trained on several languages at once. A card for each repository
-(`cards/published/*.yml`) says where its files are, at which commit and with which SHA-256, whom to
+(`benchmarks/cards/*.yml`) says where its files are, at which commit and with which SHA-256, whom to
 cite, and how its tables are read. Files are taken from ``XLT_DATA`` or fetched once
 (`xltlib.data.files.get`); nothing is unpickled, nor foreign code run.
 
@@ -114,7 +114,7 @@ class _Repository:
     mixtures: Mapping[str, str] = field(default_factory=dict)
 
 
-_FOLDER = Path(__file__).with_name("cards") / "published"
+_FOLDER = Path(__file__).with_name("cards")
 REPOSITORIES: dict[str, _Repository] = read_cards(_FOLDER, _Repository)
 SCORES: dict[str, _Table] = {
     name: replace(table, repository=of.repository, citation=of.citation, checksums=of.checksums)
