@@ -178,6 +178,7 @@ def drawn(cost: pd.DataFrame, curve: pd.DataFrame) -> style.Card:
     figure = style.Card(figsize=(style.WIDTH, 6.2))
     first, second = figure.subplots(2, 1)
     sized = cost[cost["unit"] == "GPU"]
+    curve = curve.assign(design=curve["design"].str.replace("`", ""))
     size = sized["model"].str.extract(r"([\d.]+) bn")[0].astype(float)
     style.seaborn().lineplot(
         x=size, y=sized["hours"], hue=sized["design"], style=sized["design"], markers=True, ax=first

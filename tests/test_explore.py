@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -48,6 +49,7 @@ pytestmark = [
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a site that holds the explorers alone."""
     folder = tmp_path_factory.mktemp("site")
+    shutil.copytree(explore.ASSETS, folder / "explore")
     explore.write(folder / "explore")
     pages = folder / "book" / "explore"
     pages.mkdir(parents=True)

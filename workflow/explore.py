@@ -12,7 +12,6 @@ import base64
 import gzip
 import json
 import re
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -209,7 +208,7 @@ def matrix_files(folder: Path, one: Matrix, answers: Mapping[str, Any]) -> dict[
         )
     put(folder, f"matrix-{one.key}", {
         "title": one.title, "task": one.task, "folder": one.folder, "by_model": one.by_model,
-        "metric": str(one.table["metric"].iloc[0]), "rows": one.rows,
+        "metric": label_of(one.table["metric"].iloc[0]), "rows": one.rows,
         "of": [one.of[r] for r in one.rows], "targets": one.targets,
         "n_test": [int(n) for n in n_test], "runs": {"columns": columns, "rows": listed}, **shown,
     })  # fmt: skip
@@ -406,10 +405,9 @@ def map_explorer(data: Path, measured: Iterable[str]) -> None:
 
 
 def write(folder: Path) -> None:
-    """Lay out all that the explorers' pages load."""
-    shutil.copytree(ASSETS, folder, dirs_exist_ok=True)
+    """Write the data that the explorers' pages load."""
     data = folder / "data"
-    data.mkdir(exist_ok=True)
+    data.mkdir(parents=True, exist_ok=True)
     keys = matrix_explorer(data)
     finder_explorer(data)
     map_explorer(data, keys)

@@ -146,14 +146,19 @@ def laboratory_page(folder: Path = LABORATORY) -> str:
         [
             f"The {len(questions)} notebooks took {minutes:.0f} minutes of one core, with what "
             f"they share encoded before. They judge {len(claims)} claims:\n",
-            status.table("notebook,question,verdicts,core seconds".split(","), questions), "",
+            stacked("cards labs", "notebook,question,verdicts,core seconds", questions),
             "## Claim by claim\n",
-            status.table("claim,paper,ours (95 %),n,verdict".split(","), claims), "",
+            stacked("tests", "claim,paper,ours (95 %),n,verdict", claims),
             "## With other models\n" if others else "",
-            status.table("claim,model,its own (95 %),verdict,ours".split(","), others)
-            if others else "", "",
+            stacked("models", "claim,model,its own (95 %),verdict,ours", others) if others else "",
+            "",
         ]
     )  # fmt: skip
+
+
+def stacked(how: str, heads: str, rows: list[list[str]]) -> str:
+    """Return a table each of whose rows is a card on a phone (book.css says what stands where)."""
+    return f":::{{div}} stacked {how}\n\n{status.table(heads.split(','), rows)}\n\n:::\n"
 
 
 def map_page(file: Path = ROOT / "book" / "map.csv", labs: Path = LABORATORY) -> str:
@@ -185,7 +190,7 @@ def map_page(file: Path = ROOT / "book" / "map.csv", labs: Path = LABORATORY) ->
         [
             f"Of the {len(table)} works, so many have each mark: {said}.\n",
             status.table(["family", *STATUSES], rows), "## The works\n",
-            '<div id="map" class="pst-scrollable-table-container" data-rows="works" '
+            '<div id="map" class="pst-scrollable-table-container stacked cards" data-rows="works" '
             'data-filter="family:0, status:4">',
             f'<table class="table"><thead><tr>{th}</tr></thead>', "<tbody>", *lines,
             "</tbody></table></div>", "",

@@ -2,7 +2,8 @@
 
 When the pages are built, their ten style sheets become one that holds only rules which a page of
 this book can use, and the icon fonts become the few icons that occur in it. Scripts wait until a
-page is shown, figures below the first until somebody scrolls to them.
+page is shown, figures below the first until somebody scrolls to them. Of code only those words are
+elements that have a colour of their own: names and brackets are most of a long page otherwise.
 
 A figure is drawn once, on white. What is drawn in black, grey and white becomes a variable of its
 own style sheet, which follows the theme of the page around it; colours that carry data stay. Where
@@ -30,10 +31,15 @@ logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every ta
 STYLE = re.compile(r'\s*<link (?:rel="stylesheet" type="text/css" )?href="([^"?]+\.css)[^>]*/>')
 ICONS = re.compile(r'\s*<script src="[^"]*scripts/fontawesome\.js[^"]*"></script>')
 PRELOAD = re.compile(r'\s*<link rel="preload" as="script"[^>]*/>')
-SCRIPTS = re.compile(r'<script ((?:data-[\w-]+="[^"]*" )?src="(?![^"]*documentation_options))')
+SCRIPTS = re.compile(r'<script ((?:data-[\w-]+="[^"]*" )?src=")')
+OPTIONS = re.compile(r'<script [^>]*src="[^"]*documentation_options\.js[^"]*"></script>')
+LISTING = re.compile(r'<div class="highlight"><pre.*?</pre>', re.S)
+UNCOLOURED = re.compile(r'<span class="(?:n|nn|p|w)">([^<]*)</span>')  # as the text around them
+SOLUTION = re.compile(r"(Solution to)(<a [^>]*>) ")  # the blank belongs before the link
 SIDEBAR = '<div id="pst-primary-sidebar" role="navigation" aria-label="Book"'
 SWITCH = '\n<button type="button" class="code-switch pst-js-only">Show all code</button>'
 STRING = r"""(?:"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*')"""
+READABLE = 8  # pixels of the smallest letters of a figure on a phone
 NEAR = 5_000  # characters of a page below its title that a reader sees first
 NESTED = ("@media", "@supports", "@layer", "@container")
 
@@ -160,6 +166,16 @@ def with_icons(css: str, static: Path) -> str:
     return re.sub(r"@font-face\s*\{[^}]*\}", face, css)
 
 
+def words_of(script: Path, pages: list[str]) -> str:
+    """What a script may name; Bootstrap's only of those of its parts that a page switches on."""
+    text = script.read_text("utf-8", errors="replace")
+    if script.name != "bootstrap.js":
+        return text
+    parts = {part for page in pages for part in re.findall(r'data-bs-toggle="(\w+)"', page)}
+    of_parts = rf"(?:bs-)?(?:{'|'.join(sorted(parts)) or 'none'})\b[\w-]*"
+    return " ".join(["show fade active disabled", *re.findall(rf"\b{of_parts}", text)])
+
+
 def names_in(pages: list[str], scripts: list[str]) -> set[str]:
     """Every class and id of the pages, and every word that a script could make one of."""
     listed = {v for page in pages for v in re.findall(r'\b(?:class|id)="([^"]*)"', page)}
@@ -178,23 +194,30 @@ def themed(svg: str) -> str:
 
 
 @cache
-def size(path: Path) -> tuple[str, str] | None:
-    """Width and height of an SVG in pixels."""
-    head = path.read_text("utf-8", errors="replace")[:2000]
-    found = re.search(r'<svg[^>]*? width="([\d.]+)pt" height="([\d.]+)pt"', head)
-    return (f"{float(found[1]) * 4 / 3:.0f}", f"{float(found[2]) * 4 / 3:.0f}") if found else None
+def size(path: Path) -> tuple[int, int, int] | None:
+    """Width and height of an SVG in pixels, and the width at which its letters can be read."""
+    svg = path.read_text("utf-8", errors="replace")
+    found = re.search(r'<svg[^>]*? width="([\d.]+)pt" height="([\d.]+)pt"', svg[:2000])
+    if not found:
+        return None
+    wide, high = (round(float(n) * 4 / 3) for n in found.groups())
+    letters = [float(n) for n in re.findall(r"scale\((0\.\d+) -", svg)]  # in hundreds of points
+    smallest = 100 * 4 / 3 * min(letters, default=1)
+    return wide, high, round(wide * min(READABLE / smallest, 1.1))
 
 
 def with_sizes(text: str, page: Path) -> str:
-    """Tell the browser how large figures are, and that those far below the title can wait."""
+    """Tell the browser how large figures are, how large on a phone, and which of them can wait."""
     title = text.find("</h1>")
 
     def sized(found: re.Match[str]) -> str:
         file = page.parent / found[1]
         wide = size(file.resolve()) if file.suffix == ".svg" and file.exists() else None
-        given = f' width="{wide[0]}" height="{wide[1]}"' if wide else ""
         later = ' loading="lazy"' if found.start() > title + NEAR else ""
-        return found[0].replace("<img ", f"<img{later}{given} ", 1)
+        if not wide:
+            return found[0].replace("<img ", f"<img{later} ", 1)
+        given = ' width="{}" height="{}" style="--readable:{}px"'.format(*wide)
+        return f'<span class="drawn">{found[0].replace("<img ", f"<img{later}{given} ", 1)}</span>'
 
     return re.sub(r'<img [^>]*?src="([^"]+)"[^>]*>', sized, text)
 
@@ -207,7 +230,7 @@ def lighten(out: Path) -> None:
     paths = [p for p in sorted(out.rglob("*.html")) if '<div id="pst-' in p.read_text("utf-8")]
     texts = [p.read_text("utf-8") for p in paths]
     scripts = [
-        p.read_text("utf-8", errors="replace")
+        words_of(p, texts)
         for p in out.rglob("*.js")
         if not {"vendor", "data", "locales"} & set(p.parts) and p.name != "searchindex.js"
     ]
@@ -222,6 +245,8 @@ def lighten(out: Path) -> None:
     css = without_unread_variables(css, "".join(scripts) + "".join(texts))
     css = with_icons(css, static)
     (static / "site.css").write_text(css, "utf-8")
+    options = (static / "documentation_options.js").read_text("utf-8")
+    options = "<script>" + re.sub(r"\s+", " ", options).strip() + "</script>"
     version = hashlib.sha256(css.encode()).hexdigest()[:8]
     for page, text in zip(paths, texts, strict=True):
         up = "../" * len(page.relative_to(out).parts[1:])
@@ -231,6 +256,9 @@ def lighten(out: Path) -> None:
             lambda m: "" if "_static/" in m[1] else m[0], text[first.start() :]
         )  # fmt: skip
         text = PRELOAD.sub("", ICONS.sub("", text))
+        text = OPTIONS.sub(lambda _: options, text)  # short, and what follows it cannot wait
+        text = SOLUTION.sub(r"\1 \2", text)
+        text = LISTING.sub(lambda found: UNCOLOURED.sub(r"\1", found[0]), text)
         if page.name != "search.html":  # its script looks for the words at once
             text = SCRIPTS.sub(r"<script defer \1", text)
         # The title above the contents is a landmark's, as everything on a page should be.

@@ -1,7 +1,7 @@
 // Wide tables, outputs and formulas scroll inside themselves; the keyboard must be able to reach
 // them. Only those that really are too wide become a stop of the tab key.
 (function () {
-  const SCROLLING = ".output, .output div, .output pre, pre, .math-block, .pst-scrollable-table-container";
+  const SCROLLING = ".output, .drawn, .output div, .output pre, pre, .math-block, .pst-scrollable-table-container";
 
   function scrolls(box) {
     const wide = box.scrollWidth > box.clientWidth + 1;
@@ -25,8 +25,11 @@
     }
   }
 
-  // A table that does not fit is set smaller; what then is still too wide scrolls.
+  // A table that does not fit is set smaller; what then is still too wide scrolls. Columns of words
+  // keep room for a few of them (book.css, on a phone).
   function smaller() {
+    for (const cell of document.querySelectorAll("table.table td, table.dataframe td"))
+      if (cell.textContent.length > 24) cell.classList.add("words");
     const tables = [...document.querySelectorAll("table.dataframe:not(.wide)")];
     const wide = tables.filter((t) => t.scrollWidth > t.parentElement.clientWidth + 1);
     for (const table of wide) {

@@ -201,10 +201,10 @@ def in_words(table: pd.DataFrame) -> str:
         return f"{made}; all of it describes, nothing is tested."
     return (
         f"{made} and {sums['tested']:.0f} tested, {sums['confirmatory']:.0f} of them stated before "
-        f"the scores were seen. Taken alone {sums['hold']:.0f} hold; were nothing there, about "
-        f"{sums['by_chance']:.1f} would. After correction for the number tested in the same family "
-        f"{sums['hold_corrected']:.0f} hold (Holm for what was stated before, Benjamini-Hochberg "
-        "for the rest)."
+        f"the scores were seen. Taken alone {sums['hold']:.0f} hold; without any effect about "
+        f"{sums['by_chance']:.1f} would, by chance. After correction for the number tested in the "
+        f"same family {sums['hold_corrected']:.0f} hold (Holm for what was stated before, "
+        "Benjamini-Hochberg for the rest)."
     )
 
 

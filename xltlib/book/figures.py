@@ -40,7 +40,7 @@ def _wide(table: pd.DataFrame, value: str) -> pd.DataFrame:
 def _one_matrix(wide: pd.DataFrame, label: str, title: str, **options: Any) -> Card:
     rows, columns = wide.shape
     figure, ax = style.one_panel(1.9 + min(5.6, 5.6 * rows / max(columns, 1)))
-    style.matrix(ax, wide, label, 7.5 if columns <= 14 else 5.5, **options)
+    style.matrix(ax, wide, label, 5.5 if 14 < columns <= 20 else 7.5, **options)
     ax.set(xlabel="target", ylabel="source", title=title)
     return figure
 

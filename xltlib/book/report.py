@@ -405,7 +405,7 @@ _SECTIONS = (
         lambda a: figures.expected_scores(a.predictions),
     ),
     _Section("best_set", "the best set", "Which few sources serve all targets?", None, _best_set),
-    _Section("next", "what to measure next", "What is worth measuring next?", None, _next_best),
+    _Section("next", "what to measure next", "What should be measured next?", None, _next_best),
     _Section("laws", "few-shot laws", "How does the score grow with target examples?", _laws),
     _Section("residuals", _EXPLAINS, "Which pairs are odd?", None, _residuals, 8, 1),
     _Section("claims", "", "Which claims hold?", None, lambda a: a.claims[_CLAIMS], 40),

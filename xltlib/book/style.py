@@ -259,7 +259,7 @@ def matrix(ax: Axes, wide: pd.DataFrame, label: str, size: float, **options: Any
         _name_families(ax.xaxis, ax.axvline, columns, colour)
         ax.tick_params(axis="x", rotation=90)
         return
-    name_cells(ax, off, 8.5 if len(columns) <= 14 else 5.5)
+    name_cells(ax, off, 8.5 if len(columns) <= 14 else 7)
     for codes, draw in ((rows, ax.axhline), (columns, ax.axvline)):
         scripts = [language(c).script for c in codes]
         for i in range(1, len(scripts)):

@@ -110,11 +110,11 @@ class Tables:
             shown = shown.drop(columns="n_test")
         pairs = transfer(shown).drop_duplicates(["task", "source", "target"])
         sizes = sorted(set(pairs["task"].value_counts()))
-        n = _count(sizes[-1] if sizes else 0, "pair")
-        n = f"{sizes[0]:,} to {n}" if len(sizes) > 1 else n
-        return caption(
-            f"{text} {n}{' a task' * (pairs['task'].nunique() > 1)}.", self.experiment, shown
-        )
+        if sizes:  # none where all are few-shot
+            n = _count(sizes[-1], "pair")
+            n = f"{sizes[0]:,} to {n}" if len(sizes) > 1 else n
+            text = f"{text} {n}{' a task' * (pairs['task'].nunique() > 1)}."
+        return caption(text, self.experiment, shown)
 
     def figure(
         self,

@@ -28,6 +28,8 @@ _LABELS = {
     "tydiqa": "questions (TyDi QA)",
     "xquad": "questions (XQuAD)",
     "mlqa": "questions (MLQA)",
+    "ner": "names",
+    "qa": "questions",
     "f1": "F1",
     "span_f1": "span F1",
     "place_f1": "place F1",

@@ -8,6 +8,10 @@
   await pause();
   const nameOf = (key) => languages[key]?.[0] ?? key;
   const points = (x) => x / 100;
+  const ofBytes = (n) => {
+    const step = Math.min(4, Math.floor(Math.log10(n) / 3)), rest = n / 1000 ** step;
+    return `about ${number(rest, rest < 10 ? 1 : 0)} ${["B", "kB", "MB", "GB", "TB"][step]}`;
+  };
   const full = (key) => `${nameOf(key)} (${key})`;
 
   let now = null; // {s, found, rows}
@@ -42,10 +46,10 @@
     if (!rows.length) return box.replaceChildren();
     const width = Math.max(280, box.clientWidth);
     const plot = Plot.plot({
-      width, height: 40 + 24 * rows.length, marginLeft: Math.min(150, width / 3), marginRight: 16, marginTop: 8, marginBottom: 32,
+      width, height: 52 + 24 * rows.length, marginLeft: Math.min(150, width / 3), marginRight: 16, marginTop: 8, marginBottom: 44,
       style: { background: "transparent", color: "currentColor", fontSize: "12px" },
       ariaLabel: `${at("title").textContent}, scores with 90 % intervals; the table below says the same.`,
-      x: { label: "score to expect, 0 to 100", grid: true, nice: true, domain: [d3.min(rows, (r) => r.low), d3.max(rows, (r) => r.high)] },
+      x: { label: "score to expect, 0 to 100", labelOffset: 38, grid: true, nice: true, domain: [d3.min(rows, (r) => r.low), d3.max(rows, (r) => r.high)] },
       y: { domain: rows.map((r) => r.source), tickFormat: nameOf, label: null },
       marks: [
         Plot.link(rows, { y: "source", x1: "low", x2: "high", stroke: "currentColor", strokeOpacity: 0.55, strokeWidth: 2 }),
@@ -70,14 +74,16 @@
         make("code", {}, `xlt recommend ${s.target} --task ${s.task}`), "."));
     } else {
       const best = found.best.split(" ").map((x) => x.split(":"));
+      const likely = d3.sort(rows, (r) => -r.chance).slice(0, 2).map((r) => `${nameOf(r.source)} in ${number(r.chance, 0)}`);
       parts.push(make("p", {}, `Rests on ${index.notes[found.note]}`),
+        make("p", { id: "sf-steady" }, `In 100 draws of what the predictions leave open, the best source of all is ${likely.join(", ")}.`),
         make("p", { id: "sf-set" }, `Trained together, best score to expect with each added: ${best.map(([k, x]) => `${nameOf(k)} ${number(100 * x)}`).join(", ")}.`),
         make("p", {}, "The same on the command line: ", make("code", {}, `xlt recommend ${s.target} --task ${s.task}`)));
     }
     const [, family, script, size, , , seen] = languages[s.target];
     const facts = [
       ["Family", family ?? "none known"], ["Script", script ?? "none known"],
-      ["Text in CC-100", size === null ? "none" : `10^${number(size, 1)} bytes`],
+      ["Text in CC-100", size === null ? "none" : ofBytes(10 ** size)],
       ...index.typology.map((m, i) => [title(m), `${seen[i]} % of its features observed`]),
     ];
     parts.push(make("h3", {}, `What is known of ${nameOf(s.target)}`),
@@ -100,12 +106,12 @@
     const chosen = +s.n;
     // names at the ends of the lines, pushed apart where they would overlap
     const ends = d3.sort(sources.map((x) => rows.findLast((r) => r.source === x)), (r) => r.score);
-    const apart = (d3.max(rows, (r) => r.high) - d3.min(rows, (r) => r.low)) / 18;
+    const apart = (d3.max(rows, (r) => r.high) - d3.min(rows, (r) => r.low)) / 15;
     ends.forEach((r, i) => (r.at = i ? Math.max(r.score, ends[i - 1].at + apart) : r.score));
     const plot = Plot.plot({
-      width, height: 300, marginLeft: 44, marginRight: 64, style: { background: "transparent", color: "currentColor", fontSize: "12px" },
+      width, height: 312, marginLeft: 44, marginRight: 14 + 8 * d3.max(sources, (x) => nameOf(x).length), marginBottom: 44, style: { background: "transparent", color: "currentColor", fontSize: "12px" },
       ariaLabel: `Expected score against the number of examples of ${nameOf(s.target)}, a line a source; the table below says the same.`,
-      x: { type: "log", base: 2, label: "examples of the target", ticks: index.examples, tickFormat: String },
+      x: { type: "log", base: 2, label: "examples of the target", labelOffset: 38, ticks: index.examples, tickFormat: String },
       y: { label: "expected score", grid: true, nice: true }, color: { domain: sources, scheme: "Observable10" },
       marks: [
         Plot.areaY(rows, { x: "n", y1: "low", y2: "high", fill: "source", fillOpacity: 0.12 }),

@@ -172,10 +172,10 @@
     };
     const width = Math.max(280, Math.min(560, box.clientWidth));
     const plot = Plot.plot({
-      width, height: Math.round(width * 0.7), marginLeft: 44, grid: true,
+      width, height: Math.round(width * 0.7) + 12, marginLeft: 44, marginBottom: 44, grid: true,
       style: { background: "transparent", color: "currentColor", fontSize: "12px" },
       ariaLabel: `${title(s.by)} against ${title(s.than)} for ${n} languages; the tables name those where they disagree most.`,
-      x: { label: `similarity by ${title(s.by)}` }, y: { label: `similarity by ${title(s.than)}` },
+      x: { label: `similarity by ${title(s.by)}`, labelOffset: 38 }, y: { label: `similarity by ${title(s.than)}` },
       marks: [Plot.dot(both, { x: (r) => r.value[s.by], y: (r) => r.value[s.than], r: 1.8, fill: "var(--pst-color-primary, #0d57b8)", fillOpacity: 0.45 })],
     });
     const list = (m, other, chosen) => {

@@ -125,7 +125,7 @@
     const far = Math.max(1, Math.ceil(d3.max(known, Math.abs) ?? 1));
     const color = other
       ? { type: "diverging", scheme: "PuOr", domain: [-far, far], label: "difference, points of 100" }
-      : { type: "linear", scheme: "cividis", domain: [Math.floor(d3.min(known) / 5) * 5, Math.ceil(d3.max(known) / 5) * 5], label: `${m.metric.replaceAll("_", " ")}, 0 to 100` };
+      : { type: "linear", scheme: "cividis", domain: [Math.floor(d3.min(known) / 5) * 5, Math.ceil(d3.max(known) / 5) * 5], label: `${m.metric}, 0 to 100` };
     const tick = (items, step) => d3.range(0, items.length, every(step));
     const plot = Plot.plot({
       width, height: top + n * down + 6, marginLeft: left, marginTop: top, marginBottom: 6, marginRight: Math.max(2, width - left - size * k),
