@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ def figure_in(notebook: dict[str, Any], section: str) -> tuple[str, bytes] | Non
     return None
 
 
+def tall(figure: bytes) -> bool:
+    """Whether words fit better beside a figure than below it."""
+    found = re.search(rb'<svg[^>]*? width="([\d.]+)pt" height="([\d.]+)pt"', figure[:2000])
+    return found is not None and float(found[2]) > 0.6 * float(found[1])
+
+
 def write(folder: Path, notebooks: Path, results: Results) -> None:
     """Write every deck of book/slides/decks.yml into `folder`, its figures beside it."""
     folder.mkdir(parents=True)
@@ -53,6 +60,7 @@ def write(folder: Path, notebooks: Path, results: Results) -> None:
                 if drawn is not None:
                     slide["file"] = f"{name}-{i}.{drawn[0]}"
                     slide["alt"] = f"Figure: {slide['title']}"
+                    slide["tall"] = tall(drawn[1])
                     (folder / slide["file"]).write_bytes(drawn[1])
         page = template.render(**deck, book="What one language teaches a model about another")
         (folder / f"{name}.html").write_text(page, "utf-8")
