@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,20 @@ os.environ.setdefault("JUPYTER_PLATFORM_DIRS", "1")
 REPOSITORY = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(REPOSITORY / "workflow"), str(REPOSITORY / "tests")]
 
+from forked import here  # noqa: E402
+
 
 @pytest.fixture(scope="session")
 def repository() -> Path:
     """Return the top folder of the repository."""
     return REPOSITORY
+
+
+@pytest.fixture
+def forked() -> Iterator[None]:
+    """Fork Python commands from this process where they are started: see tests/forked.py."""
+    with here():
+        yield
 
 
 # Files that take a minute or so. A file is what xdist gives a worker (what a file's tests share is

@@ -25,6 +25,7 @@ import pytest
 import render
 import slides
 import yaml
+from forked import here
 from PIL import Image
 
 import xltlib
@@ -49,7 +50,8 @@ def site(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Path:
     """Build the site once; return its folder."""
     folder = tmp_path_factory.mktemp("book")
     render.make_stage(folder / "stage", repository / "notebooks", "Not built from a run.\n")
-    done = render.build_site(folder / "stage", folder / "out")
+    with here():
+        done = render.build_site(folder / "stage", folder / "out")
     assert done.returncode == 0, done.stderr
     return folder / "out" / "html"
 

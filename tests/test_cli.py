@@ -175,7 +175,7 @@ def test_run_list(say) -> None:
     assert rows[2]["needs"] == ["pretrain-0"] and rows[-1]["needs"] == PARTS[:-1]
 
 
-def test_run_a_part_at_a_time_then_the_whole(say, folder: Path) -> None:
+def test_run_a_part_at_a_time_then_the_whole(say, folder: Path, forked: None) -> None:
     pytest.importorskip("torch", reason="running an experiment needs xltlib[train]")
     for done, name in enumerate(PARTS):
         assert say("run", "small", "--part", name)[0] == 0
@@ -208,7 +208,9 @@ def test_run_a_part_at_a_time_then_the_whole(say, folder: Path) -> None:
     assert report["parts_missing"] == [] and report["runs"] == 2
 
 
-def test_a_part_that_fails_is_named_and_the_others_are_not_started(say, folder: Path) -> None:
+def test_a_part_that_fails_is_named_and_the_others_are_not_started(
+    say, folder: Path, forked: None
+) -> None:
     (folder / "build").write_text("a file where the folder should be")
     code, out, err = say("run", "small")
     assert code == FAILED and not out

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -18,9 +19,11 @@ pytest.importorskip("torch", reason="running an experiment needs xltlib[train]")
 if sys.platform != "linux":
     pytest.skip("parts are forked on Linux only", allow_module_level=True)
 
+from forked import here
 from test_cli import SMALL
 
 from xltlib.cli import FAILED, main
+from xltlib.train import finetune, pretrain, probe, run  # noqa: F401 (for what is forked here)
 from xltlib.train.forks import Part, forking
 
 
@@ -154,7 +157,9 @@ def test_another_user_is_not_served(environment: dict[str, str]) -> None:
     assert done.stdout == "" and any(end in done.stderr for end in ends)
 
 
-def test_without_the_process_a_part_is_started_anew(environment: dict[str, str]) -> None:
+def test_without_the_process_a_part_is_started_anew(
+    environment: dict[str, str], forked: None
+) -> None:
     for process in psutil.Process().children():
         if "xltlib.train.forks" in process.cmdline():
             process.kill()
@@ -165,10 +170,10 @@ def test_without_the_process_a_part_is_started_anew(environment: dict[str, str])
 
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory, repository: Path) -> Iterator[dict[str, str]]:
-    """Keep a process that forks notebooks and their kernels."""
+    """Keep a process that forks notebooks and their kernels, itself forked from this one."""
     pytest.importorskip("papermill", reason="notebooks need xltlib[book]")
     own = {**os.environ, "PYTHONPATH": str(repository), "MPLBACKEND": ""}
-    with forking(own, True, tmp_path_factory.mktemp("jupyter")) as (environment, _):
+    with here(), forking(own, True, tmp_path_factory.mktemp("jupyter")) as (environment, _):
         yield environment
 
 
@@ -242,12 +247,11 @@ def test_a_forked_notebook_draws_and_has_the_environment_of_who_asks(
 
 
 def test_where_the_system_has_no_files_of_processes_kernels_are_started_anew(
-    tmp_path: Path, repository: Path
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, forked: None
 ) -> None:
-    lines = "import os\ndef pidfd_open(*args):\n    raise OSError(38, 'not implemented')\n"
-    (tmp_path / "sitecustomize.py").write_text(f"{lines}os.pidfd_open = pidfd_open\n")
+    monkeypatch.setattr(os, "pidfd_open", Mock(side_effect=OSError(38, "not implemented")))
     cells = ["import sys\nprint('pandas' in sys.modules)"]
-    own = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{repository}"}
+    own = {**os.environ, "PYTHONPATH": str(repository)}
     with forking(own, True, tmp_path / "jupyter") as (environment, _):
         status, said, notebook = executed(tmp_path / "old", environment, cells)
     assert status == 0, said
@@ -261,7 +265,7 @@ def test_a_kernel_that_crashes_fails_the_notebook(tmp_path: Path, kernels: dict[
 
 
 def test_a_failed_part_does_not_stop_the_others_and_is_named_with_its_command(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path, capfd
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: Path, capfd, forked: None
 ) -> None:
     (tmp_path / "experiments").mkdir()
     (tmp_path / "experiments" / "small.yml").write_text(SMALL + "controls: {ngram: [eng]}\n")

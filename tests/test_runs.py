@@ -234,7 +234,7 @@ def test_a_new_seed_adds_runs_and_keeps_the_old(build: Path, micro: Experiment, 
 
 
 def test_killed_in_mid_run_the_same_command_finishes_with_the_same_table(
-    finished: Path, micro: Experiment, tmp_path: Path, monkeypatch
+    finished: Path, micro: Experiment, tmp_path: Path, monkeypatch, forked: None
 ) -> None:
     part = next(p.name for p in parts(micro) if p.name.startswith("source-"))
     expected = {r.key for r in runs(micro) if part_of(micro, r) == part}
@@ -501,7 +501,7 @@ def test_no_space_is_said_with_the_cure_and_leaves_nothing_half(
 
 @pytest.mark.parametrize("size", [20_000, 60_000])
 def test_a_disk_that_fills_while_weights_are_saved_is_said_with_the_cure(
-    finished: Path, tmp_path: Path, size: int
+    finished: Path, tmp_path: Path, size: int, forked: None
 ) -> None:
     """Writers in Rust and C++ fail in their own ways; a limit on file sizes makes them fail."""
     (tmp_path / "micro.yml").write_text(MICRO)
@@ -596,7 +596,7 @@ def test_half_written_files_of_killed_processes_are_taken_away(build: Path, micr
 
 
 def test_two_runs_in_one_folder_do_nothing_twice(
-    finished: Path, build: Path, micro: Experiment, tmp_path: Path
+    finished: Path, build: Path, micro: Experiment, tmp_path: Path, forked: None
 ) -> None:
     """The second waits for each part and finds it done."""
     part = next(p.name for p in parts(micro) if p.name.startswith("source-"))

@@ -5,6 +5,7 @@ Usage: python workflow/build_pages.py STAGE OUT JOBS; every warning is an error.
 
 from __future__ import annotations
 
+import gc
 import sys
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from jupyter_book.sphinx import build_sphinx
 
 def main(stage: Path, out: Path, jobs: int) -> int:
     """Build the pages of `stage` into `out`/html; 0 where there was no warning and no error."""
+    gc.set_threshold(200_000, 50, 100)  # pages stay; looking for garbage took a third of the time
     about = {"external_toc_path": str(stage / "_toc.yml"), "latex_individualpages": False}
     done = build_sphinx(
         stage,
