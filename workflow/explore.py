@@ -86,7 +86,7 @@ def thousandths(values: Iterable[float]) -> list[int | None]:
 
 def size_of(key: str) -> float | None:
     """log10 of the bytes of CC-100 in a language and letters like its own; None: not in it."""
-    found = similarity.text_read(language(key), MODEL)
+    found = similarity.cc100_bytes(language(key))
     return None if found is None else round(float(np.log10(found)), 2)
 
 

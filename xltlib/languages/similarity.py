@@ -420,7 +420,7 @@ def pairs(
     return _tidy(inputs, _checked_measures(measures, has_texts=texts is not None))
 
 
-def of_model(frame: pd.DataFrame, model: str, *, levels: bool | None = None) -> pd.DataFrame:
+def of_model(frame: pd.DataFrame, model: str) -> pd.DataFrame:
     """A pairs table with ``data_size`` from the text that this model has read (`text_sizes`).
 
     Parameters
@@ -429,23 +429,19 @@ def of_model(frame: pd.DataFrame, model: str, *, levels: bool | None = None) -> 
         As from `pairs`; without ``data_size`` it is given back.
     model : str
         Its name, as in a scores table.
-    levels : bool, optional
-        A language that the model's list lacks is a level, not a gap; by default for encoders that
-        began as XLM-R, such as multilingual-e5-small.
 
     Returns
     -------
     DataFrame
-        With `levels`, columns `LEVELS` are added: 1 where the list has the language in a script
-        of the same letters, else 0. ``data_size`` is then log10 of the smaller size, bytes of
-        CC-100 (tokens of mC4 for other models), a language outside the list counting as a tenth of
-        the smallest on it; no pair lacks it. The text pairs that E5 was trained on later are not
-        counted: their languages are not published.
+        For encoders that began as XLM-R, such as multilingual-e5-small, a language that CC-100
+        lacks is a level, not a gap: columns `LEVELS` are added, 1 where it has the language in a
+        script of the same letters, else 0. ``data_size`` is then log10 of the smaller size in
+        bytes, a language outside CC-100 counting as a tenth of the smallest in it; no pair lacks
+        it. The text pairs that E5 was trained on later are not counted: their languages are not
+        published.
     """
-    if levels is None:
-        levels = bool(_LEVELLED.match(model.casefold()))
-    if levels and "data_size" in frame:
-        return _levelled(frame, model)
+    if _LEVELLED.match(model.casefold()) and "data_size" in frame:
+        return _levelled(frame)
     sizes = text_sizes(model)
     if sizes == text_sizes() or "data_size" not in frame:
         return frame
@@ -455,10 +451,10 @@ def of_model(frame: pd.DataFrame, model: str, *, levels: bool | None = None) -> 
     return both[list(frame)]
 
 
-def _levelled(frame: pd.DataFrame, model: str) -> pd.DataFrame:
+def _levelled(frame: pd.DataFrame) -> pd.DataFrame:
     """`of_model` with levels."""
-    size = {c: text_read(language(c), model) for c in {*frame["source"], *frame["target"]}}
-    least = math.log10(min(_list_of(model).values())) - 1
+    size = {c: cc100_bytes(language(c)) for c in {*frame["source"], *frame["target"]}}
+    least = math.log10(min(_sizes(*_BYTES).values())) - 1
     log = {c: least if n is None else math.log10(n) for c, n in size.items()}
     known = {c: float(n is not None) for c, n in size.items()}
     source, target = frame["source"], frame["target"]
@@ -467,17 +463,12 @@ def _levelled(frame: pd.DataFrame, model: str) -> pd.DataFrame:
     return frame.assign(data_size=smaller, **both)
 
 
-def _list_of(model: str) -> dict[Language, float]:
-    # bytes: its tokens are misprinted for Swedish and Ukrainian
-    return _sizes(*_BYTES) if _CC100.match(model.casefold()) else mc4_sizes()
+def cc100_bytes(lang: Language) -> float | None:
+    """Bytes of CC-100 in a language, in its script or one that has letters in common, or None.
 
-
-def text_read(lang: Language, model: str) -> float | None:
-    """Bytes of CC-100 (tokens of mC4) that a model has read in a language, or None.
-
-    In its script, or in one that has letters in common.
+    Its tokens are misprinted for Swedish and Ukrainian.
     """
-    sizes = _list_of(model)
+    sizes = _sizes(*_BYTES)
     if lang in sizes:
         return sizes[lang]
     same = (k for k in sizes if k.code == lang.code and shared_script(k.script, lang.script))
