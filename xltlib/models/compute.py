@@ -98,7 +98,7 @@ def loss(
     source, labels = source.to(base.device), labels.to(base.device)
     mask, real = source != base.config.pad_token_id, labels != -100
     with autocast(base, precision):
-        if _plain_head(base):
+        if is_t5(base) and not lean.scaled(base.config):  # logits: embeddings times states
             if lean.fits(base):
                 read = lean.Packed(mask)
                 rows = lean.encoded(base, source, read) if encoded is None else encoded
@@ -135,11 +135,6 @@ def _states(
         use_cache=False,
     ).last_hidden_state
     return states
-
-
-def _plain_head(base: Any) -> bool:
-    """Whether logits are the output embeddings times the decoder's states, unscaled."""
-    return is_t5(base) and not lean.scaled(base.config)
 
 
 def halved(tokens: int, longest: int) -> int:
