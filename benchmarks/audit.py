@@ -53,26 +53,23 @@ def _majority(examples: tuple[Example, ...], view: View) -> float:
 def _row(task: str, language: str, split: Split) -> dict[str, object]:
     """The row of one split."""
     view, loaded = VIEWS[task], datasets.load(task, language, split)
-    report, texts = (
-        loaded.report,
-        [datasets.text_of(e.fields, VIEWS[task]) for e in loaded.examples],
-    )
+    texts = [datasets.text_of(e.fields, VIEWS[task]) for e in loaded.examples]
     seen = Counter(texts)
-    later = sum(n for why, n in report.drops.items() if why.startswith("text also in"))
+    later = sum(n for why, n in loaded.drops.items() if why.startswith("text also in"))
     return {
         "task": task,
-        "language": report.language,
+        "language": loaded.language,
         "split": split,
-        "rows": report.rows,
-        "read": report.read,
-        "kept": report.kept,
-        "later": later / report.read if report.against else float("nan"),
+        "rows": loaded.rows,
+        "read": loaded.read,
+        "kept": len(loaded.examples),
+        "later": later / loaded.read if loaded.against else float("nan"),
         "twice": sum(seen[t] > 1 for t in texts) / len(texts),
         "majority": _majority(loaded.examples, view),
         "characters": float(pd.Series([len(t) for t in texts]).median()),
-        "dropped": "; ".join(f"{why}: {n}" for why, n in report.drops.items()),
-        "licence": report.licence,
-        "source": report.source if "://" in report.source else "local copy",
+        "dropped": "; ".join(f"{why}: {n}" for why, n in loaded.drops.items()),
+        "licence": loaded.licence,
+        "source": loaded.source if "://" in loaded.source else "local copy",
     }
 
 

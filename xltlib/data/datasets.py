@@ -2,7 +2,7 @@
 
 Looked up in this order: the user's own files, the tree under ``XLT_DATA``, the public place on the
 data set's card (`xltlib.data.cards`). Rows are checked (labels, columns, lengths), items that a
-later split also has are dropped from the earlier one, and the `Report` says what was read, what
+later split also has are dropped from the earlier one, and `Loaded` says what was read, what
 was dropped and why.
 """
 
@@ -42,15 +42,16 @@ Own = Mapping[str, Mapping[str, _OwnFile]]
 
 
 @dataclass(frozen=True)
-class Report:
-    """What a load found.
+class Loaded:
+    """Examples of a split, and how they were got.
 
-    ``rows`` are those of the raw split, ``read`` and ``kept`` examples of this split before and
-    after dropping; ``drops`` and ``notes`` say how many were dropped, or remarked on, and why;
-    ``against`` are the splits whose items were looked for in this one. ``revision`` is the Hub's
-    commit, or "" where a checksum stands for it.
+    ``rows`` are those of the raw split, ``read`` the examples of this split before some were
+    dropped; ``drops`` and ``notes`` say how many were dropped, or remarked on, and why; ``against``
+    are the splits whose items were looked for in this one. ``revision`` is the Hub's commit, or ""
+    where a checksum stands for it.
     """
 
+    examples: tuple[Example, ...]
     task: str
     language: str
     split: str
@@ -59,7 +60,6 @@ class Report:
     licence: str
     rows: int
     read: int
-    kept: int
     drops: Mapping[str, int]
     notes: Mapping[str, int]
     against: tuple[str, ...]
@@ -67,18 +67,9 @@ class Report:
     def __str__(self) -> str:
         dropped = "".join(f", {n} dropped: {why}" for why, n in self.drops.items())
         noted = "".join(f", {n} {what}" for what, n in self.notes.items())
-        return (
-            f"{self.task} {self.language} {self.split}: {self.kept} of {self.read} examples"
-            f"{dropped}{noted} ({self.source})"
-        )
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """Examples and the report of how they were got."""
-
-    examples: tuple[Example, ...]
-    report: Report
+        kept = f"{len(self.examples)} of {self.read} examples"
+        of = f"{self.task} {self.language} {self.split}"
+        return f"{of}: {kept}{dropped}{noted} ({self.source})"
 
 
 @dataclass(frozen=True)
@@ -413,11 +404,9 @@ def load(task: str, asked: str, split: Split, *, own: Own | None = None) -> Load
     long = sum(view.numbered and len(e.fields["words"]) > MAX_WORDS for e in kept)
     notes = {f"longer than {MAX_WORDS} words": long} if long else {}
     return Loaded(
-        tuple(kept),
-        Report(
-            task, key, split, where.source, commit, card.licence if own is None else "your own",
-            total, len(made), len(kept), dict(drops), notes, tuple(against),
-        ),
+        tuple(kept), task, key, split, where.source, commit,
+        card.licence if own is None else "your own",
+        total, len(made), dict(drops), notes, tuple(against),
     )  # fmt: skip
 
 
