@@ -19,6 +19,8 @@ export MKL_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export TOKENIZERS_PARALLELISM := false
 export PYTHONHASHSEED := 0
+# Kept byte code, whatever the shell has: a book or the tests start hundreds of processes.
+export PYTHONDONTWRITEBYTECODE :=
 export PYDEVD_DISABLE_FILE_VALIDATION := 1
 # A notebook started by papermill must find this environment's kernel, whatever the shell has.
 export PATH := $(CURDIR)/$(BIN):$(PATH)

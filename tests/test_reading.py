@@ -790,7 +790,7 @@ FORMS = {
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_table_written_in_any_form_comes_back_equal(tmp_path: Path, form: str) -> None:
-    @settings(_MANY, max_examples=25)
+    @settings(_MANY, max_examples=12)
     @given(matrices())
     def holds(frame: pd.DataFrame) -> None:
         right = {(language(r.source).key, language(r.target).key): round(r.score / 100, 9)
