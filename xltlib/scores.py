@@ -24,7 +24,7 @@ from xltlib import reading
 from xltlib.errors import unknown
 from xltlib.io import write_table
 from xltlib.languages import clash, is_summary, keys, language, understood
-from xltlib.reading import scale
+from xltlib.reading import scale, some
 from xltlib.reading.scale import ILLEGAL, SAME_UNIT
 
 
@@ -66,7 +66,6 @@ _UD_CODES = {  # its languages that have another name in ISO 639-3
 }  # fmt: skip
 _NAMES = [column.name for column in SCHEMA]
 _REQUIRED = [column.name for column in SCHEMA if column.default is None]
-_some = reading.some
 _PRIOR_DF = 4  # weight of the group's seed variance beside a cell's own few seeds
 
 Unknown = Literal["error", "drop"]
@@ -215,7 +214,7 @@ def _renamed(df: pd.DataFrame, metric: str | None, noted: list[str]) -> pd.DataF
     lower = {str(c).lower(): c for c in df.columns}
     if len(lower) < len(df.columns):
         twice = [c for c in df.columns if lower[str(c).lower()] != c]
-        raise ValueError(f"columns {_some(twice)} appear twice (case apart): rename or drop one")
+        raise ValueError(f"columns {some(twice)} appear twice (case apart): rename or drop one")
     for name in (*_NAMES, "stderr"):
         found = [c for c in df.columns if reading.role(c) == name]
         if name in df.columns or not found or name == "score":
@@ -230,7 +229,7 @@ def _renamed(df: pd.DataFrame, metric: str | None, noted: list[str]) -> pd.DataF
     missing = [name for name in _REQUIRED if name not in df.columns]
     if missing:
         raise ValueError(
-            f"the scores table has no column {_some(missing)} (it has {_some(df.columns, 12)}): "
+            f"the scores table has no column {some(missing)} (it has {some(df.columns, 12)}): "
             "rename yours to source, target, score"
         )
     return df
@@ -324,7 +323,7 @@ def _without_summaries(df: pd.DataFrame, noted: list[str]) -> pd.DataFrame:
                     labels.discard(label)
         if labels:
             rows = df[side].isin(labels)
-            listed = _some(sorted(repr(x) for x in labels))
+            listed = some(sorted(repr(x) for x in labels))
             _note(f"{int(rows.sum())} rows dropped: {side} {listed} sums others up, no language",
                   noted)  # fmt: skip
             df = df[~rows]
@@ -351,7 +350,7 @@ def _coded(
                 lost.append(code)
         if lost:
             rows = df[side].isin(lost) | df[side].isna()
-            _note(f"{int(rows.sum())} rows dropped: {side} unknown ({_some(lost)})", noted)
+            _note(f"{int(rows.sum())} rows dropped: {side} unknown ({some(lost)})", noted)
             df = df[~rows]
     if read_as := understood(dict.fromkeys(sides["source"] + sides["target"])):
         _note(f"languages read by a name of theirs: {read_as}", noted)
@@ -413,7 +412,7 @@ def _unique(
         apart = [c for c in df.columns.difference([*key, "score"])
                  if first[c].nunique() > 1 and df[c].nunique() < len(df) / 2]  # fmt: skip
         cure = (
-            f"They differ in {apart[0]!r} ({_some(first[apart[0]])}): keep the rows of one, or "
+            f"They differ in {apart[0]!r} ({some(first[apart[0]])}): keep the rows of one, or "
             f"rename it if it is the task, the model or n_target"
             if apart
             else "Number repeated runs in a 'seed' column; name the treebanks or data sets of one "
