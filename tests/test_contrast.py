@@ -154,7 +154,7 @@ def test_a_figure_fills_a_mark_by_its_verdict_and_needs_no_p_value() -> None:
         float(y): f for c in marks for (_, y), f in zip(c.get_offsets(), _fills(c), strict=True)
     }
     assert [fills[y] == "#ffffff" for y in range(4)] == [False, False, True, True]
-    assert ax.get_title("left") == "ner"
+    assert ax.get_title("left") == "names"
     assert [t.get_text() for t in ax.get_yticklabels()] == ["English", "German", "Turkish",
                                                             "Russian"]  # fmt: skip
 

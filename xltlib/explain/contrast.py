@@ -189,9 +189,9 @@ def student(values: Sequence[float] | NDArray[np.floating]) -> tuple[float, floa
 def _crossed(cells: pd.DataFrame, value: str, units: Sequence[str]) -> tuple[float, ...]:
     """Mean of the cells, its interval and degrees of freedom with several units sampled."""
     rows = cells.groupby(list(units), sort=False, observed=True)[value]
-    y, w = rows.mean().to_numpy(dtype=float), rows.size().to_numpy(dtype=float)
-    w /= w.sum()
-    cells, mean = rows.size().reset_index(), float(w @ y)
+    y, size = rows.mean().to_numpy(dtype=float), rows.size()
+    w = np.asarray(size / size.sum(), dtype=np.float64)
+    cells, mean = size.reset_index(), float(w @ y)
     groups = _memberships(cells, units)
     if not groups:
         return mean, math.nan, math.nan, math.nan
