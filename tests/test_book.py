@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import base64
+import html
 import io
 import json
 import re
@@ -36,6 +37,7 @@ from xltlib.train.config import load_embedded
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "book" / "_ext"))
 
 
+ROOT = Path(__file__).resolve().parents[1]
 ONE_OF_A_KIND = [
     "book/index",
     "book/glossary",
@@ -227,6 +229,40 @@ def test_only_rules_that_a_page_can_use_are_kept() -> None:
         '@media print{#main{background: url("data:image/svg+xml,;}")}}',
         "@font-face{font-family: x; src: url(x.woff2)}",
     ]
+
+
+def test_parts_of_bootstrap_that_no_page_switches_on_leave_no_rules(tmp_path: Path) -> None:
+    import light
+
+    script = tmp_path / "bootstrap.js"
+    script.write_text('a("carousel-item"), b("tooltip-inner"), c("bs-tooltip-end")')
+    words = light.words_of(script, ['<a data-bs-toggle="tooltip">']).split()
+    assert {"tooltip-inner", "bs-tooltip-end", "show"} <= set(words)
+    assert "carousel-item" not in words
+
+
+def test_a_figure_on_a_phone_is_as_wide_as_its_letters_ask(tmp_path: Path) -> None:
+    """Eight pixels for the smallest, at most a tenth more than it was drawn at."""
+    import light
+
+    for letters, wide in (("0.09 -0.09", 300 * 8 / 12), ("0.06 -0.06", 300), ("0.02 -0.02", 330)):
+        figure = tmp_path / f"{letters[:4]}.svg"
+        figure.write_text(
+            f'<svg width="225pt" height="75pt"><g transform="scale({letters})"/>'
+            '<g transform="scale(0.1 -0.1)"/></svg>'
+        )
+        assert light.size(figure) == (300, 100, round(wide))
+        page = light.with_sizes(f'<h1></h1><img alt="x" src="{figure.name}"/>', tmp_path / "a.html")
+        assert f'width="300" height="100" style="--readable:{round(wide)}px"' in page
+
+
+def test_code_loses_no_letter_and_only_elements_of_plain_words(site: Path) -> None:
+    text = (site / "notebooks" / "03_matrix.html").read_text("utf-8")
+    listing = max(re.findall(r'<div class="highlight"><pre.*?</pre>', text, re.S), key=len)
+    assert '<span class="n">' not in listing and '<span class="k' in listing
+    code = html.unescape(re.sub(r"<[^>]+>", "", listing))
+    cells = json.loads((ROOT / "notebooks" / "03_matrix.ipynb").read_text("utf-8"))["cells"]
+    assert code.strip() in {"".join(c["source"]).strip() for c in cells}
 
 
 def test_a_figure_follows_the_theme_and_keeps_the_colours_of_its_data() -> None:
