@@ -150,8 +150,8 @@ def run_box(stem: str, source: str) -> str:
             "`make install`:",
             "", "```bash", "source .venv/bin/activate", command(stem, rows), "```", "",
             "`-p` sets one value, `-y` a list; what is left out stays as shown. A name or a value "
-            "that is not allowed stops the first cell, which says what is. `mine.ipynb` then holds the "
-            "figures: {ref}`how to show it <one-chapter>`.", "", *table, ":::", "",
+            "that is not allowed stops the first cell, which says what is. The figures are then in "
+            "`mine.ipynb`: {ref}`how to show it <one-chapter>`.", "", *table, ":::", "",
         ]
     )  # fmt: skip
 

@@ -55,6 +55,7 @@ DARK = {
     "#999999": "#7a7a7a",
     "#dddddd": "#383838",
 }
+CLOUD = "0.35"  # opacity of a cloud's marks, which nobody would see in the dark
 ON_COLOUR = re.compile(r'(<g id="text_\d+">\s*(?:<!--.*?-->\s*)?<g style="fill: )#ffffff(?=")')
 GREY = re.compile(r"\b(fill|stroke): (#[0-9a-f]{6})\b")
 
@@ -187,8 +188,9 @@ def themed(svg: str) -> str:
     """Return matplotlib's SVG in the colours of the page that shows it."""
     svg = ON_COLOUR.sub(r"\1white", svg)  # words on the colours of a heat map stay as they are
     svg = GREY.sub(lambda m: f"{m[1]}: var(--c{m[2][1:]})" if m[2] in DARK else m[0], svg)
-    light = ";".join(f"--c{grey[1:]}:{grey}" for grey in DARK)
-    dark = ";".join(f"--c{grey[1:]}:{other}" for grey, other in DARK.items())
+    svg = svg.replace(f"fill-opacity: {CLOUD}", "fill-opacity: var(--cloud)")
+    light = ";".join([*(f"--c{grey[1:]}:{grey}" for grey in DARK), f"--cloud:{CLOUD}"])
+    dark = ";".join([*(f"--c{grey[1:]}:{other}" for grey, other in DARK.items()), "--cloud:0.8"])
     style = f":root{{{light}}}@media (prefers-color-scheme:dark){{:root{{{dark}}}}}"
     return svg.replace("</style>", f"{style}</style>", 1)
 
