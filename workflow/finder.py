@@ -77,6 +77,11 @@ def every_language(measured: Sequence[str]) -> list[str]:
                                        -seen[row[k]] if row[k] >= 0 else 0, k))  # fmt: skip
 
 
+def choosable() -> list[str]:
+    """The languages that the page offers: all of lang2vec's and every measured variety."""
+    return every_language(sorted(set(scores_of("matrix")["source"])))
+
+
 # ---------------------------------------------------------------- what targets share
 
 
@@ -371,7 +376,7 @@ def compute(group: str, every: bool = False) -> None:
     done = [pd.read_parquet(p) for p in sorted(folder.glob("about-*.parquet"))]
     had = {*pd.concat(done)["target"]} if done else set()
     # Topics of a language never tested take seconds each: `--every` for those as well.
-    wanted = every_language(measured) if group != "sib200" or every else measured
+    wanted = choosable() if group != "sib200" or every else measured
     todo = [c for c in wanted if c not in had]
     rows: list[pd.DataFrame] = []
     about: list[tuple] = []
@@ -432,7 +437,7 @@ def collect() -> None:
         for made, answers in zip((few, need), _of_curves(group, experiment, one), strict=True):
             made.append(answers.assign(task=named[0]))
     made = {"sources": sources, "about": about, "examples": few, "budgets": need}
-    asked = every_language(sorted(set(scores_of("matrix")["source"])))  # those that can be chosen
+    asked = choosable()
     for name, tables in made.items():
         table = pd.concat(tables, ignore_index=True)
         table = table[table["target"].isin(asked)]
