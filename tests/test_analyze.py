@@ -445,6 +445,7 @@ def test_reductions_are_stated(say, small: pd.DataFrame, tmp_path: Path) -> None
     for word in ("rows without a score", "exact repeats", "source unknown (qqq)"):
         assert word in whats
         assert word in " ".join(out.split())
+    assert "dropped" not in whats  # what they are a list of
     assert {d["n"] for d in found["analyses"][0]["dropped"]} == {6}
     assert found["analyses"][0]["n_pairs"] == 28
 
@@ -454,6 +455,14 @@ def test_a_constant_column_and_an_empty_one(small: pd.DataFrame) -> None:
     said = " ".join(report.summary(odd))
     assert "column 'size' not used: it is the same everywhere" in said
     assert "column 'other' not used: no numbers" in said
+    steps = odd.analyses[0].steps
+    ends = {(0.1, 0.2): "it adds something", (-0.1, 0.2): "may be nothing", (-0.2, -0.1): "no gain"}
+    for (low, high), answer in ends.items():
+        one = dataclasses.replace(
+            odd.analyses[0], steps=steps.assign(cv_gain_low=low, cv_gain_high=high)
+        )
+        (found,) = report.answers(dataclasses.replace(odd, analyses=(one,)), "growing models")
+        assert answer in found
 
 
 def test_nine_tenths_missing(table: pd.DataFrame) -> None:

@@ -30,6 +30,7 @@ from forked import here
 from PIL import Image
 
 import xltlib
+from xltlib import scores
 from xltlib.book import figures
 from xltlib.book.style import DATA
 from xltlib.train.config import load_embedded
@@ -215,6 +216,26 @@ CSS = """@charset "utf-8"; /* a { */
 @media print { .absent { x: y } #main { background: url("data:image/svg+xml,;}") } }
 @font-face { font-family: x; src: url(x.woff2) }
 """
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_what_a_page_beside_the_book_shows_and_links_is_kept(repository: Path, page: str) -> None:
+    text = re.sub(r"```.*?```", "", (repository / page).read_text("utf-8"), flags=re.S)
+    places = [place for place in re.findall(r"\]\(([^)#]+)", text) if "://" not in place]
+    assert [place for place in places if not (repository / place).is_file()] == []
+
+
+def test_the_picture_of_the_readme_is_that_of_the_kept_scores(
+    repository: Path, tmp_path: Path
+) -> None:
+    table = scores.read(repository / "book" / "published" / "text2text" / "scores.parquet")
+    task, model = "massive_intent", "multilingual-e5-small-text2text"
+    figures.transfer_matrix(table, task, model).save(tmp_path / "matrix.svg")
+    drawn, kept = (
+        re.findall("<!-- (.*?) -->", (folder / "matrix.svg").read_text("utf-8"))
+        for folder in (tmp_path, repository / "book")
+    )
+    assert drawn == kept and len(kept) > 144
 
 
 def test_only_rules_that_a_page_can_use_are_kept() -> None:

@@ -145,6 +145,7 @@ def test_lean_loss_is_the_librarys(
     source, labels = compute.pad(rows, 0), compute.pad(rows[::-1], -100)
     monkeypatch.setattr(compute, "arithmetic", lambda device, asked: asked)
     assert lean.fits(model)
+    # in bfloat16 gradients of either are up to 0.08 from those in float32
     close = {"float32": (1e-5, 1e-5), "bfloat16": (3e-2, 0.1)}[precision]
     for still in (False, True):
         if still:

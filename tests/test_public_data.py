@@ -798,8 +798,9 @@ def local_codes(task: str) -> list[str]:
 
 
 def only_for_other_splits(report: datasets.Loaded) -> bool:
-    """Whether nothing was dropped but what other splits have."""
-    return all(why.startswith("text also in ") for why in report.drops)
+    """Whether nothing was dropped but what other splits have, and all of it is counted."""
+    counted = len(report.examples) + sum(report.drops.values()) == report.read
+    return counted and all(why.startswith("text also in ") for why in report.drops)
 
 
 @needs_data

@@ -277,7 +277,7 @@ def _read(
 def _sorted_out(notes: Iterable[str]) -> tuple[list[str], list[_Dropped]]:
     """Notes, and those of something dropped, which begin with a number (`scores.notes`)."""
     found = {note: re.match(r"(\d+) (.*)", note) for note in notes}
-    dropped = [_Dropped(int(m[1]), m[2]) for m in found.values() if m]
+    dropped = [_Dropped(int(m[1]), m[2].replace(" dropped", "", 1)) for m in found.values() if m]
     return [note for note, m in found.items() if not m], dropped
 
 

@@ -304,7 +304,7 @@ class Experiment(_Settings):
     """Everything that determines the scores, and what the notebooks are asked to show.
 
     `data`: the user's own files, task -> language -> split (`xltlib.data.datasets.own_files`).
-    `teraflops` a second, sustained, for the estimate of cost: a third of an A100's bfloat16.
+    `teraflops`: sustained, for the estimate of cost: a third of an A100's bfloat16.
     """
 
     name: str

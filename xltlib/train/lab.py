@@ -45,7 +45,7 @@ def encode(
     items
         Id -> what is encoded: a text, or what `xltlib.models.features.encode` takes for `unit`.
     model
-        An encoder on the Hub, a local folder in its format, or `_USE`.
+        An encoder on the Hub, a local folder in its format, or ``use-multilingual-v3`` (`_USE`).
     layers
         Hidden states that are kept, 0 (the embeddings) to the number of layers; empty: all.
 

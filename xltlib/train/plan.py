@@ -513,7 +513,7 @@ class _Cost:
         _, *numbers = zip(*rows, strict=True)
         for name, n, cells, hours in (*rows, ("together", *map(sum, numbers))):
             lines.append(f"{name:16}{n:6}{cells:8}" + f"{hours:11.1f}" * timed)
-        how = f"GPU hours are arithmetic at {self.teraflops:g} teraflops a second, times 1.5; "
+        how = f"GPU hours are arithmetic at {self.teraflops:g} teraflops, times 1.5; "
         lines += ["", f"{how}your first run tells better."] if timed else []
         disk = f"Disk: {_size(self.disk)} for outputs, records and the weights of a run at work."
         lines += [disk, "Downloads:"] if self.downloads else [disk, "No downloads."]
