@@ -168,3 +168,6 @@ def test_seeds_of_a_pair_are_averaged_where_they_are_no_unit() -> None:
     ends = ["estimate", "low", "high", "df"]
     found = [estimates(x, "y", over=["source", "target"])[ends].to_numpy() for x in (once, thrice)]
     np.testing.assert_allclose(*found)
+    once.loc[3, "target"] = None
+    with pytest.raises(ValueError, match="1 of 12 rows have no 'target': drop or name them"):
+        estimates(once, "y", over=["source", "target"])

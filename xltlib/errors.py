@@ -60,7 +60,7 @@ def unknown(what: str, value: object, allowed: Iterable[object], cure: str = "")
     """Build (not raise) the error for a value that is not among the allowed ones.
 
     The allowed values nearest to it are named first, a long list is cut; the cure is one sentence.
-    Use as ``raise unknown("task", task, TASKS, "List them with `xlt tasks`.")``.
+    Use as ``raise unknown("unit", unit, columns, "say which column holds what was sampled")``.
     """
     names = allowed if isinstance(allowed, Allowed) else Allowed(map(str, allowed))
     close = names.nearest(value)

@@ -132,7 +132,7 @@ def estimates(
     Raises
     ------
     ValueError
-        A unit is no column.
+        A unit is no column, or one of several has no value in some row.
 
     Notes
     -----
@@ -143,6 +143,10 @@ def estimates(
     for unit in (u for u in units if u not in cells):
         raise unknown("unit", unit, [*cells], "say which column holds what was sampled")
     cells = cells.dropna(subset=[value])
+    if len(units) > 1 and cells[units].isna().any(axis=None):
+        lacking = next(unit for unit in units if cells[unit].isna().any())
+        n = int(cells[lacking].isna().sum())
+        raise ValueError(f"{n} of {len(cells)} rows have no {lacking!r}: drop or name them")
     sides = [c for c in ("first", "second") if c in cells]
     rows = []
     for label, own in cells.groupby(by, sort=False) if by else [((), cells)][: len(cells)]:

@@ -384,8 +384,10 @@ def load(name: str, overrides: Sequence[str] = ()) -> Experiment:
     """
     path = _path(name)
     if not os.path.isfile(path):  # False too of a name that no file can have
-        cure = f"Give one of these, or the path of a .yml file (looked for {path})"
-        raise unknown("experiment", name, available(), cure)
+        names = available()
+        cure = f"path of a .yml file (looked for {path})"
+        cure = f"Give one of these, or the {cure}" if names else f"Give the {cure}"
+        raise unknown("experiment", name, names, cure)
     try:
         exp = _checked(_validated(read_file(path, overrides), str(path)))
     except Exception as why:  # what no check foresaw
