@@ -41,8 +41,8 @@ def forked() -> Iterator[None]:
 # Files that take a minute or so. A file is what xdist gives a worker (what a file's tests share is
 # then made once), so the long ones come first and the short ones fill up what is left.
 LONG_FIRST = (
-    *("test_workflow", "test_notebooks", "test_book", "test_explore", "test_runs", "test_forks"),
-    *("test_public_data", "test_reading", "test_analyze"),
+    *("test_notebooks", "test_explore", "test_book", "test_reading", "test_public_data"),
+    *("test_analyze", "test_workflow", "test_runs", "test_forks", "test_setup"),
 )
 
 

@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -19,7 +18,6 @@ pytest.importorskip("torch", reason="running an experiment needs xltlib[train]")
 if sys.platform != "linux":
     pytest.skip("parts are forked on Linux only", allow_module_level=True)
 
-from forked import here
 from test_cli import SMALL
 
 from xltlib.cli import FAILED, main
@@ -170,10 +168,13 @@ def test_without_the_process_a_part_is_started_anew(
 
 @pytest.fixture(scope="module")
 def kernels(tmp_path_factory, repository: Path) -> Iterator[dict[str, str]]:
-    """Keep a process that forks notebooks and their kernels, itself forked from this one."""
+    """Keep a process that forks notebooks and their kernels.
+
+    It is started: one forked from the tests would have their event loops, whose files are closed.
+    """
     pytest.importorskip("papermill", reason="notebooks need xltlib[book]")
     own = {**os.environ, "PYTHONPATH": str(repository), "MPLBACKEND": ""}
-    with here(), forking(own, True, tmp_path_factory.mktemp("jupyter")) as (environment, _):
+    with forking(own, True, tmp_path_factory.mktemp("jupyter")) as (environment, _):
         yield environment
 
 
@@ -247,11 +248,12 @@ def test_a_forked_notebook_draws_and_has_the_environment_of_who_asks(
 
 
 def test_where_the_system_has_no_files_of_processes_kernels_are_started_anew(
-    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, forked: None
+    tmp_path: Path, repository: Path
 ) -> None:
-    monkeypatch.setattr(os, "pidfd_open", Mock(side_effect=OSError(38, "not implemented")))
+    lines = "import os\ndef pidfd_open(*args):\n    raise OSError(38, 'not implemented')\n"
+    (tmp_path / "sitecustomize.py").write_text(f"{lines}os.pidfd_open = pidfd_open\n")
     cells = ["import sys\nprint('pandas' in sys.modules)"]
-    own = {**os.environ, "PYTHONPATH": str(repository)}
+    own = {**os.environ, "PYTHONPATH": f"{tmp_path}{os.pathsep}{repository}"}
     with forking(own, True, tmp_path / "jupyter") as (environment, _):
         status, said, notebook = executed(tmp_path / "old", environment, cells)
     assert status == 0, said

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from xltlib.errors import unknown
-from xltlib.explain.effects import Array, t_quantile
+from xltlib.explain.effects import Array, psd_inverse, t_quantile
 
 VERDICTS = ("holds", "does not hold", "cannot tell")  # every judgement is one of these
 _CELL = ("task", "metric", "source", "target", "n_target", "seed")
@@ -248,10 +248,9 @@ def _jackknife(y: Array, w: Array, M: sparse.csr_array) -> float:
 def _noise(y: Array, cells: pd.DataFrame, units: Sequence[str]) -> float:
     """Variance of single cells: what an additive model of all units leaves."""
     D = sparse.hstack([_dummies(cells[u]) for u in units]).tocsr()
-    gram = (D.T @ D).toarray()
-    coefficients, _, rank, _ = np.linalg.lstsq(gram, D.T @ y, rcond=1e-10)
-    free = len(y) - rank
-    return float(((y - D @ coefficients) ** 2).sum() / free) if free > 0 else 0.0
+    inverse, rank = psd_inverse((D.T @ D).toarray())
+    left, free = y - D @ (inverse @ (D.T @ y)), len(y) - rank
+    return float((left**2).sum() / free) if free > 0 else 0.0
 
 
 def _counts(cells: pd.DataFrame) -> pd.Series:
