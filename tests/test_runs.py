@@ -372,7 +372,8 @@ def test_a_table_that_is_not_the_planned_one_is_named_whatever_its_checksum(
     made["scores.parquet"] = sha256(build / "scores.parquet")
     mark.write_text(sealed({"finished": 0, "made": made}))
     (told,) = verify(micro)
-    assert told == f"{build / 'scores.parquet'} is damaged: part collect makes it again"
+    table_is = f"{build / 'scores.parquet'} is not the planned table (of other settings, as with"
+    assert told == f"{table_is} --set, or damaged): part collect makes it again"
     verify(micro, repair=True)
     again(micro, "collect")
     assert (build / "scores.parquet").read_bytes() == wanted and verify(micro) == []
@@ -444,6 +445,10 @@ def test_a_score_leads_to_its_run_and_command(build: Path, micro: Experiment, tm
         assert said in capsys.readouterr().err
     assert cli.main([*asked, "--n-target", "3"]) == cli.USAGE
     assert "Allowed: 0, 2, 4" in capsys.readouterr().err
+    Place(micro).run(one).unlink()
+    assert cli.main([*asked, *ngram, "--json"]) == 0  # as after a run with --set
+    record = json.loads(capsys.readouterr().out)["record"]
+    assert record == f"no run {one.key}: the table is of other settings (--set) or versions"
 
 
 def test_a_damaged_mark_of_the_experiment_s_file_stops_nothing(build: Path, tmp_path: Path) -> None:

@@ -249,7 +249,10 @@ def explain(
     row = cells[cells["metric"] != ILLEGAL].iloc[0].to_dict()
     place, key = plan.Place(exp), run.key
     record, outputs = place.run(run), place.outputs(run)
+    other = ""
     if not record.is_file():
+        if path.parent == exp.folder:
+            other = f"no run {key}: the table is of other settings (--set) or versions"
         kept = path.parent / "run.json"
         record, outputs = kept, path.parent / "predictions.parquet"
         if kept.is_file():
@@ -271,7 +274,7 @@ def explain(
         "score": f"{row['metric']} {score:.4f} ({score - half:.4f} to {score + half:.4f}: 95 % "
         f"interval over {row['n_test']} test items)",
         "table": str(path),
-        "record": f"{record}, run {key}" if record.is_file() else "not kept",
+        "record": f"{record}, run {key}" if record.is_file() else other or "not kept",
         "key": key + ("" if key == run.key else f" (here it would be {run.key}: other versions)"),
         "settings": json.dumps(shape | {k: v for k, v in spec.items() if v is not None}),
         "command": f"xlt run {exp.name} --part {plan.part_of(exp, run)}",

@@ -146,8 +146,7 @@ def verify(exp: Experiment, *, repair: bool = False) -> list[str]:
     for part in (p for p in parts(exp) if place.done(p.name).is_file()):
         with _alone(exp, part.name, wait=False) if repair else nullcontext(True) as mine:
             for path in _damaged(exp, part) if mine else ():  # else another process is at it
-                lost = "is damaged" if path.exists() else "is gone"
-                told.append(f"{path} {lost}: part {part.name} makes it again")
+                told.append(f"{path} {_state(place, part, path)}: part {part.name} makes it again")
                 if repair:
                     io.remove(path)
                     place.done(part.name).unlink(missing_ok=True)
@@ -185,6 +184,16 @@ def _damaged(exp: Experiment, part: Part) -> list[Path]:
         return wrong or ([] if _as_planned(exp) else [place.scores()])
     lost = [path for run in part.runs for path in _lost(place, run)]
     return lost + [folder for folder in part.folders if not io.intact(folder)]
+
+
+def _state(place: Place, part: Part, path: Path) -> str:
+    """What is wrong with something that is not as it should be."""
+    if not path.exists():
+        return "is gone"
+    made = (io.unsealed(place.done(part.name)) or {}).get("made", {})
+    if path.is_file() and made.get(path.name) == io.sha256(path):
+        return "is not the planned table (of other settings, as with --set, or damaged)"
+    return "is damaged"
 
 
 def _lost(place: Place, run: Run) -> list[Path]:
