@@ -125,7 +125,8 @@ class _Measure:
 def feature_mask(measure: str) -> npt.NDArray[np.bool_]:
     """Which of lang2vec's features (289,) are behind a typological measure.
 
-    `S_` ones by what they speak of.
+    Word order and morphology divide the syntactic ones (`S_`) by what they speak of. ValueError
+    names the measures where it is another.
     """
     names = [str(f) for f in uriel.load().features]
     belongs: dict[str, Callable[[str], bool]] = {

@@ -121,7 +121,21 @@ def answer(
     observed: set[tuple[str, str, str]],
     k: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Table and best set of a `Recommendation`, from the target's cells."""
+    """Table and best set of a `Recommendation`.
+
+    Parameters
+    ----------
+    cells : array (n,)
+        Rows of the matrix that are the target's, one a source, measured or not.
+    se : array (n,)
+        Their standard errors (`errors`).
+    past : Past
+        Of the other targets; without a cell to predict it changes nothing.
+    observed : set
+        What rests on observed features: (measure, language, other language), both ways.
+    k : int
+        Size of the best set at most.
+    """
     mean, covariance, order, why = _predicted(matrix, cells, se, observed)
     draws = _draws(mean, np.where(np.diag(se > 0), 1, past.spread**2) * covariance)
     best = _chosen(matrix, cells[order], draws[:, order], min(k, len(mean)))
@@ -147,7 +161,10 @@ def _enough(matrix: Matrix, column: Index, target: str) -> None:
 
 
 def errors(table: pd.DataFrame, matrix: Matrix, column: Index) -> Array:
-    """Standard error of every measured cell of the target; 0 where it is unknown."""
+    """Standard errors (n,) of the target's cells `column`, in 0..1; 0 where there is none known.
+
+    They are those of `scores.cells` of `table`, the scores table that the matrix was made from.
+    """
     if not {*CELL, "seed", "n_test"} <= set(table):
         return np.zeros(len(column))
     code = matrix.languages[matrix.ends()[1][column[0]]]
@@ -240,7 +257,7 @@ class Past:
     n_targets: int
 
     @classmethod
-    def of(cls, held: Iterable[_Held], cells: Index) -> Past:
+    def of(cls, held: Iterable[Held], cells: Index) -> Past:
         """How they turned out (`held_out`), but for the one that `cells` belong to."""
         others = [one for one in held if not len(np.intersect1d(one.asked, cells))]
         if not others:
@@ -267,7 +284,7 @@ class Past:
 
 
 @dataclass(frozen=True)
-class _Held:
+class Held:
     """One language held out: its cells, their errors and deviations, and what `Past` sums."""
 
     asked: Index
@@ -277,8 +294,11 @@ class _Held:
     n: int
 
 
-def held_out(matrix: Matrix, power: float = methods.POWER) -> Iterator[_Held]:
-    """Hold out every target, cold; what was not measured stays hidden."""
+def held_out(matrix: Matrix, power: float = methods.POWER) -> Iterator[Held]:
+    """Predict every measured target from the others, as one of which nothing is known.
+
+    What was not measured stays hidden. `power` is of `matrix.standardised`.
+    """
     unmeasured = np.flatnonzero(np.isnan(matrix.score))
     for fold in folds(matrix, "cold"):
         asked = np.setdiff1d(fold.asked, unmeasured)
@@ -288,7 +308,7 @@ def held_out(matrix: Matrix, power: float = methods.POWER) -> Iterator[_Held]:
         mean, covariance = levels.posterior(matrix, held, "cold", power)
         error, target = matrix.score[asked] - np.clip(mean, 0, 1), matrix.target[asked]
         centre = levels.centring(target)
-        yield _Held(
+        yield Held(
             fold.asked,
             np.column_stack([np.abs(error), np.sqrt(np.diag(covariance))]),
             float(((centre @ error) ** 2).sum()),
@@ -322,7 +342,7 @@ def _steady(matrix: Matrix, column: Index, first: str) -> str:
 
 
 def of_variety(code: str, matrix: Matrix) -> str:
-    """What is known of a variety that was not measured; nothing to say of a language."""
+    """A sentence: what is known of a variety (a language in a script); empty for a language."""
     if code == language(code).code:
         return ""
     of_script = [m for m in ("script", "spacing") if m in matrix.measures]
