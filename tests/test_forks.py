@@ -173,7 +173,8 @@ def kernels(tmp_path_factory, repository: Path) -> Iterator[dict[str, str]]:
     It is started: one forked from the tests would have their event loops, whose files are closed.
     """
     pytest.importorskip("papermill", reason="notebooks need xltlib[book]")
-    own = {**os.environ, "PYTHONPATH": str(repository), "MPLBACKEND": ""}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # has papermill
+    own = {**os.environ, "PATH": path, "PYTHONPATH": str(repository), "MPLBACKEND": ""}
     with forking(own, True, tmp_path_factory.mktemp("jupyter")) as (environment, _):
         yield environment
 
