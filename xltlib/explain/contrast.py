@@ -200,7 +200,7 @@ def _crossed(cells: pd.DataFrame, value: str, units: Sequence[str]) -> tuple[flo
     if not groups:
         return mean, math.nan, math.nan, math.nan
     noise, df = _noise(y, cells, units) * float(w @ w), np.array([M.shape[1] - 1 for M in groups])
-    # single cells are in the variance of every unit, and twice where both ends are the unit
+    # that of single combinations is in the variance of every unit, and twice where both ends are the unit
     parts = [_jackknife(y, w, M) - noise * float(w @ M.sum(axis=1)) for M in groups]
     own = np.maximum(parts, 0.0)
     total = max(float(own.sum()) + noise, 1e-12 * float(w @ y**2))
@@ -246,7 +246,7 @@ def _jackknife(y: Array, w: Array, M: sparse.csr_array) -> float:
 
 
 def _noise(y: Array, cells: pd.DataFrame, units: Sequence[str]) -> float:
-    """Variance of single cells: what an additive model of all units leaves."""
+    """Variance of single combinations of units: what an additive model of all units leaves."""
     D = sparse.hstack([_dummies(cells[u]) for u in units]).tocsr()
     inverse, rank = psd_inverse((D.T @ D).toarray())
     left, free = y - D @ (inverse @ (D.T @ y)), len(y) - rank
