@@ -200,7 +200,7 @@ def _crossed(cells: pd.DataFrame, value: str, units: Sequence[str]) -> tuple[flo
     if not groups:
         return mean, math.nan, math.nan, math.nan
     noise, df = _noise(y, cells, units) * float(w @ w), np.array([M.shape[1] - 1 for M in groups])
-    # that of single combinations is in the variance of every unit, and twice where both ends are the unit
+    # the noise is in the variance of every unit, and twice where both ends are the unit
     parts = [_jackknife(y, w, M) - noise * float(w @ M.sum(axis=1)) for M in groups]
     own = np.maximum(parts, 0.0)
     total = max(float(own.sum()) + noise, 1e-12 * float(w @ y**2))
